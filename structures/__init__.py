@@ -1,0 +1,1 @@
+"""Atoms in, atoms out: hosts, vacancies and Na sites; no file, database or engine."""

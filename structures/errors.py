@@ -1,0 +1,7 @@
+"""The error of everything that handles structures."""
+
+from .. import SodiateError
+
+
+class StructureError(SodiateError):
+    """A host, defect or Na site that cannot be built, read or found as asked."""

@@ -1,0 +1,158 @@
+"""Geometry of a two-dimensional crystal: its in-plane lattice, minimum images, layers and faces.
+
+Every host has its slab normal along z and its lattice vectors a and b in the xy plane; positions along z are
+not periodic. "Lateral" means in that plane.
+"""
+
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
+
+from .errors import StructureError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FACES: Final = ("top", "bottom")
+
+# Atoms whose heights differ by less than this (Å) are one layer: it joins the buckled sublattices of silicene
+# (0.45) and of 1T' WTe2 (0.6), and keeps the planes of MnO2 (0.95) and of every 2H layer (1.5) apart.
+LAYER_GAP: Final = 0.75
+
+# Two atoms closer than this fraction of the sum of their covalent radii are taken for a mistake in the input.
+OVERLAP: Final = 0.6
+
+_ELEMENTS: Final = frozenset(chemical_symbols[1:])
+
+
+def check_element(symbol: str, where: str) -> None:
+    """Refuse what is no chemical symbol.
+
+    Raises
+    ------
+    StructureError
+        Naming the symbol and `where` it was given.
+    """
+    if symbol not in _ELEMENTS:
+        raise StructureError(f"{where}: {symbol!r} is not an element; give a chemical symbol such as W or Se.")
+
+
+def check_repeat(repeat: tuple[int, int]) -> None:
+    """Refuse a supercell that is not two whole numbers of at least 1.
+
+    Raises
+    ------
+    StructureError
+        Naming the value.
+    """
+    if len(repeat) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in repeat):
+        raise StructureError(
+            f"supercell {repeat!r}: give two whole numbers of at least 1, the repeats along a and b."
+        )
+
+
+def check_overlaps(atoms: Atoms, where: str) -> None:
+    """Refuse atoms closer than 0.6 times the sum of their covalent radii, in-plane images included.
+
+    Raises
+    ------
+    StructureError
+        Naming the two atoms, their indices and their distance in Å.
+    """
+    first, second, distance = neighbor_list("ijd", atoms, list(OVERLAP * covalent_radii[atoms.numbers]))
+    if len(distance) == 0:
+        return
+    worst = int(np.argmin(distance))
+    i, j = sorted((int(first[worst]), int(second[worst])))
+    symbols = atoms.symbols
+    other = "its own periodic image" if i == j else f"{symbols[j]} {j}"
+    raise StructureError(
+        f"{where}: atom {symbols[i]} {i} and {other} are {distance[worst]:.2f} Å apart, closer than "
+        f"{OVERLAP} times the sum of their covalent radii; check the positions, and that lengths are in Å."
+    )
+
+
+def describe(atoms: Atoms) -> str:
+    """Name a host in a message: its formula and, for a supercell, the number of formula units."""
+    formula, units = atoms.symbols.formula.reduce()
+    return str(formula) if units == 1 else f"{formula} × {units}"
+
+
+def in_plane_cell(atoms: Atoms) -> Floats:
+    """Return the in-plane lattice vectors as rows, shape (2, 2), in Å.
+
+    Raises
+    ------
+    StructureError
+        If a and b do not span the xy plane.
+    """
+    cell = np.asarray(atoms.cell)[:2]
+    if np.abs(cell[:, 2]).max() > 1e-6 or abs(np.linalg.det(cell[:, :2])) < 1e-6:
+        raise StructureError(f"{describe(atoms)}: the lattice vectors a and b must span the xy plane.")
+    return np.array(cell[:, :2], dtype=np.float64)
+
+
+def in_plane_fractions(atoms: Atoms) -> Floats:
+    """Return the fractional in-plane coordinates of all atoms, shape (atoms, 2), not wrapped."""
+    fractions: Floats = np.linalg.solve(in_plane_cell(atoms).T, atoms.positions[:, :2].T).T
+    return fractions
+
+
+def wrap(difference: Floats) -> Floats:
+    """Bring differences of fractional coordinates into [-0.5, 0.5]."""
+    wrapped: Floats = difference - np.round(difference)
+    return wrapped
+
+
+def image_shifts(cell: Floats) -> Floats:
+    """Return the lattice translations, shape (images, 2), that a minimum image of `wrap` can need.
+
+    A wrapped difference is no longer than R = (|a| + |b|)/2, so its shortest image has fractional components
+    of at most R/h, h being the spacings of the lattice lines: exact for cells of any skew.
+    """
+    lengths = np.linalg.norm(cell, axis=1)
+    spacings = abs(np.linalg.det(cell)) / lengths[::-1]
+    n, m = np.floor(lengths.sum() / 2 / spacings + 0.5 + 1e-9).astype(int)
+    return np.array([(i, j) for i in range(-n, n + 1) for j in range(-m, m + 1)], dtype=np.float64)
+
+
+def lateral_distances(difference: Floats, cell: Floats) -> Floats:
+    """Return minimum-image lateral lengths.
+
+    Parameters
+    ----------
+    difference
+        Differences of fractional coordinates, shape (..., 2).
+    cell
+        In-plane lattice, shape (2, 2), Å.
+
+    Returns
+    -------
+    ndarray
+        Shape (...), Å.
+    """
+    images = wrap(difference)[..., None, :] + image_shifts(cell)
+    shortest: Floats = np.linalg.norm(images @ cell, axis=-1).min(axis=-1)
+    return shortest
+
+
+def layers(heights: Floats) -> list[Ints]:
+    """Group atoms into layers by height, lowest layer first, each a sorted array of indices."""
+    order = np.argsort(heights, kind="stable")
+    breaks = np.flatnonzero(np.diff(heights[order]) > LAYER_GAP) + 1
+    return [np.sort(group) for group in np.split(order, breaks)]
+
+
+def face_layers(atoms: Atoms, face: str) -> tuple[Ints, Ints]:
+    """Return the indices of the outermost and of the second layer, seen from a face.
+
+    The second layer of a host one layer thick is empty.
+    """
+    stack = layers(atoms.positions[:, 2])
+    if face == "top":
+        stack = stack[::-1]
+    return stack[0], stack[1] if len(stack) > 1 else np.array([], dtype=np.int64)

@@ -1,0 +1,105 @@
+"""Models by name, as the field writes them: WSSe+VS+VSe is WSSe with one S and one Se vacancy."""
+
+import re
+
+from ase import Atoms
+
+from .errors import StructureError
+from .lattice import check_element, describe
+from .vacancies import Defect, distinct_pairs, distinct_vacancies
+
+_VACANCY = re.compile(r"(2?)V([A-Z][a-z]?)")
+
+_MOST_VACANCIES = 2
+
+
+def parse_model(name: str) -> tuple[str, tuple[str, ...]]:
+    """Split the name of a model into its host and the elements of its vacancies.
+
+    Parameters
+    ----------
+    name
+        Host, then ``+V`` and the element for each vacancy; ``+2VS`` is short for ``+VS+VS``.
+
+    Returns
+    -------
+    tuple
+        ``"WSSe+VS+VSe"`` gives ``("WSSe", ("S", "Se"))``. The host is not looked up.
+
+    Raises
+    ------
+    StructureError
+        On another form, an unknown element, or more than two vacancies.
+    """
+    host, *parts = (part.strip() for part in name.split("+"))
+    if not host:
+        raise StructureError(f"model {name!r}: names no host; write for example WSSe or WSSe+VS.")
+    vacancies: list[str] = []
+    for part in parts:
+        match = _VACANCY.fullmatch(part)
+        if match is None:
+            raise StructureError(
+                f"model {name!r}: {part!r} is no vacancy; write V and the element, for example {host}+VS."
+            )
+        check_element(match[2], f"model {name!r}")
+        vacancies += [match[2]] * (2 if match[1] else 1)
+    if len(vacancies) > _MOST_VACANCIES:
+        raise StructureError(
+            f"model {name!r}: {len(vacancies)} vacancies; a name describes at most {_MOST_VACANCIES}, "
+            "name the atoms of a larger defect under `remove` (for example S@12)."
+        )
+    return host, tuple(vacancies)
+
+
+def resolve_vacancies(host: Atoms, vacancies: tuple[str, ...], pair: str | None) -> tuple[Defect, ...]:
+    """Choose the atoms that the vacancies of a model remove.
+
+    Parameters
+    ----------
+    host
+        The complete host.
+    vacancies
+        Elements as `parse_model` gives them.
+    pair
+        For two vacancies, the name of a pair (`distinct_pairs`); None takes the nearest.
+
+    Returns
+    -------
+    tuple of Defect
+        In the order of `vacancies`.
+
+    Raises
+    ------
+    StructureError
+        If the host lacks the element, has several distinct atoms of it for one vacancy, or has no such pair.
+    """
+    if len(vacancies) > _MOST_VACANCIES:
+        raise StructureError(f"{describe(host)}: at most {_MOST_VACANCIES} vacancies can be chosen by element.")
+    if len(vacancies) == _MOST_VACANCIES:
+        return _pair(host, vacancies[0], vacancies[1], pair)
+    if pair is not None:
+        raise StructureError(f"{describe(host)}: pair {pair!r} is given, but {len(vacancies)} vacancies, not two.")
+    return tuple(_single(host, element) for element in vacancies)
+
+
+def _single(host: Atoms, element: str) -> Defect:
+    found = distinct_vacancies(host, element)
+    if len(found) > 1:
+        listed = ", ".join(f"{element}@{v.index} ({v.face}, {v.multiplicity} equivalent)" for v in found)
+        raise StructureError(
+            f"V{element} in {describe(host)} is ambiguous: {element} has {len(found)} distinct positions. "
+            f"Name one under `remove`: {listed}."
+        )
+    return Defect(element, found[0].index)
+
+
+def _pair(host: Atoms, first: str, second: str, pair: str | None) -> tuple[Defect, ...]:
+    found = distinct_pairs(host, first, second)
+    named = {entry.name: entry for entry in found}
+    chosen = found[0] if pair is None else named.get(pair)
+    if chosen is None:
+        raise StructureError(
+            f"{describe(host)}: no pair V{first}+V{second} called {pair!r}; "
+            f"the distances in Å are {', '.join(named)}."
+        )
+    return Defect(first, chosen.indices[0]), Defect(second, chosen.indices[1])

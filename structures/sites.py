@@ -1,0 +1,365 @@
+"""Na sites on a two-dimensional host: which are distinct, placing Na on one, and naming where it ended."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from ase import Atom, Atoms
+
+from .candidates import Candidate, find_candidates
+from .errors import StructureError
+from .lattice import (
+    FACES,
+    Floats,
+    check_element,
+    describe,
+    face_layers,
+    image_shifts,
+    in_plane_cell,
+    in_plane_fractions,
+    lateral_distances,
+    wrap,
+)
+from .symmetry import Symmetry, find_symmetry
+from .vacancies import Defect, apply_defects
+
+# Å, lateral. Two points closer than this under an operation are the same candidate.
+_SAME_POINT: Final = 0.3
+
+# Å, lateral. An adsorbate further than this from every site lies between two.
+ON_SITE: Final = 0.6
+
+# Å above the face plane. Beyond it no site binds.
+DESORBED: Final = 4.5
+
+# Å past the middle of the sheet before an adsorbate counts as being on the other face: in a metal or carbon
+# vacancy it may sit in the middle, where the sign of its height means nothing.
+_CROSSED: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The ideal defective host that a site refers to.
+
+    Attributes
+    ----------
+    symbols
+        Elements of its atoms.
+    fractions
+        In-plane fractional coordinates of its atoms.
+    top, bottom
+        Indices of the atoms of the outermost layer of each face.
+    """
+
+    symbols: tuple[str, ...]
+    fractions: tuple[tuple[float, float], ...]
+    top: tuple[int, ...]
+    bottom: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A class of symmetry-equivalent sites, with one of them as its representative.
+
+    Attributes
+    ----------
+    name
+        ``T_W@top``; further classes of one kind on one face are ``T_W@top-2``, ``T_W@top-3``, from the
+        nearest to a defect outwards.
+    kind
+        ``T_X`` over a chalcogen of the outermost layer (O, S, Se, Te), ``T_`` and the symbol over another
+        atom of it or over an atom of the second layer, ``H`` over neither, ``V_`` and the symbol over a
+        missing atom.
+    face
+        "top" or "bottom"; a class that holds points of both faces has its representative on the top.
+    fractional
+        Coordinates of the representative along a and b of the ideal host.
+    multiplicity
+        Number of equivalent points, on both faces together if the host exchanges them.
+    defect_distance
+        From the representative, at the height of the outermost layer, to the ideal position of the nearest
+        removed or replaced atom, Å; None on a host without defects.
+    frame
+        The host it was found on, for `place`.
+    """
+
+    name: str
+    kind: str
+    face: str
+    fractional: tuple[float, float]
+    multiplicity: int
+    defect_distance: float | None
+    frame: Frame | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EndSite:
+    """Where an adsorbate ended after a relaxation.
+
+    Attributes
+    ----------
+    label
+        Name of a site, "between A and B", or "desorbed".
+    moved
+        Whether that is another class of sites, or the other face, than it started from.
+    note
+        "went through" if it ended on the other face, "moved to an equivalent site", or None.
+    start
+        Name of the site it started from.
+    """
+
+    label: str
+    moved: bool
+    note: str | None
+    start: str = ""
+
+    def __str__(self) -> str:
+        """Return ``H@top → T_W@top``, or the label alone if it stayed, with the note in brackets."""
+        path = f"{self.start} → {self.label}" if self.moved and self.start else self.label
+        return f"{path} ({self.note})" if self.note else path
+
+
+def find_sites(pristine: Atoms, defects: Sequence[Defect]) -> tuple[Site, ...]:
+    """Find the symmetry-distinct sites of both faces.
+
+    The candidates of the complete, ideal host (`candidates.find_candidates`) are sorted into classes by the
+    operations of the ideal host with its defects (spglib, symprec 0.1 Å).
+
+    Parameters
+    ----------
+    pristine
+        Complete, ideal host, slab normal along z; whether it is boxed does not matter.
+    defects
+        Atoms removed or replaced.
+
+    Returns
+    -------
+    tuple of Site
+        The top face first; on each face vacancies, sites over the second layer, hollows, sites over the
+        outermost layer; within a kind from the nearest to a defect outwards.
+
+    Raises
+    ------
+    StructureError
+        If a defect does not fit the host.
+    """
+    defective = apply_defects(pristine, defects)
+    candidates = find_candidates(pristine, defects)
+    frame = _frame(pristine, defective, defects)
+    distances = _defect_distances(pristine, defects, candidates)
+    classes = _classes(candidates, find_symmetry(defective), in_plane_cell(pristine))
+
+    def order(orbit: list[int]) -> tuple[int, int, str, list[float], int, int]:
+        first = candidates[orbit[0]]
+        # All defects, since sites next to one may differ in how far the second is; rounded against noise.
+        away = np.round(distances[orbit[0]], 3).tolist()
+        return FACES.index(first.face), first.rank, first.kind, away, len(orbit), orbit[0]
+
+    used: dict[str, int] = defaultdict(int)
+    sites = []
+    for orbit in sorted(classes, key=order):
+        first = candidates[orbit[0]]
+        name = f"{first.kind}@{first.face}"
+        used[name] += 1
+        number = f"-{used[name]}" if used[name] > 1 else ""
+        away = float(distances[orbit[0], 0]) if defects else None
+        sites.append(Site(name + number, first.kind, first.face, first.fractional, len(orbit), away, frame))
+    return tuple(sites)
+
+
+def near_defect(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """Select every vacancy site and, on each face, the site of each other kind that is nearest to a defect.
+
+    Those are the ones whose name has no number. On a host without defects these are all sites.
+    """
+    return tuple(
+        site
+        for site in sites
+        if site.defect_distance is None or site.kind.startswith("V_") or site.name == f"{site.kind}@{site.face}"
+    )
+
+
+def place(host: Atoms, site: Site, element: str, height: float) -> Atoms:
+    """Put an adsorbate on a site of a host, which may be relaxed.
+
+    Parameters
+    ----------
+    host
+        The defective host in its cell, atoms in the order of the ideal one.
+    site
+        From `find_sites` for that host. Its lateral position follows the mean lateral displacement of the
+        host's atoms; without a frame there is nothing to follow.
+    element
+        Chemical symbol of the adsorbate.
+    height
+        Above the local face plane (mean z of the three laterally nearest atoms of the outermost layer), Å.
+
+    Returns
+    -------
+    Atoms
+        A copy with the adsorbate last.
+
+    Raises
+    ------
+    StructureError
+        If the host's atoms are not those the site was found on, or the element is unknown.
+    """
+    check_element(element, f"adsorbate on {site.name}")
+    frame = site.frame or _bare_frame(host)
+    _check_atoms(host, frame, f"site {site.name}")
+    point = np.array(site.fractional) + _drift(host, frame)
+    x, y = point @ in_plane_cell(host)
+    plane = _face_plane(host, frame, site.face, point)
+    z = plane + height if site.face == "top" else plane - height
+    placed: Atoms = host.copy()
+    placed.append(Atom(element, (x, y, z)))
+    return placed
+
+
+def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], final: Atoms, start: Site) -> EndSite:
+    """Name the place where an adsorbate ended.
+
+    Parameters
+    ----------
+    pristine, defects
+        Complete ideal host and its defects, as for `find_sites`.
+    sites
+        All sites of that host, not only those started from.
+    final
+        Relaxed host with the adsorbate last.
+    start
+        Where it was placed.
+
+    Returns
+    -------
+    EndSite
+        The nearest of all images of the sites on the face it ended on, if within 0.6 Å laterally, otherwise
+        the two nearest; "desorbed" more than 4.5 Å above that face. A class that spans both faces keeps its
+        name.
+
+    Raises
+    ------
+    StructureError
+        If the final atoms are not those of the host and one adsorbate, or there are no sites.
+    """
+    if not sites:
+        raise StructureError(f"{describe(pristine)}: no sites to compare the final position with.")
+    ideal = apply_defects(pristine, defects)
+    frame = _frame(pristine, ideal, defects)
+    host = final[:-1]
+    _check_atoms(host, frame, f"{describe(ideal)} with an adsorbate on {start.name}")
+    point = in_plane_fractions(final)[-1] - _drift(host, frame)
+    planes = {face: _face_plane(host, frame, face, in_plane_fractions(final)[-1]) for face in FACES}
+    face = _end_face(final.positions[-1, 2], planes, start.face)
+    height = final.positions[-1, 2] - planes[face]
+    if (height if face == "top" else -height) > DESORBED:
+        return EndSite("desorbed", True, None, start.name)
+    cell = in_plane_cell(final)
+    label, nearest = _label(sites, find_symmetry(ideal), cell, point, face)
+    if face != start.face:
+        return EndSite(label, True, "went through", start.name)
+    stayed = label == start.name
+    hopped = stayed and lateral_distances(nearest - np.array(start.fractional), cell) > ON_SITE
+    return EndSite(label, not stayed, "moved to an equivalent site" if hopped else None, start.name)
+
+
+def _classes(candidates: Sequence[Candidate], symmetry: Symmetry, cell: Floats) -> list[list[int]]:
+    """Sort candidates into orbits, each a list of indices that starts with its lowest."""
+    points = np.array([candidate.fractional for candidate in candidates])
+    on_top = np.array([candidate.face == "top" for candidate in candidates])
+    kinds = np.array([candidate.kind for candidate in candidates])
+    taken = np.zeros(len(candidates), dtype=bool)
+    classes: list[list[int]] = []
+    for i in range(len(candidates)):
+        if taken[i]:
+            continue
+        offsets = wrap(symmetry.images(points[i])[:, None] - points[None]) @ cell
+        equal = (offsets**2).sum(axis=-1) < _SAME_POINT**2
+        equal &= on_top[None] == (on_top[i] ^ symmetry.flips)[:, None]
+        orbit = equal.any(axis=0) & (kinds == kinds[i]) & ~taken
+        orbit[i] = True
+        taken |= orbit
+        classes.append(np.flatnonzero(orbit).tolist())
+    return classes
+
+
+def _defect_distances(pristine: Atoms, defects: Sequence[Defect], candidates: Sequence[Candidate]) -> Floats:
+    """Return the distances of each candidate to all defects, shape (candidates, defects), Å, sorted."""
+    indices = [defect.index for defect in defects]
+    points = np.array([candidate.fractional for candidate in candidates])
+    heights = np.array([candidate.height for candidate in candidates])
+    differences = points[:, None] - in_plane_fractions(pristine)[indices][None]
+    lateral = lateral_distances(differences, in_plane_cell(pristine))
+    distances = np.hypot(lateral, heights[:, None] - pristine.positions[indices, 2][None])
+    return np.sort(distances, axis=1)
+
+
+def _frame(pristine: Atoms, defective: Atoms, defects: Sequence[Defect]) -> Frame:
+    removed = {defect.index for defect in defects if defect.replacement is None}
+    kept = [i for i in range(len(pristine)) if i not in removed]
+    faces = {}
+    for face in FACES:
+        outer = set(face_layers(pristine, face)[0].tolist())
+        remaining = tuple(k for k, i in enumerate(kept) if i in outer)
+        # A face that lost its whole layer shows the next one.
+        faces[face] = remaining or tuple(face_layers(defective, face)[0].tolist())
+    fractions = tuple((float(u), float(v)) for u, v in in_plane_fractions(defective))
+    return Frame(tuple(defective.symbols), fractions, faces["top"], faces["bottom"])
+
+
+def _bare_frame(host: Atoms) -> Frame:
+    return _frame(host, host, ())
+
+
+def _check_atoms(host: Atoms, frame: Frame, where: str) -> None:
+    if tuple(host.symbols) != frame.symbols:
+        ideal = describe(Atoms(frame.symbols))
+        raise StructureError(
+            f"{where}: the host at hand is {describe(host)} ({len(host)} atoms), expected {ideal} "
+            f"({len(frame.symbols)} atoms) in the order of the ideal host."
+        )
+
+
+def _drift(host: Atoms, frame: Frame) -> Floats:
+    """Return the mean lateral displacement from the ideal host, fractional, shape (2,)."""
+    displacements = in_plane_fractions(host) - np.array(frame.fractions)
+    # Relative to one atom, so that atoms wrapped into the cell do not shift the mean by a lattice vector.
+    drift: Floats = displacements[0] + wrap(displacements - displacements[0]).mean(axis=0)
+    return wrap(drift)
+
+
+def _face_plane(host: Atoms, frame: Frame, face: str, point: Floats) -> float:
+    """Return the mean z of the three atoms of a face that are laterally nearest to a point, Å."""
+    cell, indices = in_plane_cell(host), np.array(frame.top if face == "top" else frame.bottom)
+    offsets = wrap(in_plane_fractions(host)[indices] - point)[:, None] + image_shifts(cell)[None]
+    distances = np.linalg.norm(offsets @ cell, axis=-1)
+    # Rounded, so that among equally near atoms the order of the host decides and not noise.
+    nearest = np.argsort(np.round(distances, 2).ravel(), kind="stable")[:3] // distances.shape[1]
+    return float(host.positions[indices[nearest], 2].mean())
+
+
+def _end_face(z: float, planes: dict[str, float], start: str) -> str:
+    above = z - (planes["top"] + planes["bottom"]) / 2
+    if start == "top":
+        return "bottom" if above < -_CROSSED else "top"
+    return "top" if above > _CROSSED else "bottom"
+
+
+def _label(sites: Sequence[Site], symmetry: Symmetry, cell: Floats, point: Floats, face: str) -> tuple[str, Floats]:
+    """Name the site nearest to a fractional point on a face, and return the image of it that is."""
+    images: list[tuple[float, int, str, Floats]] = []
+    for k, site in enumerate(sites):
+        on_face = symmetry.flips == (site.face != face)
+        points = symmetry.images(site.fractional)[on_face]
+        distances = lateral_distances(points - point, cell)
+        images += [(float(d), k, site.name, p) for d, p in zip(distances, points, strict=True)]
+    if not images:
+        raise StructureError(f"none of the sites lies on the {face} face, where the adsorbate ended.")
+    distance, _, name, nearest = min(images, key=lambda image: image[:2])
+    if distance <= ON_SITE:
+        return name, nearest
+    other = [image for image in images if lateral_distances(image[3] - nearest, cell) > _SAME_POINT]
+    second = min(other, key=lambda image: image[:2])[2] if other else name
+    return f"between {name} and {second}", nearest

@@ -1,0 +1,180 @@
+"""A user's own two-dimensional host: the content of a structure file, normalised so that it can be hashed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+
+from .errors import StructureError
+from .lattice import Floats, check_overlaps, check_repeat
+
+# Å. Layered bulk crystals have gaps of 3 to 4 Å; a slab that is meant as one has far more.
+VACUUM_GAP: Final = 5.0
+
+_DIGITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Content of a two-dimensional host, rounded to 1e-6, independent of file format and orientation.
+
+    Attributes
+    ----------
+    symbols
+        Chemical symbols in the order of the file.
+    cell
+        In-plane lattice vectors a and b in Å, right-handed, a along x.
+    positions
+        Per atom the fractional coordinates along a and b, in [0, 1), and z in Å above the lowest atom.
+    """
+
+    symbols: tuple[str, ...]
+    cell: tuple[tuple[float, float], tuple[float, float]]
+    positions: tuple[tuple[float, float, float], ...]
+
+
+def build_slab(slab: Slab, repeat: tuple[int, int]) -> Atoms:
+    """Build an n×m supercell of a user's host.
+
+    Returns
+    -------
+    Atoms
+        Cell by cell in the order of `Atoms.repeat`, within a cell in the order of the file; periodic along a
+        and b, the third cell vector zero until `box`.
+
+    Raises
+    ------
+    StructureError
+        On a repeat below 1.
+    """
+    check_repeat(repeat)
+    cell = np.zeros((3, 3))
+    cell[:2, :2] = slab.cell
+    fractions = np.array(slab.positions)
+    positions = fractions[:, :2] @ cell[:2] + fractions[:, 2:] * (0.0, 0.0, 1.0)
+    atoms = Atoms(slab.symbols, positions=positions, cell=cell, pbc=(True, True, False))
+    supercell: Atoms = atoms.repeat((*repeat, 1))
+    return supercell
+
+
+def read_slab(path: str | Path) -> Slab:
+    """Read a two-dimensional host from a POSCAR, CIF, extended XYZ or other file that ASE reads.
+
+    The vacuum may lie along any axis, which becomes the third; the slab may straddle the cell's boundary; the
+    third axis need not be perpendicular. The face that the third axis points to is the top. Of a file with
+    several structures the last one counts. A third vector of zero length, or exactly one axis declared not
+    periodic, stands for the vacuum.
+
+    Raises
+    ------
+    StructureError
+        Naming the file: missing, a directory, unreadable, without atoms, with partial occupancies, without a
+        vacuum gap of 5 Å along one axis, with such gaps along several, or with overlapping atoms.
+    """
+    path = Path(path)
+    atoms = _read_atoms(path)
+    cell, axis, declared = _vacuum_axis(atoms, path)
+    # Cyclic, so that the handedness of the lattice stays.
+    order = [(axis + 1) % 3, (axis + 2) % 3, axis]
+    fractions = np.linalg.solve(cell.T, atoms.positions.T).T[:, order]
+    cell = cell[order]
+    if not declared:
+        # Wrapped first, so that the atom that ends the gap is at exactly 0.
+        heights = fractions[:, 2] % 1.0
+        fractions[:, 2] = (heights - _largest_gap(heights)[1]) % 1.0
+    slab = _normalise(atoms, cell, fractions @ cell)
+    check_overlaps(build_slab(slab, (1, 1)), str(path))
+    return slab
+
+
+def _read_atoms(path: Path) -> Atoms:
+    if path.is_dir():
+        raise StructureError(f"{path}: a directory, not a structure file; name the file in it.")
+    if not path.exists():
+        raise StructureError(f"{path}: no such structure file.")
+    try:
+        atoms = read(path, do_not_split_by_at_sign=True)
+    except Exception as error:  # each of ASE's readers fails in a way of its own
+        reason = str(error).strip() or type(error).__name__
+        raise StructureError(
+            f"{path}: ASE cannot read it as a structure ({reason}). "
+            "Use a POSCAR (name it POSCAR or *.vasp), a CIF (*.cif) or extended XYZ (*.xyz, *.extxyz)."
+        ) from error
+    if not isinstance(atoms, Atoms) or len(atoms) == 0:
+        raise StructureError(f"{path}: holds no atoms.")
+    if (atoms.numbers == 0).any():
+        raise StructureError(f"{path}: atom {int(np.argmin(atoms.numbers))} has no known element.")
+    for kinds in (atoms.info.get("occupancy") or {}).values():
+        if len(kinds) > 1 or any(abs(occupancy - 1) > 1e-3 for occupancy in kinds.values()):
+            mixture = ", ".join(f"{symbol} {occupancy:g}" for symbol, occupancy in kinds.items())
+            raise StructureError(f"{path}: a position is partially occupied ({mixture}); give an ordered structure.")
+    return atoms
+
+
+def _largest_gap(fractions: Floats) -> tuple[float, float]:
+    """Return the largest periodic gap between sorted fractions, and the fraction of the atom that ends it."""
+    ordered = np.sort(fractions % 1.0)
+    gaps = np.diff(ordered, append=ordered[0] + 1.0)
+    widest = int(np.argmax(gaps))
+    return float(gaps[widest]), float(ordered[(widest + 1) % len(ordered)])
+
+
+def _vacuum_axis(atoms: Atoms, path: Path) -> tuple[Floats, int, bool]:
+    """Return the cell, completed if it has two vectors, the vacuum axis, and whether the file declares it."""
+    cell = np.array(atoms.cell, dtype=np.float64)
+    missing = np.flatnonzero(np.linalg.norm(cell, axis=1) < 1e-6)
+    if len(missing) > 1:
+        raise StructureError(f"{path}: has no two-dimensional lattice; a host needs its lattice vectors.")
+    if len(missing) == 1:
+        axis = int(missing[0])
+        normal = np.cross(cell[(axis + 1) % 3], cell[(axis + 2) % 3])
+        cell[axis] = normal / max(float(np.linalg.norm(normal)), 1e-12)
+    volume = abs(float(np.linalg.det(cell)))
+    if volume < 1e-6:
+        raise StructureError(f"{path}: the lattice vectors do not span a cell.")
+    if len(missing) == 1:
+        return cell, axis, True
+    if atoms.pbc.sum() == 2:
+        return cell, int(np.argmin(atoms.pbc)), True
+    fractions = np.linalg.solve(cell.T, atoms.positions.T).T
+    heights = [volume / np.linalg.norm(np.cross(cell[k - 2], cell[k - 1])) for k in range(3)]
+    gaps = [_largest_gap(fractions[:, k])[0] * heights[k] for k in range(3)]
+    wide = [k for k in range(3) if gaps[k] >= VACUUM_GAP]
+    found = ", ".join(f"{gap:.2f}" for gap in gaps)
+    if not wide:
+        raise StructureError(
+            f"{path}: is not a 2D host: no vacuum gap of {VACUUM_GAP:g} Å along any axis (largest gaps along "
+            f"a, b, c: {found} Å). Cut one layer out of the bulk and add vacuum."
+        )
+    if len(wide) > 1:
+        raise StructureError(
+            f"{path}: is not a 2D host: gaps of {VACUUM_GAP:g} Å or more along several axes "
+            f"(a, b, c: {found} Å), as of a wire or a molecule in a box."
+        )
+    return cell, wide[0], False
+
+
+def _normalise(atoms: Atoms, cell: Floats, positions: Floats) -> Slab:
+    """Turn a along x and the slab normal along z, on the side that c points to, and round."""
+    normal = np.cross(cell[0], cell[1])
+    normal /= np.linalg.norm(normal)
+    a, b = cell[0], cell[1]
+    if normal @ cell[2] < 0:
+        normal, a, b = -normal, b, a
+    x = a / np.linalg.norm(a)
+    frame = np.array([x, np.cross(normal, x), normal])
+    plane = np.array([a, b]) @ frame[:2].T
+    turned = positions @ frame.T
+    # Wrapped before rounding, and again for what rounds up to 1.
+    fractions = np.round(np.linalg.solve(plane.T, turned[:, :2].T).T % 1.0, _DIGITS) % 1.0
+    # Heights from the lowest atom, not from the middle: halving would put values on the edge of rounding.
+    z = np.round(turned[:, 2] - turned[:, 2].min(), _DIGITS)
+    plane = np.round(plane, _DIGITS) + 0.0
+    return Slab(
+        symbols=tuple(atoms.symbols),
+        cell=((float(plane[0, 0]), float(plane[0, 1])), (float(plane[1, 0]), float(plane[1, 1]))),
+        positions=tuple((float(u), float(v), float(w)) for (u, v), w in zip(fractions, z, strict=True)),
+    )

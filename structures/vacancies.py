@@ -1,0 +1,270 @@
+"""Vacancies and substitutions: which are distinct by symmetry, and taking atoms out of a host."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+from ase import Atoms
+
+from .errors import StructureError
+from .lattice import (
+    check_element,
+    describe,
+    face_layers,
+    in_plane_cell,
+    in_plane_fractions,
+    lateral_distances,
+)
+from .symmetry import find_symmetry, permutations
+
+_SITE_ATOM = re.compile(r"([A-Z][a-z]?)@(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One atom of a complete host removed, or replaced by another element.
+
+    Attributes
+    ----------
+    element
+        Element of the atom in the complete host, checked when the defect is applied.
+    index
+        Index of the atom in the complete host, from 0.
+    replacement
+        Chemical symbol of the substitute; None for a vacancy.
+    """
+
+    element: str
+    index: int
+    replacement: str | None = None
+
+    def __str__(self) -> str:
+        """Return ``S@12``, or ``S@12→O`` for a substitution."""
+        return f"{self.element}@{self.index}" + (f"→{self.replacement}" if self.replacement else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Vacancy:
+    """One symmetry-distinct vacancy of an element.
+
+    Attributes
+    ----------
+    element, index
+        The atom that represents its class: the lowest index, on the top face where the class reaches it.
+    face
+        "top" or "bottom" if that atom is in the outermost layer there, otherwise "inside"; the atoms of a
+        host one layer thick count as "top".
+    multiplicity
+        Number of equivalent atoms.
+    """
+
+    element: str
+    index: int
+    face: str
+    multiplicity: int
+
+
+@dataclass(frozen=True, slots=True)
+class VacancyPair:
+    """One symmetry-distinct pair of vacancies.
+
+    Attributes
+    ----------
+    name
+        The distance in Å with two decimals, with a letter where distinct pairs share it: ``4.58``, ``6.49a``.
+    indices
+        The pair with the lowest indices of its class, in the order of the two elements.
+    distance
+        Between the two atoms of the ideal host, shortest in-plane image, Å.
+    multiplicity
+        Number of equivalent pairs.
+    """
+
+    name: str
+    indices: tuple[int, int]
+    distance: float
+    multiplicity: int
+
+
+def parse_site_atom(text: str) -> tuple[str, int]:
+    """Read ``S@12`` as element and index of an atom.
+
+    Raises
+    ------
+    StructureError
+        If it has another form or names no element.
+    """
+    match = _SITE_ATOM.fullmatch(text.strip())
+    if match is None:
+        raise StructureError(f"{text!r} names no atom; write element@index, for example S@12 (counted from 0).")
+    check_element(match[1], repr(text))
+    return match[1], int(match[2])
+
+
+def atoms_of(host: Atoms, element: str) -> list[int]:
+    """Return the indices of an element's atoms.
+
+    Raises
+    ------
+    StructureError
+        If the host has none, naming the elements it has.
+    """
+    indices = [i for i, symbol in enumerate(host.symbols) if symbol == element]
+    if not indices:
+        present = ", ".join(dict.fromkeys(host.symbols))
+        formula, _ = host.symbols.formula.reduce()
+        raise StructureError(f"{formula} has no {element} to remove; it has {present}.")
+    return indices
+
+
+def check_defects(host: Atoms, defects: Sequence[Defect]) -> None:
+    """Refuse defects that do not fit the complete host.
+
+    Raises
+    ------
+    StructureError
+        On an index out of range, another element at that index, an atom named twice, a replacement that is
+        no element or the same one, or when no atom would be left.
+    """
+    name = describe(host)
+    for defect in defects:
+        if not 0 <= defect.index < len(host):
+            raise StructureError(f"{defect}: {name} has {len(host)} atoms; indices go from 0 to {len(host) - 1}.")
+        found = host.symbols[defect.index]
+        if found != defect.element:
+            candidates = ", ".join(str(i) for i in atoms_of(host, defect.element))
+            raise StructureError(
+                f"atom {defect.index} of {name} is {found}, not {defect.element}; "
+                f"{defect.element} atoms are {candidates}."
+            )
+        if defect.replacement is not None:
+            check_element(defect.replacement, str(defect))
+            if defect.replacement == defect.element:
+                raise StructureError(f"{defect}: replaces an atom by its own element.")
+    twice = [index for index, count in Counter(defect.index for defect in defects).items() if count > 1]
+    if twice:
+        raise StructureError(f"atom {host.symbols[twice[0]]}@{twice[0]} of {name} is removed or replaced twice.")
+    if sum(defect.replacement is None for defect in defects) == len(host):
+        raise StructureError(f"{name}: the vacancies would remove every atom.")
+
+
+def apply_defects(host: Atoms, defects: Sequence[Defect]) -> Atoms:
+    """Take atoms out of a complete host, or replace them.
+
+    Parameters
+    ----------
+    host
+        The complete host; indices of all defects refer to it.
+    defects
+        What to remove or replace, in any order.
+
+    Returns
+    -------
+    Atoms
+        A copy; the remaining atoms keep order, positions and cell.
+
+    Raises
+    ------
+    StructureError
+        As `check_defects`.
+    """
+    check_defects(host, defects)
+    defective: Atoms = host.copy()
+    for defect in defects:
+        if defect.replacement is not None:
+            defective.symbols[defect.index] = defect.replacement
+    removed = [defect.index for defect in defects if defect.replacement is None]
+    del defective[removed]
+    return defective
+
+
+def distinct_vacancies(host: Atoms, element: str) -> tuple[Vacancy, ...]:
+    """Find the symmetry-distinct vacancies of an element (spglib, symprec 0.1 Å), lowest index first.
+
+    Raises
+    ------
+    StructureError
+        If the host has no such element.
+    """
+    indices = atoms_of(host, element)
+    mapped = permutations(host, find_symmetry(host))
+    top, bottom = (set(face_layers(host, face)[0].tolist()) for face in ("top", "bottom"))
+    found: list[Vacancy] = []
+    seen: set[int] = set()
+    for index in indices:
+        if index in seen:
+            continue
+        orbit = set(mapped[:, index].tolist())
+        seen |= orbit
+        chosen = min(orbit & top, default=min(orbit))
+        face = "top" if chosen in top else "bottom" if chosen in bottom else "inside"
+        found.append(Vacancy(element, chosen, face, len(orbit)))
+    return tuple(sorted(found, key=lambda vacancy: vacancy.index))
+
+
+def distinct_pairs(host: Atoms, first: str, second: str) -> tuple[VacancyPair, ...]:
+    """Find the symmetry-distinct pairs of vacancies of two elements, nearest first.
+
+    Two pairs are equivalent if an operation of the complete host (spglib, symprec 0.1 Å) takes one to the
+    other.
+
+    Parameters
+    ----------
+    host
+        The complete host.
+    first, second
+        Elements, which may be the same.
+
+    Raises
+    ------
+    StructureError
+        If the host lacks an element, or has a single atom where two are to go.
+    """
+    ones, others = atoms_of(host, first), atoms_of(host, second)
+    if first == second and len(ones) < 2:
+        raise StructureError(f"{describe(host)} has a single {first}, so no pair to remove; use a larger supercell.")
+    all_pairs = combinations(ones, 2) if first == second else product(ones, others)
+    mapped = permutations(host, find_symmetry(host))
+    orbits: list[tuple[float, tuple[int, int], int]] = []
+    seen: set[tuple[int, int]] = set()
+    for i, j in all_pairs:
+        if (i, j) in seen:
+            continue
+        images = mapped[:, [i, j]]
+        if first == second:
+            images = np.sort(images, axis=1)
+        orbit = {(int(k), int(m)) for k, m in images}
+        seen |= orbit
+        orbits.append((_distance(host, i, j), (i, j), len(orbit)))
+    # Rounded first, so that noise in the last digits cannot change the order of equal distances.
+    orbits.sort(key=lambda entry: (round(entry[0], 4), entry[1]))
+    names = _pair_names([distance for distance, _, _ in orbits])
+    return tuple(
+        VacancyPair(name, indices, distance, multiplicity)
+        for name, (distance, indices, multiplicity) in zip(names, orbits, strict=True)
+    )
+
+
+def _distance(host: Atoms, i: int, j: int) -> float:
+    fractions, z = in_plane_fractions(host), host.positions[:, 2]
+    lateral = lateral_distances(fractions[j] - fractions[i], in_plane_cell(host))
+    return float(np.hypot(lateral, z[j] - z[i]))
+
+
+def _pair_names(distances: Sequence[float]) -> list[str]:
+    """Name sorted distances by two decimals, with letters a, b, … z, aa, … where several share them."""
+    labels = [f"{round(distance, 6):.2f}" for distance in distances]
+    shared, used = Counter(labels), Counter[str]()
+    names = []
+    for label in labels:
+        letters, number = "", used[label]
+        used[label] += 1
+        while shared[label] > 1 and number >= 0:
+            number, remainder = divmod(number, 26)
+            letters = chr(ord("a") + remainder) + letters
+            number -= 1
+        names.append(label + letters)
+    return names

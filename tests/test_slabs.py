@@ -1,0 +1,266 @@
+"""Users' own hosts: one content from any format and orientation, with the file's distances."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, graphene, make_supercell, molecule
+from ase.io import read, write
+from sodiate.structures.errors import StructureError
+from sodiate.structures.monolayers import Monolayer, box, build_monolayer
+from sodiate.structures.slabs import build_slab, read_slab
+
+WSSE = Monolayer("W", "S", "Se", 3.252, 2.42, 2.54)
+
+FORMATS = [("POSCAR", "vasp"), ("host.vasp", "vasp"), ("host.cif", "cif"), ("host.xyz", "extxyz")]
+
+PARTIAL = """data_alloy
+_cell_length_a 3.25
+_cell_length_b 3.25
+_cell_length_c 20
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 120
+_symmetry_space_group_name_H-M 'P 1'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_occupancy
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+W1 W 1.0 0 0 0.5
+S1 S 0.5 0.6666667 0.3333333 0.58
+Se1 Se 0.5 0.6666667 0.3333333 0.58
+Se2 Se 1.0 0.6666667 0.3333333 0.42
+"""
+
+
+def janus(repeat=(1, 1)) -> Atoms:
+    """A Janus layer in a periodic box, moved off the origin so that in-plane positions are general."""
+    atoms = box(build_monolayer(WSSE, repeat), vacuum=15.0, headroom=0.0)
+    atoms.pbc = True
+    atoms.positions += 0.1 * atoms.cell[0] + 0.2 * atoms.cell[1]
+    return atoms
+
+
+def saved(atoms, directory, name="host.xyz", kind="extxyz"):
+    path = directory / name
+    write(path, atoms, format=kind)
+    return path
+
+
+def distances(atoms):
+    return atoms.get_all_distances(mic=True)
+
+
+@pytest.mark.parametrize(("name", "kind"), FORMATS)
+def test_formats_give_one_content(tmp_path, name, kind):
+    atoms = janus((2, 1))
+    reference = read_slab(saved(atoms, tmp_path, "reference.extxyz"))
+    slab = read_slab(saved(atoms, tmp_path, name, kind))
+    assert slab.symbols == reference.symbols == tuple(atoms.symbols)
+    # CIF keeps no orientation and a POSCAR no exact digits; 1e-6 is what the content is rounded to.
+    np.testing.assert_allclose(slab.cell, reference.cell, atol=1.1e-6)
+    np.testing.assert_allclose(slab.positions, reference.positions, atol=1.1e-6)
+    assert slab == reference
+    assert hash(slab) == hash(reference)
+
+
+@pytest.mark.parametrize("repeat", [(1, 1), (2, 3)])
+def test_build_slab_is_the_file_again(tmp_path, repeat):
+    """Also shows that `build_monolayer` and `build_slab` number a supercell alike."""
+    built = build_slab(read_slab(saved(janus(), tmp_path)), repeat)
+    expected = build_monolayer(WSSE, repeat)
+    assert list(built.symbols) == list(expected.symbols)
+    np.testing.assert_allclose(built.cell, expected.cell, atol=1e-5)
+    np.testing.assert_allclose(distances(built), distances(expected), atol=1e-5)
+    assert built.pbc.tolist() == [True, True, False]
+    assert built.positions[:, 2].min() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0, -3.24, 7.5, 9.12, -7.5914, 24.3])
+def test_slab_across_the_boundary(tmp_path, shift):
+    atoms = janus()
+    reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
+    atoms.positions[:, 2] += shift
+    atoms.wrap()
+    assert read_slab(saved(atoms, tmp_path)) == reference
+
+
+def test_third_axis_that_leans(tmp_path):
+    atoms = janus()
+    reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
+    leaning = atoms.copy()
+    leaning.cell[2] += 0.3 * leaning.cell[0] - 0.45 * leaning.cell[1]
+    leaning.positions[:, 2] += 8.5
+    leaning.wrap()
+    assert np.ptp(leaning.positions[:, 2]) > 10, "straddles, so that unwrapping needs the leaning axis"
+    slab = read_slab(saved(leaning, tmp_path))
+    assert slab.cell == reference.cell
+    # Which image of an atom lies in the cell may differ, and with it the numbering of a supercell.
+    ours, expected = (np.sort(distances(build_slab(s, (3, 3)))[:3]) for s in (slab, reference))
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0)])
+def test_vacuum_along_another_axis(tmp_path, order):
+    atoms = janus((1, 2))
+    reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
+    turned = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell[list(order)], pbc=True)
+    assert read_slab(saved(turned, tmp_path)) == reference
+    axes = np.eye(3)[list(order)].T
+    turned = Atoms(atoms.symbols, positions=atoms.positions @ axes, cell=atoms.cell[list(order)] @ axes, pbc=True)
+    assert read_slab(saved(turned, tmp_path)) == reference
+
+
+def test_any_orientation(tmp_path):
+    atoms = janus((1, 2))
+    reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
+    atoms.rotate(37, (1, 2, 3), rotate_cell=True)
+    slab = read_slab(saved(atoms, tmp_path))
+    np.testing.assert_allclose(slab.cell, reference.cell, atol=2e-6)
+    np.testing.assert_allclose(slab.positions, reference.positions, atol=2e-6)
+
+
+@pytest.mark.parametrize("change", ["swap a and b", "reverse c"])
+def test_left_handed_lattices_are_turned_not_mirrored(tmp_path, change):
+    """A chiral host keeps its handedness, and the face that c points to is the top."""
+    atoms = janus((2, 2))
+    atoms.symbols[1], atoms.symbols[7] = "Te", "O"  # W 0 has S, Te, O and Se neighbours: chiral
+    cell = atoms.cell[:].copy()
+    cell = cell[[1, 0, 2]] if change == "swap a and b" else cell * np.array([[1], [1], [-1]])
+    changed = Atoms(atoms.symbols, positions=atoms.positions, cell=cell, pbc=True)
+    built = build_slab(read_slab(saved(changed, tmp_path)), (1, 1))
+    assert np.linalg.det(built.cell[:2, :2]) > 0
+    np.testing.assert_allclose(distances(built), distances(changed), atol=1e-5)
+
+    def volume(a):
+        """Signed volume spanned by Te, O and Se as W sees them: changes sign in a mirror."""
+        return np.linalg.det(a.get_distances(0, [1, 7, 2], mic=True, vector=True))
+
+    assert volume(built) == pytest.approx(volume(changed), abs=1e-4)
+    assert abs(volume(built)) > 1
+    selenium_on_top = built.positions[2, 2] > built.positions[1, 2]
+    assert selenium_on_top == (change == "reverse c")
+
+
+def test_lattice_of_two_vectors(tmp_path):
+    atoms = graphene(size=(1, 1, 1), vacuum=None)
+    assert np.allclose(atoms.cell[2], 0)
+    flat = read_slab(saved(atoms, tmp_path))
+    boxed = graphene(size=(1, 1, 1), vacuum=8.0)
+    boxed.pbc = True
+    assert flat == read_slab(saved(boxed, tmp_path, "POSCAR", "vasp"))
+    assert [z for _, _, z in flat.positions] == [0, 0]
+
+
+def test_axis_declared_aperiodic_needs_no_gap(tmp_path):
+    atoms = janus()
+    reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
+    atoms.cell[2, 2] = 4.0
+    atoms.pbc = (True, True, False)
+    assert read_slab(saved(atoms, tmp_path)) == reference
+
+
+def test_last_structure_of_several(tmp_path):
+    first, last = janus(), janus((2, 1))
+    write(tmp_path / "steps.xyz", [first, last], format="extxyz")
+    assert len(read_slab(tmp_path / "steps.xyz").symbols) == 6
+
+
+def test_path_with_an_at_sign(tmp_path):
+    assert len(read_slab(saved(janus(), tmp_path, "host@2.vasp", "vasp")).symbols) == 3
+
+
+def test_content_holds_plain_floats_without_minus_zero(tmp_path):
+    atoms = janus()
+    atoms.positions -= atoms.positions[0] + 1e-9  # wraps to 0.9999999997, which rounds to 1
+    path = tmp_path / "host.vasp"
+    write(path, atoms, format="vasp", direct=True)
+    slab = read_slab(path)
+    assert slab.positions[0][:2] == (0, 0)
+    values = [x for row in (*slab.cell, *slab.positions) for x in row]
+    assert {type(x) for x in values} == {float}
+    assert not any(x == 0 and np.signbit(x) for x in values)
+    assert all(0 <= u < 1 and 0 <= v < 1 for u, v, _ in slab.positions)
+
+
+def refusal(path) -> str:
+    with pytest.raises(StructureError) as error:
+        read_slab(path)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+def test_missing_file_and_directory(tmp_path):
+    assert "no such structure file" in refusal(tmp_path / "nothing.cif")
+    assert "directory" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["POSCAR", "host.cif", "host.xyz", "notes.txt"])
+def test_unreadable(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("these are\nnot atoms\n")
+    assert "ASE cannot read it" in refusal(path)
+
+
+def test_no_atoms(tmp_path):
+    path = tmp_path / "empty.xyz"
+    path.write_text('0\nLattice="3 0 0 0 3 0 0 0 20" Properties=species:S:1:pos:R:3 pbc="T T T"\n')
+    assert "holds no atoms" in refusal(path)
+
+
+def test_no_lattice(tmp_path):
+    assert "lattice" in refusal(saved(molecule("H2O"), tmp_path))
+
+
+@pytest.mark.parametrize("crystal", [bulk("NaCl", "rocksalt", a=5.64), bulk("W", cubic=True), bulk("Cu")])
+def test_bulk_is_no_host(tmp_path, crystal):
+    message = refusal(saved(crystal, tmp_path, "POSCAR", "vasp"))
+    assert "is not a 2D host: no vacuum gap" in message
+
+
+def test_layered_bulk_is_no_host(tmp_path):
+    """2H WSe2: interlayer spacing 6.5 Å [exp], so a gap of 3.1 Å between selenium planes."""
+    layer = janus()
+    layer.cell[2, 2] = 6.5
+    stacked = make_supercell(layer, np.diag([1, 1, 2]))
+    message = refusal(saved(stacked, tmp_path, "host.cif", "cif"))
+    assert "3.26" in message
+
+
+def test_wire_is_no_host(tmp_path):
+    wire = Atoms("C2", positions=[(0, 0, 0), (1.3, 0, 0)], cell=(2.6, 12, 12), pbc=True)
+    assert "several axes" in refusal(saved(wire, tmp_path))
+
+
+def test_partial_occupancy(tmp_path):
+    path = tmp_path / "alloy.cif"
+    path.write_text(PARTIAL)
+    message = refusal(path)
+    assert "partially occupied" in message
+    assert "S 0.5, Se 0.5" in message
+    ordered = PARTIAL.replace("S1 S 0.5", "S1 S 1.0").replace("Se1 Se 0.5 0.6666667 0.3333333 0.58\n", "")
+    path.write_text(ordered)
+    assert read_slab(path).symbols == ("W", "S", "Se")
+
+
+def test_overlapping_atoms_are_named(tmp_path):
+    atoms = janus((2, 2))
+    atoms.positions[7] = atoms.positions[4] + (0.5, 0, 0)
+    message = refusal(saved(atoms, tmp_path))
+    assert "S 4 and S 7 are 0.50 Å apart" in message
+
+
+def test_overlap_through_the_boundary(tmp_path):
+    atoms = Atoms("C2", positions=[(0.1, 0, 5), (2.3, 0, 5)], cell=(2.46, 2.5, 15), pbc=True)
+    assert "C 0 and C 1 are 0.26 Å apart" in refusal(saved(atoms, tmp_path))
+    atoms = Atoms("W", positions=[(0, 0, 5)], cell=(1.5, 3.0, 15), pbc=True)
+    assert "W 0 and its own periodic image are 1.50 Å apart" in refusal(saved(atoms, tmp_path))
+
+
+def test_unknown_element(tmp_path):
+    path = saved(janus(), tmp_path)
+    path.write_text(path.read_text().replace("Se ", "X  "))
+    assert (read(path).numbers == 0).any()
+    assert "no known element" in refusal(path)
