@@ -1,0 +1,380 @@
+"""Band gaps from eigenvalues, and densities of states.
+
+A gap is taken from the eigenvalues, per spin, and never from a DOS on a grid. It is the gap of the k points
+that were sampled: an n×n supercell with an N×N Γ-centred mesh holds the K point of the primitive cell only if
+3 divides n·N, and elsewhere the gap of a 2H monolayer comes out too large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import SodiateError
+from .records import BandGap, Bands, Dos
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+ELECTRON_TOLERANCE = 0.01
+"""Electrons per spin that may be missing from, or be left over by, whole bands."""
+
+PARTIAL_OCCUPATION = 0.05
+"""An occupation (0 to 1) further than this from 0 and from 1 is partial. Below it,
+it is the tail of a smearing: Fermi-Dirac occupations at the edges of a gap of 6 kT, Gaussian ones at the
+edges of a gap of 2.3 widths."""
+
+EDGE_TOLERANCE_EV = 1e-3
+"""Eigenvalues closer than this are degenerate: codes converge them no better."""
+
+MAX_SPACING_EV = 0.01
+"""Coarsest energy grid of a DOS."""
+
+_REACH = 8.0
+"""Standard deviations beyond which a Gaussian is zero (1e-14 of its weight is left out)."""
+
+_CHUNK = 512
+"""States broadened at once; sorted by energy, so that each chunk touches a short piece of the grid."""
+
+
+class ElectronicError(SodiateError):
+    """Eigenvalues or a DOS from which the asked number cannot be had; the message says why."""
+
+
+def band_gap(bands: Bands) -> BandGap:
+    """Return the band gap from eigenvalues and occupations.
+
+    Per spin, N = Σ_k w_k Σ_n f_kn. If N is no integer, or an occupation is partial, or a band crosses the
+    Fermi level, the system is a metal. Otherwise the valence band maximum is max_k ε[N] and the conduction
+    band minimum min_k ε[N+1], the highest and the lowest over the spins; a metal, too, if they overlap. N is
+    never rounded first: an odd electron in a flat band would look like a gap.
+
+    Parameters
+    ----------
+    bands
+        Eigenvalues in eV, with at least one empty band if the system is no metal; occupations from 0 to 1 if
+        spin-polarised, from 0 to 2 if not.
+
+    Returns
+    -------
+    BandGap
+        Edges in eV on the scale of the eigenvalues, k points fractional. It is direct if any k point holds
+        both edges within 1 meV. A metal has gap 0, no edges, and the reason in words.
+
+    Raises
+    ------
+    ElectronicError
+        Shapes that do not fit, values that are not finite, occupations in the other convention, no electrons,
+        or no empty band.
+    """
+    energies, filling = _checked(bands)
+    # Codes write weights to eight digits or fewer; times some hundred electrons that is not negligible.
+    electrons = np.einsum("k,skn->s", bands.weights / bands.weights.sum(), filling)
+    names = ("spin up", "spin down") if len(energies) == 2 else ("either spin",)
+    reason = _open_shell(electrons, names) or _partial(filling, bands.kpoints, names)
+    if reason:
+        return _metal(bands, reason)
+    valence, conduction = _edges(energies, electrons.round().astype(int), names)
+    vbm, cbm = float(valence.max()), float(conduction.min())
+    reason = _overlap(vbm, cbm) or _crossing(energies, bands.fermi_ev, names)
+    if reason:
+        return _metal(bands, reason)
+    both = (valence >= vbm - EDGE_TOLERANCE_EV) & (conduction <= cbm + EDGE_TOLERANCE_EV)
+    at_vbm, at_cbm = int(valence.argmax()), int(conduction.argmin())
+    if both.any():
+        at_vbm = at_cbm = int(np.where(both, conduction - valence, np.inf).argmin())
+    return BandGap(
+        gap_ev=cbm - vbm,
+        nature="direct" if both.any() else "indirect",
+        vbm_ev=vbm,
+        cbm_ev=cbm,
+        vbm_k=_vector(bands.kpoints[at_vbm]),
+        cbm_k=_vector(bands.kpoints[at_cbm]),
+        fermi_ev=bands.fermi_ev,
+    )
+
+
+def dos_from_bands(
+    bands: Bands,
+    broadening_ev: float,
+    projections: Mapping[str, Array] | None = None,
+    spacing_ev: float = MAX_SPACING_EV,
+    window: tuple[float, float] | None = None,
+) -> Dos:
+    """Broaden eigenvalues into a density of states with normalised Gaussians.
+
+    Parameters
+    ----------
+    bands
+        Eigenvalues; without spin polarisation every state counts twice.
+    broadening_ev
+        Standard deviation of the Gaussians, at least ``spacing_ev``: narrower ones would fall between grid
+        points.
+    projections
+        Weight (0 to 1) of each state on an element's orbital, keyed ``"W-d"``, shape (spins, k points,
+        bands).
+    spacing_ev
+        Of the energy grid, at most 0.01 eV.
+    window
+        First and last energy on the scale of the eigenvalues; by default all states with their tails, so that
+        the integral of the total is the number of states.
+
+    Returns
+    -------
+    Dos
+        States per eV and cell.
+
+    Raises
+    ------
+    ElectronicError
+        A grid too coarse or too narrow, a broadening below it, or a projection of another shape.
+    """
+    _checked(bands)
+    grid = _grid(bands, broadening_ev, spacing_ev, window)
+    names = ["", *(projections or {})]
+    shares = [np.ones_like(bands.energies_ev), *(projections or {}).values()]
+    for name, share in zip(names, shares, strict=True):
+        if np.shape(share) != bands.energies_ev.shape:
+            raise ElectronicError(
+                f"projection {name!r} has shape {np.shape(share)}, the eigenvalues {bands.energies_ev.shape}"
+            )
+    counts = np.stack(shares, axis=1) * (bands.weights * (3 - len(bands.energies_ev)))[:, None]
+    spins = [
+        _broadened(grid, levels.ravel(), count.reshape(len(names), -1), broadening_ev)
+        for levels, count in zip(bands.energies_ev, counts, strict=True)
+    ]
+    curves = dict(zip(names, np.stack(spins, axis=1), strict=True))
+    return Dos(
+        energies_ev=grid,
+        total=curves.pop(""),
+        projected=curves,
+        fermi_ev=bands.fermi_ev,
+        broadening_ev=broadening_ev,
+    )
+
+
+def dos_gap(dos: Dos, threshold: float) -> float:
+    """Return the width around the Fermi level in which a DOS stays below a threshold: a cross-check only.
+
+    Broadening narrows it by some widths on either side. A Fermi level on a band edge, where some codes put
+    it, gives 0: move it into the gap first (``dataclasses.replace(dos, fermi_ev=...)``).
+
+    Parameters
+    ----------
+    dos
+        Summed over spins here.
+    threshold
+        States per eV and cell.
+
+    Returns
+    -------
+    float
+        Gap in eV, linear between grid points; 0 if the DOS at the Fermi level reaches the threshold.
+
+    Raises
+    ------
+    ElectronicError
+        The Fermi level lies off the grid, or the DOS ends before states are met on both sides of it.
+    """
+    grid, excess = dos.energies_ev, dos.total.sum(axis=0) - threshold
+    if not grid[0] <= dos.fermi_ev <= grid[-1]:
+        raise ElectronicError(
+            f"the Fermi level {dos.fermi_ev:.3f} eV lies off the DOS ({grid[0]:.3f} to {grid[-1]:.3f} eV)"
+        )
+    if np.interp(dos.fermi_ev, grid, excess) >= 0:
+        return 0.0
+    below = np.flatnonzero((excess >= 0) & (grid <= dos.fermi_ev))
+    above = np.flatnonzero((excess >= 0) & (grid >= dos.fermi_ev))
+    if not below.size or not above.size:
+        side = "above" if below.size else "below"
+        raise ElectronicError(f"the DOS holds no states {side} the Fermi level; widen its window to measure a gap")
+    edges = [
+        np.interp(0.0, [excess[empty], excess[full]], [grid[empty], grid[full]])
+        for empty, full in ((below[-1] + 1, below[-1]), (above[0] - 1, above[0]))
+    ]
+    return float(edges[1] - edges[0])
+
+
+def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
+    """Return a DOS as pymatgen's.
+
+    Parameters
+    ----------
+    dos
+        Its projections are summed over the atoms of an element and the orbitals of a shell.
+    atoms
+        The structure it belongs to.
+
+    Returns
+    -------
+    pymatgen.electronic_structure.dos.CompleteDos
+        Each projection is spread evenly over the atoms and orbitals that it is the sum of, so that its sums
+        by element and by shell are right and the curve of one atom or one orbital is only their mean. A DOS
+        without spin keeps both spins in ``Spin.up``, as pymatgen itself does for VASP.
+
+    Raises
+    ------
+    ElectronicError
+        A projection of an element that the structure lacks, or one that is not named like ``"W-d"``.
+    """
+    from pymatgen.electronic_structure.core import Orbital, Spin
+    from pymatgen.electronic_structure.dos import CompleteDos
+    from pymatgen.electronic_structure.dos import Dos as PymatgenDos
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    structure = AseAtomsAdaptor.get_structure(atoms)
+    spins = (Spin.up, Spin.down)[: len(dos.total)]
+    by_site: dict[Any, dict[Any, Any]] = {site: {} for site in structure}
+    for key, curve in dos.projected.items():
+        element, _, shell = key.partition("-")
+        sites = [site for site in structure if site.specie.symbol == element]
+        orbitals = [orbital for orbital in Orbital if orbital.orbital_type.name == shell]
+        if not sites or not orbitals:
+            raise ElectronicError(
+                f"DOS projection {key!r} fits no atom of {structure.formula}; expected such as 'W-d'"
+            )
+        share = curve / (len(sites) * len(orbitals))
+        for site in sites:
+            by_site[site] |= {orbital: dict(zip(spins, share, strict=True)) for orbital in orbitals}
+    total = PymatgenDos(dos.fermi_ev, dos.energies_ev, dict(zip(spins, dos.total, strict=True)))
+    return CompleteDos(structure, total, by_site)
+
+
+def _checked(bands: Bands) -> tuple[Array, Array]:
+    """Return eigenvalues ascending at every k point, and their occupations from 0 to 1."""
+    shape = bands.energies_ev.shape
+    if len(shape) != 3 or shape[0] not in (1, 2) or 0 in shape or bands.occupations.shape != shape:
+        raise ElectronicError(
+            f"eigenvalues {shape} and occupations {bands.occupations.shape} must have one shape: "
+            "(1 or 2 spins, k points, bands)"
+        )
+    if bands.kpoints.shape != (shape[1], 3) or bands.weights.shape != (shape[1],):
+        raise ElectronicError(
+            f"eigenvalues stand at {shape[1]} k points, but k points are {bands.kpoints.shape} "
+            f"and weights {bands.weights.shape}"
+        )
+    if not all(np.isfinite(a).all() for a in (bands.energies_ev, bands.occupations, bands.weights, bands.fermi_ev)):
+        raise ElectronicError(
+            "eigenvalues, occupations, weights or the Fermi level are not finite: the run is damaged"
+        )
+    if abs(bands.weights.sum() - 1) > 1e-4:
+        raise ElectronicError(f"the k-point weights add up to {bands.weights.sum():.6f}, not to 1: normalise them")
+    deep = bands.energies_ev < bands.fermi_ev - 1.0
+    if shape[0] == 1 and deep.any() and bands.occupations[deep].max() < 1.5:
+        raise ElectronicError(
+            "states more than 1 eV below the Fermi level hold one electron each: without spin polarisation "
+            "occupations run from 0 to 2, so double them"
+        )
+    order = bands.energies_ev.argsort(axis=2, kind="stable")
+    energies = np.take_along_axis(bands.energies_ev, order, axis=2)
+    return energies, np.take_along_axis(bands.occupations, order, axis=2) / (3 - shape[0])
+
+
+def _open_shell(electrons: Array, names: tuple[str, ...]) -> str | None:
+    """Return why a count of electrons per spin makes a metal."""
+    for name, count in zip(names, electrons, strict=True):
+        if abs(count - round(count)) > ELECTRON_TOLERANCE:
+            return f"{count:.3f} electrons of {name} fill no whole number of bands"
+    return None
+
+
+def _partial(filling: Array, kpoints: Array, names: tuple[str, ...]) -> str | None:
+    """Return which occupation is the most partial, if any is."""
+    distance = np.minimum(abs(filling), abs(filling - 1))
+    spin, k, band = np.unravel_index(distance.argmax(), distance.shape)
+    if distance[spin, k, band] <= PARTIAL_OCCUPATION:
+        return None
+    at = ", ".join(f"{x:.3f}" for x in kpoints[k])
+    return (
+        f"band {band + 1} of {names[spin]} is partially occupied, {filling[spin, k, band]:.2f} "
+        f"at k = ({at}); a gap narrower than the smearing is not told from a metal"
+    )
+
+
+def _overlap(vbm: float, cbm: float) -> str | None:
+    """Return by how much the bands overlap, if they do."""
+    if cbm - vbm > EDGE_TOLERANCE_EV:
+        return None
+    if cbm >= vbm - EDGE_TOLERANCE_EV:
+        return "valence and conduction bands touch"
+    return f"the conduction band minimum lies {vbm - cbm:.3f} eV below the valence band maximum"
+
+
+def _crossing(energies: Array, fermi_ev: float, names: tuple[str, ...]) -> str | None:
+    """Return which band crosses the Fermi level, if any does."""
+    lowest, highest = energies.min(axis=1) - fermi_ev, energies.max(axis=1) - fermi_ev
+    crossing = np.argwhere((lowest < -EDGE_TOLERANCE_EV) & (highest > EDGE_TOLERANCE_EV))
+    if not crossing.size:
+        return None
+    spin, band = crossing[0]
+    return (
+        f"band {band + 1} of {names[spin]} crosses the Fermi level, "
+        f"from {lowest[spin, band]:.3f} to {highest[spin, band]:+.3f} eV about it, "
+        "though its occupations are whole; if that is no metal, the Fermi level is another run's"
+    )
+
+
+def _edges(energies: Array, filled: NDArray[np.int_], names: tuple[str, ...]) -> tuple[Array, Array]:
+    """Return the highest filled and the lowest empty eigenvalue at each k point, over the spins."""
+    if not filled.any():
+        raise ElectronicError("no band is occupied: these eigenvalues hold no electrons")
+    bands = energies.shape[2]
+    valence, conduction = np.full(energies.shape[1], -np.inf), np.full(energies.shape[1], np.inf)
+    for levels, count, name in zip(energies, filled, names, strict=True):
+        if count >= bands:
+            raise ElectronicError(
+                f"all {bands} bands of {name} are occupied, so there is no conduction band: "
+                "compute more bands (NBANDS in VASP, nbands in GPAW)"
+            )
+        if count:
+            valence = np.maximum(valence, levels[:, count - 1])
+        conduction = np.minimum(conduction, levels[:, count])
+    return valence, conduction
+
+
+def _metal(bands: Bands, reason: str) -> BandGap:
+    return BandGap(gap_ev=0.0, nature="metal", fermi_ev=bands.fermi_ev, reason=reason)
+
+
+def _vector(k: Array) -> tuple[float, float, float]:
+    return float(k[0]), float(k[1]), float(k[2])
+
+
+def _grid(bands: Bands, broadening_ev: float, spacing_ev: float, window: tuple[float, float] | None) -> Array:
+    """Return the energies of a DOS, by default from the lowest to the highest state with their tails."""
+    if not 0 < spacing_ev <= MAX_SPACING_EV:
+        raise ElectronicError(
+            f"a DOS grid of {spacing_ev} eV is refused; give a spacing of at most {MAX_SPACING_EV} eV"
+        )
+    if broadening_ev < spacing_ev:
+        raise ElectronicError(
+            f"a broadening of {broadening_ev} eV falls between grid points {spacing_ev} eV apart; "
+            "widen it or refine the spacing"
+        )
+    reach = _REACH * broadening_ev
+    low, high = window or (
+        float(bands.energies_ev.min()) - reach,
+        float(bands.energies_ev.max()) + reach,
+    )
+    if not high > low:
+        raise ElectronicError(f"the energy window ({low}, {high}) eV of a DOS is empty; give (lowest, highest)")
+    points = int(np.ceil((high - low) / spacing_ev - 1e-9)) + 1
+    return np.asarray(low + spacing_ev * np.arange(points), dtype=np.float64)
+
+
+def _broadened(grid: Array, levels: Array, counts: Array, width: float) -> Array:
+    """Sum Gaussians of standard deviation ``width`` at ``levels``, for each row of ``counts``."""
+    out: Array = np.zeros((len(counts), len(grid)))
+    order = levels.argsort()
+    for part in np.array_split(order, max(1, len(order) // _CHUNK)):
+        first = np.searchsorted(grid, levels[part[0]] - _REACH * width)
+        last = np.searchsorted(grid, levels[part[-1]] + _REACH * width, side="right")
+        x = (grid[None, first:last] - levels[part, None]) / width
+        out[:, first:last] += counts[:, part] @ np.exp(-0.5 * x * x)
+    out /= width * np.sqrt(2 * np.pi)
+    return out

@@ -1,0 +1,334 @@
+"""Record types: what a finished calculation leaves behind, shared by the workflows and the analysis.
+
+Units stand in the field names. A record holds what was **run** (parsed from a code's outputs), never what was
+planned. Large arrays (eigenvalues, DOS, trajectories) are kept beside the record, under the names in ``arrays``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+"""Version of the record layout; a reader refuses a newer one."""
+
+MOCK = "mock (dry run, not physical)"
+"""What every table, figure and page says of the numbers of a dry run."""
+
+Vector = tuple[float, float, float]
+
+
+class Frozen(BaseModel):
+    """Base of all declared and stored values: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def digest(value: Any) -> str:
+    """Hash a JSON-like value.
+
+    Parameters
+    ----------
+    value
+        Nested dicts, lists, strings, numbers, booleans and None.
+
+    Returns
+    -------
+    str
+        The first 16 hexadecimal digits of the SHA-256 of its canonical JSON (sorted keys; ``repr`` of floats,
+        so that 500 and 500.0 are told apart unless typed before).
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Geometry(Frozen):
+    """Atoms at rest: symbols, positions (n, 3) and cell (3, 3) in Å, periodicity of the three axes."""
+
+    symbols: tuple[str, ...]
+    positions_a: tuple[Vector, ...]
+    cell_a: tuple[Vector, Vector, Vector]
+    pbc: tuple[bool, bool, bool]
+
+    @classmethod
+    def of(cls, atoms: Atoms) -> Geometry:
+        """Return the geometry of ASE atoms."""
+        return cls.model_validate(
+            {
+                "symbols": tuple(atoms.get_chemical_symbols()),
+                "positions_a": atoms.get_positions().tolist(),
+                "cell_a": atoms.cell.tolist(),
+                "pbc": [bool(p) for p in atoms.pbc],
+            }
+        )
+
+    def atoms(self) -> Atoms:
+        """Return ASE atoms."""
+        from ase import Atoms
+
+        return Atoms(self.symbols, positions=self.positions_a, cell=self.cell_a, pbc=self.pbc)
+
+
+class Method(Frozen):
+    """First fingerprint of what was run: equal in every term of an energy difference.
+
+    ``paw`` names the data set of each element; only elements that two runs share are compared.
+    """
+
+    engine: str
+    engine_version: str
+    functional: str | None = None
+    cutoff_ev: float | None = None
+    dispersion: str | None = None
+    paw: dict[str, str] = {}
+
+
+class Sampling(Frozen):
+    """Second fingerprint of what was run: equal in E(*Na) and E(*).
+
+    The references (Na atom, bulk Na) have sampling rules of their own.
+    """
+
+    cell_a: tuple[Vector, Vector, Vector]
+    kmesh: tuple[int, int, int] | None = None
+    smearing: str | None = None
+    smearing_width_ev: float | None = None
+    spin_polarised: bool | None = None
+    dipole_correction: bool | None = None
+
+
+class BandGap(Frozen):
+    """Band gap from eigenvalues; ``gap_ev`` is 0.0 for a metal, whose edges are None."""
+
+    gap_ev: float
+    nature: Literal["direct", "indirect", "metal"]
+    vbm_ev: float | None = None
+    cbm_ev: float | None = None
+    vbm_k: Vector | None = None
+    cbm_k: Vector | None = None
+    fermi_ev: float
+    reason: str | None = None
+
+
+class Choice(Frozen):
+    """What a ``lowest`` calculation chose: the best Na site, and the sites that it had to leave out, with why."""
+
+    site: str
+    energies_ev: dict[str, float]
+    ignored: dict[str, str] = {}
+
+
+class SiteChange(Frozen):
+    """Where the adsorbate was put and where the relaxation left it (names such as ``T_W@top``)."""
+
+    start: str
+    end: str
+    moved: bool
+    note: str | None = None
+
+
+class ParentRef(Frozen):
+    """A parent's calculation id and the digest of the record that was used."""
+
+    calculation: str
+    digest: str
+
+
+class Provenance(Frozen):
+    """Who computed a record, where and how; none of it defines the numbers."""
+
+    versions: dict[str, str]
+    host: str
+    directory: str
+    firework_id: int | None
+    command: str | None
+    execution: dict[str, Any]
+    started: str
+    finished: str
+    wall_time_s: float
+    launches: int
+    ionic_steps: int | None
+    scf_steps: int | None
+    corrections: tuple[str, ...] = ()
+
+
+class Record(Frozen):
+    """The result of one calculation.
+
+    ``energy_ev`` is extrapolated to zero smearing, ``free_energy_ev`` is the one that the forces belong to.
+    ``physical`` is False for a dry run, whose numbers are mock values. An unconverged run leaves no record.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    calculation: str
+    label: str
+    kind: str
+    engine: str
+    physical: bool
+    converged: Literal[True] = True
+    energy_ev: float | None
+    free_energy_ev: float | None
+    max_force_ev_per_a: float | None
+    geometry: Geometry | None
+    forces_ev_per_a: tuple[Vector, ...] | None = None
+    start_moments_mub: tuple[float, ...] | None = None
+    final_moments_mub: tuple[float, ...] | None = None
+    total_moment_mub: float | None = None
+    method: Method
+    sampling: Sampling | None
+    not_applicable: tuple[str, ...] = ()
+    gap: BandGap | None = None
+    site: SiteChange | None = None
+    choice: Choice | None = None
+    notes: tuple[str, ...] = ()
+    input_digest: str
+    parents: dict[str, ParentRef]
+    arrays: dict[str, str] = {}
+    provenance: Provenance
+
+    @property
+    def digest(self) -> str:
+        """Hash of the scientific content: everything but the provenance and where arrays are stored."""
+        return digest(self.model_dump(mode="json", exclude={"provenance", "arrays"}))
+
+
+class SiteEntry(Frozen):
+    """One adsorption site of a host: its name, how often it occurs in the cell, and its calculation's id."""
+
+    name: str
+    multiplicity: int
+    calculation: str
+
+
+class ModelEntry(Frozen):
+    """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations."""
+
+    name: str
+    label: str
+    supercell: tuple[int, int]
+    host: str
+    dos: str | None = None
+    sites: tuple[SiteEntry, ...]
+    lowest: str
+
+
+class Named(Frozen):
+    """A calculation's id under the name that a campaign gives it."""
+
+    name: str
+    calculation: str
+
+
+class CampaignEntry(Frozen):
+    """One revision of a campaign with one engine and method, as stored: names, and ids of calculations."""
+
+    schema_version: int = SCHEMA_VERSION
+    campaign: str
+    engine: str
+    method_id: str
+    revision: int = 1
+    title: str
+    yaml: str
+    adsorbate: str
+    models: tuple[ModelEntry, ...]
+    atom: str
+    bulk: str | None = None
+    calculations: tuple[Named, ...]
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every calculation of the campaign once, in its order."""
+        return tuple(dict.fromkeys(named.calculation for named in self.calculations))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Ids by the campaign's names."""
+        return {named.name: named.calculation for named in self.calculations}
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Eigenvalues of one calculation.
+
+    Attributes
+    ----------
+    energies_ev, occupations
+        Shape (spins, k points, bands); occupations run from 0 to 1 in a spin-polarised calculation and from
+        0 to 2 in one that is not.
+    kpoints
+        Fractional, shape (k points, 3).
+    weights
+        Shape (k points,), summing to 1.
+    fermi_ev
+        Fermi level on the scale of the eigenvalues.
+    """
+
+    energies_ev: NDArray[np.float64]
+    occupations: NDArray[np.float64]
+    kpoints: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    fermi_ev: float
+
+
+@dataclass(frozen=True)
+class Dos:
+    """Density of states on a grid.
+
+    Attributes
+    ----------
+    energies_ev
+        Shape (points,), on the scale of the eigenvalues.
+    total
+        States per eV and cell, shape (spins, points).
+    projected
+        The same shape for each element and orbital, keyed ``"W-d"``.
+    fermi_ev, broadening_ev
+        Fermi level, and the width (standard deviation) of the Gaussian broadening; None if the code's own.
+    """
+
+    energies_ev: NDArray[np.float64]
+    total: NDArray[np.float64]
+    projected: dict[str, NDArray[np.float64]]
+    fermi_ev: float
+    broadening_ev: float | None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Steps of a relaxation: energies (steps,), positions and forces (steps, atoms, 3)."""
+
+    energies_ev: NDArray[np.float64]
+    positions_a: NDArray[np.float64]
+    forces_ev_per_a: NDArray[np.float64]
+
+
+def to_arrays(value: Bands | Dos | Trajectory) -> dict[str, NDArray[Any]]:
+    """Flatten an array record into named arrays, as stored in one npz file."""
+    out: dict[str, NDArray[Any]] = {}
+    for name, item in vars(value).items():
+        if isinstance(item, dict):
+            out |= {f"{name}:{key}": np.asarray(array) for key, array in item.items()}
+        elif item is not None:
+            out[name] = np.asarray(item)
+    return out
+
+
+def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> Bands | Dos | Trajectory:
+    """Rebuild ``bands``, ``dos`` or ``trajectory`` from the arrays that `to_arrays` made."""
+    plain: dict[str, Any] = {k: (v.item() if v.ndim == 0 else v) for k, v in arrays.items() if ":" not in k}
+    if kind == "bands":
+        return Bands(**plain)
+    if kind == "trajectory":
+        return Trajectory(**plain)
+    projected = {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith("projected:")}
+    return Dos(projected=projected, **{"broadening_ev": None} | plain)

@@ -1,0 +1,83 @@
+"""Which records may still be used: one whose inputs have changed since is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from .records import Record
+
+
+def stale_reason(record: Record, parents: Mapping[str, str], current: Mapping[str, Record]) -> str | None:
+    """Tell why a record no longer follows from its parents' records, or None if it does.
+
+    Parameters
+    ----------
+    record
+        The record in question.
+    parents
+        Role and calculation id of the parents that its calculation declares.
+    current
+        Current records by calculation id.
+
+    Returns
+    -------
+    str or None
+        One clause naming the parent; a parent that was left out for want of a record and has one now counts.
+    """
+    for role, calculation in parents.items():
+        used, now = record.parents.get(role), current.get(calculation)
+        if used is not None and now is None:
+            return f"the record of its {role} was superseded"
+        if used is not None and now is not None and used.digest != now.digest:
+            return f"its {role} was computed anew"
+        if used is None and now is not None:
+            return f"its {role} was completed later"
+    return None
+
+
+def fresh(
+    records: Mapping[str, Record], parents: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[str, Record], dict[str, str]]:
+    """Divide current records into those that may be used and the reasons of those that may not.
+
+    Parameters
+    ----------
+    records
+        Current records by calculation id.
+    parents
+        For each calculation id its parents' ids by role.
+
+    Returns
+    -------
+    tuple
+        Usable records by id, and a reason by id for each stale one (also one with a stale ancestor).
+    """
+    reasons: dict[str, str] = {}
+    usable: dict[str, Record] = {}
+    for identifier in _parents_first(records, parents):
+        record = records[identifier]
+        above = parents.get(identifier, {})
+        reason = stale_reason(record, above, records)
+        if reason is None:
+            tainted = [role for role, parent in above.items() if role in record.parents and parent in reasons]
+            reason = f"its {tainted[0]} is stale" if tainted else None
+        if reason is None:
+            usable[identifier] = record
+        else:
+            reasons[identifier] = f"stale: {reason}"
+    return usable, reasons
+
+
+def _parents_first(records: Mapping[str, Record], parents: Mapping[str, Mapping[str, str]]) -> Iterable[str]:
+    done: dict[str, None] = {}
+
+    def visit(identifier: str) -> None:
+        if identifier in done or identifier not in records:
+            return
+        for parent in parents.get(identifier, {}).values():
+            visit(parent)
+        done[identifier] = None
+
+    for identifier in records:
+        visit(identifier)
+    return done
