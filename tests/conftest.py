@@ -1,0 +1,63 @@
+"""Shared fixtures: real servers where they are installed, a skip that says what to install where they are not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sodiate import SodiateError
+from sodiate.workflows.launchpad import Database, initialise, open_root
+from support import Bench
+
+DATA = Path(__file__).parent / "data"
+
+
+def skip_unless_required(reason: str) -> None:
+    """Skip a test whose server or code is missing; under SODIATE_REQUIRE_ALL=1 that is a failure."""
+    if os.environ.get("SODIATE_REQUIRE_ALL") == "1":
+        pytest.fail(f"SODIATE_REQUIRE_ALL=1: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Path:
+    """The mongod that sodiate would use."""
+    from sodiate.workflows.mongod import find_mongod
+
+    try:
+        return find_mongod()
+    except SodiateError as error:
+        skip_unless_required(str(error))
+        raise
+
+
+@pytest.fixture
+def database(mongod: Path, tmp_path: Path) -> Iterator[Database]:
+    """A fresh private server, its database initialised."""
+    with open_root(tmp_path / "root") as opened:
+        initialise(opened, opened.fireworks(tmp_path / "root" / "logs"))
+        yield opened
+
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run the installed ``sodiate`` in an empty directory; returns what it printed."""
+
+    def call(*arguments: str | Path, timeout: float = 120, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("sodiate")), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False)
+
+    return call
+
+
+@pytest.fixture
+def bench(database: Database, tmp_path: Path) -> Bench:
+    """A fresh database and root."""
+    return Bench(database, tmp_path / "root")

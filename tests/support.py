@@ -1,0 +1,57 @@
+"""What several test modules build: a small campaign, and a database with a root to run it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sodiate.workflows.campaign import bundled_campaigns
+from sodiate.workflows.documents import Documents
+from sodiate.workflows.launch import Submission, launch, reconcile, submit
+from sodiate.workflows.launchpad import Database
+from sodiate.workflows.plan import Plan
+from sodiate.workflows.runner import Worker
+
+
+def small_campaign(folder: Path, **changes: Any) -> Path:
+    """A campaign of one 2×2 host with two Na sites, as a user's file; keys may be changed."""
+    data = yaml.safe_load(bundled_campaigns()["wsse"].read_text(encoding="utf-8"))
+    data |= {
+        "campaign": "small",
+        "supercell": [2, 2],
+        "models": ["WSSe+VS"],
+        "sites": ["V_S@top", "T_W@bottom"],
+        "quantities": ["dos"],
+        **changes,
+    }
+    path = folder / f"{data['campaign']}.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return path
+
+
+@dataclass
+class Bench:
+    """A database, a root and FireWorks on one table: submit and launch as ``sodiate run`` does."""
+
+    database: Database
+    root: Path
+
+    def __post_init__(self) -> None:
+        self.documents = Documents(self.database.db)
+        self.launchpad = self.database.fireworks(self.root / "logs")
+
+    def submit(self, planned: Plan) -> Submission:
+        return submit(planned, self.documents, self.launchpad)
+
+    def launch(self, planned: Plan, **env: Any) -> None:
+        ids = [calculation.id for calculation in planned.calculations]
+        reconcile(self.documents, self.launchpad, ids)
+        launch(self.documents, self.launchpad, Worker(root=self.root, env=env), ids, lambda: None)
+
+    def states(self) -> dict[str, str]:
+        return {d["name"]: d["state"] for d in self.launchpad.fireworks.find({}, {"name": 1, "state": 1})}
+
+    def attempts(self, identifier: str) -> list[dict[str, Any]]:
+        return list(self.documents.attempts.find({"calculation": identifier}).sort("started", 1))

@@ -1,0 +1,138 @@
+"""Campaign files: typed, unknown keys refused with the nearest valid one, every mistake one clear message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ase.build import bulk, mx2
+from ase.io import write
+from sodiate.workflows.campaign import bundled_campaigns, load_campaign
+from sodiate.workflows.plan import plan
+from sodiate.workflows.reading import InputError
+
+WSSE = bundled_campaigns()["wsse"].read_text(encoding="utf-8")
+
+XENON = {"metal": "Xe", "top": "O", "bottom": "O", "a": 3.0, "bond_top": 2.4, "bond_bottom": 2.4}
+
+
+def written(folder: Path, **changes: object) -> Path:
+    """The bundled campaign with some keys changed, as a user's file."""
+    data = yaml.safe_load(WSSE) | {"quantities": ["dos"]} | changes
+    path = folder / "campaign.yaml"
+    path.write_text(yaml.safe_dump({k: v for k, v in data.items() if v is not ...}), encoding="utf-8")
+    return path
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        plan(path)
+    message = str(caught.value)
+    assert path.name in message
+    return message
+
+
+def test_the_bundled_campaigns_are_valid() -> None:
+    assert set(bundled_campaigns()) == {"wsse", "li-mosse", "own-host"}
+    for name in bundled_campaigns():
+        assert load_campaign(name).spec.campaign == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"modles": ["WSe2"]}, ["unknown key 'modles'", "did you mean 'models'"]),
+        ({"supercell": [0, 3]}, ["supercell", "greater than or equal to 1"]),
+        ({"supercell": [-1, 3]}, ["supercell", "greater than or equal to 1"]),
+        ({"supercell": 3}, ["supercell"]),
+        ({"supercell": [True, 3]}, ["supercell"]),
+        ({"vacuum_a": -15}, ["vacuum_a", "greater than 0"]),
+        ({"vacuum_a": "wide"}, ["vacuum_a", "'wide'"]),
+        ({"vacuum_a": True}, ["vacuum_a", "truth value"]),
+        ({"vacuum_a": float("nan")}, ["vacuum_a", "finite"]),
+        ({"models": ["WSx2"]}, ["no monolayer 'WSx2'", "did you mean 'WSe2'"]),
+        ({"models": []}, ["models"]),
+        ({"models": ["WSe2", "WSe2"]}, ["two models are called WSe2"]),
+        ({"models": ["WSe2+VS"]}, ["WSe2+VS", "S", "Se"]),
+        ({"models": ["WSSe+VX"]}, ["WSSe+VX"]),
+        ({"models": [{"model": "WSSe+VS+VSe", "pair": 9.99}]}, ["9.99", "3.23", "4.58"]),
+        ({"models": [{"model": "WSSe", "remove": ["S@0"]}]}, ["S", "0", "W"]),
+        ({"models": [{"model": "WSSe", "remove": ["S@999"]}]}, ["999"]),
+        ({"models": [{"model": "WSSe", "remove": ["S12"]}]}, ["S12", "S@12"]),
+        ({"models": [{"model": "WSSe", "replace": {"W@3": "Qq"}}]}, ["Qq"]),
+        ({"models": [{"file": "x.cif"}]}, ["name"]),
+        ({"models": [{"name": "neither"}]}, ["model: NAME", "file"]),
+        ({"models": [{"name": "gone", "file": "gone.cif"}]}, ["gone.cif"]),
+        ({"models": [{"model": "WSSe", "name": "../escape"}]}, ["no name"]),
+        ({"sites": ["T_W@topp"]}, ["T_W@topp", "did you mean 'T_W@top'"]),
+        ({"sites": "near"}, ["near-defect"]),
+        ({"engine": "vosp"}, ["engine 'vosp'", "emt"]),
+        ({"protocol": "papre"}, ["papre", "did you mean 'paper'"]),
+        ({"protocol": {"functional": "PBE"}}, ["max_force_ev_per_a"]),
+        ({"adsorbate": {"element": "Naa"}}, ["Naa", "no element"]),
+        ({"adsorbate": {"element": "He"}}, ["He"]),
+        ({"adsorbate": {"element": "Na", "start_heights_a": {"V": -1}}}, ["start_heights_a.V"]),
+        ({"monolayers": {"WSSe": {"metal": "W"}}, "models": ["WSSe"]}, ["monolayers.WSSe.top", "missing"]),
+        ({"monolayers": {"XeO2": XENON}, "models": ["XeO2"]}, ["Xe"]),
+        ({"quantities": ["dos", "density_difference"]}, ["density difference", "emt"]),
+        ({"quantities": ["bulk_reference"], "bulk_references": {}}, ["bulk_references.Na"]),
+        ({"campaign": "a/b"}, ["no name"]),
+        ({"campaign": ...}, ["'campaign' is missing"]),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_a_mistake_is_one_clear_message(tmp_path: Path, changes: dict[str, object], words: list[str]) -> None:
+    message = complaint(written(tmp_path, **changes))
+    assert all(word in message for word in words), message
+    assert all(line.startswith(("campaign ", "protocol ")) for line in message.splitlines()), message
+    assert "Traceback" not in message
+    assert "pydantic" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("", "is empty"), ("- a\n- b\n", "not a mapping"), ("a: [1\n", "line"), ("just words", "not a mapping"),
+     ("on: 1\n", "not text"), ("# only a comment\n", "is empty")],
+)  # fmt: skip
+def test_not_a_campaign(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    assert word in complaint(path)
+
+
+def test_a_directory_a_missing_file_and_a_binary_file(tmp_path: Path) -> None:
+    assert "directory" in complaint(tmp_path)
+    with pytest.raises(InputError, match=r"no such file and no bundled campaign.*did you mean 'wsse'"):
+        plan("wse")
+    binary = tmp_path / "b.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in complaint(binary)
+
+
+def test_a_bulk_or_a_broken_host_file(tmp_path: Path) -> None:
+    write(tmp_path / "bulk.cif", bulk("NaCl", "rocksalt", a=5.64))
+    assert "2D" in complaint(written(tmp_path, models=[{"name": "x", "file": "bulk.cif"}]))
+    close = mx2("MoS2", vacuum=8.0)
+    close.pbc = True
+    close += close[0:1]
+    close.positions[-1, 0] += 0.3
+    write(tmp_path / "close.vasp", close, format="vasp")
+    assert "Mo" in complaint(written(tmp_path, models=[{"name": "x", "file": "close.vasp"}]))
+
+
+def test_yaml_spelling_does_not_matter(tmp_path: Path) -> None:
+    """PyYAML reads 1e-5 as text; 500 and 500.0, key order, null and absent are the same campaign."""
+    plain = yaml.safe_load(WSSE)
+    protocol = {
+        "functional": "PBE",
+        "max_force_ev_per_a": "2e-2",
+        "cutoff_ev": 500,
+        "atom": {"box_a": [12, 12.5, 13]},
+    }
+    other = {"atom": {"box_a": [12.0, 12.5, 13.0]}, "dispersion": None, "cutoff_ev": 500.0,
+             "max_force_ev_per_a": 0.02, "functional": "PBE"}  # fmt: skip
+    plain["quantities"] = []
+    first = plan(written(tmp_path, **plain | {"protocol": protocol}))
+    second = plan(written(tmp_path, **dict(reversed(list(plain.items()))) | {"protocol": other, "execution": None}))
+    assert [c.id for c in first.calculations] == [c.id for c in second.calculations]

@@ -1,0 +1,111 @@
+"""The lease: one owner, on the server's clock, fenced by a token; tried on a real MongoDB with real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from threading import Thread
+from typing import Any
+
+import pytest
+from sodiate.workflows.engines.base import Stop
+from sodiate.workflows.launchpad import Database
+from sodiate.workflows.lease import LeaseHeld, Leases, Owner
+
+
+@pytest.fixture
+def collection(database: Database) -> Any:
+    database.db["calculations"].insert_one({"_id": "c", "label": "WSe2"})
+    return database.db["calculations"]
+
+
+def living() -> tuple[Owner, subprocess.Popen[bytes]]:
+    """Another process of this machine that lives until it is killed."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    owner = Owner.here()
+    from sodiate.workflows.lease import _start_of
+
+    return Owner(owner.host, process.pid, _start_of(process.pid)), process
+
+
+def test_a_live_lease_is_held_and_a_dead_owner_loses_it_at_once(collection: Any) -> None:
+    leases = Leases(collection, seconds=60)
+    other, process = living()
+    first = leases.claim("c", other)
+    with pytest.raises(LeaseHeld, match=f"process {process.pid}"):
+        leases.claim("c", Owner.here())
+    process.kill()
+    process.wait()
+    second = leases.claim("c", Owner.here())
+    assert second.token == first.token + 1
+    assert not leases.renew(first, other)
+    assert leases.renew(second, Owner.here())
+
+
+def test_an_owner_on_another_machine_loses_it_when_it_expires(collection: Any) -> None:
+    leases = Leases(collection, seconds=0.5)
+    far = Owner("elsewhere", 1, "1")
+    leases.claim("c", far)
+    with pytest.raises(LeaseHeld, match="elsewhere"):
+        leases.claim("c", Owner.here())
+    time.sleep(0.7)
+    assert leases.claim("c", Owner.here()).token == 2
+
+
+def test_a_process_id_that_came_again_is_not_the_owner() -> None:
+    here = Owner.here()
+    assert not here.is_gone()
+    assert Owner(here.host, here.pid, "1").is_gone()
+    assert not Owner("elsewhere", here.pid, "1").is_gone()
+
+
+def test_one_of_many_claimants_wins(collection: Any) -> None:
+    leases, won, held = Leases(collection), [], []
+
+    def claim(number: int) -> None:
+        try:
+            won.append(leases.claim("c", Owner("elsewhere", number, "1")))
+        except LeaseHeld:
+            held.append(number)
+
+    threads = [Thread(target=claim, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(won), len(held)) == (1, 11)
+
+
+def test_the_heartbeat_keeps_it_and_stops_a_run_that_lost_it(collection: Any) -> None:
+    leases, stop, me = Leases(collection, seconds=0.6), Stop(), Owner.here()
+    lease = leases.claim("c", me)
+    with leases.heartbeat(lease, me, stop):
+        time.sleep(1.2)
+        assert not stop.requested()
+        with pytest.raises(LeaseHeld):
+            leases.claim("c", Owner("elsewhere", 1, "1"))
+        collection.update_one({"_id": "c"}, {"$inc": {"token": 1}})
+        time.sleep(0.4)
+        assert stop.requested()
+        assert "lost" in stop.reason
+
+
+def test_a_cancelled_calculation_stops(collection: Any) -> None:
+    leases, stop, me = Leases(collection, seconds=0.6), Stop(), Owner.here()
+    lease = leases.claim("c", me)
+    with leases.heartbeat(lease, me, stop):
+        collection.update_one({"_id": "c"}, {"$set": {"cancelled": True}})
+        time.sleep(0.4)
+    assert stop.requested()
+
+
+def test_release_by_one_who_lost_it_changes_nothing(collection: Any) -> None:
+    leases = Leases(collection, seconds=0.1)
+    lost = leases.claim("c", Owner("elsewhere", 1, "1"))
+    time.sleep(0.2)
+    kept = leases.claim("c", Owner.here())
+    leases.release(lost)
+    assert collection.find_one({"_id": "c"})["lease"]["host"] == Owner.here().host
+    leases.release(kept)
+    assert "lease" not in collection.find_one({"_id": "c"})

@@ -1,0 +1,1 @@
+"""From a campaign to records: planning, FireWorks, engines, the database and the command line."""

@@ -1,0 +1,223 @@
+"""Archives: a folder of plain files that carries campaigns and records between machines, and into a paper.
+
+``archive.json`` names the schema; each collection is a file of JSON lines, each array an npz file, and each
+unfinished calculation leaves what its engine goes on from below ``checkpoints``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import SodiateError, __version__
+from ..analysis.records import SCHEMA_VERSION
+from .documents import Documents
+from .engines import engine_of
+from .engines.base import Settings
+from .runner import CLAIM
+
+INDEX = "archive.json"
+COLLECTIONS = ("calculations", "campaigns", "attempts", "records")
+_HIDDEN = {"calculations": {"lease": 0, "cancelled": 0}, "campaigns": {"_id": 0}}
+
+
+class ArchiveError(SodiateError):
+    """A folder is not an archive, or one that this sodiate cannot read."""
+
+
+class FolderArrays:
+    """The arrays of an archive, read as GridFS is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, identifier: str) -> io.BytesIO:
+        """Return one npz file."""
+        path = self.folder / f"{identifier}.npz"
+        try:
+            return io.BytesIO(path.read_bytes())
+        except OSError as error:
+            raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+@dataclass(frozen=True)
+class Carried:
+    """How many documents and checkpoints an export wrote or an import took."""
+
+    campaigns: int
+    records: int
+    checkpoints: int
+
+
+def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
+    """Write everything the database holds of ours into a new or empty folder.
+
+    Parameters
+    ----------
+    documents
+        The database.
+    root
+        Where the directories of unfinished calculations are.
+    folder
+        Must not hold anything but an earlier archive.
+
+    Raises
+    ------
+    ArchiveError
+        If the folder holds other files or cannot be written.
+    """
+    if folder.is_file():
+        raise ArchiveError(f"{folder} is a file; an archive is a folder.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).exists():
+        raise ArchiveError(f"{folder} holds other files; name a new folder.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        (partial / "arrays").mkdir(parents=True)
+        counts = {name: _write_lines(documents, name, partial) for name in COLLECTIONS}
+        for document in documents.records.find({}, {"arrays": 1}):
+            for identifier in document["arrays"].values():
+                (partial / "arrays" / f"{identifier}.npz").write_bytes(documents.array_bytes(identifier))
+        checkpoints = sum(_copy_checkpoint(documents, i, root, partial) for i in _unfinished(documents))
+        index = {
+            "schema_version": SCHEMA_VERSION,
+            "sodiate": __version__,
+            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        (partial / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ArchiveError(f"{folder}: cannot be written: {error.strerror}.") from None
+    return Carried(counts["campaigns"], counts["records"], checkpoints)
+
+
+def _write_lines(documents: Documents, name: str, folder: Path) -> int:
+    query: dict[str, Any] = {"state": {"$ne": "unpublished"}} if name == "records" else {}
+    found = sorted(
+        (json.dumps(d, sort_keys=True) for d in documents.db[name].find(query, _HIDDEN.get(name))),
+    )
+    (folder / f"{name}.jsonl").write_text("".join(line + "\n" for line in found), encoding="utf-8")
+    return len(found)
+
+
+def _unfinished(documents: Documents) -> Iterable[str]:
+    done = set(documents.records.distinct("calculation", {"state": "current"}))
+    return [d["_id"] for d in documents.calculations.find({}, {"_id": 1}) if d["_id"] not in done]
+
+
+def _copy_checkpoint(documents: Documents, identifier: str, root: Path, folder: Path) -> bool:
+    """Copy what an engine goes on from; True if there was anything."""
+    calculation = documents.calculation(identifier)
+    directory = root / calculation.directory_name
+    names = (CLAIM, *engine_of(calculation, Settings()).checkpoint_files)
+    files = [path for name in names for path in directory.glob(name)]
+    if files:
+        target = folder / "checkpoints" / directory.name
+        target.mkdir(parents=True)
+        for path in files:
+            shutil.copy2(path, target / path.name)
+    return bool(files)
+
+
+def _read_index(folder: Path) -> None:
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        version = int(index["schema_version"])
+    except FileNotFoundError:
+        raise ArchiveError(f"{folder} is no archive of sodiate: it has no {INDEX}.") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ArchiveError(f"{folder / INDEX} is damaged.") from None
+    if version > SCHEMA_VERSION:
+        raise ArchiveError(
+            f"{folder} is an archive of schema {version}; this sodiate knows schema {SCHEMA_VERSION} and older. "
+            "Update sodiate (pip install --upgrade sodiate)."
+        )
+
+
+def _read_lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    path = folder / f"{name}.jsonl"
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{path} cannot be read: {error}.") from None
+
+
+def open_archive(folder: Path) -> Documents:
+    """Return an archive as documents in memory, to be read like a database."""
+    import mongomock
+
+    _read_index(folder)
+    db: Any = mongomock.MongoClient()["archive"]
+    for name in COLLECTIONS:
+        found = _read_lines(folder, name)
+        if found:
+            db[name].insert_many(found)
+    return Documents(db, files=FolderArrays(folder / "arrays"))
+
+
+def import_archive(documents: Documents, root: Path, folder: Path) -> Carried:
+    """Take an archive into a database; what is there already stays.
+
+    Parameters
+    ----------
+    documents
+        The database, initialised.
+    root
+        Where the directories of unfinished calculations go on.
+    folder
+        The archive.
+
+    Raises
+    ------
+    ArchiveError
+        If the folder is no archive, or of a newer schema; nothing was written then.
+    """
+    source = open_archive(folder)
+    source.graph(d["_id"] for d in source.calculations.find({}, {"_id": 1}))  # every id follows from its values
+    have = set(documents.records.distinct("calculation", {"state": "current"}))
+    for document in source.calculations.find():
+        record, token = document.pop("record", None), document.pop("token", 0)
+        documents.calculations.update_one(
+            {"_id": document["_id"]}, {"$setOnInsert": document, "$max": {"token": token}}, upsert=True
+        )
+        if record is not None and document["_id"] not in have:
+            _import_record(documents, source, record)
+    for document in source.records.find({"state": "superseded"}):
+        _import_record(documents, source, document["_id"])
+    for document in source.attempts.find():
+        documents.attempts.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
+    entries = [documents.add_entry(entry) for entry in source.entries()]
+    taken = len(set(documents.records.distinct("calculation", {"state": "current"})) - have)
+    checkpoints = sum(_take_checkpoint(path, root) for path in sorted((folder / "checkpoints").glob("*")))
+    return Carried(len(entries), taken, checkpoints)
+
+
+def _import_record(documents: Documents, source: Documents, identifier: str) -> None:
+    """Copy a record with its arrays, arrays first."""
+    document: Mapping[str, Any] | None = source.records.find_one({"_id": identifier})
+    if document is None or documents.records.find_one({"_id": identifier}, {"_id": 1}):
+        return
+    for array in document["arrays"].values():
+        documents.put_bytes(array, source.array_bytes(array))
+    documents.records.insert_one(dict(document))
+    if document["state"] == "current":
+        documents.calculations.update_one({"_id": document["calculation"]}, {"$set": {"record": identifier}})
+
+
+def _take_checkpoint(path: Path, root: Path) -> bool:
+    """Put a checkpoint where the calculation will look for it; a directory that is there stays."""
+    target = root / path.name
+    if target.exists():
+        return False
+    root.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(path, target)
+    return True

@@ -1,0 +1,93 @@
+"""The calculation: a frozen declaration whose id follows from what it is.
+
+The id is a hash of declared, typed values and of the parents' ids (a Merkle graph); computed coordinates never
+enter it, so YAML spelling, key order, platform and Python do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ..analysis.records import digest
+
+RECIPES: Mapping[str, int] = {
+    "relax": 1,
+    "static": 1,
+    "atom": 1,
+    "bulk": 1,
+    "dos": 1,
+    "lowest": 1,
+}
+"""Version of what each kind means; raised when a fix changes what the same words mean."""
+
+
+@dataclass(frozen=True)
+class Calculation:
+    """One node of the graph.
+
+    Attributes
+    ----------
+    kind
+        One of `RECIPES`.
+    structure
+        The declared structure operation, from `sodiate.workflows.operations`: its ``op``, its own recipe
+        version, and typed values. Named parents it refers to stand in ``parents``.
+    engine
+        Name of the engine.
+    protocol
+        What defines the number, flattened for this kind and engine (keys the engine has no use for are absent).
+    parents
+        Role (``host``, ``geometry``, a site's name …) and calculation.
+    label
+        Human name that follows from the calculation alone, such as ``WSSe+VS/V_S@top``; not part of the id.
+    recipe
+        Version of what the kind means; the present one, except in a calculation of an older sodiate.
+    """
+
+    kind: str
+    structure: Mapping[str, Any]
+    engine: str
+    protocol: Mapping[str, Any]
+    parents: Mapping[str, Calculation] = field(default_factory=dict)
+    label: str = ""
+    recipe: int | None = None
+
+    def declared(self) -> dict[str, Any]:
+        """Return what the id is the hash of, as JSON-like values."""
+        return {
+            "kind": self.kind,
+            "recipe": RECIPES[self.kind] if self.recipe is None else self.recipe,
+            "structure": without_nulls(self.structure),
+            "engine": self.engine,
+            "protocol": without_nulls(self.protocol),
+            "parents": {role: parent.id for role, parent in sorted(self.parents.items())},
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits that follow from `declared`."""
+        return digest(self.declared())
+
+    @property
+    def directory_name(self) -> str:
+        """Name of its directory below the root: label and id, safe for any file system."""
+        safe = "".join(c if c.isalnum() or c in "+-_.@" else "_" for c in self.label)
+        return f"{safe}-{self.id}"
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Calculation) and self.id == other.id
+
+
+def without_nulls(value: Any) -> Any:
+    """Drop absent keys and unify JSON-like values, so that absent and null hash the same."""
+    if isinstance(value, Mapping):
+        return {str(k): without_nulls(v) for k, v in sorted(value.items()) if v is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(v) for v in value]
+    return value

@@ -1,0 +1,262 @@
+"""The campaign file: what the user asks for, validated; unknown keys refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from ..analysis.records import Frozen
+from ..structures.errors import StructureError
+from ..structures.monolayers import Monolayer
+from ..structures.slabs import Slab, read_slab
+from .protocol import NotNegative, Number, Positive, Protocol
+from .reading import CONFIGS, InputError, load_yaml, nearest, validate
+
+Quantity = Literal["dos", "bulk_reference", "density_difference"]
+Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
+_NAME = re.compile(r"[\w+@.\-]+")
+
+
+def _element(symbol: str) -> str:
+    from ase.data import atomic_numbers
+
+    if symbol not in atomic_numbers or symbol == "X":
+        raise ValueError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}.")
+    return symbol
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name) or name.strip(".") == "":
+        raise ValueError(f"{name!r} is no name: letters, digits and + @ . - _ only.")
+    return name
+
+
+def _pair(value: Any) -> Any:
+    """Take ``pair: 4.58`` (a YAML number) for the name ``"4.58"``."""
+    return f"{value:.2f}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Element = Annotated[str, AfterValidator(_element)]
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Layer(Frozen):
+    """A 2H monolayer: elements, lattice constant and bond lengths in Å; ``top`` is the chalcogen at +z."""
+
+    metal: Element
+    top: Element
+    bottom: Element
+    a: Positive
+    bond_top: Positive
+    bond_bottom: Positive
+
+    def monolayer(self) -> Monolayer:
+        """Return the structures' monolayer."""
+        return Monolayer(self.metal, self.top, self.bottom, self.a, self.bond_top, self.bond_bottom)
+
+
+class StartHeights(Frozen):
+    """Height of the adsorbate above the face at the start, by kind of site, in Å."""
+
+    T_M: Positive
+    T_X: Positive
+    H: Positive
+    V: NotNegative
+
+    def of(self, kind: str) -> float:
+        """Return the height for a kind of site such as ``T_W``, ``T_X``, ``H``, ``V_S``."""
+        if kind in ("T_X", "H"):
+            return float(getattr(self, kind))
+        return float(self.V if kind.startswith("V_") else self.T_M)
+
+    @property
+    def highest(self) -> float:
+        """The largest height, which sets the cell of a host and all its sites."""
+        return float(max(self.T_M, self.T_X, self.H, self.V))
+
+
+class Adsorbate(Frozen):
+    """What is adsorbed."""
+
+    element: Element
+    start_heights_a: StartHeights
+
+
+class BulkReference(Frozen):
+    """The elemental solid that is the second reference: lattice and conventional lattice constant in Å."""
+
+    lattice: Literal["bcc", "fcc"]
+    a: Positive
+
+
+class Model(Frozen):
+    """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom."""
+
+    model: str | None = None
+    file: str | None = None
+    name: Name | None = None
+    pair: Annotated[str, BeforeValidator(_pair)] | None = None
+    remove: tuple[str, ...] = ()
+    replace: dict[str, Element] = {}
+    supercell: Repeat | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Model:
+        if (self.model is None) == (self.file is None):
+            raise ValueError("a model has either 'model: NAME' or 'file: STRUCTURE FILE'.")
+        if self.file is not None and self.name is None:
+            raise ValueError(f"the host from {self.file} needs a 'name'.")
+        return self
+
+    @property
+    def title(self) -> str:
+        """The name by which the campaign calls it."""
+        return self.name or self.model or ""
+
+
+class CampaignFile(Frozen):
+    """The keys of a campaign file, defaults filled in."""
+
+    campaign: Name
+    title: str = ""
+    engine: str
+    protocol: str | Protocol
+    supercell: Repeat
+    vacuum_a: Positive
+    symmetry_breaking_a: NotNegative
+    monolayers: dict[Name, Layer] = {}
+    models: tuple[Model, ...] = Field(min_length=1)
+    adsorbate: Adsorbate
+    sites: Literal["near-defect", "all"] | tuple[str, ...]
+    quantities: tuple[Quantity, ...]
+    bulk_references: dict[Element, BulkReference] = {}
+    execution: dict[str, str | int | Number]
+
+    @field_validator("sites", mode="before")
+    @classmethod
+    def _sites(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in ("near-defect", "all"):
+            raise ValueError(f"{value!r} should be near-defect, all, or a list of site names.")
+        return value
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> CampaignFile:
+        titles = [model.title for model in self.models]
+        double = sorted({t for t in titles if titles.count(t) > 1})
+        if double:
+            raise ValueError(f"two models are called {', '.join(double)}; give each a 'name' of its own.")
+        return self
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A campaign with everything that its files hold, so that planning needs no file.
+
+    Attributes
+    ----------
+    spec
+        The validated keys.
+    protocol
+        The protocol it names.
+    slabs
+        The content of each structure file that a model names.
+    source
+        The file it was read from.
+    text
+        The YAML as the user wrote it.
+    bundled
+        True for a campaign that comes with sodiate: quantities its engine lacks are dropped, not refused.
+    """
+
+    spec: CampaignFile
+    protocol: Protocol
+    slabs: Mapping[str, Slab]
+    source: Path
+    text: str
+    bundled: bool
+
+
+def bundled_campaigns() -> dict[str, Path]:
+    """Return the campaigns that come with sodiate by name."""
+    return {path.stem: path for path in sorted((CONFIGS / "campaigns").glob("*.yaml"))}
+
+
+def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
+    """Read and validate a campaign with its protocol and structure files.
+
+    Parameters
+    ----------
+    name
+        A bundled campaign's name (``wsse``) or the path of a YAML file.
+    engine
+        Runs it with this engine instead of the one it names.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or says something that sodiate cannot take.
+    """
+    bundled = bundled_campaigns()
+    path = Path(name)
+    if str(name) in bundled:
+        path = bundled[str(name)]
+    elif not path.exists():
+        known = f"{nearest(str(name), bundled)}; bundled campaigns: {', '.join(bundled)}"
+        raise InputError(f"campaign {name}: no such file and no bundled campaign{known}.")
+    where = f"campaign {path}"
+    data = load_yaml(path, "campaign")
+    merged = _over(load_yaml(CONFIGS / "defaults.yaml", "defaults"), data)
+    if engine is not None:
+        merged["engine"] = engine
+    spec = validate(CampaignFile, merged, where)
+    return Campaign(
+        spec=spec,
+        protocol=_protocol(spec.protocol, path.parent, where),
+        slabs=_slabs(spec, path.parent, where),
+        source=path,
+        text=path.read_text(encoding="utf-8"),
+        bundled=str(name) in bundled,
+    )
+
+
+def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Lay the user's keys over the defaults, section by section; an explicit null is as good as absent."""
+    merged = dict(defaults)
+    for key, value in data.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            merged[key] = _over(defaults[key], value)
+        elif value is not None or key not in defaults:
+            merged[key] = value
+    return merged
+
+
+def _protocol(given: str | Protocol, folder: Path, where: str) -> Protocol:
+    if isinstance(given, Protocol):
+        return given
+    bundled = {path.stem: path for path in (CONFIGS / "protocols").glob("*.yaml")}
+    path = bundled.get(given, folder / given)
+    if not path.is_file():
+        known = f"{nearest(given, bundled)}; bundled protocols: {', '.join(sorted(bundled))}"
+        raise InputError(f"{where}: protocol: {given!r} is no bundled protocol and no file {path}{known}.")
+    return validate(Protocol, load_yaml(path, "protocol"), f"protocol {path}")
+
+
+def _slabs(spec: CampaignFile, folder: Path, where: str) -> dict[str, Slab]:
+    slabs = {}
+    for model in spec.models:
+        if model.file is not None:
+            try:
+                slabs[model.file] = read_slab(folder / model.file)
+            except StructureError as error:
+                raise InputError(f"{where}: model {model.title}: {error}") from None
+    return slabs

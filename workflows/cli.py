@@ -1,0 +1,277 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from .. import SodiateError, __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .launchpad import Database
+    from .plan import Plan
+
+app = typer.Typer(
+    help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
+    "Example: sodiate run wsse",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+CampaignArgument = Annotated[str, typer.Argument(help="A bundled campaign (wsse) or a campaign file.")]
+EngineOption = Annotated[str | None, typer.Option(help="Run with this engine instead of the campaign's.")]
+RootOption = Annotated[
+    Path, typer.Option(help="Folder of the calculations and, without --launchpad, of a private database.")
+]
+LaunchpadOption = Annotated[
+    Path | None, typer.Option(help="Use the MongoDB of this FireWorks launchpad file (my_launchpad.yaml).")
+]
+ROOT = Path("sodiate-runs")
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def main() -> NoReturn:
+    """Run the command line: a user's mistake is one message and exit code 2, never a traceback."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        app()
+    except SodiateError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe (head, less) left
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"Error: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    return console
+
+
+@contextmanager
+def _database(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Database]:
+    from .launchpad import open_launchpad, open_root
+    from .reading import InputError
+
+    if launchpad is not None:
+        with open_launchpad(launchpad) as database:
+            yield database
+        return
+    if not create and not (root / "mongod").is_dir():
+        raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
+    with open_root(root) as database:
+        yield database
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"sodiate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Hold the options of every command."""
+
+
+@app.command()
+def run(
+    campaign: CampaignArgument = "wsse",
+    engine: EngineOption = None,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Plan a campaign, submit it, launch it, and print its adsorption energies.
+
+    What is recorded is not computed again; what was interrupted goes on from its checkpoint. The exit code is 0 only
+    if every calculation is recorded.
+
+    Example: sodiate run wsse --root ./sodiate-runs
+    """
+    from .plan import plan as plan_campaign
+    from .session import run as run_session
+
+    planned = plan_campaign(campaign, engine)
+    root = root.resolve()
+    console = _console()
+    _announce(planned, root, console)
+    with _database(root, launchpad, create=True) as database:
+        ran = run_session(planned, database, root, console)
+    from .tables import as_objects, reason_lines, results_table
+
+    objects = as_objects(ran.models)
+    console.print(results_table(objects, planned.campaign.spec.title or planned.campaign.spec.campaign))
+    for line in reason_lines(objects):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    for path in ran.files:
+        print(path)
+    if ran.stopped:
+        print(f"Stopped by {ran.stopped}; finished work is kept. Go on with the same command.", file=sys.stderr)
+        raise typer.Exit(128 + signal.Signals[ran.stopped].value)
+    if not ran.complete:
+        print(
+            "Not everything is recorded: `sodiate show LABEL` tells why, `sodiate retry` queues failures again.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def _announce(planned: Plan, root: Path, console: Console) -> None:
+    from ..analysis.records import MOCK
+
+    spec = planned.campaign.spec
+    console.print(
+        f"{spec.campaign} with {spec.engine}: {len(planned.calculations)} calculations below {root}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    for sentence in planned.dropped:
+        console.print(f"{sentence}.", markup=False, highlight=False)
+    if spec.engine == "emt":
+        console.print(f"Every number is {MOCK}.", style="bold red")
+
+
+@app.command()
+def plan(
+    campaign: CampaignArgument = "wsse",
+    engine: EngineOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Say what is recorded and what is new.")] = False,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Print the graph of a campaign's calculations; needs no database (except with --diff).
+
+    Example: sodiate plan wsse --diff
+    """
+    from .plan import plan as plan_campaign
+    from .tables import plan_objects, plan_tree
+
+    planned = plan_campaign(campaign, engine)
+    states = _states(planned, root, launchpad) if diff else None
+    if as_json:
+        import json
+
+        content = plan_objects(planned)
+        if states is not None:
+            for one in content["calculations"]:
+                one["state"] = states[one["id"]]
+        print(json.dumps(content, indent=1))
+        return
+    console = _console()
+    console.print(plan_tree(planned, states))
+    for sentence in planned.dropped:
+        console.print(f"{sentence}.", markup=False, highlight=False)
+    if planned.not_applicable:
+        keys = ", ".join(planned.not_applicable)
+        console.print(f"not applicable to {planned.campaign.spec.engine}: {keys}.", markup=False, highlight=False)
+    if states is not None:
+        new = sum(state != "done" for state in states.values())
+        console.print(f"{len(states) - new} done, {new} new or to be done again.", highlight=False)
+
+
+def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]:
+    """Return ``done``, ``new`` or why it is to be done again, by calculation id."""
+    ids = [calculation.id for calculation in planned.calculations]
+    if launchpad is None and not (root / "mongod").is_dir():
+        return dict.fromkeys(ids, "new")
+    from .documents import Documents
+    from .evaluation import missing_reasons, usable
+
+    with _database(root, launchpad) as database:
+        documents = Documents(database.db)
+        records, stale = usable(documents, ids)
+        reasons = missing_reasons(documents, ids, records, stale)
+    return {i: "done" if i in records else reasons[i].replace("not yet run", "new") for i in ids}
+
+
+@app.command()
+def structures(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    campaign: CampaignArgument = "wsse",
+    engine: EngineOption = None,
+) -> None:
+    """Write the start geometry of every host and site as POSCAR, CIF and extxyz; needs no database.
+
+    Example: sodiate structures wsse --out structures
+    """
+    from .plan import plan as plan_campaign
+    from .writing import write_structures
+
+    count = write_structures(plan_campaign(campaign, engine), out)
+    print(f"{count} structures, each as POSCAR, CIF and extxyz, in {out}")
+
+
+@app.command()
+def results(
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this host.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(help="Only results that match a MongoDB query on the fields of --format json."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
+) -> None:
+    """Print adsorption energies and gaps from the database or an archive.
+
+    Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
+    """
+    from .reading import InputError, nearest
+    from .store import Results
+    from .tables import as_objects, matching, reason_lines, results_table, to_csv, to_json
+
+    matching([], query)
+    with Results.open(archive or launchpad or root) as found:
+        objects = as_objects(found.models(campaign, engine))
+    names = [one["model"] for one in objects]
+    if model is not None and names and model not in names:
+        raise InputError(f"no model {model!r}{nearest(model, names)}; models: {', '.join(dict.fromkeys(names))}.")
+    objects = matching([one for one in objects if model in (None, one["model"])], query)
+    if format is Format.json:
+        print(to_json(objects))
+    elif format is Format.csv:
+        print(to_csv(objects), end="")
+    else:
+        console = _console()
+        console.print(results_table(objects, f"Results in {archive or launchpad or root}"))
+        for line in reason_lines(objects):
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+from . import cli_maintenance  # noqa: E402, F401  # the commands that look after a database
+
+if __name__ == "__main__":
+    main()

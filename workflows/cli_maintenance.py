@@ -1,0 +1,192 @@
+"""The commands that look after a database: status, show, redo, retry, cancel, export, import, serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli import ROOT, LaunchpadOption, RootOption, _console, _database, app
+
+if TYPE_CHECKING:
+    from fireworks.core.launchpad import LaunchPad
+
+    from .documents import Documents
+
+LabelArgument = Annotated[str, typer.Argument(help="A calculation's name, such as WSSe+VS/V_S@top, or its id.")]
+OnlyCampaign = Annotated[str | None, typer.Option(help="The campaign meant, if several have the name.")]
+OnlyEngine = Annotated[str | None, typer.Option(help="The engine meant, if several have the name.")]
+
+
+@contextmanager
+def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, LaunchPad]]:
+    from .documents import Documents
+
+    with _database(root, launchpad) as database:
+        yield Documents(database.db), database.fireworks(root.resolve() / "logs")
+
+
+@app.command()
+def status(root: RootOption = ROOT, launchpad: LaunchpadOption = None) -> None:
+    """Say how far each campaign is, and what failed, runs or was interrupted.
+
+    Example: sodiate status
+    """
+    from .documents import Documents
+    from .overview import status_lines
+
+    with _database(root, launchpad) as database:
+        lines = status_lines(Documents(database.db))
+    console = _console()
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    label: LabelArgument,
+    campaign: OnlyCampaign = None,
+    engine: OnlyEngine = None,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Show one calculation: its directory, its attempts, the last force, why it failed.
+
+    Example: sodiate show WSSe+VS/V_S@top
+    """
+    from .documents import Documents
+    from .maintenance import find_calculation
+    from .overview import calculation_lines
+
+    with _database(root, launchpad) as database:
+        documents = Documents(database.db)
+        lines = calculation_lines(documents, find_calculation(documents, label, campaign, engine), root.resolve())
+    for line in lines:
+        print(line)
+
+
+@app.command()
+def redo(
+    label: LabelArgument,
+    because: Annotated[str, typer.Option(help="Why; kept with the superseded records.")],
+    campaign: OnlyCampaign = None,
+    engine: OnlyEngine = None,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Supersede a record and everything that follows from it; the next run computes them anew.
+
+    Example: sodiate redo WSSe+VS --because "a better start geometry"
+    """
+    from .maintenance import find_calculation
+    from .maintenance import redo as redo_calculation
+
+    with _opened(root, launchpad) as (documents, fireworks):
+        identifier = find_calculation(documents, label, campaign, engine)
+        _list("to be computed anew", redo_calculation(documents, fireworks, identifier, because))
+
+
+@app.command()
+def retry(
+    label: Annotated[str | None, typer.Argument(help="A calculation's name or id; all failures without it.")] = None,
+    campaign: OnlyCampaign = None,
+    engine: OnlyEngine = None,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Queue failed calculations again; the next run goes on from their checkpoints.
+
+    Example: sodiate retry WSSe+VS/V_S@top
+    """
+    from .maintenance import retry as retry_calculations
+
+    with _opened(root, launchpad) as (documents, fireworks):
+        identifiers = _chosen(documents, label, campaign, engine)
+        _list("queued again", retry_calculations(documents, fireworks, identifiers))
+
+
+@app.command()
+def cancel(
+    label: Annotated[str | None, typer.Argument(help="A calculation's name or id; all without it.")] = None,
+    campaign: OnlyCampaign = None,
+    engine: OnlyEngine = None,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Take calculations out of the queue and ask running ones to stop; `run` or `retry` queues them again.
+
+    Example: sodiate cancel --campaign wsse
+    """
+    from .maintenance import cancel as cancel_calculations
+
+    with _opened(root, launchpad) as (documents, fireworks):
+        identifiers = _chosen(documents, label, campaign, engine)
+        _list("cancelled", cancel_calculations(documents, fireworks, identifiers))
+
+
+def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:
+    from .maintenance import find_calculation
+
+    if label is not None:
+        return [find_calculation(documents, label, campaign, engine)]
+    entries = [e for e in documents.entries() if campaign in (None, e.campaign) and engine in (None, e.engine)]
+    return list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
+
+
+def _list(what: str, labels: list[str]) -> None:
+    print(f"{len(labels)} {what}" + (":" if labels else "."))
+    for label in labels:
+        print(f"  {label}")
+
+
+@app.command("export")
+def export_(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or an earlier archive to be replaced.")],
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Write records, campaigns and the last geometries of unfinished calculations into an archive.
+
+    Example: sodiate export archive
+    """
+    from .archive import export_archive
+    from .documents import Documents
+
+    with _database(root, launchpad) as database:
+        carried = export_archive(Documents(database.db), root.resolve(), folder.resolve())
+    print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="An archive made by `sodiate export`.")],
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Take an archive into the database; what is there stays. `run` then goes on from it.
+
+    Example: sodiate import archive --root elsewhere
+    """
+    from .archive import import_archive, open_archive
+    from .documents import Documents
+    from .launchpad import initialise
+
+    open_archive(folder)  # before a server is started for nothing
+    with _database(root, launchpad, create=True) as database:
+        initialise(database, database.fireworks(root.resolve() / "logs"))
+        carried = import_archive(Documents(database.db), root.resolve(), folder)
+    print(f"{carried.campaigns} campaigns, {carried.records} new records, {carried.checkpoints} checkpoints taken")
+
+
+@app.command()
+def serve(root: RootOption = ROOT) -> None:
+    """Keep the private database of a root running until Ctrl-C, for lpad, rlaunch and pymongo.
+
+    Writes my_launchpad.yaml and my_fworker.yaml into the root. Example: sodiate serve
+    """
+    from .serving import serve as serve_root
+
+    serve_root(root.resolve())

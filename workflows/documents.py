@@ -1,0 +1,284 @@
+"""The collections beside FireWorks' own: calculations, campaigns, attempts, records; arrays in GridFS.
+
+See docs/database.md for what each document holds.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import SodiateError
+from ..analysis.records import (
+    Bands,
+    CampaignEntry,
+    Dos,
+    Record,
+    Trajectory,
+    from_arrays,
+    to_arrays,
+)
+from .calculation import Calculation
+from .lease import Lease, LeaseLost, Leases
+from .plan import Plan, declared
+
+ENVELOPE = ("_id", "state", "digest", "token", "superseded")
+"""Keys of a record's document that are not the record's own."""
+
+
+class Documents:
+    """Our collections in one database.
+
+    Parameters
+    ----------
+    db
+        A pymongo database (or mongomock's, for an archive).
+    lease_seconds
+        How long a lease lives without a sign of life.
+    files
+        Where arrays are, with ``get`` as GridFS has it; GridFS of the same database by default.
+    """
+
+    def __init__(self, db: Any, lease_seconds: float = 120.0, files: Any = None) -> None:
+        self.db = _journaled(db)
+        self.files = files
+        self.calculations = self.db["calculations"]
+        self.campaigns = self.db["campaigns"]
+        self.attempts = self.db["attempts"]
+        self.records = self.db["records"]
+        self.leases = Leases(self.calculations, lease_seconds)
+
+    # -- campaigns and calculations
+
+    def add_plan(self, plan: Plan) -> CampaignEntry:
+        """Store a plan's calculations and its campaign entry; the same plan again changes nothing.
+
+        Returns
+        -------
+        CampaignEntry
+            The entry as stored; a changed campaign becomes a new revision.
+        """
+        from pymongo import UpdateOne
+
+        execution = dict(plan.campaign.spec.execution)
+        self.calculations.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": calculation.id},
+                    {
+                        "$setOnInsert": {k: v for k, v in declared(calculation).items() if k != "_id"},
+                        "$set": {"execution": execution, "not_applicable": list(plan.not_applicable)},
+                        "$unset": {"cancelled": ""},
+                    },
+                    upsert=True,
+                )
+                for calculation in plan.calculations
+            ],
+            ordered=False,
+        )
+        return self.add_entry(plan.entry())
+
+    def add_entry(self, entry: CampaignEntry) -> CampaignEntry:
+        """Store a campaign; the same one again changes nothing, a changed one becomes a new revision."""
+        last = self.campaign(entry.campaign, entry.engine, entry.method_id)
+        if last is not None:
+            if entry.model_copy(update={"revision": last.revision}) == last:
+                return last
+            entry = entry.model_copy(update={"revision": last.revision + 1})
+        self.campaigns.insert_one(entry.model_dump(mode="json"))
+        return entry
+
+    def campaign(self, name: str, engine: str, method_id: str) -> CampaignEntry | None:
+        """Return the last revision of a campaign with one engine and method."""
+        found = self.campaigns.find_one(
+            {"campaign": name, "engine": engine, "method_id": method_id}, sort=[("revision", -1)]
+        )
+        return _entry(found) if found else None
+
+    def entries(self, query: Mapping[str, Any] | None = None) -> list[CampaignEntry]:
+        """Return the last revision of each campaign, engine and method that a query matches, oldest first."""
+        latest: dict[tuple[str, str, str], CampaignEntry] = {}
+        for document in self.campaigns.find(dict(query or {})).sort("revision", 1):
+            entry = _entry(document)
+            latest[entry.campaign, entry.engine, entry.method_id] = entry
+        return list(latest.values())
+
+    def calculation(self, identifier: str) -> Calculation:
+        """Rebuild a calculation with all its parents."""
+        return self.graph([identifier])[identifier]
+
+    def graph(self, identifiers: Iterable[str]) -> dict[str, Calculation]:
+        """Rebuild calculations with all their parents, by id.
+
+        Raises
+        ------
+        SodiateError
+            If one is not in the database, or its declared values no longer give its id.
+        """
+        documents: dict[str, dict[str, Any]] = {}
+        wanted = set(identifiers)
+        while wanted:
+            found = {d["_id"]: d for d in self.calculations.find({"_id": {"$in": sorted(wanted)}})}
+            missing = wanted - found.keys()
+            if missing:
+                raise SodiateError(f"no calculation {', '.join(sorted(missing))} in the database.")
+            documents |= found
+            wanted = {p for d in found.values() for p in d["parents"].values()} - documents.keys()
+        built: dict[str, Calculation] = {}
+
+        def build(identifier: str) -> Calculation:
+            if identifier not in built:
+                document = documents[identifier]
+                parents = {role: build(parent) for role, parent in document["parents"].items()}
+                built[identifier] = _calculation(document, parents)
+            return built[identifier]
+
+        return {identifier: build(identifier) for identifier in documents}
+
+    # -- records
+
+    def record(self, calculation: str) -> Record | None:
+        """Return the current record of a calculation."""
+        return self.current([calculation]).get(calculation)
+
+    def current(self, calculations: Iterable[str] | None = None) -> dict[str, Record]:
+        """Return current records by calculation; of all calculations if none are named."""
+        query: dict[str, Any] = {"state": "current"}
+        if calculations is not None:
+            query["calculation"] = {"$in": list(calculations)}
+        return {document["calculation"]: to_record(document) for document in self.records.find(query)}
+
+    def publish(self, lease: Lease, attempt: str, record: Record, arrays: Mapping[str, Any]) -> Record:
+        """Store a record, if the lease is still held: arrays first, then the record, then the pointer to it.
+
+        Raises
+        ------
+        LeaseLost
+            If another process took over; nothing of this one's stays.
+        """
+        stored = {name: self._put_array(attempt, name, value) for name, value in arrays.items()}
+        record = record.model_copy(update={"arrays": stored})
+        self.records.replace_one(
+            {"_id": attempt},
+            {
+                **record.model_dump(mode="json"),
+                "_id": attempt,
+                "state": "unpublished",
+                "digest": record.digest,
+                "token": lease.token,
+            },
+            upsert=True,
+        )
+        pointed = self.calculations.update_one(
+            {"_id": lease.calculation, "token": lease.token, "lease": {"$ne": None}},
+            {"$set": {"record": attempt}, "$unset": {"lease": ""}},
+        )
+        if not pointed.matched_count:
+            self.discard(attempt)
+            raise LeaseLost(
+                f"{record.label} ({record.calculation}): another process took the calculation over; "
+                "what this one computed was not recorded."
+            )
+        self.records.update_one({"_id": attempt}, {"$set": {"state": "current"}})
+        return record
+
+    def discard(self, attempt: str) -> None:
+        """Remove a record that was never published, and its arrays."""
+        document = self.records.find_one_and_delete({"_id": attempt, "state": "unpublished"})
+        for identifier in (document or {}).get("arrays", {}).values():
+            self._files().delete(identifier)
+
+    def supersede(self, calculation: str, because: str) -> None:
+        """Mark the current record of a calculation as superseded; it is kept."""
+        self.calculations.update_one({"_id": calculation}, {"$unset": {"record": ""}})
+        self.records.update_many(
+            {"calculation": calculation, "state": "current"},
+            {"$set": {"state": "superseded", "superseded": because}},
+        )
+
+    def settle(self) -> int:
+        """Finish or undo records that a killed process left half published; return how many."""
+        count = 0
+        for document in self.records.find({"state": "unpublished"}, {"calculation": 1}):
+            held = self.calculations.find_one({"_id": document["calculation"]}, {"record": 1, "lease": 1}) or {}
+            if held.get("record") == document["_id"]:
+                self.records.update_one({"_id": document["_id"]}, {"$set": {"state": "current"}})
+            elif held.get("lease") is None:
+                self.discard(document["_id"])
+            else:
+                continue
+            count += 1
+        return count
+
+    # -- arrays
+
+    def _files(self) -> Any:
+        if self.files is None:
+            from gridfs import GridFS
+
+            self.files = GridFS(self.db, "arrays")
+        return self.files
+
+    def _put_array(self, attempt: str, name: str, value: Bands | Dos | Trajectory) -> str:
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = to_arrays(value)
+        np.savez_compressed(buffer, **arrays)
+        identifier = f"{attempt}-{name}"
+        self.put_bytes(identifier, buffer.getvalue())
+        return identifier
+
+    def put_bytes(self, identifier: str, content: bytes) -> None:
+        """Store one npz file."""
+        files = self._files()
+        files.delete(identifier)
+        files.put(content, _id=identifier, filename=f"{identifier}.npz")
+
+    def array_bytes(self, identifier: str) -> bytes:
+        """Return one npz file as stored."""
+        return bytes(self._files().get(identifier).read())
+
+    def arrays(self, record: Record, name: str) -> Bands | Dos | Trajectory | None:
+        """Return ``bands``, ``dos`` or ``trajectory`` of a record; None if it has none."""
+        if name not in record.arrays:
+            return None
+        with np.load(io.BytesIO(self.array_bytes(record.arrays[name])), allow_pickle=False) as loaded:
+            return from_arrays(name, dict(loaded))
+
+
+def _journaled(db: Any) -> Any:
+    """Return the database with journaled majority writes; mongomock, which has no journal, as it is."""
+    if not type(db).__module__.startswith("pymongo"):
+        return db
+    from pymongo import WriteConcern
+
+    return db.with_options(write_concern=WriteConcern(w="majority", j=True))
+
+
+def _entry(document: Mapping[str, Any]) -> CampaignEntry:
+    return CampaignEntry.model_validate({k: v for k, v in document.items() if k != "_id"})
+
+
+def to_record(document: Mapping[str, Any]) -> Record:
+    """Return the record that a document of the ``records`` collection holds."""
+    return Record.model_validate({k: v for k, v in document.items() if k not in ENVELOPE})
+
+
+def _calculation(document: Mapping[str, Any], parents: dict[str, Calculation]) -> Calculation:
+    calculation = Calculation(
+        kind=document["kind"],
+        structure=document["structure"],
+        engine=document["engine"],
+        protocol=document["protocol"],
+        parents=parents,
+        label=document["label"],
+        recipe=document["recipe"],
+    )
+    if calculation.id != document["_id"]:
+        raise SodiateError(
+            f"{document['label']}: the declared values of calculation {document['_id']} give the id "
+            f"{calculation.id}: the document was changed by hand. Plan the campaign again."
+        )
+    return calculation

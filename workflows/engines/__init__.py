@@ -1,0 +1,32 @@
+"""Codes that turn a calculation into an outcome, behind one protocol."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..calculation import Calculation
+    from .base import Engine, Settings
+
+ENGINES = {"emt": "EmtEngine"}
+"""Names of the codes and their classes, each in the module of that name."""
+
+
+def engine_of(calculation: Calculation, settings: Settings) -> Engine:
+    """Return what computes a calculation: its engine, or sodiate itself for the choice of the best site."""
+    if calculation.kind == "lowest":
+        from .lowest import LowestEngine
+
+        return LowestEngine(settings)
+    return make_engine(calculation.engine, settings)
+
+
+def make_engine(name: str, settings: Settings) -> Engine:
+    """Return the engine called ``name``; its module is imported only now."""
+    from ..reading import InputError, nearest
+
+    if name not in ENGINES:
+        raise InputError(f"engine {name!r} is unknown{nearest(name, ENGINES)}; engines: {', '.join(ENGINES)}.")
+    engine: Engine = getattr(import_module(f".{name}", __name__), ENGINES[name])(settings)
+    return engine

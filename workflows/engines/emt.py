@@ -1,0 +1,206 @@
+"""The dry run: a whole campaign with an unphysical potential, to rehearse it in minutes.
+
+Energies are those of `sodiate.workflows.engines.emt_potential`, bands and DOS those of
+`sodiate.workflows.engines.slater_koster`. Everything runs in this process; the cell stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.records import Geometry, Method, Sampling
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged, Unsupported
+from .emt_job import INPUT, RESULT, START, Inputs, Result, exact_xyz
+from .emt_parameters import load_parameters
+from .files import CHECKPOINT, TRAJECTORY, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from ..calculation import Calculation
+
+_NEEDED = {"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev")}
+
+# A bond between a metal and a chalcogen: closer than this many times the sum of their covalent radii at the start
+# (W–Se 2.55 of 2.82 Å, the next W–Se 4.2 Å); lost if it has grown by the second factor.
+_BONDED = 1.2
+_LOST = 1.4
+
+
+class EmtEngine:
+    """The dry run behind the protocol `sodiate.workflows.engines.base.Engine`.
+
+    Parameters
+    ----------
+    settings
+        ``execution`` holds, for a relaxation, ``optimizer`` (``bfgs``), ``max_steps`` and ``max_step_a`` (Å).
+    """
+
+    name = "emt"
+    physical = False
+    capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
+    protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev"})
+    checkpoint_files = (CHECKPOINT, TRAJECTORY)
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise `Unsupported` if an element has no role in the dry run."""
+        load_parameters().check(atoms.get_chemical_symbols())
+
+    def prepare(
+        self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
+    ) -> None:
+        """Write the geometry and the settings; what an earlier launch left stays.
+
+        Parameters
+        ----------
+        calculation
+            What to compute; its kind must be one of ``capabilities``.
+        atoms
+            Start geometry.
+        directory
+            Created if need be.
+        parents
+            Not used: the geometry is all that this engine needs of them.
+
+        Raises
+        ------
+        Unsupported
+            For an element, a kind or an optimizer that the dry run does not have.
+        EngineError
+            If the protocol or the execution settings lack a key.
+        """
+        del parents
+        kind = calculation.kind
+        if kind not in self.capabilities or atoms is None:
+            raise Unsupported(
+                f"The dry run (engine emt) has no {kind!r}; it does {', '.join(sorted(self.capabilities))}."
+            )
+        self.check(atoms)
+        values = {
+            "calculation": calculation.id,
+            "label": calculation.label,
+            "kind": kind,
+            "protocol": {
+                key: _number(calculation.protocol, key, f"{directory}: the protocol of kind {kind}")
+                for key in _NEEDED.get(kind, ())
+            },
+            "execution": self._execution(directory) if kind == "relax" else {},
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+        write_bytes(directory / START, exact_xyz(atoms).encode())
+        write_json(directory / INPUT, values)
+
+    def _execution(self, directory: Path) -> dict[str, Any]:
+        where = f"{directory}: execution"
+        given = self.settings.execution
+        optimizer = given.get("optimizer")
+        if optimizer != "bfgs":
+            raise Unsupported(f"{where}: optimizer {optimizer!r}: the dry run (engine emt) relaxes with bfgs.")
+        return {
+            "optimizer": optimizer,
+            "max_steps": int(_number(given, "max_steps", where)),
+            "max_step_a": _number(given, "max_step_a", where),
+        }
+
+    def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
+        """Compute what ``directory`` asks for, or go on from its checkpoint; done already is done.
+
+        Raises
+        ------
+        Stopped
+            When asked to end or out of time; run again to go on.
+        EngineError
+            If an input cannot be read, or energies or forces are not finite.
+        """
+        inputs = Inputs.read(directory)
+        try:
+            _check_converged(Result.read(inputs), inputs)
+        except EngineError:
+            (directory / RESULT).unlink(missing_ok=True)
+        else:
+            return
+        if stop.requested():
+            raise Stopped(f"{directory}: stopped before it began: {stop.reason}; run it again.")
+        Result.compute(inputs, limits, stop).write(directory)
+
+    def collect(self, directory: Path) -> Outcome:
+        """Parse and check what `run` left.
+
+        Raises
+        ------
+        Unconverged
+            If the forces are not below the criterion; nothing of it may be recorded.
+        EngineError
+            If an output is missing, truncated or of other inputs, or if a bond was lost.
+        """
+        inputs = Inputs.read(directory)
+        result = Result.read(inputs)
+        _check_intact(inputs, result)
+        _check_converged(result, inputs)
+        atoms = inputs.atoms.copy()
+        atoms.positions = result.positions_a
+        return Outcome(
+            atoms=atoms,
+            energy_ev=result.energy_ev,
+            free_energy_ev=result.energy_ev,
+            forces_ev_per_a=result.forces_ev_per_a,
+            converged=True,
+            method=Method(engine=self.name, engine_version=result.versions["emt_parameters"].split(".")[0]),
+            sampling=Sampling(cell_a=Geometry.of(atoms).cell_a, kmesh=result.kmesh),
+            versions=result.versions,
+            ionic_steps=result.steps if inputs.kind == "relax" else None,
+            bands=result.bands,
+            dos=result.dos,
+            trajectory=result.trajectory,
+            notes=result.notes,
+        )
+
+
+def _check_converged(result: Result, inputs: Inputs) -> None:
+    if inputs.kind != "relax":
+        return
+    criterion = inputs.protocol["max_force_ev_per_a"]
+    largest = float(np.linalg.norm(result.forces_ev_per_a, axis=1).max())
+    if not largest < criterion:
+        raise Unconverged(
+            f"{inputs.directory}: after {result.steps} steps the largest force is {largest:.3g} eV/Å, not below "
+            f"{criterion:g} eV/Å; raise execution.max_steps (now {inputs.execution['max_steps']}) and retry."
+        )
+
+
+def _check_intact(inputs: Inputs, result: Result) -> None:
+    """Refuse a relaxation that tore a metal–chalcogen bond of its start geometry."""
+    from ase.data import covalent_radii
+
+    parameters = load_parameters()
+    roles = [parameters.role(symbol) for symbol in inputs.atoms.get_chemical_symbols()]
+    metal = np.array([role == "W" for role in roles])
+    chalcogen = np.array([role in ("S", "Se") for role in roles])
+    final = inputs.atoms.copy()
+    final.positions = result.positions_a
+    before, after = (atoms.get_all_distances(mic=True) for atoms in (inputs.atoms, final))
+    radii = covalent_radii[inputs.atoms.numbers]
+    bonded = np.outer(metal, chalcogen) & (before < _BONDED * (radii[:, None] + radii[None, :]))
+    lost = np.argwhere(bonded & (after > _LOST * before))
+    if len(lost):
+        i, j = lost[0]
+        symbols = inputs.atoms.symbols
+        raise EngineError(
+            f"{inputs.directory}: the relaxation tore {len(lost)} bond(s), the first {symbols[i]} {i}–{symbols[j]} "
+            f"{j} from {before[i, j]:.2f} to {after[i, j]:.2f} Å; check the start geometry in {START} there."
+        )
+
+
+def _number(values: Mapping[str, Any], key: str, where: str) -> float:
+    value = values.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise EngineError(f"{where}: {key} is {value!r}; it must be a number.")
+    return float(value)

@@ -1,0 +1,207 @@
+"""What a dry run reads from and leaves in its directory: inputs, result, bands and DOS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import __version__
+from ...analysis.records import Bands, Dos, Geometry, Trajectory, digest, from_arrays, to_arrays
+from .base import EngineError, Limits, Stop
+from .emt_parameters import load_parameters
+from .files import DAMAGE, TRAJECTORY, fingerprint, read_arrays, read_json, write_arrays, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+INPUT = "input.json"
+START = "start.extxyz"
+RESULT = "result.json"
+BANDS = "bands.npz"
+DOS = "dos.npz"
+
+_ELECTRONS_NOTE = "bands and DOS are of a tight-binding model that only exercises the analysis"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `EmtEngine.prepare` wrote, read back; ``key`` tells inputs apart that give different numbers."""
+
+    directory: Path
+    kind: str
+    protocol: dict[str, float]
+    execution: dict[str, Any]
+    atoms: Atoms
+    key: str
+
+    @classmethod
+    def read(cls, directory: Path) -> Inputs:
+        """Read the inputs of a directory; raise `EngineError` if they are not whole."""
+        from ase.io import read
+
+        path = directory / INPUT
+        try:
+            values = read_json(path)
+            kind, protocol, execution = values["kind"], values["protocol"], values["execution"]
+            path = directory / START
+            atoms = read(path, format="extxyz")
+        except DAMAGE as error:
+            raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
+        parameters = load_parameters().version
+        key = digest([kind, protocol, Geometry.of(atoms).model_dump(mode="json"), parameters])
+        return cls(directory, kind, protocol, execution, atoms, key)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found, as written to disk."""
+
+    key: str
+    steps: int
+    launches: int
+    energy_ev: float
+    positions_a: Floats
+    forces_ev_per_a: Floats
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    kmesh: tuple[int, int, int] | None = None
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    bands: Bands | None = None
+    dos: Dos | None = None
+    trajectory: Trajectory | None = None
+
+    @classmethod
+    def compute(cls, inputs: Inputs, limits: Limits, stop: Stop) -> Result:
+        """Run what the inputs ask for."""
+        from ase import __version__ as ase_version
+
+        from .emt_potential import potential
+
+        parameters = load_parameters()
+        atoms = inputs.atoms.copy()
+        atoms.calc = potential(atoms.get_chemical_symbols(), parameters)
+        values: dict[str, Any] = {"steps": 0, "launches": 1}
+        if inputs.kind == "relax":
+            values = _relax(atoms, inputs, limits, stop)
+        elif inputs.kind == "dos":
+            values |= _electrons(atoms, inputs)
+        result = cls(
+            key=inputs.key,
+            energy_ev=float(atoms.get_potential_energy()),
+            positions_a=atoms.get_positions(),
+            forces_ev_per_a=atoms.get_forces(),
+            versions={"ase": ase_version, "sodiate": __version__, "emt_parameters": parameters.version},
+            **values,
+        )
+        if not (np.isfinite(result.energy_ev) and np.isfinite(result.forces_ev_per_a).all()):
+            raise EngineError(
+                f"{inputs.directory}: the energy or a force is not finite: atoms are too close in {START} there."
+            )
+        return result
+
+    def check(self, natoms: int) -> None:
+        """Raise ValueError if an array has another shape or a number is not finite."""
+        arrays = self.positions_a, self.forces_ev_per_a
+        if any(array.shape != (natoms, 3) or not np.isfinite(array).all() for array in arrays):
+            raise ValueError(f"positions or forces are not {natoms} × 3 finite numbers")
+        if not np.isfinite(self.energy_ev):
+            raise ValueError("the energy is not finite")
+
+    def write(self, directory: Path) -> None:
+        """Write the arrays first and then the summary, which says that all is there."""
+        fingerprints = {}
+        for name, value in ((BANDS, self.bands), (DOS, self.dos)):
+            if value is not None:
+                write_arrays(directory / name, to_arrays(value))
+                fingerprints[name] = fingerprint(directory / name)
+        summary = {
+            "key": self.key,
+            "steps": self.steps,
+            "launches": self.launches,
+            "energy_ev": self.energy_ev,
+            "positions_a": self.positions_a.tolist(),
+            "forces_ev_per_a": self.forces_ev_per_a.tolist(),
+            "versions": self.versions,
+            "notes": self.notes,
+            "kmesh": self.kmesh,
+            "fingerprints": fingerprints,
+        }
+        write_json(directory / RESULT, summary)
+
+    @classmethod
+    def read(cls, inputs: Inputs) -> Result:
+        """Read and check everything that the kind must have left."""
+        path = inputs.directory / RESULT
+        try:
+            values = read_json(path)
+            values["notes"] = tuple(values["notes"])
+            values["kmesh"] = tuple(values["kmesh"]) if values["kmesh"] else None
+            for name in ("positions_a", "forces_ev_per_a"):
+                values[name] = np.array(values[name], dtype=np.float64)
+            result = cls(**values)
+            result.check(len(inputs.atoms))
+        except DAMAGE as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+        if result.key != inputs.key:
+            raise EngineError(f"{path} is of other inputs than {INPUT} there; run the calculation again.")
+        return replace(result, **_read_arrays(inputs, result))
+
+
+def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str, Any]:
+    from .relaxation import Criteria, relax
+
+    criteria = Criteria(
+        inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"], inputs.execution["max_step_a"]
+    )
+    progress = relax(atoms, inputs.directory, inputs.key, criteria, limits, stop)
+    return {"steps": progress.step, "launches": progress.launches, "notes": progress.notes}
+
+
+def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
+    from .slater_koster import electrons, kpoint_mesh
+
+    length = inputs.protocol["kpoint_length_a"]
+    bands, dos = electrons(atoms, load_parameters(), length, inputs.protocol["dos_broadening_ev"])
+    return {"bands": bands, "dos": dos, "kmesh": kpoint_mesh(atoms, length), "notes": (_ELECTRONS_NOTE,)}
+
+
+def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
+    """Return the trajectory of a relaxation, or bands and DOS, that belong to a result."""
+    if inputs.kind == "relax":
+        from .relaxation import read_trajectory
+
+        trajectory = read_trajectory(inputs.directory, len(inputs.atoms), result.steps)
+        if not np.array_equal(trajectory.positions_a[-1], result.positions_a):
+            raise EngineError(
+                f"{inputs.directory / TRAJECTORY} does not end where {RESULT} does; delete both and run again."
+            )
+        return {"trajectory": trajectory}
+    if inputs.kind != "dos":
+        return {}
+    found: dict[str, Any] = {}
+    for kind, name in (("bands", BANDS), ("dos", DOS)):
+        path = inputs.directory / name
+        try:
+            if fingerprint(path) != result.fingerprints[name]:
+                raise ValueError(f"it is not the file that {RESULT} was written with")
+            found[kind] = from_arrays(kind, read_arrays(path))
+        except DAMAGE as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+    return found
+
+
+def exact_xyz(atoms: Atoms) -> str:
+    """Return extended XYZ with all digits: ASE's writer rounds to 1e-8 Å."""
+    lattice = " ".join(repr(float(value)) for value in atoms.cell.array.ravel())
+    periodic = " ".join("T" if value else "F" for value in atoms.pbc)
+    lines = [str(len(atoms)), f'Lattice="{lattice}" Properties=species:S:1:pos:R:3 pbc="{periodic}"']
+    for symbol, position in zip(atoms.get_chemical_symbols(), atoms.get_positions().tolist(), strict=True):
+        lines.append(" ".join([symbol, *map(repr, position)]))
+    return "\n".join(lines) + "\n"

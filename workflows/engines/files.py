@@ -1,0 +1,65 @@
+"""Files that are whole or absent: written beside their place, then moved there; damage found when reading."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CHECKPOINT = "checkpoint.npz"
+TRAJECTORY = "trajectory.jsonl"
+
+DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, StopIteration),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What the readers of this module, NumPy and ASE raise for a missing, truncated or garbled file."""
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of a file, to tell later whether it is still the one that was written."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the old one or the new one."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON-like values; floats come back as the very same numbers."""
+    write_bytes(path, json.dumps(value, indent=1).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object; raise one of `DAMAGE` if it is none."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise TypeError("not a JSON object")
+    return value
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays as one npz file, whose checksums tell damage."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an npz file; raise one of `DAMAGE` if it is damaged."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

@@ -1,0 +1,72 @@
+"""The calculation that chooses the best Na site; it needs no code, only its parents' records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ... import __version__
+from ...analysis.adsorption import lowest
+from ...analysis.records import Method
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ..calculation import Calculation
+
+
+class LowestEngine:
+    """Chooses the site of lowest energy among those that were computed, and names the others."""
+
+    name = "lowest"
+    physical = True
+    capabilities = frozenset({"lowest"})
+    protocol_keys: frozenset[str] = frozenset()
+    checkpoint_files: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def check(self, atoms: Atoms) -> None:
+        """Take any element."""
+
+    def prepare(
+        self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
+    ) -> None:
+        """Write the energies of the sites into ``sites.json``."""
+        sites = [role for role in calculation.parents if role != "host"]
+        content = {
+            "engine": calculation.engine,
+            "energies_ev": {role: parents[role].record.energy_ev for role in sites if role in parents},
+            "ignored": {role: "no record" for role in sites if role not in parents},
+        }
+        (directory / "sites.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
+        """Do nothing: the choice is made where the energies are read."""
+
+    def collect(self, directory: Path) -> Outcome:
+        """Return the choice.
+
+        Raises
+        ------
+        EngineError
+            If no site was computed.
+        """
+        content = json.loads((directory / "sites.json").read_text(encoding="utf-8"))
+        if not content["energies_ev"]:
+            raise EngineError(f"{directory}: none of the sites has a record: {', '.join(content['ignored'])}.")
+        return Outcome(
+            atoms=None,
+            energy_ev=None,
+            free_energy_ev=None,
+            forces_ev_per_a=None,
+            converged=True,
+            method=Method(engine=content["engine"], engine_version=""),
+            sampling=None,
+            versions={"sodiate": __version__},
+            choice=lowest(content["energies_ev"], content["ignored"]),
+        )

@@ -1,0 +1,45 @@
+"""Which records of the database may be used, and why others may not: what tables and launches ask first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..analysis.records import Record
+from ..analysis.staleness import fresh
+from .documents import Documents
+
+
+def usable(documents: Documents, identifiers: Iterable[str]) -> tuple[dict[str, Record], dict[str, str]]:
+    """Return usable records of some calculations by id, and why others are stale.
+
+    Parents count: a record whose parent was computed anew is stale, and so is everything below it.
+    """
+    family: dict[str, dict[str, str]] = {}
+    wanted = set(identifiers)
+    while wanted:
+        found = documents.calculations.find({"_id": {"$in": sorted(wanted)}}, {"parents": 1})
+        family |= {d["_id"]: d["parents"] for d in found}
+        wanted = {p for parents in family.values() for p in parents.values()} - family.keys()
+    return fresh(documents.current(family), family)
+
+
+def missing_reasons(
+    documents: Documents, identifiers: Iterable[str], records: Mapping[str, Record], stale: Mapping[str, str]
+) -> dict[str, str]:
+    """Say why each calculation without a usable record has none, by id.
+
+    The last attempt tells: failed (with its reason), stopped, lost, running; else not yet run.
+    """
+    missing = [identifier for identifier in identifiers if identifier not in records]
+    reasons = {identifier: stale.get(identifier, "not yet run") for identifier in missing}
+    attempts = documents.attempts.find({"calculation": {"$in": [m for m in missing if m not in stale]}})
+    for attempt in attempts.sort("started", 1):
+        words = {
+            "running": "running",
+            "stopped": "stopped, goes on with the next run",
+            "lost": "interrupted, goes on with the next run",
+            "failed": f"failed: {attempt.get('reason')}",
+        }
+        if attempt["outcome"] in words:
+            reasons[attempt["calculation"]] = words[attempt["outcome"]]
+    return reasons

@@ -1,0 +1,123 @@
+"""FireWorks, loading nothing but our own shape.
+
+Loading a firework imports and instantiates the classes that its document names, so whoever can write to the
+database would own the worker. Our workers take a document only if its keys and its one task are ours: a query at
+checkout, and an allow-list round FireWorks' loader for every other path (reservations, nested values, launches).
+Plain ``rlaunch`` has no such guard.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fireworks.core.launchpad import LaunchPad
+from fireworks.utilities import fw_serializers
+from fireworks.utilities.fw_utilities import get_fw_logger
+
+from .. import SodiateError
+
+TASK = "{{sodiate.workflows.launch.RunCalculation}}"
+DUPEFINDER = "{{sodiate.workflows.launch.SameCalculation}}"
+SPEC_KEYS = (
+    "_tasks",
+    "label",
+    "_category",
+    "_priority",
+    "_dupefinder",
+    "_add_launchpad_and_fw_id",
+    "_add_fworker",
+    "_allow_fizzled_parents",
+    "_fizzled_parents",
+)
+"""The keys of a firework's spec: ours, and one that FireWorks adds to a ``lowest`` whose site failed."""
+
+_LOGGERS = {"launchpad": "ERROR", "rocket.launcher": "INFO"}
+"""FireWorks' loggers and the stream levels it asks them for, which must be taken first to be taken away."""
+
+_load_object = fw_serializers.load_object
+
+
+class ForeignFirework(SodiateError):
+    """A document in the launchpad that is not of our shape."""
+
+
+def ours_query(calculations: Iterable[str] | None = None, states: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return the Mongo query that only fireworks of our shape match, of some calculations and in some states."""
+    keys = {"$map": {"input": {"$objectToArray": "$spec"}, "in": "$$this.k"}}
+    query: dict[str, Any] = {
+        "spec._tasks": {"$size": 1},
+        "spec._tasks.0._fw_name": TASK,
+        "spec._tasks.0.calculation": {"$type": "string"},
+        "spec.label": {"$type": "string"},
+        "spec._dupefinder": {"_fw_name": DUPEFINDER},
+        "$expr": {"$setIsSubset": [keys, list(SPEC_KEYS)]},
+    }
+    if calculations is not None:
+        query["spec._tasks.calculation"] = {"$in": list(calculations)}
+    if states is not None:
+        query["state"] = {"$in": list(states)}
+    return query
+
+
+def _load_ours(document: dict[str, Any]) -> Any:
+    name = document.get("_fw_name")
+    if name not in (TASK, DUPEFINDER):
+        raise ForeignFirework(f"a document in the launchpad names {name!r}, which sodiate does not load.")
+    return _load_object(document)
+
+
+def guard() -> None:
+    """Put the allow-list round FireWorks' loader of objects, for this process."""
+    fw_serializers.load_object = _load_ours
+    fw_serializers.DECODE_MONTY = False  # documents with @module and @class load classes too
+
+
+class GuardedLaunchPad(LaunchPad):
+    """FireWorks' launchpad that refuses a firework of another shape, also when asked for it by id."""
+
+    def get_fw_by_id(self, fw_id: int) -> Any:
+        """Return one of our fireworks.
+
+        Raises
+        ------
+        ForeignFirework
+            If the document is not of our shape.
+        """
+        document = self.fireworks.find_one({"fw_id": fw_id}, {"spec": 1, "_id": 0})
+        if document is not None:
+            _refuse_foreign(fw_id, document["spec"])
+        return super().get_fw_by_id(fw_id)
+
+
+def _refuse_foreign(fw_id: int, spec: dict[str, Any]) -> None:
+    extra = sorted(set(spec) - set(SPEC_KEYS))
+    tasks = [task.get("_fw_name") for task in spec.get("_tasks", [])]
+    texts = [spec.get("label"), *(task.get("calculation") for task in spec.get("_tasks", []))]
+    if extra or tasks != [TASK] or not all(isinstance(text, str) for text in texts):
+        raise ForeignFirework(f"firework {fw_id} is not sodiate's: tasks {tasks}, other keys {extra}.")
+
+
+def quiet_logs(directory: Path) -> None:
+    """Send FireWorks' log lines to a file; its own level settings do not quiet the terminal."""
+    for name, level in _LOGGERS.items():
+        logger = get_fw_logger(name, stream_level=level)
+        for handler in list(logger.handlers):
+            if type(handler) is logging.StreamHandler:
+                logger.removeHandler(handler)
+        logger.propagate = False
+        logger.addHandler(_log_file(directory))
+
+
+_files: dict[Path, logging.FileHandler] = {}
+
+
+def _log_file(directory: Path) -> logging.FileHandler:
+    path = directory / "fireworks.log"
+    if path not in _files:
+        _files[path] = logging.FileHandler(path, delay=True)
+        _files[path].setLevel(logging.INFO)
+        _files[path].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    return _files[path]

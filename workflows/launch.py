@@ -1,0 +1,276 @@
+"""The FireWorks side: one task class, one workflow a campaign, and states that follow the records.
+
+A firework's state is a projection: whether a calculation is done is said by its record, whether somebody works on
+it by its lease. `reconcile` brings the projection back in line (docs/database.md has the table).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fireworks.core.firework import FiretaskBase, Firework, FWAction, Workflow
+from fireworks.core.fworker import FWorker
+from fireworks.core.rocket import Rocket
+from fireworks.features.dupefinder import DupeFinderBase
+
+from .. import SodiateError
+from .calculation import Calculation
+from .documents import Documents
+from .evaluation import usable
+from .guarded import DUPEFINDER, TASK, ours_query
+from .lease import Owner
+from .plan import Plan
+from .runner import Worker, run_calculation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fireworks.core.launchpad import LaunchPad
+
+    from ..analysis.records import CampaignEntry
+
+PRIORITY = {"lowest": 0, "dos": 1, "relax": 2, "bulk": 3, "atom": 3}
+
+
+class SameCalculation(DupeFinderBase):
+    """Finds the firework of another campaign that runs, or ran, the same calculation."""
+
+    _fw_name = DUPEFINDER
+
+    def query(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fireworks whose launches this one can share."""
+        return {
+            "spec._tasks.calculation": spec["_tasks"][0]["calculation"],
+            "state": {"$in": ["RUNNING", "COMPLETED"]},
+            "launches": {"$ne": []},
+        }
+
+
+class RunCalculation(FiretaskBase):
+    """The one task: compute a calculation by its id and record it."""
+
+    _fw_name = TASK
+    required_params = ("calculation",)
+
+    def run_task(self, fw_spec: Mapping[str, Any]) -> FWAction:
+        """Run under the worker's settings; an error makes the firework FIZZLED and is kept in ``attempts``."""
+        worker = getattr(self.fworker, "worker", None) or _worker_of(fw_spec.get("_fw_env", {}))
+        verdict = run_calculation(Documents(self.launchpad.db), self["calculation"], worker, self.fw_id)
+        return FWAction(stored_data={"calculation": self["calculation"], "verdict": verdict})
+
+
+class OurFWorker(FWorker):
+    """FireWorks' worker that takes only our fireworks and carries this process's settings to the task."""
+
+    def __init__(self, worker: Worker, calculations: Iterable[str] | None = None) -> None:
+        super().__init__(name="sodiate", query=ours_query(calculations), env={"root": str(worker.root)})
+        self.worker = worker
+
+
+def _worker_of(env: Mapping[str, Any]) -> Worker:
+    """Return the worker of a plain ``rlaunch``, from its FWorker's ``env``."""
+    if "root" not in env:
+        raise SodiateError(
+            "the FWorker has no root for the calculations' directories: put `env: {root: /path}` into "
+            "my_fworker.yaml and give it to rlaunch with -w."
+        )
+    return Worker(root=Path(env["root"]), env={k: v for k, v in env.items() if k != "root"})
+
+
+def firework(calculation: Calculation, parents: list[Firework]) -> Firework:
+    """Return the firework of one calculation."""
+    spec = {
+        "label": calculation.label,
+        "_category": calculation.kind,
+        "_priority": PRIORITY[calculation.kind],
+        "_dupefinder": SameCalculation(),
+        "_add_launchpad_and_fw_id": True,
+        "_add_fworker": True,
+    }
+    if calculation.kind == "lowest":  # it is for this kind to say which sites are missing
+        spec["_allow_fizzled_parents"] = True
+    return Firework([RunCalculation(calculation=calculation.id)], spec=spec, name=calculation.label, parents=parents)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What submitting a plan did."""
+
+    entry: CampaignEntry
+    added: tuple[str, ...]
+
+
+def submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submission:
+    """Store a plan and add what has neither a record nor a firework of this campaign as one workflow.
+
+    The same plan again adds nothing; one site more adds that site, and the choice of the best one.
+    """
+    entry = documents.add_plan(plan)
+    done = usable(documents, entry.ids)[0]
+    mine = {"metadata.campaign": entry.campaign, "metadata.engine": entry.engine}
+    queued = _queued(launchpad, mine)
+    wanted = [c for c in plan.calculations if c.id not in done and c.id not in queued]
+    if not wanted:
+        reignite(launchpad, entry.ids)
+        return Submission(entry, ())
+    needed = _with_unfinished_ancestors(wanted, done)
+    made: dict[str, Firework] = {}
+    for calculation in plan.calculations:
+        if calculation.id in needed:
+            parents = [made[p.id] for p in calculation.parents.values() if p.id in made]
+            made[calculation.id] = firework(calculation, parents)
+    metadata = {"campaign": entry.campaign, "engine": entry.engine, "method_id": entry.method_id}
+    launchpad.add_wf(Workflow(list(made.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata))
+    reignite(launchpad, entry.ids)
+    return Submission(entry, tuple(c.id for c in wanted))
+
+
+def _queued(launchpad: LaunchPad, workflows: Mapping[str, Any]) -> set[str]:
+    """Return the calculations that have a firework in workflows of this campaign."""
+    nodes = [node for wf in launchpad.workflows.find(workflows, {"nodes": 1}) for node in wf["nodes"]]
+    found = launchpad.fireworks.find({"fw_id": {"$in": nodes}}, {"spec._tasks.calculation": 1})
+    return {document["spec"]["_tasks"][0]["calculation"] for document in found}
+
+
+def _with_unfinished_ancestors(wanted: list[Calculation], done: Mapping[str, Any]) -> set[str]:
+    needed: set[str] = set()
+
+    def visit(calculation: Calculation) -> None:
+        if calculation.id in needed or calculation.id in done:
+            return
+        needed.add(calculation.id)
+        for parent in calculation.parents.values():
+            visit(parent)
+
+    for calculation in wanted:
+        visit(calculation)
+    return needed
+
+
+def reignite(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:
+    """Put cancelled calculations back into the queue."""
+    for document in launchpad.fireworks.find(ours_query(identifiers, ["DEFUSED"]), {"fw_id": 1}):
+        launchpad.reignite_fw(document["fw_id"])
+
+
+def reconcile(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]) -> list[str]:
+    """Bring firework states in line with records and leases; return the labels that were queued again.
+
+    What failed stays failed until ``sodiate retry``; what somebody alive works on is left alone.
+    """
+    documents.settle()
+    identifiers = list(identifiers)
+    graph = documents.graph(identifiers)
+    records, _ = usable(documents, identifiers)
+    fields = {"fw_id": 1, "state": 1, "spec._tasks.calculation": 1}
+    query = ours_query(identifiers, ["RUNNING", "FIZZLED", "COMPLETED"])
+    again = []
+    for document in launchpad.fireworks.find(query, fields).sort("fw_id", 1):
+        calculation = graph[document["spec"]["_tasks"][0]["calculation"]]
+        if document["state"] == "COMPLETED" and calculation.id in records:
+            continue
+        if is_worked_on(documents, calculation.id):
+            continue
+        if document["state"] == "FIZZLED" and not _goes_on(documents, calculation, records):
+            continue
+        launchpad.rerun_fw(document["fw_id"])
+        again.append(calculation.label)
+    return again
+
+
+def is_worked_on(documents: Documents, identifier: str) -> bool:
+    """Tell whether a live process holds the lease; a dead one's is cleared and its attempt closed."""
+    alive = documents.calculations.find_one(
+        {"_id": identifier, "$expr": {"$gt": ["$lease.expires", "$$NOW"]}}, {"lease": 1}
+    )
+    if alive is not None:
+        lease = alive["lease"]
+        if not Owner(lease["host"], lease["pid"], lease["start"]).is_gone():
+            return True
+    documents.attempts.update_many(
+        {"calculation": identifier, "outcome": "running"},
+        {
+            "$set": {
+                "outcome": "lost",
+                "reason": "its process ended without a word (killed, or out of wall time)",
+            }
+        },
+    )
+    documents.calculations.update_one({"_id": identifier}, {"$unset": {"lease": ""}})
+    return False
+
+
+def _goes_on(documents: Documents, calculation: Calculation, records: Mapping[str, Any]) -> bool:
+    """Tell whether a FIZZLED calculation is to be continued by itself: it was stopped or lost, not failed."""
+    if calculation.id in records:
+        return True
+    last = documents.attempts.find_one({"calculation": calculation.id}, sort=[("started", -1)])
+    if last is not None and last["outcome"] == "failed":
+        return False
+    ready = all(parent.id in records for parent in calculation.parents.values())
+    return ready or calculation.kind == "lowest"
+
+
+def launch(
+    documents: Documents,
+    launchpad: LaunchPad,
+    worker: Worker,
+    identifiers: list[str],
+    on_change: Callable[[], None],
+) -> None:
+    """Launch everything that is ready among some calculations, until nothing is or a stop is requested.
+
+    Parameters
+    ----------
+    documents, launchpad
+        The same database, as ours and as FireWorks'.
+    worker
+        This process's settings.
+    identifiers
+        Calculations that may be launched.
+    on_change
+        Called after each launch.
+    """
+    fworker = OurFWorker(worker, identifiers)
+    with _launch_directory() as errors:
+        while not worker.stop.requested():
+            if Rocket(launchpad, fworker, None).run(err_file=errors):
+                on_change()
+            elif not reconcile(documents, launchpad, identifiers) and not _wait_for_others(
+                documents, worker, identifiers
+            ):
+                break
+    if worker.stop.requested():
+        reconcile(documents, launchpad, identifiers)
+
+
+def _wait_for_others(documents: Documents, worker: Worker, identifiers: list[str]) -> bool:
+    """Wait a moment if another live process works on one of the calculations; False if none does."""
+    from time import sleep
+
+    leased = documents.calculations.find({"_id": {"$in": identifiers}, "lease": {"$ne": None}}, {"_id": 1})
+    if not any(is_worked_on(documents, document["_id"]) for document in leased):
+        return False
+    for _ in range(10):
+        if not worker.stop.requested():
+            sleep(0.1)
+    return True
+
+
+@contextmanager
+def _launch_directory() -> Iterator[Any]:
+    """Give FireWorks a directory of its own for what it writes at each launch, and a file for its tracebacks."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="sodiate-launch-") as name:
+        os.chdir(name)
+        try:
+            with Path(name, "errors").open("w", encoding="utf-8") as errors:
+                yield errors
+        finally:
+            os.chdir(before)

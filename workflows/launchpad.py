@@ -1,0 +1,225 @@
+"""The database that FireWorks and our records share: the user's launchpad, or a private server under the root.
+
+FireWorks is imported only to add or launch work; reading needs pymongo alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from .. import SodiateError
+from ..analysis.records import SCHEMA_VERSION, Frozen
+from .mongod import DATABASE, private_mongod
+from .reading import load_yaml, validate
+
+if TYPE_CHECKING:
+    from fireworks.core.launchpad import LaunchPad
+    from pymongo.database import Database as MongoDatabase
+
+SERVER_TIMEOUT_MS = 5000
+"""How long to look for a server before saying that there is none."""
+
+
+class DatabaseError(SodiateError):
+    """The database cannot be reached, or is not one that sodiate may write to."""
+
+
+class LaunchpadFile(Frozen):
+    """The keys of FireWorks' ``my_launchpad.yaml``."""
+
+    host: str | None = None
+    port: int | None = None
+    name: str | None = None
+    username: str | None = None
+    password: str | None = Field(default=None, repr=False)
+    logdir: str | None = None
+    strm_lvl: str | None = None
+    user_indices: list[str] | None = None
+    wf_user_indices: list[str] | None = None
+    authsource: str | None = None
+    uri_mode: bool = False
+    mongoclient_kwargs: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database.
+
+    Attributes
+    ----------
+    db
+        The pymongo database.
+    title
+        What to call it in messages: the root, or the launchpad file.
+    settings
+        How FireWorks connects to the same database.
+    """
+
+    db: MongoDatabase[dict[str, Any]]
+    title: str
+    settings: LaunchpadFile
+
+    def fireworks(self, log_directory: Path) -> LaunchPad:
+        """Return FireWorks' launchpad here, which loads nothing but our shape and logs to ``log_directory``."""
+        from .guarded import GuardedLaunchPad, guard, quiet_logs
+
+        guard()
+        log_directory.mkdir(parents=True, exist_ok=True)
+        given = self.settings.model_dump(exclude={"logdir", "strm_lvl"})
+        launchpad: LaunchPad = GuardedLaunchPad(strm_lvl="ERROR", **given)
+        quiet_logs(log_directory)
+        return launchpad
+
+
+@contextmanager
+def open_root(root: Path) -> Iterator[Database]:
+    """Open the database of a root directory on its private server, which ends with its last user.
+
+    Raises
+    ------
+    MongodError
+        If no server can be started there.
+    """
+    with private_mongod(root) as server:
+        settings = LaunchpadFile(host=server.uri, name=DATABASE, uri_mode=True)
+        with _connected(settings, str(root)) as database:
+            yield database
+
+
+@contextmanager
+def open_launchpad(path: Path) -> Iterator[Database]:
+    """Open the database that a FireWorks launchpad file names.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    DatabaseError
+        If no server answers, or it refuses the user.
+    """
+    settings = validate(LaunchpadFile, load_yaml(path, "launchpad"), f"launchpad {path}")
+    if settings.uri_mode and not settings.name:
+        raise DatabaseError(f"launchpad {path}: uri_mode needs the key 'name', the database.")
+    with _connected(settings, f"launchpad {path}") as database:
+        yield database
+
+
+@contextmanager
+def _connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
+    from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, OperationFailure
+
+    where = _address(settings)
+    try:
+        client, name = _client(settings)
+        with client:
+            client.admin.command("ping")
+            db = client[name]
+            _refuse_newer_schema(db, title)
+            yield Database(db, title, settings)
+    except ConnectionFailure as error:
+        first = str(error).split(",")[0].splitlines()[0]
+        raise DatabaseError(f"{title}: no MongoDB answers at {where}: {first}. Is the server running?") from None
+    except OperationFailure as error:
+        if error.code in (13, 18):
+            raise DatabaseError(
+                f"{title}: MongoDB at {where} refused user {settings.username or '(none)'}: check username, "
+                "password and authsource."
+            ) from None
+        raise
+    except (ConfigurationError, InvalidURI) as error:
+        raise DatabaseError(f"{title}: MongoDB at {where}: {error}") from None
+
+
+def _client(settings: LaunchpadFile) -> tuple[Any, str]:
+    """Connect as FireWorks' own LaunchPad does, with a timeout of seconds instead of half a minute."""
+    from pymongo import MongoClient
+
+    options = {"serverSelectionTimeoutMS": SERVER_TIMEOUT_MS, **settings.mongoclient_kwargs}
+    if settings.uri_mode:
+        return MongoClient(settings.host, **options), settings.name or DATABASE
+    name = settings.name or "fireworks"
+    client: Any = MongoClient(
+        settings.host or "localhost",
+        settings.port or 27017,
+        username=settings.username,
+        password=settings.password,
+        authSource=settings.authsource or name,
+        **options,
+    )
+    return client, name
+
+
+def _address(settings: LaunchpadFile) -> str:
+    """Return where the server is, without a password that a URI may hold."""
+    if settings.uri_mode:
+        return (settings.host or "").rsplit("@", 1)[-1].removeprefix("mongodb://")
+    return f"{settings.host or 'localhost'}:{settings.port or 27017}"
+
+
+def _refuse_newer_schema(db: MongoDatabase[dict[str, Any]], title: str) -> None:
+    found = db["sodiate"].find_one({"_id": "schema"})
+    if found and found["version"] > SCHEMA_VERSION:
+        raise DatabaseError(
+            f"{title} holds records of schema {found['version']}; this sodiate knows schema {SCHEMA_VERSION} "
+            "and older. Update sodiate (pip install --upgrade sodiate)."
+        )
+
+
+def initialise(database: Database, launchpad: LaunchPad) -> None:
+    """Prepare a database for its first campaign: FireWorks' counters, our indexes and schema version.
+
+    FireWorks' counters and indexes are made by its ``reset``, which deletes; so it runs only in a database that
+    has nothing in it, and one process of several wins that right by a unique document.
+
+    Raises
+    ------
+    DatabaseError
+        If the database holds other data than a launchpad's.
+    """
+    from pymongo.errors import DuplicateKeyError
+
+    db = database.db
+    if db["fw_id_assigner"].find_one() is None:
+        others = sorted(name for name in db.list_collection_names() if db[name].find_one() and name != "sodiate")
+        if others:
+            raise DatabaseError(
+                f"{database.title}: the database {db.name} holds {', '.join(others)} and is no FireWorks "
+                "launchpad. Name an empty database, or run `lpad reset` in it yourself."
+            )
+        try:
+            db["sodiate"].insert_one({"_id": "first", "by": "reset"})
+        except DuplicateKeyError:
+            _wait_for_counters(database)
+        else:
+            launchpad.reset("", require_password=False, max_reset_wo_password=0)
+    db["sodiate"].update_one({"_id": "schema"}, {"$setOnInsert": {"version": SCHEMA_VERSION}}, upsert=True)
+    _indexes(db)
+
+
+def _wait_for_counters(database: Database) -> None:
+    from time import monotonic, sleep
+
+    end = monotonic() + 30
+    while database.db["fw_id_assigner"].find_one() is None:
+        if monotonic() > end:
+            raise DatabaseError(
+                f"{database.title}: another process began to prepare the database and did not finish; if none "
+                "runs any more, remove the document {_id: 'first'} from its collection 'sodiate'."
+            )
+        sleep(0.1)
+
+
+def _indexes(db: MongoDatabase[dict[str, Any]]) -> None:
+    db["records"].create_index("calculation")
+    db["records"].create_index([("calculation", 1), ("state", 1)])
+    db["records"].create_index("label")
+    db["attempts"].create_index([("calculation", 1), ("started", 1)])
+    db["campaigns"].create_index([("campaign", 1), ("engine", 1), ("method_id", 1)])
+    # Looked up at every checkout, to find the same calculation in another campaign.
+    db["fireworks"].create_index("spec._tasks.calculation")

@@ -1,0 +1,135 @@
+"""Correcting what was done: redo, retry, cancel; and finding a calculation by the name a person gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .. import SodiateError
+from .documents import Documents
+from .guarded import ours_query
+from .launch import is_worked_on, reignite
+from .reading import InputError, nearest
+
+if TYPE_CHECKING:
+    from fireworks.core.launchpad import LaunchPad
+
+
+def find_calculation(documents: Documents, name: str, campaign: str | None, engine: str | None) -> str:
+    """Return the id that a name means: a campaign's name for a calculation, or (the start of) an id.
+
+    Raises
+    ------
+    InputError
+        If nothing is called so, or several calculations are.
+    """
+    entries = [e for e in documents.entries() if campaign in (None, e.campaign) and engine in (None, e.engine)]
+    found = {e.names[name]: f"{e.campaign} ({e.engine}, method {e.method_id})" for e in entries if name in e.names}
+    if not found:
+        known = {identifier: f"{e.campaign} ({e.engine})" for e in entries for identifier in e.ids}
+        found = {i: where for i, where in known.items() if len(name) >= 6 and i.startswith(name)}
+    if not found:
+        names = {n for e in entries for n in e.names}
+        raise InputError(f"no calculation is called {name!r}{nearest(name, names)}; `sodiate status` lists them.")
+    if len(found) > 1:
+        several = "; ".join(f"{identifier} in {where}" for identifier, where in found.items())
+        raise InputError(f"{name!r} means several calculations: {several}. Give the id, --campaign or --engine.")
+    return next(iter(found))
+
+
+def descendants(documents: Documents, identifier: str) -> list[str]:
+    """Return a calculation and everything below it, the calculation first."""
+    children: dict[str, list[str]] = {}
+    for document in documents.calculations.find({}, {"parents": 1}):
+        for parent in document["parents"].values():
+            children.setdefault(parent, []).append(document["_id"])
+    found: dict[str, None] = {}
+    waiting = [identifier]
+    while waiting:
+        one = waiting.pop(0)
+        if one not in found:
+            found[one] = None
+            waiting += children.get(one, [])
+    return list(found)
+
+
+def redo(documents: Documents, launchpad: LaunchPad, identifier: str, because: str) -> list[str]:
+    """Supersede a record and everything below it, and queue them again; the records are kept, marked.
+
+    Returns
+    -------
+    list of str
+        Labels of the calculations that will be computed again.
+
+    Raises
+    ------
+    SodiateError
+        If one of them is being computed.
+    """
+    affected = descendants(documents, identifier)
+    _refuse_running(documents, affected)
+    for one in affected:
+        documents.supersede(one, because)
+    _queue_again(launchpad, affected, ["COMPLETED", "FIZZLED", "RUNNING"])
+    return _labels(documents, affected)
+
+
+def retry(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]) -> list[str]:
+    """Queue failed calculations again; they go on from their checkpoints.
+
+    Returns
+    -------
+    list of str
+        Labels of what was queued.
+    """
+    query = ours_query(identifiers, ["FIZZLED", "DEFUSED"])
+    found = {d["spec"]["_tasks"][0]["calculation"]: None for d in launchpad.fireworks.find(query)}
+    documents.calculations.update_many({"_id": {"$in": list(found)}}, {"$unset": {"cancelled": ""}})
+    reignite(launchpad, found)
+    _queue_again(launchpad, found, ["FIZZLED"])
+    documents.attempts.update_many(
+        {"calculation": {"$in": list(found)}, "outcome": "failed"}, {"$set": {"outcome": "retried"}}
+    )
+    return _labels(documents, found)
+
+
+def cancel(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]) -> list[str]:
+    """Take calculations that are not recorded out of the queue; a running one is asked to stop.
+
+    Returns
+    -------
+    list of str
+        Labels of what was cancelled; ``sodiate run`` or ``retry`` queues it again.
+    """
+    done = set(documents.current(identifiers := list(identifiers)))
+    open_ones = [i for i in identifiers if i not in done]
+    documents.calculations.update_many({"_id": {"$in": open_ones}}, {"$set": {"cancelled": True}})
+    query = ours_query(open_ones, ["WAITING", "READY", "FIZZLED", "RESERVED"])
+    for document in launchpad.fireworks.find(query, {"fw_id": 1}):
+        launchpad.defuse_fw(document["fw_id"])
+    return _labels(documents, open_ones)
+
+
+def _queue_again(launchpad: LaunchPad, identifiers: Iterable[str], states: list[str]) -> None:
+    """Rerun fireworks, ancestors first: FireWorks itself resets what is below, which is then passed over."""
+    for identifier in identifiers:
+        for document in list(launchpad.fireworks.find(ours_query([identifier], states), {"fw_id": 1})):
+            launchpad.rerun_fw(document["fw_id"])
+
+
+def _refuse_running(documents: Documents, identifiers: list[str]) -> None:
+    for document in documents.calculations.find({"_id": {"$in": identifiers}, "lease": {"$ne": None}}):
+        if is_worked_on(documents, document["_id"]):
+            lease = document["lease"]
+            raise SodiateError(
+                f"{document['label']} is being computed by process {lease['pid']} on {lease['host']}; cancel it "
+                "first (sodiate cancel), or wait."
+            )
+
+
+def _labels(documents: Documents, identifiers: Iterable[str]) -> list[str]:
+    listed = list(identifiers)
+    labels: dict[str, Any] = {
+        d["_id"]: d["label"] for d in documents.calculations.find({"_id": {"$in": listed}}, {"label": 1})
+    }
+    return [labels[i] for i in listed if i in labels]

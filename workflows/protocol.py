@@ -1,0 +1,100 @@
+"""The protocol: what defines a number. Every key enters the id of the calculations that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ..analysis.records import Frozen
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is a truth value, not a number.")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Truth = Annotated[bool, Field(strict=True)]
+
+
+class Smearing(Frozen):
+    """Smearing of the occupations; ``width_ev`` as the code of that scheme defines it."""
+
+    kind: Literal["gaussian", "fermi-dirac", "fixed"]
+    width_ev: NotNegative
+
+
+class StartMoments(Frozen):
+    """Start moments in μB by role of the atom."""
+
+    adsorbate: Number
+    next_to_defect: Number
+    other: Number
+
+
+class Overrides(Frozen):
+    """Keys that one kind of calculation takes instead of the common ones."""
+
+    functional: str | None = None
+    cutoff_ev: Positive | None = None
+    energy_convergence_ev: Positive | None = None
+    max_force_ev_per_a: Positive | None = None
+    kpoint_length_a: NotNegative | None = None
+    smearing: Smearing | None = None
+    spin_polarised: Truth | None = None
+    start_moments_mub: StartMoments | None = None
+    dipole_correction: Truth | None = None
+    dispersion: str | None = None
+    paw: dict[str, str] | None = None
+    dos_broadening_ev: Positive | None = None
+    box_a: tuple[Positive, Positive, Positive] | None = None
+
+
+class Protocol(Overrides):
+    """A protocol file: the common keys, and sections for the kinds with sampling rules of their own."""
+
+    functional: str
+    max_force_ev_per_a: Positive
+    dos: Overrides = Overrides()
+    atom: Overrides = Overrides()
+    bulk: Overrides = Overrides()
+
+
+_ONLY_FOR = {
+    "max_force_ev_per_a": frozenset({"relax"}),
+    "dos_broadening_ev": frozenset({"dos"}),
+    "box_a": frozenset({"atom"}),
+}
+
+
+def flatten(protocol: Protocol, kind: str) -> dict[str, Any]:
+    """Return the protocol of one kind of calculation: common keys, its own section over them, nothing unused.
+
+    Parameters
+    ----------
+    protocol
+        The protocol file.
+    kind
+        Kind of calculation.
+
+    Returns
+    -------
+    dict
+        Plain JSON-like values, sorted by nothing but their keys' meaning; None stands for nothing.
+    """
+    sections = ("dos", "atom", "bulk")
+    values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(sections))
+    if kind in sections:
+        values |= getattr(protocol, kind).model_dump(mode="json", exclude_none=True)
+    return {key: value for key, value in values.items() if kind in _ONLY_FOR.get(key, {kind})}
+
+
+def split(values: Mapping[str, Any], honoured: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Divide flattened keys into those an engine honours and the names of those it has no use for."""
+    used = {key: value for key, value in values.items() if key in honoured}
+    return used, tuple(sorted(set(values) - set(used)))

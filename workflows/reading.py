@@ -1,0 +1,134 @@
+"""Reading YAML for people: typed values, unknown keys refused with the nearest valid one.
+
+The models are pydantic's; its error list is turned into sentences that name the file and the key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .. import SodiateError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+"""The bundled campaigns, protocols and clusters."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class InputError(SodiateError):
+    """A file of the user's says something that sodiate cannot take."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return a hint, ``" (did you mean 'x'?)"``, or an empty string."""
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def load_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Read one YAML mapping.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a directory, empty, not YAML, or not a mapping.
+    """
+    import yaml
+
+    if path.is_dir():
+        raise InputError(f"{what} {path} is a directory; give the YAML file itself.")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{what} {path} is not a text file in UTF-8.") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise InputError(f"{what} {path}{line}: not valid YAML: {getattr(error, 'problem', error)}.") from None
+    if data is None:
+        raise InputError(f"{what} {path} is empty.")
+    if not isinstance(data, dict):
+        raise InputError(f"{what} {path} is a YAML {type(data).__name__}, not a mapping of keys to values.")
+    return data
+
+
+def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Type and check a mapping.
+
+    Parameters
+    ----------
+    model
+        The pydantic model to read into.
+    data
+        Plain values from YAML.
+    where
+        What and which file, for messages.
+
+    Raises
+    ------
+    InputError
+        With one line for each thing that is wrong: the key, what is allowed, the nearest match.
+    """
+    _refuse_odd_keys(data, where)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_sentence(model, item) for item in error.errors(include_url=False)]
+        raise InputError("\n".join(f"{where}: {line}" for line in dict.fromkeys(lines))) from None
+
+
+def _refuse_odd_keys(data: Any, where: str) -> None:
+    """YAML reads ``on:`` and ``1:`` as a boolean and a number: no key of ours is either."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            if not isinstance(key, str):
+                raise InputError(f"{where}: the key {key!r} is not text; put it in quotes.")
+            _refuse_odd_keys(value, where)
+    elif isinstance(data, list):
+        for value in data:
+            _refuse_odd_keys(value, where)
+
+
+def _sentence(model: type[BaseModel], item: Mapping[str, Any]) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path) or "(top level)"
+    if item["type"] == "extra_forbidden":
+        allowed = _keys_at(model, path[:-1])
+        return f"unknown key {key!r}{nearest(path[-1], allowed)}; allowed here: {', '.join(sorted(allowed))}."
+    if item["type"] == "missing":
+        return f"key {key!r} is missing."
+    if item["type"] == "value_error":
+        return f"{key}: {item['msg'].removeprefix('Value error, ')}"
+    message = item["msg"].removeprefix("Input should be ")
+    return f"{key}: {item['input']!r} should be {message}." if message != item["msg"] else f"{key}: {item['msg']}."
+
+
+def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the keys that the (nested) model knows at a path of an error."""
+    fields = model.model_fields
+    for part in path:
+        if part not in fields:
+            continue
+        nested = _nested_model(fields[part].annotation)
+        if nested is None:
+            return []
+        fields = nested.model_fields
+    return list(fields)
+
+
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
+    """Find the model inside ``X``, ``X | None``, ``tuple[X, ...]`` or ``dict[str, X]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _nested_model(argument)
+        if found is not None:
+            return found
+    return None

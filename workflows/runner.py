@@ -1,0 +1,336 @@
+"""One calculation in its own directory: claim, prepare, run, collect, record.
+
+The record is the truth and the lease guards it; FireWorks' states follow (`sodiate.workflows.launch`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import SodiateError
+from ..analysis.electronic import band_gap
+from ..analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange, digest
+from ..analysis.staleness import stale_reason
+from .calculation import Calculation
+from .documents import Documents
+from .engines import engine_of
+from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stop, Stopped
+from .engines.files import write_json
+from .lease import Lease, LeaseLost, Owner
+from .operations import site_reached, start_atoms
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+CLAIM = "calculation.json"
+"""The file that says to which calculation a directory belongs."""
+
+
+class NotReady(SodiateError):
+    """A parent has no record that could be used."""
+
+
+class WrongDirectory(SodiateError):
+    """A directory belongs to another calculation."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Where this process computes: the root of the directories, the FWorker's ``env``, wall time, a stop."""
+
+    root: Path
+    env: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    stop: Stop = field(default_factory=Stop)
+
+
+def run_calculation(documents: Documents, identifier: str, worker: Worker, firework_id: int | None = None) -> str:
+    """Compute one calculation, unless its record is there, and record it.
+
+    Parameters
+    ----------
+    documents
+        The database.
+    identifier
+        The calculation's id.
+    worker
+        Where and within which limits.
+    firework_id
+        For the provenance.
+
+    Returns
+    -------
+    str
+        ``"recorded"``, or ``"already recorded"`` if there was nothing to do.
+
+    Raises
+    ------
+    LeaseHeld, NotReady, WrongDirectory
+        Before any file was touched.
+    Stopped
+        If it was asked to end: to be continued.
+    LeaseLost
+        If another process took over meanwhile.
+    EngineError
+        If the code failed; nothing is recorded but the attempt.
+    """
+    calculation = documents.calculation(identifier)
+    parents = _parents(documents, calculation, worker.root)
+    if _settled(documents, calculation):
+        return "already recorded"
+    owner = Owner.here()
+    lease = documents.leases.claim(identifier, owner)
+    try:
+        with documents.leases.heartbeat(lease, owner, worker.stop):
+            _Run(documents, calculation, parents, worker, firework_id, lease).go()
+    finally:
+        documents.leases.release(lease)
+    return "recorded"
+
+
+def _settled(documents: Documents, calculation: Calculation) -> bool:
+    """Tell whether a usable record is there; one that has gone stale is superseded."""
+    record = documents.record(calculation.id)
+    if record is None:
+        return False
+    above = {role: parent.id for role, parent in calculation.parents.items()}
+    reason = stale_reason(record, above, documents.current(above.values()))
+    if reason is not None:
+        documents.supersede(calculation.id, f"stale: {reason}")
+    return reason is None
+
+
+def _parents(documents: Documents, calculation: Calculation, root: Path) -> dict[str, Artefacts]:
+    """Return the parents' records; only the choice of a site does without some of them."""
+    records = documents.current(parent.id for parent in calculation.parents.values())
+    missing = [parent.label for parent in calculation.parents.values() if parent.id not in records]
+    if missing and calculation.kind != "lowest":
+        raise NotReady(f"{calculation.label}: {', '.join(missing)} has no record yet.")
+    return {
+        role: Artefacts(records[parent.id], _in_reach(root / parent.directory_name))
+        for role, parent in calculation.parents.items()
+        if parent.id in records
+    }
+
+
+def _in_reach(directory: Path) -> Path | None:
+    return directory if directory.is_dir() else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass
+class _Run:
+    """One attempt at one calculation, under a lease."""
+
+    documents: Documents
+    calculation: Calculation
+    parents: Mapping[str, Artefacts]
+    worker: Worker
+    firework_id: int | None
+    lease: Lease
+
+    def __post_init__(self) -> None:
+        self.attempt = f"{self.calculation.id}-{self.lease.token}"
+        self.directory = self.worker.root.resolve() / self.calculation.directory_name
+        self.started = _now()
+
+    def go(self) -> None:
+        """Prepare, run, collect, record; whatever happens, the attempt says so."""
+        self._begin_attempt()
+        try:
+            outcome = self._compute()
+        except Stopped as error:
+            self._end_attempt("lost" if self._lease_is_lost() else "stopped", str(error))
+            raise
+        except LeaseLost as error:
+            self._end_attempt("lost", str(error))
+            raise
+        except SodiateError as error:
+            self._end_attempt("failed", str(error))
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self._end_attempt("failed", reason)
+            raise EngineError(f"{self.calculation.label} failed in {self.directory}: {reason}") from error
+        self._end_attempt("completed", None, outcome)
+
+    def _compute(self) -> Outcome:
+        execution = self.documents.calculations.find_one({"_id": self.calculation.id}, {"execution": 1})
+        settings = Settings(execution=(execution or {}).get("execution", {}), worker=self.worker.env)
+        engine = engine_of(self.calculation, settings)
+        atoms = start_atoms(
+            self.calculation,
+            {role: p.record.geometry.atoms() for role, p in self.parents.items() if p.record.geometry},
+        )
+        input_digest = digest(Geometry.of(atoms).model_dump(mode="json")) if atoms is not None else digest(None)
+        self._own_directory(input_digest)
+        engine.prepare(self.calculation, atoms, self.directory, self.parents)
+        engine.run(self.directory, self.worker.limits, self.worker.stop)
+        outcome = engine.collect(self.directory)
+        record = self._record(outcome, engine, input_digest, settings)
+        arrays = {"bands": outcome.bands, "dos": outcome.dos, "trajectory": outcome.trajectory}
+        self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
+        return outcome
+
+    # -- directory
+
+    def _own_directory(self, input_digest: str) -> None:
+        """Make the directory ours; what a superseded record or another start geometry left is moved aside."""
+        generation = self.documents.records.count_documents(
+            {"calculation": self.calculation.id, "state": "superseded"}
+        )
+        claim = {"calculation": self.calculation.id, "generation": generation, "input_digest": input_digest}
+        found = _read_claim(self.directory)
+        if found is not None and found["calculation"] != self.calculation.id:
+            raise WrongDirectory(
+                f"{self.directory} belongs to calculation {found['calculation']}, not to {self.calculation.id} "
+                f"({self.calculation.label}). Move it away."
+            )
+        if found is not None and any(found[key] != claim[key] for key in claim):
+            self.directory.rename(_free_name(self.directory))
+            found = None
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.launches = (found or {}).get("launches", 0) + 1
+            content = {"label": self.calculation.label, **claim, "launches": self.launches}
+            write_json(self.directory / CLAIM, content)
+        except OSError as error:
+            raise EngineError(f"{self.directory}: cannot be written: {error.strerror}.") from None
+
+    # -- attempt and record
+
+    def _begin_attempt(self) -> None:
+        owner = Owner.here()
+        self.documents.attempts.insert_one(
+            {
+                "_id": self.attempt,
+                "calculation": self.calculation.id,
+                "label": self.calculation.label,
+                "firework_id": self.firework_id,
+                "host": owner.host,
+                "pid": owner.pid,
+                "directory": str(self.directory),
+                "started": self.started,
+                "outcome": "running",
+            }
+        )
+
+    def _end_attempt(self, outcome: str, reason: str | None, result: Outcome | None = None) -> None:
+        ended = _now()
+        self.documents.attempts.update_one(
+            {"_id": self.attempt},
+            {
+                "$set": {
+                    "outcome": outcome,
+                    "reason": reason,
+                    "ended": ended,
+                    "wall_time_s": _seconds(self.started, ended),
+                    "ionic_steps": result.ionic_steps if result else None,
+                    "corrections": list(result.corrections) if result else [],
+                }
+            },
+        )
+
+    def _lease_is_lost(self) -> bool:
+        return not self.documents.leases.renew(self.lease, Owner.here())
+
+    def _record(self, outcome: Outcome, engine: Engine, input_digest: str, settings: Settings) -> Record:
+        known = self.documents.calculations.find_one({"_id": self.calculation.id}, {"not_applicable": 1}) or {}
+        forces = outcome.forces_ev_per_a
+        return Record(
+            calculation=self.calculation.id,
+            label=self.calculation.label,
+            kind=self.calculation.kind,
+            engine=self.calculation.engine,
+            physical=engine.physical and all(p.record.physical for p in self.parents.values()),
+            energy_ev=outcome.energy_ev,
+            free_energy_ev=outcome.free_energy_ev,
+            max_force_ev_per_a=None if forces is None else float(np.linalg.norm(forces, axis=1).max()),
+            geometry=None if outcome.atoms is None else Geometry.of(outcome.atoms),
+            forces_ev_per_a=None if forces is None else tuple((f[0], f[1], f[2]) for f in forces.tolist()),
+            start_moments_mub=outcome.start_moments_mub,
+            final_moments_mub=outcome.final_moments_mub,
+            total_moment_mub=outcome.total_moment_mub,
+            method=outcome.method,
+            sampling=outcome.sampling,
+            not_applicable=tuple(known.get("not_applicable", ())),
+            gap=None if outcome.bands is None else band_gap(outcome.bands),
+            site=self._site(outcome.atoms),
+            choice=outcome.choice,
+            notes=outcome.notes,
+            input_digest=input_digest,
+            parents={
+                role: ParentRef(calculation=p.record.calculation, digest=p.record.digest)
+                for role, p in self.parents.items()
+            },
+            provenance=self._provenance(outcome, settings),
+        )
+
+    def _site(self, final: Atoms | None) -> SiteChange | None:
+        reached = None if final is None else site_reached(self.calculation, final)
+        if reached is None:
+            return None
+        start = self.calculation.structure["site"]
+        return SiteChange(start=start, end=reached.label, moved=reached.moved, note=reached.note)
+
+    def _provenance(self, outcome: Outcome, settings: Settings) -> Provenance:
+        finished = _now()
+        return Provenance(
+            versions=outcome.versions,
+            host=Owner.here().host,
+            directory=str(self.directory),
+            firework_id=self.firework_id,
+            command=outcome.command,
+            execution=dict(settings.execution),
+            started=self.started,
+            finished=finished,
+            wall_time_s=_seconds(self.started, finished),
+            launches=self.launches,
+            ionic_steps=outcome.ionic_steps,
+            scf_steps=outcome.scf_steps,
+            corrections=outcome.corrections,
+        )
+
+
+def _seconds(start: str, end: str) -> float:
+    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+
+
+def _read_claim(directory: Path) -> dict[str, Any] | None:
+    """Return the claim of a directory; None if there is no directory or an empty one.
+
+    Raises
+    ------
+    WrongDirectory
+        If files are there that no claim explains.
+    """
+    try:
+        claim = json.loads((directory / CLAIM).read_text(encoding="utf-8"))
+        if not isinstance(claim, dict) or not {"calculation", "generation", "input_digest"} <= claim.keys():
+            raise ValueError
+    except FileNotFoundError:
+        if directory.is_dir() and any(directory.iterdir()):
+            raise WrongDirectory(
+                f"{directory} holds files but no {CLAIM}: it is not sodiate's. Move it away."
+            ) from None
+        return None
+    except (ValueError, OSError):
+        raise WrongDirectory(f"{directory / CLAIM} cannot be read. Move the directory away.") from None
+    return claim
+
+
+def _free_name(directory: Path) -> Path:
+    number = 1
+    while (aside := directory.with_name(f"{directory.name}.superseded-{number}")).exists():
+        number += 1
+    return aside

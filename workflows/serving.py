@@ -1,0 +1,39 @@
+"""Keeping a root's private database up for other programs: lpad, rlaunch, pymongo."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from .engines.base import Stop
+from .launchpad import initialise, open_root
+from .mongod import launchpad_yaml, private_mongod
+from .session import signals_stop
+
+
+def serve(root: Path) -> None:
+    """Hold the server of a root until SIGINT or SIGTERM; print where it is and write FireWorks' two files.
+
+    Parameters
+    ----------
+    root
+        The root; its ``my_launchpad.yaml`` and ``my_fworker.yaml`` are readable by the user alone.
+    """
+    stop = Stop()
+    with signals_stop(stop), private_mongod(root) as server, open_root(root) as database:
+        initialise(database, database.fireworks(root / "logs"))
+        launchpad, fworker = root / "my_launchpad.yaml", root / "my_fworker.yaml"
+        _write_private(launchpad, launchpad_yaml(server))
+        _write_private(fworker, f"name: sodiate\ncategory: ''\nquery: '{{}}'\nenv: {{root: {str(root)!r}}}\n")
+        print(f"MongoDB  {database.settings.host}  database {database.settings.name}")
+        print(f"lpad -l {launchpad} get_wflows")
+        print(f"rlaunch -l {launchpad} -w {fworker} rapidfire")
+        print("Ctrl-C ends it.", flush=True)
+        while not stop.requested():
+            signal.pause()
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,205 @@
+"""One ``sodiate run``: plan, submit, launch with progress, evaluate, draw."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.adsorption import ModelResult, model_results
+from ..analysis.records import CampaignEntry, Dos, Record
+from .documents import Documents
+from .engines.base import Stop
+from .evaluation import missing_reasons, usable
+from .launchpad import Database, initialise
+from .plan import Plan
+from .runner import Worker
+from .tables import as_objects, to_csv
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run left: the campaign, its results, the files made, and whether everything is recorded."""
+
+    entry: CampaignEntry
+    models: list[ModelResult]
+    files: list[Path]
+    complete: bool
+    stopped: str | None
+
+
+@contextmanager
+def signals_stop(stop: Stop) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a request to stop cleanly; the second signal ends the process."""
+    previous = {}
+
+    def ask(number: int, _frame: object) -> None:
+        if stop.requested():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.request(signal.Signals(number).name)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:
+    """Bring a planned campaign to its end, as far as it goes.
+
+    Parameters
+    ----------
+    plan
+        What to compute.
+    database
+        Where it is recorded.
+    root
+        Where the calculations' directories are.
+    console
+        Where progress is shown: a bar in a terminal, else a line for each calculation.
+    """
+    documents = Documents(database.db)
+    stop = Stop()
+    ids = [calculation.id for calculation in plan.calculations]
+    done, _ = usable(documents, ids)
+    launched = set(ids) - done.keys()
+    if launched:
+        with signals_stop(stop):
+            entry = _compute(plan, database, documents, root, console, stop)
+    else:
+        entry = documents.add_plan(plan)
+    records, stale = usable(documents, entry.ids)
+    reasons = missing_reasons(documents, entry.ids, records, stale)
+    models = model_results(entry, records, reasons, physical=_physical(plan))
+    files = _files(documents, entry, models, records, root, bool(launched))
+    return Ran(entry, models, files, not reasons, stop.reason or None)
+
+
+def _physical(plan: Plan) -> bool:
+    from .engines import make_engine
+    from .engines.base import Settings
+
+    return make_engine(plan.campaign.spec.engine, Settings()).physical
+
+
+def _compute(
+    plan: Plan, database: Database, documents: Documents, root: Path, console: Console, stop: Stop
+) -> CampaignEntry:
+    from .launch import launch, reconcile, submit
+
+    launchpad = database.fireworks(root / "logs")
+    initialise(database, launchpad)
+    entry = submit(plan, documents, launchpad).entry
+    reconcile(documents, launchpad, entry.ids)
+    with _progress(documents, entry, console) as on_change:
+        launch(documents, launchpad, Worker(root=root, stop=stop), list(entry.ids), on_change)
+    return entry
+
+
+@contextmanager
+def _progress(documents: Documents, entry: CampaignEntry, console: Console) -> Iterator[Callable[[], None]]:
+    """Yield a function that shows what ended since it was last called."""
+    names = {identifier: name for name, identifier in reversed(entry.names.items())}
+    seen = {a["_id"] for a in documents.attempts.find({"calculation": {"$in": list(names)}}, {"_id": 1})}
+    total = len(names)
+
+    def news() -> Iterator[tuple[str, int]]:
+        count = documents.records.count_documents({"calculation": {"$in": list(names)}, "state": "current"})
+        query = {
+            "calculation": {"$in": list(names)},
+            "_id": {"$nin": list(seen)},
+            "outcome": {"$ne": "running"},
+        }
+        for attempt in documents.attempts.find(query).sort("started", 1):
+            seen.add(attempt["_id"])
+            yield _line(names[attempt["calculation"]], attempt), count
+
+    if not console.is_terminal:
+
+        def print_lines() -> None:
+            for line, count in news():
+                console.print(f"[{count}/{total}] {line}", markup=False, highlight=False, soft_wrap=True)
+
+        yield print_lines
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=total)
+
+        def update() -> None:
+            for line, count in news():
+                progress.update(task, completed=count, description=line)
+
+        yield update
+
+
+def _line(name: str, attempt: Mapping[str, Any]) -> str:
+    if attempt["outcome"] == "completed":
+        steps = attempt.get("ionic_steps")
+        return f"{name}" + (f"  {steps} steps" if steps else "")
+    return f"{name}  {attempt['outcome']}: {attempt['reason']}"
+
+
+def _files(
+    documents: Documents,
+    entry: CampaignEntry,
+    models: list[ModelResult],
+    records: Mapping[str, Record],
+    root: Path,
+    anew: bool,
+) -> list[Path]:
+    """Write the figures and the table; what is there stays if nothing was computed."""
+    folder = root / "results" / f"{entry.campaign}-{entry.engine}-{entry.method_id}"
+    table, bars, dos = folder / "results.csv", folder / "adsorption.png", folder / "dos.png"
+    wanted = [table]
+    if any(model.adsorption_energy_ev is not None for model in models):
+        wanted.append(bars)
+    spectra = {m.name: records[m.dos] for m in entry.models if m.dos is not None and m.dos in records}
+    if spectra:
+        wanted.append(dos)
+    if not anew and all(path.exists() for path in wanted):
+        return wanted
+    folder.mkdir(parents=True, exist_ok=True)
+    table.write_text(to_csv(as_objects(models)), encoding="utf-8")
+    mock = not all(model.physical for model in models)
+    if bars in wanted:
+        _draw_bars(models, bars, mock)
+    if spectra:
+        _draw_dos(documents, spectra, dos, mock)
+    return wanted
+
+
+def _draw_bars(models: list[ModelResult], path: Path, mock: bool) -> None:
+    from ..analysis.plots import AdsorptionBar, adsorption_bars
+
+    rows = [
+        AdsorptionBar(
+            m.model,
+            m.adsorption_energy_ev,
+            m.paper_adsorption_energy_ev,
+            m.site,
+            m.reasons[0] if m.reasons and m.adsorption_energy_ev is None else None,
+        )
+        for m in models
+    ]
+    adsorption_bars(rows, path, mock)
+
+
+def _draw_dos(documents: Documents, spectra: Mapping[str, Record], path: Path, mock: bool) -> None:
+    from ..analysis.plots import dos_plot
+
+    arrays = {name: documents.arrays(record, "dos") for name, record in spectra.items()}
+    gaps = {name: record.gap for name, record in spectra.items() if record.gap is not None}
+    dos_plot({name: dos for name, dos in arrays.items() if isinstance(dos, Dos)}, gaps, path, mock)

@@ -1,0 +1,220 @@
+"""Plans and results as people and programs read them: tables, JSON, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.adsorption import ModelResult
+from ..analysis.records import MOCK
+from .reading import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.tree import Tree
+
+    from .plan import Plan
+
+
+def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
+    """Return one JSON-like object for each (campaign, model, engine, method)."""
+    return [
+        {
+            "campaign": m.campaign,
+            "model": m.model,
+            "supercell": m.supercell,
+            "adsorbate": m.adsorbate,
+            "engine": m.engine,
+            "method_id": m.method_id,
+            "site": m.site,
+            "adsorption_energy_ev": m.adsorption_energy_ev,
+            "adsorption_energy_bulk_ev": m.adsorption_energy_bulk_ev,
+            "paper_adsorption_energy_ev": m.paper_adsorption_energy_ev,
+            "band_gap_ev": m.band_gap_ev,
+            "gap_nature": m.gap_nature,
+            "physical": m.physical,
+            "note": None if m.physical else MOCK,
+            "converged": m.converged,
+            "reasons": list(m.reasons),
+            "sites": [
+                {
+                    "start": s.site,
+                    "end": s.end,
+                    "multiplicity": s.multiplicity,
+                    "energy_ev": s.energy_ev,
+                    "adsorption_energy_ev": s.adsorption_energy_ev,
+                    "adsorption_energy_bulk_ev": s.adsorption_energy_bulk_ev,
+                    "total_moment_mub": s.total_moment_mub,
+                    "same_as": s.same_as,
+                    "reason": s.reason,
+                }
+                for s in m.sites
+            ],
+        }
+        for m in models
+    ]
+
+
+def matching(objects: list[dict[str, Any]], query: str | None) -> list[dict[str, Any]]:
+    """Keep the result objects that a MongoDB query matches.
+
+    Raises
+    ------
+    InputError
+        If the query is not a JSON object or uses an operator that is unknown.
+    """
+    if query is None:
+        return objects
+    example = """Example: '{"model": "WSSe"}'."""
+    try:
+        parsed = json.loads(query)
+    except ValueError as error:
+        raise InputError(f"--query {query!r} is not JSON: {error}. {example}") from None
+    if not isinstance(parsed, dict):
+        raise InputError(f"--query {query!r} is JSON but not an object. {example}")
+    import mongomock
+
+    collection: Any = mongomock.MongoClient()["memory"]["results"]
+    if objects:
+        collection.insert_many([{"_id": i, **one} for i, one in enumerate(objects)])
+    try:
+        kept = [one["_id"] for one in collection.find(parsed)]
+    except Exception as error:  # mongomock raises several kinds for a query that MongoDB would refuse
+        raise InputError(f"--query {query!r} is no valid MongoDB query: {error}") from None
+    return [objects[index] for index in sorted(kept)]
+
+
+def to_json(objects: Sequence[dict[str, Any]]) -> str:
+    """Return the objects as indented JSON."""
+    return json.dumps(list(objects), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(objects: Sequence[dict[str, Any]]) -> str:
+    """Return one line a host; sites and reasons are joined by semicolons."""
+    columns = [
+        *("campaign", "model", "supercell", "adsorbate", "engine", "method_id", "site"),
+        *("adsorption_energy_ev", "adsorption_energy_bulk_ev", "paper_adsorption_energy_ev"),
+        *("band_gap_ev", "gap_nature", "physical", "note", "converged", "reasons", "sites"),
+    ]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    for one in objects:
+        sites = [f"{s['start']}={_number(s['adsorption_energy_ev'], '-')}" for s in one["sites"]]
+        writer.writerow(one | {"reasons": "; ".join(one["reasons"]), "sites": "; ".join(sites)})
+    return buffer.getvalue()
+
+
+def _number(value: float | None, missing: str = "—") -> str:
+    return missing if value is None else f"{value:.3f}"
+
+
+def results_table(objects: Sequence[dict[str, Any]], title: str) -> Table:
+    """Return the table of the best site of each host, the paper's value in a column of its own."""
+    from rich.table import Table
+    from rich.text import Text
+
+    mock = any(not one["physical"] for one in objects)
+    header = Text(title)
+    if mock:
+        header.append(f"\n{MOCK}", style="bold red")
+    table = Table(title=header, title_justify="left")
+    names = sorted({one["adsorbate"] for one in objects}) or ["Na"]
+    first = f"ΔE {'/'.join(names)} (eV)" + (" mock" if mock else "")
+    for name in ("model", "cell", "engine", "method", "best site", "ended at"):
+        table.add_column(name)
+    for name in (first, "vs bulk (eV)", "paper (eV)", "gap (eV)" + (" mock" if mock else "")):
+        table.add_column(name, justify="right")
+    table.add_column("sites", justify="right")
+    for one in objects:
+        done = sum(s["adsorption_energy_ev"] is not None for s in one["sites"])
+        table.add_row(
+            *(one[key] for key in ("model", "supercell", "engine", "method_id")),
+            one["site"] or "—",
+            best_end(one) or "—",
+            _number(one["adsorption_energy_ev"]),
+            _number(one["adsorption_energy_bulk_ev"]),
+            _number(one["paper_adsorption_energy_ev"]),
+            _number(one["band_gap_ev"]),
+            f"{done}/{len(one['sites'])}",
+        )
+    return table
+
+
+def best_end(one: dict[str, Any]) -> str | None:
+    """Return where the best site's adsorbate ended."""
+    ends: list[str | None] = [s["end"] for s in one["sites"] if s["start"] == one["site"]]
+    return ends[0] if ends else None
+
+
+def reason_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each host and reason, naming all that is missing for it."""
+    lines = []
+    for one in objects:
+        parts: dict[str, list[str]] = {}
+        for reason in one["reasons"]:
+            part, _, why = reason.partition(": ")
+            parts.setdefault(why, []).append(part)
+        lines += [f"{one['model']}: {', '.join(names)}: {why}" for why, names in parts.items()]
+    return lines
+
+
+def plan_objects(plan: Plan) -> dict[str, Any]:
+    """Return a plan as a JSON-like object."""
+    return {
+        "campaign": plan.campaign.spec.campaign,
+        "engine": plan.campaign.spec.engine,
+        "method_id": plan.method_id,
+        "dropped": list(plan.dropped),
+        "not_applicable": list(plan.not_applicable),
+        "calculations": [
+            {
+                "name": name,
+                "id": calculation.id,
+                "kind": calculation.kind,
+                "label": calculation.label,
+                "directory": calculation.directory_name,
+                "parents": {role: parent.id for role, parent in calculation.parents.items()},
+                "structure": dict(calculation.structure),
+                "protocol": dict(calculation.protocol),
+            }
+            for name, calculation in plan.names.items()
+        ],
+    }
+
+
+def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
+    """Return a plan as a tree with counts; ``states`` adds a word for each calculation id."""
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    def line(name: str, identifier: str, extra: str = "") -> str:
+        state = states[identifier] if states else ""
+        word = f"  [{'green' if state == 'done' else 'yellow'}]{escape(state)}[/]" if state else ""
+        return f"{escape(name)}  [dim]{identifier}[/]{extra}{word}"
+
+    spec = plan.campaign.spec
+    counts: dict[str, int] = {}
+    for calculation in plan.calculations:
+        counts[calculation.kind] = counts.get(calculation.kind, 0) + 1
+    total = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    tree = Tree(
+        f"[bold]{escape(spec.campaign)}[/] with {spec.engine}, method {plan.method_id}: "
+        f"{len(plan.calculations)} calculations ({total})"
+    )
+    references = tree.add("references")
+    references.add(line(spec.adsorbate.element, plan.atom.id, "  isolated atom"))
+    if plan.bulk is not None:
+        references.add(line(plan.bulk.label, plan.bulk.id, "  bulk"))
+    for model in plan.models:
+        cell = "×".join(map(str, model.supercell))
+        branch = tree.add(line(model.name, model.host.id, f"  {cell}, relax"))
+        if model.dos is not None:
+            branch.add(line("dos", model.dos.id, "  DOS and gap"))
+        for site, calculation in model.sites.items():
+            branch.add(line(site, calculation.id, f"  {model.multiplicities[site]} in the cell"))
+        branch.add(line("lowest", model.lowest.id, "  best site"))
+    return tree
