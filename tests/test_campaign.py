@@ -67,6 +67,8 @@ def test_the_bundled_campaigns_are_valid() -> None:
         ({"models": [{"model": "WSSe", "name": "../escape"}]}, ["no name"]),
         ({"sites": ["T_W@topp"]}, ["T_W@topp", "did you mean 'T_W@top'"]),
         ({"sites": "near"}, ["near-defect"]),
+        ({"execution": {"optimizer": "newton"}}, ["execution.optimizer", "newton", "bfgs"]),
+        ({"execution": {"max_stpes": 3}}, ["unknown key 'execution.max_stpes'", "did you mean 'max_steps'"]),
         ({"engine": "vosp"}, ["engine 'vosp'", "emt"]),
         ({"protocol": "papre"}, ["papre", "did you mean 'paper'"]),
         ({"protocol": {"functional": "PBE"}}, ["max_force_ev_per_a"]),

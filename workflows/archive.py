@@ -14,16 +14,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
+
+from pydantic import ValidationError
 
 from .. import SodiateError, __version__
 from ..analysis.records import SCHEMA_VERSION
-from .documents import Documents
+from .documents import Documents, to_record
 from .engines import engine_of
 from .engines.base import Settings
 from .runner import CLAIM
 
 INDEX = "archive.json"
 COLLECTIONS = ("calculations", "campaigns", "attempts", "records")
+OWN = {INDEX, "arrays", "checkpoints", *(f"{name}.jsonl" for name in COLLECTIONS)}
+"""What an archive consists of: an export replaces these and nothing else."""
+
 _HIDDEN = {"calculations": {"lease": 0, "cancelled": 0}, "campaigns": {"_id": 0}}
 
 
@@ -74,8 +80,11 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     """
     if folder.is_file():
         raise ArchiveError(f"{folder} is a file; an archive is a folder.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).exists():
-        raise ArchiveError(f"{folder} holds other files; name a new folder.")
+    if folder.exists():
+        names = {path.name for path in folder.iterdir()}
+        others = sorted(names - OWN if INDEX in names else names)
+        if others:
+            raise ArchiveError(f"{folder} holds other files ({', '.join(others[:3])}); name a new folder.")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -144,24 +153,77 @@ def _read_index(folder: Path) -> None:
 
 def _read_lines(folder: Path, name: str) -> list[dict[str, Any]]:
     path = folder / f"{name}.jsonl"
+    found: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
-        raise ArchiveError(f"{path} cannot be read: {error}.") from None
+            for line in lines:
+                document = json.loads(line)
+                if not isinstance(document, dict):
+                    raise ValueError("it is no object")
+                found.append(document)
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ArchiveError(f"{path}, line {len(found) + 1}, is damaged: {error}.") from None
+    return found
 
 
 def open_archive(folder: Path) -> Documents:
-    """Return an archive as documents in memory, to be read like a database."""
+    """Return an archive as documents in memory, to be read like a database.
+
+    Raises
+    ------
+    ArchiveError
+        If the folder is no archive, one of a newer schema, or not whole.
+    """
     import mongomock
+    from pymongo.errors import BulkWriteError
 
     _read_index(folder)
     db: Any = mongomock.MongoClient()["archive"]
     for name in COLLECTIONS:
         found = _read_lines(folder, name)
-        if found:
-            db[name].insert_many(found)
-    return Documents(db, files=FolderArrays(folder / "arrays"))
+        try:
+            if found:
+                db[name].insert_many(found)
+        except BulkWriteError:
+            raise ArchiveError(f"{folder / name}.jsonl is damaged: it has a document twice.") from None
+    documents = Documents(db, files=FolderArrays(folder / "arrays"))
+    _check_whole(documents, folder)
+    return documents
+
+
+def _check_whole(documents: Documents, folder: Path) -> None:
+    """Refuse an archive in which a document was changed, or names one or an array that is not there."""
+    entries, records = [], []
+    name = "campaigns"
+    try:
+        entries = documents.entries()
+        name = "calculations"
+        documents.graph(
+            [d["_id"] for d in documents.calculations.find({}, {"_id": 1})] + [i for e in entries for i in e.ids]
+        )
+        name = "records"
+        records = list(documents.records.find())
+        for document in records:
+            record = to_record(document)
+            if record.schema_version == SCHEMA_VERSION and record.digest != document["digest"]:
+                raise SodiateError(f"{record.label}: the values of record {document['_id']} were changed.")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ArchiveError(f"{folder / name}.jsonl is damaged: {where}: {first['msg']}.") from None
+    except KeyError as error:
+        raise ArchiveError(f"{folder / name}.jsonl is damaged: a document has no {error}.") from None
+    except (SodiateError, TypeError, AttributeError) as error:
+        raise ArchiveError(f"{folder / name}.jsonl is damaged: {error}") from None
+    lost = set(documents.calculations.distinct("record")) - {None, *(d["_id"] for d in records)}
+    if lost:
+        raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: it lacks {', '.join(sorted(lost))}.")
+    for identifier in (i for document in records for i in document["arrays"].values()):
+        path = folder / "arrays" / f"{identifier}.npz"
+        if not is_zipfile(path):
+            raise ArchiveError(f"{path} is {'damaged' if path.exists() else 'missing'}.")
 
 
 def import_archive(documents: Documents, root: Path, folder: Path) -> Carried:
@@ -179,10 +241,9 @@ def import_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     Raises
     ------
     ArchiveError
-        If the folder is no archive, or of a newer schema; nothing was written then.
+        If the folder is no archive, of a newer schema, or not whole; nothing was written then.
     """
     source = open_archive(folder)
-    source.graph(d["_id"] for d in source.calculations.find({}, {"_id": 1}))  # every id follows from its values
     have = set(documents.records.distinct("calculation", {"state": "current"}))
     for document in source.calculations.find():
         record, token = document.pop("record", None), document.pop("token", 0)

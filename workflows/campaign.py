@@ -14,7 +14,7 @@ from ..analysis.records import Frozen
 from ..structures.errors import StructureError
 from ..structures.monolayers import Monolayer
 from ..structures.slabs import Slab, read_slab
-from .protocol import NotNegative, Number, Positive, Protocol
+from .protocol import NotNegative, Positive, Protocol
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
 Quantity = Literal["dos", "bulk_reference", "density_difference"]
@@ -94,6 +94,14 @@ class BulkReference(Frozen):
     a: Positive
 
 
+class Execution(Frozen):
+    """How a number is reached: optimizer, steps in all launches, length of a step in Å; no part of an id."""
+
+    optimizer: Literal["bfgs"]
+    max_steps: Annotated[int, Field(strict=True, ge=1)]
+    max_step_a: Positive
+
+
 class Model(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom."""
 
@@ -140,7 +148,7 @@ class CampaignFile(Frozen):
     sites: Literal["near-defect", "all"] | tuple[str, ...]
     quantities: tuple[Quantity, ...]
     bulk_references: dict[Element, BulkReference] = {}
-    execution: dict[str, str | int | Number]
+    execution: Execution
 
     @field_validator("sites", mode="before")
     @classmethod

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .launchpad import Database
     from .plan import Plan
+    from .store import Results
 
 app = typer.Typer(
     help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
@@ -87,6 +88,24 @@ def _database(root: Path, launchpad: Path | None, create: bool = False) -> Itera
         raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
     with open_root(root) as database:
         yield database
+
+
+@contextmanager
+def _results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
+    from contextlib import ExitStack
+
+    from .archive import open_archive
+    from .documents import Documents
+    from .reading import InputError
+    from .store import Results
+
+    if archive is None:
+        with _database(root, launchpad) as database:
+            yield Results(Documents(database.db), ExitStack(), database.title)
+    elif launchpad is not None:
+        raise InputError("--launchpad and --archive: results come from one of them.")
+    else:
+        yield Results(open_archive(archive), ExitStack(), str(archive))
 
 
 def _version(value: bool) -> None:
@@ -250,11 +269,10 @@ def results(
     Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
     """
     from .reading import InputError, nearest
-    from .store import Results
     from .tables import as_objects, matching, reason_lines, results_table, to_csv, to_json
 
     matching([], query)
-    with Results.open(archive or launchpad or root) as found:
+    with _results(root, launchpad, archive) as found:
         objects = as_objects(found.models(campaign, engine))
     names = [one["model"] for one in objects]
     if model is not None and names and model not in names:

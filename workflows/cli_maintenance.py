@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,11 +22,12 @@ OnlyEngine = Annotated[str | None, typer.Option(help="The engine meant, if sever
 
 
 @contextmanager
-def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, LaunchPad]]:
+def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Callable[[], LaunchPad]]]:
+    """Open a database; FireWorks' side of it, and its log below the root, once what is asked for is found."""
     from .documents import Documents
 
     with _database(root, launchpad) as database:
-        yield Documents(database.db), database.fireworks(root.resolve() / "logs")
+        yield Documents(database.db), lambda: database.fireworks(root.resolve() / "logs")
 
 
 @app.command()
@@ -86,7 +87,7 @@ def redo(
 
     with _opened(root, launchpad) as (documents, fireworks):
         identifier = find_calculation(documents, label, campaign, engine)
-        _list("to be computed anew", redo_calculation(documents, fireworks, identifier, because))
+        _list("to be computed anew", redo_calculation(documents, fireworks(), identifier, because))
 
 
 @app.command()
@@ -105,7 +106,7 @@ def retry(
 
     with _opened(root, launchpad) as (documents, fireworks):
         identifiers = _chosen(documents, label, campaign, engine)
-        _list("queued again", retry_calculations(documents, fireworks, identifiers))
+        _list("queued again", retry_calculations(documents, fireworks(), identifiers))
 
 
 @app.command()
@@ -124,15 +125,15 @@ def cancel(
 
     with _opened(root, launchpad) as (documents, fireworks):
         identifiers = _chosen(documents, label, campaign, engine)
-        _list("cancelled", cancel_calculations(documents, fireworks, identifiers))
+        _list("cancelled", cancel_calculations(documents, fireworks(), identifiers))
 
 
 def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:
-    from .maintenance import find_calculation
+    from .maintenance import find_calculation, find_entries
 
     if label is not None:
         return [find_calculation(documents, label, campaign, engine)]
-    entries = [e for e in documents.entries() if campaign in (None, e.campaign) and engine in (None, e.engine)]
+    entries = find_entries(documents, campaign, engine)
     return list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
 
 

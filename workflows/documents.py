@@ -63,7 +63,7 @@ class Documents:
         """
         from pymongo import UpdateOne
 
-        execution = dict(plan.campaign.spec.execution)
+        execution = plan.campaign.spec.execution.model_dump(mode="json")
         self.calculations.bulk_write(
             [
                 UpdateOne(

@@ -34,7 +34,7 @@ class LaunchpadFile(Frozen):
     """The keys of FireWorks' ``my_launchpad.yaml``."""
 
     host: str | None = None
-    port: int | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
     name: str | None = None
     username: str | None = None
     password: str | None = Field(default=None, repr=False)
@@ -112,19 +112,19 @@ def open_launchpad(path: Path) -> Iterator[Database]:
 
 @contextmanager
 def _connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
-    from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, OperationFailure
+    from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure
 
     where = _address(settings)
+    client, db = _client(settings, f"{title}: MongoDB at {where}")
     try:
-        client, name = _client(settings)
         with client:
             client.admin.command("ping")
-            db = client[name]
             _refuse_newer_schema(db, title)
             yield Database(db, title, settings)
     except ConnectionFailure as error:
-        first = str(error).split(",")[0].splitlines()[0]
-        raise DatabaseError(f"{title}: no MongoDB answers at {where}: {first}. Is the server running?") from None
+        # What follows the first reason is pymongo's: its timeouts, the topology.
+        reason = str(error).split(" (configured timeouts")[0].split(", Timeout:")[0].splitlines()[0]
+        raise DatabaseError(f"{title}: no MongoDB answers at {where} ({reason}). Is the server running?") from None
     except OperationFailure as error:
         if error.code in (13, 18):
             raise DatabaseError(
@@ -132,42 +132,61 @@ def _connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
                 "password and authsource."
             ) from None
         raise
-    except (ConfigurationError, InvalidURI) as error:
+    except ConfigurationError as error:
         raise DatabaseError(f"{title}: MongoDB at {where}: {error}") from None
 
 
-def _client(settings: LaunchpadFile) -> tuple[Any, str]:
+def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:
     """Connect as FireWorks' own LaunchPad does, with a timeout of seconds instead of half a minute."""
     from pymongo import MongoClient
+    from pymongo.errors import PyMongoError
 
     options = {"serverSelectionTimeoutMS": SERVER_TIMEOUT_MS, **settings.mongoclient_kwargs}
-    if settings.uri_mode:
-        return MongoClient(settings.host, **options), settings.name or DATABASE
-    name = settings.name or "fireworks"
-    client: Any = MongoClient(
-        settings.host or "localhost",
-        settings.port or 27017,
-        username=settings.username,
-        password=settings.password,
-        authSource=settings.authsource or name,
-        **options,
-    )
-    return client, name
+    name = settings.name or (DATABASE if settings.uri_mode else "fireworks")
+    client: Any
+    try:
+        if settings.uri_mode:
+            client = MongoClient(settings.host, **options)
+        else:
+            client = MongoClient(
+                settings.host or "localhost",
+                settings.port or 27017,
+                username=settings.username,
+                password=settings.password,
+                authSource=settings.authsource or name,
+                **options,
+            )
+        return client, client[name]
+    except (PyMongoError, ValueError, TypeError, OSError) as error:  # OSError: of a certificate's file
+        raise DatabaseError(f"{where}: {error}") from None
 
 
 def _address(settings: LaunchpadFile) -> str:
     """Return where the server is, without a password that a URI may hold."""
-    if settings.uri_mode:
-        return (settings.host or "").rsplit("@", 1)[-1].removeprefix("mongodb://")
-    return f"{settings.host or 'localhost'}:{settings.port or 27017}"
+    host = (settings.host or "localhost").rsplit("@", 1)[-1].removeprefix("mongodb://")
+    return host if settings.uri_mode else f"{host}:{settings.port or 27017}"
 
 
 def _refuse_newer_schema(db: MongoDatabase[dict[str, Any]], title: str) -> None:
-    found = db["sodiate"].find_one({"_id": "schema"})
-    if found and found["version"] > SCHEMA_VERSION:
+    found = db["sodiate"].find_one({"_id": "schema", "version": {"$type": "number"}})
+    if found is None:
+        _refuse_other_data(db, title)
+    elif found["version"] > SCHEMA_VERSION:
         raise DatabaseError(
             f"{title} holds records of schema {found['version']}; this sodiate knows schema {SCHEMA_VERSION} "
             "and older. Update sodiate (pip install --upgrade sodiate)."
+        )
+
+
+def _refuse_other_data(db: MongoDatabase[dict[str, Any]], title: str) -> None:
+    if db["fw_id_assigner"].find_one() is not None:
+        return
+    others = sorted(name for name in db.list_collection_names() if name != "sodiate" and db[name].find_one())
+    # Asked again: another process may have prepared the database, and filled it, since.
+    if others and db["fw_id_assigner"].find_one() is None:
+        raise DatabaseError(
+            f"{title}: the database {db.name} holds {', '.join(others)} and is no FireWorks "
+            "launchpad. Name an empty database, or run `lpad reset` in it yourself."
         )
 
 
@@ -186,12 +205,7 @@ def initialise(database: Database, launchpad: LaunchPad) -> None:
 
     db = database.db
     if db["fw_id_assigner"].find_one() is None:
-        others = sorted(name for name in db.list_collection_names() if db[name].find_one() and name != "sodiate")
-        if others:
-            raise DatabaseError(
-                f"{database.title}: the database {db.name} holds {', '.join(others)} and is no FireWorks "
-                "launchpad. Name an empty database, or run `lpad reset` in it yourself."
-            )
+        _refuse_other_data(db, database.title)
         try:
             db["sodiate"].insert_one({"_id": "first", "by": "reset"})
         except DuplicateKeyError:

@@ -14,6 +14,27 @@ from .reading import InputError, nearest
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
+    from ..analysis.records import CampaignEntry
+
+
+def find_entries(documents: Documents, campaign: str | None, engine: str | None) -> list[CampaignEntry]:
+    """Return the campaigns of a name, with an engine; all of them without.
+
+    Raises
+    ------
+    InputError
+        If nothing is called so.
+    """
+    entries = documents.entries()
+    for wanted, known, what in (
+        (campaign, sorted({e.campaign for e in entries}), "campaign"),
+        (engine, sorted({e.engine for e in entries}), "engine"),
+    ):
+        if wanted is not None and wanted not in known:
+            has = ", ".join(known) or "none"
+            raise InputError(f"no {what} {wanted!r} in the database{nearest(wanted, known)}; it has {has}.")
+    return [e for e in entries if campaign in (None, e.campaign) and engine in (None, e.engine)]
+
 
 def find_calculation(documents: Documents, name: str, campaign: str | None, engine: str | None) -> str:
     """Return the id that a name means: a campaign's name for a calculation, or (the start of) an id.
@@ -23,7 +44,7 @@ def find_calculation(documents: Documents, name: str, campaign: str | None, engi
     InputError
         If nothing is called so, or several calculations are.
     """
-    entries = [e for e in documents.entries() if campaign in (None, e.campaign) and engine in (None, e.engine)]
+    entries = find_entries(documents, campaign, engine)
     found = {e.names[name]: f"{e.campaign} ({e.engine}, method {e.method_id})" for e in entries if name in e.names}
     if not found:
         known = {identifier: f"{e.campaign} ({e.engine})" for e in entries for identifier in e.ids}

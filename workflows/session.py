@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -160,7 +161,7 @@ def _files(
     root: Path,
     anew: bool,
 ) -> list[Path]:
-    """Write the figures and the table; what is there stays if nothing was computed."""
+    """Write the figures and the table, which comes last; what is there stays if nothing changed since."""
     folder = root / "results" / f"{entry.campaign}-{entry.engine}-{entry.method_id}"
     table, bars, dos = folder / "results.csv", folder / "adsorption.png", folder / "dos.png"
     wanted = [table]
@@ -169,16 +170,31 @@ def _files(
     spectra = {m.name: records[m.dos] for m in entry.models if m.dos is not None and m.dos in records}
     if spectra:
         wanted.append(dos)
-    if not anew and all(path.exists() for path in wanted):
+    content = to_csv(as_objects(models))
+    if not anew and all(path.exists() for path in wanted) and table.read_text(encoding="utf-8") == content:
         return wanted
     folder.mkdir(parents=True, exist_ok=True)
-    table.write_text(to_csv(as_objects(models)), encoding="utf-8")
     mock = not all(model.physical for model in models)
     if bars in wanted:
-        _draw_bars(models, bars, mock)
+        with _whole(bars) as draft:
+            _draw_bars(models, draft, mock)
     if spectra:
-        _draw_dos(documents, spectra, dos, mock)
+        with _whole(dos) as draft:
+            _draw_dos(documents, spectra, draft, mock)
+    with _whole(table) as draft:
+        draft.write_text(content, encoding="utf-8")
     return wanted
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Yield a name to write to; the file gets its own name once it is whole."""
+    draft = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _draw_bars(models: list[ModelResult], path: Path, mock: bool) -> None:

@@ -40,7 +40,9 @@ def write_structures(plan: Plan, folder: Path) -> int:
     names = [name for name, calculation in plan.names.items() if calculation.kind == "relax"]
     try:
         for name in names:
-            path = partial / Path(*name.split("/")) if "/" in name else partial / name / "host"
+            model, _, site = name.partition("/")
+            # ASE takes what follows an @ in a file's name for the number of an image.
+            path = partial / model / (site.replace("@", "_") or "host")
             path.parent.mkdir(parents=True, exist_ok=True)
             atoms = plan[name].atoms()
             for form, ending in FORMATS.items():

@@ -79,10 +79,12 @@ class EmtEngine:
         """
         del parents
         kind = calculation.kind
-        if kind not in self.capabilities or atoms is None:
+        if kind not in self.capabilities:
             raise Unsupported(
                 f"The dry run (engine emt) has no {kind!r}; it does {', '.join(sorted(self.capabilities))}."
             )
+        if atoms is None:
+            raise EngineError(f"{directory}: a calculation of kind {kind!r} needs a start geometry.")
         self.check(atoms)
         values = {
             "calculation": calculation.id,
@@ -129,7 +131,11 @@ class EmtEngine:
             return
         if stop.requested():
             raise Stopped(f"{directory}: stopped before it began: {stop.reason}; run it again.")
-        Result.compute(inputs, limits, stop).write(directory)
+        from threadpoolctl import threadpool_limits
+
+        # More threads than one only slow matrices of this size down, and their number would change the last bits.
+        with threadpool_limits(1):
+            Result.compute(inputs, limits, stop).write(directory)
 
     def collect(self, directory: Path) -> Outcome:
         """Parse and check what `run` left.

@@ -117,11 +117,10 @@ def relax(atoms: Atoms, directory: Path, key: str, criteria: Criteria, limits: L
     atoms.positions = progress.positions_a
     first_new = progress.step + 1 if progress.written else 0
     optimizer = _Bfgs(atoms, progress, criteria.max_step_a)
-    remaining = max(0, criteria.max_steps - progress.step)
     longest, last = 0.0, began
     with (directory / TRAJECTORY).open("r+b", buffering=0) as trajectory:
         trajectory.seek(progress.written)
-        for converged in optimizer.irun(fmax=criteria.max_force_ev_per_a, steps=remaining):
+        for converged in optimizer.irun(fmax=criteria.max_force_ev_per_a):
             if optimizer.nsteps >= first_new:
                 line = _line(atoms, optimizer.nsteps, directory)
                 trajectory.write(line)

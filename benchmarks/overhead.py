@@ -1,0 +1,118 @@
+"""What sodiate adds to the computing itself: the bundled campaign, dry, against a bare ASE loop.
+
+Both are whole processes and relax the same hosts and sites from the same start geometries, with the same potential, optimizer
+and criterion. Run it on an idle machine:
+
+    python benchmarks/overhead.py
+
+Prints the ratio of the wall times (best of a few runs each, since the machine may be noisy), and where sodiate's own time
+goes: imports, server, figures, and the cost of a calculation that computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+REPEATS = 3
+
+BARE = """
+import sys
+from pathlib import Path
+from ase.io import read
+from ase.optimize import BFGS
+from sodiate.workflows.engines.emt_parameters import load_parameters
+from sodiate.workflows.engines.emt_potential import potential
+
+for path in sorted(Path(sys.argv[1]).glob("*.extxyz")):
+    atoms = read(path)
+    atoms.calc = potential(atoms.get_chemical_symbols(), load_parameters())
+    with BFGS(atoms, logfile=None, maxstep=0.2) as optimizer:
+        optimizer.run(fmax=0.02, steps=300)
+    print(path.stem, optimizer.nsteps, atoms.get_potential_energy())
+"""
+
+IMPORTS = """
+import sodiate.workflows.cli, sodiate.workflows.session, sodiate.workflows.plan, sodiate.workflows.launch
+import sodiate.workflows.engines.emt, sodiate.analysis.plots, rich.table, matplotlib.backends.backend_agg
+"""
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def best(run: Callable[[], object]) -> float:
+    return min(seconds(run) for _ in range(REPEATS))
+
+
+def python(code: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def run_campaign(root: Path) -> None:
+    command = [str(Path(sys.executable).with_name("sodiate")), "run", "wsse", "--root", str(root)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def write_starts(root: Path, folder: Path) -> int:
+    """Write the start geometry of each relaxation, as sodiate itself relaxed it."""
+    starts = sorted(root.glob("*/start.extxyz"))
+    relaxations = [p for p in starts if json.loads((p.parent / "input.json").read_text())["kind"] == "relax"]
+    for path in relaxations:
+        (folder / f"{path.parent.name.replace('@', '_')}.extxyz").write_bytes(path.read_bytes())
+    return len(relaxations)
+
+
+def idle_calculation(root: Path) -> float:
+    """Return the seconds from one start to the next of calculations that compute nothing (the choices of a site)."""
+    from sodiate.workflows.documents import Documents
+    from sodiate.workflows.launchpad import open_root
+
+    with open_root(root) as database:
+        found = Documents(database.db).attempts.find().sort("started", 1)
+        starts = [datetime.fromisoformat(a["started"]) for a in found if a["label"].endswith("/lowest")]
+    return (starts[-1] - starts[0]).total_seconds() / (len(starts) - 1)
+
+
+def main() -> None:
+    from sodiate.workflows.launchpad import open_root
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        roots = iter(folder / f"root-{number}" for number in range(REPEATS))
+        whole = best(lambda: run_campaign(next(roots)))
+        root = folder / "root-0"
+        starts = folder / "starts"
+        starts.mkdir()
+        count = write_starts(root, starts)
+        bare = best(lambda: python(BARE, str(starts)))
+        imports = best(lambda: python(IMPORTS))
+
+        def open_and_close() -> None:
+            with open_root(root):
+                pass
+
+        server = best(open_and_close)
+        again = best(lambda: run_campaign(root))
+        idle = idle_calculation(root)
+    print(f"bare ASE loop over {count} relaxations, whole process   {bare:7.2f} s")
+    print(f"sodiate run, fresh root, whole process            {whole:7.2f} s   ratio {whole / bare:.2f}")
+    print(f"sodiate run again, everything recorded            {again:7.2f} s   ratio {again / bare:.2f}")
+    print(f"  imports (Python, numpy, ASE, FireWorks, plots)  {imports:7.2f} s   {imports / whole:5.1%} of the run")
+    print(f"  private server, start and stop                  {server:7.2f} s   {server / whole:5.1%}")
+    print(
+        f"  a calculation that computes nothing             {idle * 1000:7.1f} ms  {48 * idle / whole:5.1%} for all 48"
+    )
+
+
+if __name__ == "__main__":
+    main()
