@@ -1,17 +1,19 @@
 """What sodiate adds to the computing itself: the bundled campaign, dry, against a bare ASE loop.
 
-Both are whole processes and relax the same hosts and sites from the same start geometries, with the same potential, optimizer
-and criterion. Run it on an idle machine:
+Both are whole processes and relax the same hosts and sites from the same start geometries, with the same potential,
+optimizer, criterion and one BLAS thread (more only slow matrices of this size down, which would flatter sodiate).
+sodiate also computes five DOS and draws two figures. Run it on an idle machine:
 
     python benchmarks/overhead.py
 
-Prints the ratio of the wall times (best of a few runs each, since the machine may be noisy), and where sodiate's own time
-goes: imports, server, figures, and the cost of a calculation that computes nothing.
+Prints the ratio of the wall times (best of a few runs each, since the machine may be noisy), and where sodiate's own
+time goes: imports, server, and the cost of a calculation that computes nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,7 +57,8 @@ def best(run: Callable[[], object]) -> float:
 
 
 def python(code: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-c", code, *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def run_campaign(root: Path) -> None:
@@ -109,9 +112,8 @@ def main() -> None:
     print(f"sodiate run again, everything recorded            {again:7.2f} s   ratio {again / bare:.2f}")
     print(f"  imports (Python, numpy, ASE, FireWorks, plots)  {imports:7.2f} s   {imports / whole:5.1%} of the run")
     print(f"  private server, start and stop                  {server:7.2f} s   {server / whole:5.1%}")
-    print(
-        f"  a calculation that computes nothing             {idle * 1000:7.1f} ms  {48 * idle / whole:5.1%} for all 48"
-    )
+    share = 48 * idle / whole
+    print(f"  a calculation that computes nothing             {idle * 1000:7.1f} ms  {share:5.1%} for all 48")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from sodiate.workflows.launch import reconcile
 from sodiate.workflows.plan import plan
 from support import Bench, small_campaign
 
+EVIL = "{{evil.Evil}}"
+
 
 def test_a_campaign_is_one_workflow_of_our_one_task(bench: Bench, tmp_path: Path) -> None:
     planned = plan(small_campaign(tmp_path))
@@ -150,9 +152,9 @@ def foreign(bench: Bench, spec: dict[str, Any]) -> int:
         {"_tasks": [{"_fw_name": TASK, "calculation": "x"}], "_launch_dir": "MARK"},
         {"_tasks": [{"_fw_name": TASK, "calculation": "x"}], "_background_tasks": [{"_fw_name": "ScriptTask"}]},
         {"_tasks": [{"_fw_name": TASK, "calculation": "x"}, {"_fw_name": "ScriptTask", "script": ["touch MARK"]}]},
-        {"_tasks": [{"_fw_name": TASK, "calculation": {"_fw_name": "{{evil.Evil}}"}}]},
+        {"_tasks": [{"_fw_name": TASK, "calculation": {"_fw_name": EVIL}}]},
         {"_tasks": [{"_fw_name": TASK, "calculation": "x"}], "label": {"@module": "evil", "@class": "Evil"}},
-        {"_tasks": [{"_fw_name": TASK, "calculation": "x"}], "label": "x", "_dupefinder": {"_fw_name": "{{evil.Evil}}"}},
+        {"_tasks": [{"_fw_name": TASK, "calculation": "x"}], "label": "x", "_dupefinder": {"_fw_name": EVIL}},
     ],
 )  # fmt: skip
 def test_a_foreign_firework_is_not_loaded(
