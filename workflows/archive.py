@@ -85,6 +85,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
         others = sorted(names - OWN if INDEX in names else names)
         if others:
             raise ArchiveError(f"{folder} holds other files ({', '.join(others[:3])}); name a new folder.")
+    documents.settle()  # what a killed process left half published is finished or undone first
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

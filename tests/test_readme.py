@@ -1,0 +1,63 @@
+"""Every command and every snippet of the README is run, in its order, in one empty directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from sodiate.workflows.plan import plan
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+@pytest.mark.usefixtures("mongod")
+def test_commands_and_python(tmp_path: Path) -> None:
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    assert lines[0] == "pip install . && sodiate run"
+    assert lines[1] == "pip install '.[test]' && pytest"  # CI runs this one, and its first half installs
+    commands = ["sodiate run", *lines[2:]]
+    assert len(commands) > 8
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    printed = {}
+    for command in commands:
+        done = subprocess.run(
+            shlex.split(command), capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+        )
+        assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr)
+        printed[command] = done.stdout
+    table = blocks("text")[0]
+    assert [line.rstrip() for line in table.splitlines()] == table_of(printed["sodiate run"])
+    assert "mock (dry run, not physical)" in printed["sodiate results --archive archive"]
+    for code in blocks("python"):
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def table_of(printed: str) -> list[str]:
+    """The results table of what ``sodiate run`` printed, from its title to its lower border."""
+    lines = [line.rstrip() for line in printed.splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.startswith("Na on WSe2"))
+    end = next(i for i, line in enumerate(lines) if line.startswith("└"))
+    return lines[start : end + 1]
+
+
+def test_the_campaign_of_the_readme_is_one(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert yaml.safe_load(text)["campaign"] == "mine"
+    assert [model.name for model in plan(path).models] == ["MoS2", "MoS2+VS"]
+
+
+def test_every_file_it_links_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (Path(__file__).parent.parent / target).is_file(), target
