@@ -1,0 +1,197 @@
+"""Adsorption energies: the formula against numbers done by hand, and every subtraction that must be refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sodiate.analysis.adsorption import (
+    ProtocolMismatch,
+    adsorption_energy,
+    lowest,
+    model_results,
+)
+from sodiate.analysis.records import (
+    CampaignEntry,
+    Choice,
+    Geometry,
+    Method,
+    ModelEntry,
+    Named,
+    ParentRef,
+    Provenance,
+    Record,
+    Sampling,
+    SiteChange,
+    SiteEntry,
+)
+from sodiate.analysis.staleness import fresh, stale_reason
+
+CELL = ((10.0, 0.0, 0.0), (0.0, 10.0, 0.0), (0.0, 0.0, 21.0))
+PROVENANCE = Provenance(
+    versions={}, host="h", directory="d", firework_id=None, command=None, execution={}, started="", finished="",
+    wall_time_s=0.0, launches=1, ionic_steps=1, scf_steps=None,
+)  # fmt: skip
+METHOD = Method(
+    engine="gpaw", engine_version="26", functional="PBE", cutoff_ev=500.0, paw={"W": "W.14", "Na": "Na.7"}
+)
+SAMPLING = Sampling(
+    cell_a=CELL, kmesh=(2, 2, 1), smearing="gaussian", smearing_width_ev=0.05, spin_polarised=True,
+    dipole_correction=True,
+)  # fmt: skip
+
+
+def record(label: str, energy: float | None, atoms: int = 1, **changes: Any) -> Record:
+    geometry = Geometry(
+        symbols=("Na",) * atoms, positions_a=((0.0, 0.0, 0.0),) * atoms, cell_a=CELL, pbc=(True, True, False)
+    )
+    values: dict[str, Any] = {
+        "calculation": label, "label": label, "kind": "relax", "engine": "gpaw", "physical": True,
+        "energy_ev": energy,
+        "free_energy_ev": energy, "max_force_ev_per_a": 0.01, "geometry": geometry, "method": METHOD,
+        "sampling": SAMPLING, "input_digest": "", "parents": {}, "provenance": PROVENANCE,
+    }  # fmt: skip
+    return Record(**values | changes)
+
+
+def with_method(**changes: Any) -> dict[str, Method]:
+    return {"method": METHOD.model_copy(update=changes)}
+
+
+def with_sampling(**changes: Any) -> dict[str, Sampling]:
+    return {"sampling": SAMPLING.model_copy(update=changes)}
+
+
+def test_the_formula_by_hand() -> None:
+    """−105.5 − (−102.0) − (−1.25) = −2.25; with a bulk of two atoms at −2.6 together, −3.5 + 1.3 = −2.2."""
+    slab_na, slab, atom = record("s", -105.5), record("h", -102.0), record("Na", -1.25)
+    assert adsorption_energy(slab_na, slab, atom) == pytest.approx(-2.25, abs=1e-12)
+    assert adsorption_energy(slab_na, slab, record("bcc", -2.6, atoms=2)) == pytest.approx(-2.2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        with_method(engine="vasp"),
+        with_method(engine_version="25"),
+        with_method(functional="PBE+D3"),
+        with_method(cutoff_ev=400.0),
+        with_method(dispersion="D3"),
+        with_method(paw={"W": "W_sv", "Na": "Na.7"}),
+        {"physical": False},
+    ],
+    ids=str,
+)
+def test_another_method_in_any_term_is_refused(changes: dict[str, Any]) -> None:
+    slab_na, slab, atom = record("s", -3.0), record("h", -2.0), record("Na", -1.0)
+    odd = lambda name: record(name, -2.0, **changes)  # noqa: E731
+    for terms in ((odd("s"), slab, atom), (slab_na, odd("h"), atom), (slab_na, slab, odd("Na"))):
+        with pytest.raises(ProtocolMismatch, match=r"≠|mock") as caught:
+            adsorption_energy(*terms)
+        assert "s and " in str(caught.value)
+
+
+def test_a_paw_set_of_an_element_that_only_one_has_does_not_matter() -> None:
+    slab = record("h", -2.0, **with_method(paw={"W": "W.14"}))
+    assert adsorption_energy(record("s", -3.5), slab, record("Na", -1.0)) == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        with_sampling(kmesh=(3, 3, 1)),
+        with_sampling(smearing="fermi-dirac"),
+        with_sampling(smearing_width_ev=0.1),
+        with_sampling(spin_polarised=False),
+        with_sampling(dipole_correction=False),
+        with_sampling(cell_a=(CELL[0], CELL[1], (0.0, 0.0, 21.001))),
+        {"sampling": None},
+    ],
+    ids=str,
+)
+def test_another_sampling_is_refused_between_slabs_and_allowed_for_the_reference(changes: dict[str, Any]) -> None:
+    slab_na, slab, atom = record("s", -3.0), record("h", -2.0), record("Na", -1.0)
+    with pytest.raises(ProtocolMismatch):
+        adsorption_energy(slab_na, record("h", -2.0, **changes), atom)
+    assert adsorption_energy(slab_na, slab, record("Na", -1.0, **changes)) == pytest.approx(0.0)
+
+
+def test_noise_of_a_cell_is_no_other_cell() -> None:
+    slab = record("h", -2.0, **with_sampling(cell_a=(CELL[0], CELL[1], (0.0, 0.0, 21.0 + 1e-9))))
+    assert adsorption_energy(record("s", -3.5), slab, record("Na", -1.0)) == pytest.approx(-0.5)
+
+
+def test_the_lowest_site_and_its_ties() -> None:
+    assert lowest({"b": -2.0, "a": -1.0}, {}).site == "b"
+    assert lowest({"b": -2.0009, "a": -2.0}, {}).site == "a"  # under 1 meV: by name
+    assert lowest({"b": -2.0011, "a": -2.0}, {}).site == "b"
+
+
+ENTRY = CampaignEntry(
+    campaign="c", engine="gpaw", method_id="m", title="", yaml="", adsorbate="Na", atom="Na", bulk="bcc",
+    models=(
+        ModelEntry(
+            name="WSe2", label="WSe2", supercell=(3, 3), host="h", dos=None, lowest="low",
+            sites=(SiteEntry(name="T_W@top", multiplicity=18, calculation="s1"),
+                   SiteEntry(name="H@top", multiplicity=18, calculation="s2")),
+        ),
+    ),
+    calculations=tuple(Named(name=n, calculation=n) for n in ("Na", "bcc", "h", "s1", "s2", "low")),
+)  # fmt: skip
+ALL = {
+    "Na": record("Na", -1.25),
+    "bcc": record("bcc", -2.6, atoms=2),
+    "h": record("h", -102.0),
+    "s1": record("s1", -104.0, site=SiteChange(start="T_W@top", end="T_W@top", moved=False)),
+    "s2": record("s2", -104.003, site=SiteChange(start="H@top", end="T_W@top", moved=True)),
+    "low": record("low", None, choice=Choice(site="H@top", energies_ev={}), geometry=None, sampling=None),
+}
+
+
+def test_a_whole_model() -> None:
+    (model,) = model_results(ENTRY, ALL, {}, physical=True)
+    assert (model.site, model.end, model.converged, model.reasons) == ("H@top", "T_W@top", True, ())
+    assert model.adsorption_energy_ev == pytest.approx(-104.003 + 102.0 + 1.25)
+    assert model.adsorption_energy_bulk_ev == pytest.approx(-104.003 + 102.0 + 1.3)
+    assert model.paper_adsorption_energy_ev == -1.27
+    assert [s.same_as for s in model.sites] == [None, "T_W@top"]  # 3 meV apart and in one place
+
+
+@pytest.mark.parametrize("gone", ["Na", "h", "s1", "s2", "low"])
+def test_what_is_missing_is_named_and_the_rest_stands(gone: str) -> None:
+    known = {k: v for k, v in ALL.items() if k != gone}
+    (model,) = model_results(ENTRY, known, {gone: "failed: a reason"}, physical=True)
+    assert not model.converged
+    assert any("failed: a reason" in reason for reason in model.reasons)
+    left = {"Na": [], "h": [], "s1": ["H@top"], "s2": ["T_W@top"], "low": ["T_W@top", "H@top"]}
+    assert [s.site for s in model.sites if s.adsorption_energy_ev is not None] == left[gone]
+
+
+def test_a_mismatch_leaves_out_that_row_with_the_reason() -> None:
+    odd = ALL | {"s2": record("s2", -104.5, **with_sampling(kmesh=(3, 3, 1)))}
+    (model,) = model_results(ENTRY, odd, {}, physical=True)
+    assert model.site == "T_W@top"
+    assert model.sites[1].adsorption_energy_ev is None
+    assert "kmesh (3, 3, 1) ≠ (2, 2, 1)" in (model.sites[1].reason or "")
+    assert any("the graph chose H@top" in reason for reason in model.reasons)
+
+
+def test_stale_records() -> None:
+    host, other = record("h", -102.0), record("h", -102.5)
+    site = record("s", -104.0, parents={"host": ParentRef(calculation="h", digest=host.digest)})
+    assert stale_reason(site, {"host": "h"}, {"h": host}) is None
+    assert stale_reason(site, {"host": "h"}, {"h": other}) == "its host was computed anew"
+    assert stale_reason(site, {"host": "h"}, {}) == "the record of its host was superseded"
+    choice = record("low", None, parents={"T": ParentRef(calculation="s", digest=site.digest)})
+    assert stale_reason(choice, {"T": "s", "H": "s2"}, {"s": site}) is None
+    assert stale_reason(choice, {"T": "s", "H": "s2"}, {"s": site, "s2": host}) == "its H was completed later"
+    usable, reasons = fresh({"h": other, "s": site, "low": choice}, {"s": {"host": "h"}, "low": {"T": "s"}})
+    assert set(usable) == {"h"}
+    assert reasons == {"s": "stale: its host was computed anew", "low": "stale: its T is stale"}
+
+
+def test_the_digest_sees_science_and_not_provenance() -> None:
+    one = record("h", -102.0)
+    assert one.digest == one.model_copy(update={"provenance": PROVENANCE.model_copy(update={"host": "x"})}).digest
+    assert one.digest == Record.model_validate_json(one.model_dump_json()).digest
+    assert one.digest != record("h", -102.0000001).digest

@@ -1,0 +1,84 @@
+"""Results as people, programs and spreadsheets read them; the examples beyond the paper, run dry from YAML alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from sodiate.workflows.reading import InputError
+from sodiate.workflows.tables import matching, results_table, to_csv, to_json
+from support import small_campaign
+
+CONTRACT = {
+    "campaign", "model", "supercell", "engine", "method_id", "site", "adsorption_energy_ev",
+    "paper_adsorption_energy_ev", "band_gap_ev", "physical", "converged", "reasons", "sites",
+}  # fmt: skip
+ONE = {
+    "campaign": "c", "model": "WSSe", "supercell": "3x3", "adsorbate": "Na", "engine": "emt", "method_id": "m",
+    "site": "H@top", "adsorption_energy_ev": -1.2, "adsorption_energy_bulk_ev": None,
+    "paper_adsorption_energy_ev": -1.42, "band_gap_ev": 0.0, "gap_nature": "metal", "physical": False,
+    "note": "mock (dry run, not physical)", "converged": False, "reasons": ["T: failed: why, and how"],
+    "sites": [{"start": "H@top", "end": "T_W@top", "adsorption_energy_ev": -1.2}],
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("mongod")
+def test_json_csv_and_query_of_a_real_run(cli: Cli, tmp_path: Path) -> None:
+    path = small_campaign(tmp_path)
+    done = cli("run", path)
+    assert done.returncode == 0, done.stderr
+    assert "mock (dry run, not physical)" in done.stdout
+    (one,) = json.loads(cli("results", "--format", "json").stdout)
+    assert set(one) >= CONTRACT
+    assert (one["model"], one["supercell"], one["physical"], one["converged"]) == ("WSSe+VS", "2x2", False, True)
+    assert one["paper_adsorption_energy_ev"] == -2.21
+    assert min(s["adsorption_energy_ev"] for s in one["sites"]) == one["adsorption_energy_ev"]
+    assert {"start", "end", "energy_ev"} <= set(one["sites"][0])
+    (row,) = csv.DictReader(io.StringIO(cli("results", "--format", "csv").stdout))
+    assert float(row["adsorption_energy_ev"]) == one["adsorption_energy_ev"]
+    assert "mock" in row["note"]
+    written = next((tmp_path / "sodiate-runs" / "results").glob("*/results.csv"))
+    assert written.read_text() == cli("results", "--format", "csv").stdout
+    for query, count in (('{"model": "WSSe+VS"}', 1), ('{"adsorption_energy_ev": {"$gt": 0}}', 0)):
+        found = cli("results", "--query", query, "--format", "json")
+        assert (found.returncode, len(json.loads(found.stdout))) == (0, count)
+
+
+@pytest.mark.usefixtures("mongod")
+@pytest.mark.parametrize("name", ["li-mosse", "own-host"])
+def test_beyond_the_paper_from_yaml_alone(cli: Cli, name: str) -> None:
+    done = cli("run", name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(cli("results", "--format", "json").stdout)
+    assert all(one["converged"] and one["adsorption_energy_ev"] < 0 for one in found)
+    assert {one["paper_adsorption_energy_ev"] for one in found} == {None}
+    assert {one["adsorbate"] for one in found} == {"Li" if name == "li-mosse" else "K"}
+
+
+def test_no_difference_from_the_paper_beside_a_mock() -> None:
+    headers = [str(column.header).lower() for column in results_table([ONE], "t").columns]
+    assert any("mock" in header for header in headers)
+    assert any("paper" in header for header in headers)
+    assert not [h for h in headers if "differ" in h or "−" in h or "error" in h]
+
+
+def test_a_metal_is_zero_and_a_missing_gap_is_null() -> None:
+    metal, missing = json.loads(to_json([ONE, ONE | {"band_gap_ev": None}]))
+    assert (metal["band_gap_ev"], missing["band_gap_ev"]) == (0.0, None)
+    first, second = csv.DictReader(io.StringIO(to_csv([ONE, ONE | {"band_gap_ev": None}])))
+    assert (first["band_gap_ev"], second["band_gap_ev"]) == ("0.0", "")
+
+
+@pytest.mark.parametrize("query", ["{", "[]", "3", '{"$foo": 1}', '{"model": {"$nope": 1}}'])
+def test_a_query_that_is_none(query: str) -> None:
+    with pytest.raises(InputError, match="--query"):
+        matching([ONE], query)
+
+
+def test_query_reaches_into_sites() -> None:
+    assert matching([ONE], '{"sites.end": "T_W@top"}') == [ONE]
+    assert matching([ONE], '{"sites.end": "H@top"}') == []
