@@ -77,15 +77,17 @@ def _console() -> Console:
 
 @contextmanager
 def _database(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Database]:
-    from .launchpad import open_launchpad, open_root
+    """Open what a command works on; callers import the heavy rest inside, so that a wrong root is told at once."""
     from .reading import InputError
+
+    if launchpad is None and not create and not (root / "mongod").is_dir():
+        raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
+    from .launchpad import open_launchpad, open_root
 
     if launchpad is not None:
         with open_launchpad(launchpad) as database:
             yield database
         return
-    if not create and not (root / "mongod").is_dir():
-        raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
     with open_root(root) as database:
         yield database
 
@@ -94,18 +96,20 @@ def _database(root: Path, launchpad: Path | None, create: bool = False) -> Itera
 def _results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
     from contextlib import ExitStack
 
+    if archive is None:
+        with _database(root, launchpad) as database:
+            from .documents import Documents
+            from .store import Results
+
+            yield Results(Documents(database.db), ExitStack(), database.title)
+        return
     from .archive import open_archive
-    from .documents import Documents
     from .reading import InputError
     from .store import Results
 
-    if archive is None:
-        with _database(root, launchpad) as database:
-            yield Results(Documents(database.db), ExitStack(), database.title)
-    elif launchpad is not None:
+    if launchpad is not None:
         raise InputError("--launchpad and --archive: results come from one of them.")
-    else:
-        yield Results(open_archive(archive), ExitStack(), str(archive))
+    yield Results(open_archive(archive), ExitStack(), str(archive))
 
 
 def _version(value: bool) -> None:

@@ -24,9 +24,9 @@ OnlyEngine = Annotated[str | None, typer.Option(help="The engine meant, if sever
 @contextmanager
 def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Callable[[], LaunchPad]]]:
     """Open a database; FireWorks' side of it, and its log below the root, once what is asked for is found."""
-    from .documents import Documents
-
     with _database(root, launchpad) as database:
+        from .documents import Documents
+
         yield Documents(database.db), lambda: database.fireworks(root.resolve() / "logs")
 
 
@@ -36,10 +36,10 @@ def status(root: RootOption = ROOT, launchpad: LaunchpadOption = None) -> None:
 
     Example: sodiate status
     """
-    from .documents import Documents
-    from .overview import status_lines
-
     with _database(root, launchpad) as database:
+        from .documents import Documents
+        from .overview import status_lines
+
         lines = status_lines(Documents(database.db))
     console = _console()
     for line in lines:
@@ -58,11 +58,11 @@ def show(
 
     Example: sodiate show WSSe+VS/V_S@top
     """
-    from .documents import Documents
-    from .maintenance import find_calculation
-    from .overview import calculation_lines
-
     with _database(root, launchpad) as database:
+        from .documents import Documents
+        from .maintenance import find_calculation
+        from .overview import calculation_lines
+
         documents = Documents(database.db)
         lines = calculation_lines(documents, find_calculation(documents, label, campaign, engine), root.resolve())
     for line in lines:
@@ -82,10 +82,10 @@ def redo(
 
     Example: sodiate redo WSSe+VS --because "a better start geometry"
     """
-    from .maintenance import find_calculation
-    from .maintenance import redo as redo_calculation
-
     with _opened(root, launchpad) as (documents, fireworks):
+        from .maintenance import find_calculation
+        from .maintenance import redo as redo_calculation
+
         identifier = find_calculation(documents, label, campaign, engine)
         _list("to be computed anew", redo_calculation(documents, fireworks(), identifier, because))
 
@@ -102,9 +102,9 @@ def retry(
 
     Example: sodiate retry WSSe+VS/V_S@top
     """
-    from .maintenance import retry as retry_calculations
-
     with _opened(root, launchpad) as (documents, fireworks):
+        from .maintenance import retry as retry_calculations
+
         identifiers = _chosen(documents, label, campaign, engine)
         _list("queued again", retry_calculations(documents, fireworks(), identifiers))
 
@@ -121,9 +121,9 @@ def cancel(
 
     Example: sodiate cancel --campaign wsse
     """
-    from .maintenance import cancel as cancel_calculations
-
     with _opened(root, launchpad) as (documents, fireworks):
+        from .maintenance import cancel as cancel_calculations
+
         identifiers = _chosen(documents, label, campaign, engine)
         _list("cancelled", cancel_calculations(documents, fireworks(), identifiers))
 
@@ -153,10 +153,10 @@ def export_(
 
     Example: sodiate export archive
     """
-    from .archive import export_archive
-    from .documents import Documents
-
     with _database(root, launchpad) as database:
+        from .archive import export_archive
+        from .documents import Documents
+
         carried = export_archive(Documents(database.db), root.resolve(), folder.resolve())
     print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from pydantic import Field
 
 from .. import SodiateError
 from ..analysis.records import SCHEMA_VERSION, Frozen
+from .lease import Owner
 from .mongod import DATABASE, private_mongod
 from .reading import load_yaml, validate
 
@@ -194,7 +195,8 @@ def initialise(database: Database, launchpad: LaunchPad) -> None:
     """Prepare a database for its first campaign: FireWorks' counters, our indexes and schema version.
 
     FireWorks' counters and indexes are made by its ``reset``, which deletes; so it runs only in a database that
-    has nothing in it, and one process of several wins that right by a unique document.
+    has nothing in it, and one process of several wins that right by a unique document. Another one takes over
+    from a winner that was killed.
 
     Raises
     ------
@@ -207,26 +209,33 @@ def initialise(database: Database, launchpad: LaunchPad) -> None:
     if db["fw_id_assigner"].find_one() is None:
         _refuse_other_data(db, database.title)
         try:
-            db["sodiate"].insert_one({"_id": "first", "by": "reset"})
+            db["sodiate"].insert_one({"_id": "first", "by": asdict(Owner.here())})
+            mine = True
         except DuplicateKeyError:
-            _wait_for_counters(database)
-        else:
+            mine = _takes_over(database)
+        if mine:
             launchpad.reset("", require_password=False, max_reset_wo_password=0)
     db["sodiate"].update_one({"_id": "schema"}, {"$setOnInsert": {"version": SCHEMA_VERSION}}, upsert=True)
     _indexes(db)
 
 
-def _wait_for_counters(database: Database) -> None:
+def _takes_over(database: Database) -> bool:
+    """Wait until another process has prepared the database; True if that one died and it is for us to do."""
     from time import monotonic, sleep
 
     end = monotonic() + 30
     while database.db["fw_id_assigner"].find_one() is None:
+        first = database.db["sodiate"].find_one({"_id": "first"})
+        if first and isinstance(first["by"], dict) and Owner(**first["by"]).is_gone():
+            mine = {"$set": {"by": asdict(Owner.here())}}
+            return database.db["sodiate"].update_one(first, mine).modified_count == 1 or _takes_over(database)
         if monotonic() > end:
             raise DatabaseError(
                 f"{database.title}: another process began to prepare the database and did not finish; if none "
                 "runs any more, remove the document {_id: 'first'} from its collection 'sodiate'."
             )
         sleep(0.1)
+    return False
 
 
 def _indexes(db: MongoDatabase[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ The models are pydantic's; its error list is turned into sentences that name the
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +26,12 @@ class InputError(SodiateError):
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return a hint, ``" (did you mean 'x'?)"``, or an empty string."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    found = _closest(word, choices)
+    return f" (did you mean {found!r}?)" if found else ""
+
+
+def _closest(word: str, choices: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)), None)
 
 
 def load_yaml(path: Path, what: str) -> dict[str, Any]:
@@ -80,8 +84,18 @@ def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_sentence(model, item) for item in error.errors(include_url=False)]
+        lines = [_sentence(model, item) for item in _told_once(model, error.errors(include_url=False))]
         raise InputError("\n".join(f"{where}: {line}" for line in dict.fromkeys(lines))) from None
+
+
+def _told_once(model: type[BaseModel], items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out a missing key that an unknown one was meant to be."""
+    meant = {
+        (*item["loc"][:-1], _closest(str(item["loc"][-1]), _keys_at(model, [str(p) for p in item["loc"][:-1]])))
+        for item in items
+        if item["type"] == "extra_forbidden"
+    }
+    return [item for item in items if item["type"] != "missing" or item["loc"] not in meant]
 
 
 def _refuse_odd_keys(data: Any, where: str) -> None:

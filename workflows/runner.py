@@ -82,12 +82,19 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
         If the code failed; nothing is recorded but the attempt.
     """
     calculation = documents.calculation(identifier)
-    parents = _parents(documents, calculation, worker.root)
-    if _settled(documents, calculation):
+    found, _ = _recorded(documents, calculation)
+    if found:
         return "already recorded"
     owner = Owner.here()
     lease = documents.leases.claim(identifier, owner)
     try:
+        # Looked at again under the lease: who held it before may have recorded the calculation, or a parent.
+        parents = _parents(documents, calculation, worker.root)
+        found, stale = _recorded(documents, calculation)
+        if found:
+            return "already recorded"
+        if stale is not None:
+            documents.supersede(calculation.id, f"stale: {stale}")
         with documents.leases.heartbeat(lease, owner, worker.stop):
             _Run(documents, calculation, parents, worker, firework_id, lease).go()
     finally:
@@ -95,16 +102,14 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
     return "recorded"
 
 
-def _settled(documents: Documents, calculation: Calculation) -> bool:
-    """Tell whether a usable record is there; one that has gone stale is superseded."""
+def _recorded(documents: Documents, calculation: Calculation) -> tuple[bool, str | None]:
+    """Tell whether a usable record is there, and why the one that is there has gone stale."""
     record = documents.record(calculation.id)
     if record is None:
-        return False
+        return False, None
     above = {role: parent.id for role, parent in calculation.parents.items()}
     reason = stale_reason(record, above, documents.current(above.values()))
-    if reason is not None:
-        documents.supersede(calculation.id, f"stale: {reason}")
-    return reason is None
+    return reason is None, reason
 
 
 def _parents(documents: Documents, calculation: Calculation, root: Path) -> dict[str, Artefacts]:
