@@ -43,12 +43,16 @@ def check_method(first: Record, second: Record) -> None:
     """
     one, other = first.method, second.method
     differing = _differing(one.model_dump(exclude={"paw"}), other.model_dump(exclude={"paw"}))
-    for element in sorted(one.paw.keys() & other.paw.keys()):
-        if one.paw[element] != other.paw[element]:
-            differing.append(f"PAW of {element} {one.paw[element]} ≠ {other.paw[element]}")
+    for element in sorted(_elements(first) & _elements(second)):
+        if one.paw.get(element) != other.paw.get(element):
+            differing.append(f"PAW of {element} {one.paw.get(element)} ≠ {other.paw.get(element)}")
     if first.physical != second.physical:
         differing.append("one of them is a mock")
     _refuse(first, second, "method", differing)
+
+
+def _elements(record: Record) -> set[str]:
+    return set(record.geometry.symbols) if record.geometry else set(record.method.paw)
 
 
 def check_sampling(first: Record, second: Record) -> None:
@@ -190,7 +194,8 @@ def _model(
     best = next(s for s in sites if s.site == lowest(known, {}).site) if known else None
     gap = records[model.dos].gap if model.dos is not None and model.dos in records else None
     complaints = [f"{s.site}: {s.reason}" for s in sites if s.reason]
-    for name, identifier in (("host", model.host), ("gap", model.dos), (entry.adsorbate, entry.atom)):
+    parts = (("host", model.host), ("gap", model.dos), (entry.adsorbate, entry.atom), ("bulk", entry.bulk))
+    for name, identifier in parts:
         if identifier is not None and identifier not in records:
             complaints.insert(0, f"{name}: {missing[identifier]}")
     complaints += _choice_complaint(model, records, missing, best)

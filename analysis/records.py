@@ -197,8 +197,18 @@ class Record(Frozen):
 
     @property
     def digest(self) -> str:
-        """Hash of the scientific content: everything but the provenance and where arrays are stored."""
-        return digest(self.model_dump(mode="json", exclude={"provenance", "arrays"}))
+        """Hash of the scientific content, by which a record that was computed from another one knows it again.
+
+        An explicit list without absent values, so that a field added later changes no digest.
+        """
+        return digest(self.model_dump(mode="json", include=_SCIENCE, exclude_none=True))
+
+
+_SCIENCE = {
+    *("calculation", "physical", "energy_ev", "free_energy_ev", "geometry", "forces_ev_per_a"),
+    *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "choice"),
+    *("input_digest", "parents"),
+}
 
 
 class SiteEntry(Frozen):

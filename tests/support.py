@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from sodiate.workflows.campaign import bundled_campaigns
 from sodiate.workflows.documents import Documents
-from sodiate.workflows.launch import Submission, launch, reconcile, submit
+from sodiate.workflows.launch import Submission, launch, submit
 from sodiate.workflows.launchpad import Database
 from sodiate.workflows.plan import Plan
+from sodiate.workflows.reconcile import reconcile
 from sodiate.workflows.runner import Worker
 
 

@@ -42,9 +42,9 @@ SAMPLING = Sampling(
 
 
 def record(label: str, energy: float | None, atoms: int = 1, **changes: Any) -> Record:
-    geometry = Geometry(
-        symbols=("Na",) * atoms, positions_a=((0.0, 0.0, 0.0),) * atoms, cell_a=CELL, pbc=(True, True, False)
-    )
+    symbols = {"s": ("W", "Na"), "h": ("W",)}.get(label[0], ("Na",) * atoms)
+    positions = ((0.0, 0.0, 0.0),) * len(symbols)
+    geometry = Geometry(symbols=symbols, positions_a=positions, cell_a=CELL, pbc=(True, True, False))
     values: dict[str, Any] = {
         "calculation": label, "label": label, "kind": "relax", "engine": "gpaw", "physical": True,
         "energy_ev": energy,
@@ -77,7 +77,8 @@ def test_the_formula_by_hand() -> None:
         with_method(functional="PBE+D3"),
         with_method(cutoff_ev=400.0),
         with_method(dispersion="D3"),
-        with_method(paw={"W": "W_sv", "Na": "Na.7"}),
+        with_method(paw={"W": "W_sv", "Na": "Na_pv"}),
+        with_method(paw={}),
         {"physical": False},
     ],
     ids=str,
@@ -89,6 +90,11 @@ def test_another_method_in_any_term_is_refused(changes: dict[str, Any]) -> None:
         with pytest.raises(ProtocolMismatch, match=r"≠|mock") as caught:
             adsorption_energy(*terms)
         assert "s and " in str(caught.value)
+
+
+def test_an_unknown_paw_set_is_not_taken_for_the_same() -> None:
+    with pytest.raises(ProtocolMismatch, match=r"PAW of W W\.14 ≠ None"):
+        adsorption_energy(record("s", -3.5), record("h", -2.0, **with_method(paw={})), record("Na", -1.0))
 
 
 def test_a_paw_set_of_an_element_that_only_one_has_does_not_matter() -> None:
@@ -157,13 +163,14 @@ def test_a_whole_model() -> None:
     assert [s.same_as for s in model.sites] == [None, "T_W@top"]  # 3 meV apart and in one place
 
 
-@pytest.mark.parametrize("gone", ["Na", "h", "s1", "s2", "low"])
+@pytest.mark.parametrize("gone", ["Na", "bcc", "h", "s1", "s2", "low"])
 def test_what_is_missing_is_named_and_the_rest_stands(gone: str) -> None:
     known = {k: v for k, v in ALL.items() if k != gone}
     (model,) = model_results(ENTRY, known, {gone: "failed: a reason"}, physical=True)
     assert not model.converged
     assert any("failed: a reason" in reason for reason in model.reasons)
-    left = {"Na": [], "h": [], "s1": ["H@top"], "s2": ["T_W@top"], "low": ["T_W@top", "H@top"]}
+    left = {"Na": [], "h": [], "s1": ["H@top"], "s2": ["T_W@top"], "low": ["T_W@top", "H@top"],
+            "bcc": ["T_W@top", "H@top"]}  # fmt: skip
     assert [s.site for s in model.sites if s.adsorption_energy_ev is not None] == left[gone]
 
 

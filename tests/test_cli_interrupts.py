@@ -92,14 +92,16 @@ class Running:
 
     def __post_init__(self) -> None:
         self.plan = plan(self.campaign)
+        self.started: list[subprocess.Popen[str]] = []
 
     @property
     def command(self) -> list[str]:
         return [str(SODIATE), "run", str(self.campaign), "--root", str(self.root)]
 
     def start(self) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(self.command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.started.append(subprocess.Popen(self.command, start_new_session=True, **streams))
+        return self.started[-1]
 
     def again(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command, capture_output=True, text=True, timeout=120, check=False)
@@ -132,8 +134,12 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     """A campaign of an atom, a host, seven sites and the choice of the best one."""
-    yield Running(tmp_path / "runs", small_campaign(tmp_path, sites="near-defect", quantities=[]))
-    assert not servers(tmp_path)
+    running = Running(tmp_path / "runs", small_campaign(tmp_path, sites="near-defect", quantities=[]))
+    yield running
+    for process in running.started:  # after a test that failed
+        process.kill()
+        process.communicate()
+    wait_until(lambda: not servers(tmp_path), seconds=10)
 
 
 def by_ctrl_c(running: Running) -> tuple[int, str, str]:
@@ -231,17 +237,17 @@ def test_other_commands_while_a_run_goes_on(running: Running, cli: Cli) -> None:
     process.send_signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(2) as pool:
-            status = pool.submit(cli, "status", "--root", running.root)
-            results = pool.submit(cli, "results", "--root", running.root, "--format", "json")
-        assert (status.result().returncode, results.result().returncode) == (0, 0)
+            asked = ("status",), ("results", "--format", "json")
+            status, results = pool.map(lambda words: cli(*words, "--root", running.root), asked)
+        assert [(done.returncode, done.stderr) for done in (status, results)] == [(0, ""), (0, "")]
         assert process.poll() is None
         assert len([c for c in servers(running.root) if "--dbpath" in c.split("mongod_guard.py")[0]]) == 1
     finally:
         process.send_signal(signal.SIGCONT)
-    summary, *lines = status.result().stdout.splitlines()
+    summary, *lines = status.stdout.splitlines()
     assert "1 running" in summary
     assert [line for line in lines if line.endswith(": running")]
-    (host,) = json.loads(results.result().stdout)
+    (host,) = json.loads(results.stdout)
     assert host["model"] == "WSSe+VS"
     assert any(reason.endswith(("running", "not yet run")) for reason in host["reasons"])
     _, errors = process.communicate(timeout=120)

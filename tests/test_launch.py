@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from sodiate.workflows.guarded import SPEC_KEYS, TASK, ForeignFirework
-from sodiate.workflows.launch import reconcile
 from sodiate.workflows.plan import plan
+from sodiate.workflows.reconcile import reconcile
 from support import Bench, small_campaign
 
 EVIL = "{{evil.Evil}}"
@@ -192,6 +192,8 @@ def test_reconcile_repairs_what_a_killed_worker_leaves(bench: Bench, tmp_path: P
     assert reconcile(bench.documents, bench.launchpad, [atom]) == []  # alive, elsewhere
     assert bench.states()["Na"] == "RUNNING"
     bench.documents.calculations.update_one({"_id": atom}, [{"$set": {"lease.expires": "$$NOW"}}])
+    attempt = {"_id": f"{atom}-1-a", "calculation": atom, "started": "2026", "outcome": "running", "label": "Na"}
+    bench.documents.attempts.insert_one(attempt)
     assert reconcile(bench.documents, bench.launchpad, [atom]) == ["Na"]
     assert bench.states()["Na"] == "READY"
     bench.launch(planned)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from ..analysis.records import SCHEMA_VERSION
 from .documents import Documents, to_record
 from .engines import engine_of
 from .engines.base import Settings
-from .runner import CLAIM
+from .lease import Cancelled, LeaseHeld, Owner
+from .workdirs import CLAIM
 
 INDEX = "archive.json"
 COLLECTIONS = ("calculations", "campaigns", "attempts", "records")
@@ -35,6 +37,10 @@ _HIDDEN = {"calculations": {"lease": 0, "cancelled": 0}, "campaigns": {"_id": 0}
 
 class ArchiveError(SodiateError):
     """A folder is not an archive, or one that this sodiate cannot read."""
+
+
+_ARRAY = re.compile(r"[0-9a-z-]+")
+"""Names of arrays are names of files in an archive: no path."""
 
 
 class FolderArrays:
@@ -222,6 +228,8 @@ def _check_whole(documents: Documents, folder: Path) -> None:
     if lost:
         raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: it lacks {', '.join(sorted(lost))}.")
     for identifier in (i for document in records for i in document["arrays"].values()):
+        if not _ARRAY.fullmatch(identifier):
+            raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: {identifier!r} names no array.")
         path = folder / "arrays" / f"{identifier}.npz"
         if not is_zipfile(path):
             raise ArchiveError(f"{path} is {'damaged' if path.exists() else 'missing'}.")
@@ -246,15 +254,14 @@ def import_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     """
     source = open_archive(folder)
     have = set(documents.records.distinct("calculation", {"state": "current"}))
-    for document in source.calculations.find():
-        record, token = document.pop("record", None), document.pop("token", 0)
-        documents.calculations.update_one(
-            {"_id": document["_id"]}, {"$setOnInsert": document, "$max": {"token": token}}, upsert=True
-        )
-        if record is not None and document["_id"] not in have:
-            _import_record(documents, source, record)
-    for document in source.records.find({"state": "superseded"}):
-        _import_record(documents, source, document["_id"])
+    for document in source.calculations.find({}, {"record": 0, "token": 0}):
+        documents.calculations.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
+    for document in source.records.find():
+        if document["state"] != "current":
+            _import_arrays(documents, source, document)
+            documents.records.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
+        elif document["calculation"] not in have:
+            _import_record(documents, source, document)
     for document in source.attempts.find():
         documents.attempts.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
     entries = [documents.add_entry(entry) for entry in source.entries()]
@@ -263,16 +270,23 @@ def import_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     return Carried(len(entries), taken, checkpoints)
 
 
-def _import_record(documents: Documents, source: Documents, identifier: str) -> None:
-    """Copy a record with its arrays, arrays first."""
-    document: Mapping[str, Any] | None = source.records.find_one({"_id": identifier})
-    if document is None or documents.records.find_one({"_id": identifier}, {"_id": 1}):
+def _import_record(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:
+    """Take a record as if it had been computed here: under a lease, unless somebody computes it right now."""
+    try:
+        lease = documents.leases.claim(document["calculation"], Owner.here())
+    except (LeaseHeld, Cancelled):
         return
+    try:
+        if documents.record(document["calculation"]) is None:
+            _import_arrays(documents, source, document)
+            documents.publish_document(lease, document)
+    finally:
+        documents.leases.release(lease)
+
+
+def _import_arrays(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:
     for array in document["arrays"].values():
         documents.put_bytes(array, source.array_bytes(array))
-    documents.records.insert_one(dict(document))
-    if document["state"] == "current":
-        documents.calculations.update_one({"_id": document["calculation"]}, {"$set": {"record": identifier}})
 
 
 def _take_checkpoint(path: Path, root: Path) -> bool:

@@ -119,13 +119,16 @@ def cancel(
 ) -> None:
     """Take calculations out of the queue and ask running ones to stop; `run` or `retry` queues them again.
 
-    Example: sodiate cancel --campaign wsse
+    What another campaign needs too is kept with --campaign. Example: sodiate cancel --campaign wsse
     """
     with _opened(root, launchpad) as (documents, fireworks):
         from .maintenance import cancel as cancel_calculations
 
         identifiers = _chosen(documents, label, campaign, engine)
-        _list("cancelled", cancel_calculations(documents, fireworks(), identifiers))
+        keep = set()
+        if label is None and campaign is not None:
+            keep = {i for entry in documents.entries() if entry.campaign != campaign for i in entry.ids}
+        _list("cancelled", cancel_calculations(documents, fireworks(), identifiers, keep))
 
 
 def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:

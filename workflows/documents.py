@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class Documents:
         self.attempts = self.db["attempts"]
         self.records = self.db["records"]
         self.leases = Leases(self.calculations, lease_seconds)
+
+    def submitting(self) -> AbstractContextManager[None]:
+        """Hold the right to add workflows: one process at a time, others wait."""
+        self.db["sodiate"].update_one({"_id": "submit"}, {"$set": {"label": "submitting"}}, upsert=True)
+        return Leases(self.db["sodiate"], 60.0).held("submit")
 
     # -- campaigns and calculations
 
@@ -161,17 +167,20 @@ class Documents:
         """
         stored = {name: self._put_array(attempt, name, value) for name, value in arrays.items()}
         record = record.model_copy(update={"arrays": stored})
-        self.records.replace_one(
-            {"_id": attempt},
-            {
-                **record.model_dump(mode="json"),
-                "_id": attempt,
-                "state": "unpublished",
-                "digest": record.digest,
-                "token": lease.token,
-            },
-            upsert=True,
-        )
+        self.publish_document(lease, {**record.model_dump(mode="json"), "_id": attempt, "digest": record.digest})
+        return record
+
+    def publish_document(self, lease: Lease, document: Mapping[str, Any]) -> None:
+        """Store a record's document, whose arrays are stored, under a lease that ends with it.
+
+        Raises
+        ------
+        LeaseLost
+            If another process took over; nothing of this one's stays.
+        """
+        attempt = document["_id"]
+        stored = {**document, "state": "unpublished", "token": lease.token}
+        self.records.replace_one({"_id": attempt}, stored, upsert=True)
         pointed = self.calculations.update_one(
             {"_id": lease.calculation, "token": lease.token, "lease": {"$ne": None}},
             {"$set": {"record": attempt}, "$unset": {"lease": ""}},
@@ -179,11 +188,10 @@ class Documents:
         if not pointed.matched_count:
             self.discard(attempt)
             raise LeaseLost(
-                f"{record.label} ({record.calculation}): another process took the calculation over; "
+                f"{document['label']} ({lease.calculation}): another process took the calculation over; "
                 "what this one computed was not recorded."
             )
         self.records.update_one({"_id": attempt}, {"$set": {"state": "current"}})
-        return record
 
     def discard(self, attempt: str) -> None:
         """Remove a record that was never published, and its arrays."""
@@ -191,13 +199,14 @@ class Documents:
         for identifier in (document or {}).get("arrays", {}).values():
             self._files().delete(identifier)
 
-    def supersede(self, calculation: str, because: str) -> None:
-        """Mark the current record of a calculation as superseded; it is kept."""
-        self.calculations.update_one({"_id": calculation}, {"$unset": {"record": ""}})
+    def supersede(self, calculations: Iterable[str], because: str) -> None:
+        """Mark the current records of calculations as superseded; they are kept."""
+        listed = list(calculations)
         self.records.update_many(
-            {"calculation": calculation, "state": "current"},
+            {"calculation": {"$in": listed}, "state": "current"},
             {"$set": {"state": "superseded", "superseded": because}},
         )
+        self.calculations.update_many({"_id": {"$in": listed}}, {"$unset": {"record": ""}})
 
     def settle(self) -> int:
         """Finish or undo records that a killed process left half published; return how many."""

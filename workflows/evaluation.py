@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ..analysis.records import Record
 from ..analysis.staleness import fresh
+from .calculation import Calculation
 from .documents import Documents
 
 
@@ -40,6 +41,34 @@ def missing_reasons(
             "lost": "interrupted, goes on with the next run",
             "failed": f"failed: {attempt.get('reason')}",
         }
-        if attempt["outcome"] in words:
-            reasons[attempt["calculation"]] = words[attempt["outcome"]]
+        reasons[attempt["calculation"]] = words.get(attempt["outcome"], "not yet run")
     return reasons
+
+
+def failures(documents: Documents, calculation: Calculation, records: Mapping[str, Record]) -> dict[str, str] | None:
+    """Tell whether a calculation can be computed now.
+
+    Parameters
+    ----------
+    documents
+        The database.
+    calculation
+        What is to be computed.
+    records
+        Usable records by id, its parents' among them.
+
+    Returns
+    -------
+    dict or None
+        None if it has to wait for a parent. Else the parents that it does without, by role, and why: only the choice
+        of a site does without sites, and only those that failed.
+    """
+    without = {}
+    for role, parent in calculation.parents.items():
+        if parent.id in records:
+            continue
+        last = documents.attempts.find_one({"calculation": parent.id}, sort=[("started", -1)])
+        if calculation.kind != "lowest" or role == "host" or last is None or last["outcome"] != "failed":
+            return None
+        without[role] = f"failed: {last['reason']}"
+    return without

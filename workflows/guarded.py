@@ -78,18 +78,23 @@ def guard() -> None:
 class GuardedLaunchPad(LaunchPad):
     """FireWorks' launchpad that refuses a firework of another shape, also when asked for it by id."""
 
-    def get_fw_by_id(self, fw_id: int) -> Any:
-        """Return one of our fireworks.
+    def get_fw_dict_by_id(self, fw_id: int) -> dict[str, Any]:
+        """Return the document of one of our fireworks, the very one that is then loaded.
 
         Raises
         ------
         ForeignFirework
-            If the document is not of our shape.
+            If it is not of our shape.
         """
-        document = self.fireworks.find_one({"fw_id": fw_id}, {"spec": 1, "_id": 0})
-        if document is not None:
-            _refuse_foreign(fw_id, document["spec"])
-        return super().get_fw_by_id(fw_id)
+        document: dict[str, Any] = super().get_fw_dict_by_id(fw_id)
+        _refuse_foreign(fw_id, document["spec"])
+        return document
+
+    def get_launch_by_id(self, launch_id: int) -> Any:
+        """Return a launch without trackers, which read any file of ours into the database."""
+        launch = super().get_launch_by_id(launch_id)
+        launch.trackers = []
+        return launch
 
 
 def _refuse_foreign(fw_id: int, spec: dict[str, Any]) -> None:

@@ -24,8 +24,8 @@ from .calculation import Calculation
 from .documents import Documents
 from .evaluation import usable
 from .guarded import DUPEFINDER, TASK, ours_query
-from .lease import Owner
 from .plan import Plan
+from .reconcile import FIELDS, is_busy, reconcile, remove_orphans
 from .runner import Worker, run_calculation
 
 if TYPE_CHECKING:
@@ -111,7 +111,13 @@ def submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submission
 
     The same plan again adds nothing; one site more adds that site, and the choice of the best one.
     """
+    with documents.submitting():
+        return _submit(plan, documents, launchpad)
+
+
+def _submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submission:
     entry = documents.add_plan(plan)
+    remove_orphans(launchpad, entry.ids)
     done = usable(documents, entry.ids)[0]
     mine = {"metadata.campaign": entry.campaign, "metadata.engine": entry.engine}
     queued = _queued(launchpad, mine)
@@ -159,64 +165,6 @@ def reignite(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:
         launchpad.reignite_fw(document["fw_id"])
 
 
-def reconcile(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]) -> list[str]:
-    """Bring firework states in line with records and leases; return the labels that were queued again.
-
-    What failed stays failed until ``sodiate retry``; what somebody alive works on is left alone.
-    """
-    documents.settle()
-    identifiers = list(identifiers)
-    graph = documents.graph(identifiers)
-    records, _ = usable(documents, identifiers)
-    fields = {"fw_id": 1, "state": 1, "spec._tasks.calculation": 1}
-    query = ours_query(identifiers, ["RUNNING", "FIZZLED", "COMPLETED"])
-    again = []
-    for document in launchpad.fireworks.find(query, fields).sort("fw_id", 1):
-        calculation = graph[document["spec"]["_tasks"][0]["calculation"]]
-        if document["state"] == "COMPLETED" and calculation.id in records:
-            continue
-        if is_worked_on(documents, calculation.id):
-            continue
-        if document["state"] == "FIZZLED" and not _goes_on(documents, calculation, records):
-            continue
-        launchpad.rerun_fw(document["fw_id"])
-        again.append(calculation.label)
-    return again
-
-
-def is_worked_on(documents: Documents, identifier: str) -> bool:
-    """Tell whether a live process holds the lease; a dead one's is cleared and its attempt closed."""
-    alive = documents.calculations.find_one(
-        {"_id": identifier, "$expr": {"$gt": ["$lease.expires", "$$NOW"]}}, {"lease": 1}
-    )
-    if alive is not None:
-        lease = alive["lease"]
-        if not Owner(lease["host"], lease["pid"], lease["start"]).is_gone():
-            return True
-    documents.attempts.update_many(
-        {"calculation": identifier, "outcome": "running"},
-        {
-            "$set": {
-                "outcome": "lost",
-                "reason": "its process ended without a word (killed, or out of wall time)",
-            }
-        },
-    )
-    documents.calculations.update_one({"_id": identifier}, {"$unset": {"lease": ""}})
-    return False
-
-
-def _goes_on(documents: Documents, calculation: Calculation, records: Mapping[str, Any]) -> bool:
-    """Tell whether a FIZZLED calculation is to be continued by itself: it was stopped or lost, not failed."""
-    if calculation.id in records:
-        return True
-    last = documents.attempts.find_one({"calculation": calculation.id}, sort=[("started", -1)])
-    if last is not None and last["outcome"] == "failed":
-        return False
-    ready = all(parent.id in records for parent in calculation.parents.values())
-    return ready or calculation.kind == "lowest"
-
-
 def launch(
     documents: Documents,
     launchpad: LaunchPad,
@@ -243,21 +191,21 @@ def launch(
             if Rocket(launchpad, fworker, None).run(err_file=errors):
                 on_change()
             elif not reconcile(documents, launchpad, identifiers) and not _wait_for_others(
-                documents, worker, identifiers
+                documents, launchpad, worker, identifiers
             ):
                 break
     if worker.stop.requested():
         reconcile(documents, launchpad, identifiers)
 
 
-def _wait_for_others(documents: Documents, worker: Worker, identifiers: list[str]) -> bool:
+def _wait_for_others(documents: Documents, launchpad: LaunchPad, worker: Worker, identifiers: list[str]) -> bool:
     """Wait a moment if another live process works on one of the calculations; False if none does."""
     from time import sleep
 
-    leased = documents.calculations.find({"_id": {"$in": identifiers}, "lease": {"$ne": None}}, {"_id": 1})
-    if not any(is_worked_on(documents, document["_id"]) for document in leased):
+    found = launchpad.fireworks.find(ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED"]), FIELDS)
+    if not any(is_busy(documents, launchpad, document) for document in found):
         return False
-    for _ in range(10):
+    for _ in range(5):
         if not worker.stop.requested():
             sleep(0.1)
     return True

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from time import monotonic, sleep
 from typing import Any
 
 from .. import SodiateError
@@ -21,6 +22,10 @@ from .engines.base import Stop
 
 class LeaseHeld(SodiateError):
     """Another live process works on the calculation."""
+
+
+class Cancelled(SodiateError):
+    """The user took the calculation out of the queue."""
 
 
 class LeaseLost(SodiateError):
@@ -92,17 +97,21 @@ class Leases:
         ------
         LeaseHeld
             If its owner lives.
+        Cancelled
+            If the user took the calculation out of the queue.
         """
         free: list[dict[str, Any]] = [{"lease": None}, {"$expr": {"$lt": ["$lease.expires", "$$NOW"]}}]
         while True:
             taken = self.calculations.find_one_and_update(
-                {"_id": calculation, "$or": free},
+                {"_id": calculation, "cancelled": {"$ne": True}, "$or": free},
                 [{"$set": {"token": {"$add": [{"$ifNull": ["$token", 0]}, 1]}}}, self._lived(owner)],
                 return_document=True,
             )
             if taken is not None:
                 return Lease(calculation, taken["token"])
-            found = self.calculations.find_one({"_id": calculation}, {"lease": 1, "token": 1, "label": 1})
+            found = self.calculations.find_one({"_id": calculation})
+            if found.get("cancelled"):
+                raise Cancelled(f"{found['label']} ({calculation}) was cancelled; `sodiate run` queues it again.")
             lease = found.get("lease")
             if lease is None:
                 continue
@@ -141,20 +150,61 @@ class Leases:
         )
         return bool(found.matched_count)
 
+    def is_alive(self, calculation: str) -> bool:
+        """Tell whether a live process holds the lease; that of a dead one is cleared, if it is still the same."""
+        live = {"_id": calculation, "$expr": {"$gt": ["$lease.expires", "$$NOW"]}}
+        found = self.calculations.find_one({"_id": calculation}, {"lease": 1, "token": 1})
+        lease = (found or {}).get("lease")
+        if lease is None:
+            return False
+        held = self.calculations.find_one(live | {"token": found["token"]}, {"_id": 1}) is not None
+        if held and not Owner(lease["host"], lease["pid"], lease["start"]).is_gone():
+            return True
+        cleared = self.calculations.update_one(
+            {"_id": calculation, "token": found["token"], "lease.expires": lease["expires"]},
+            {"$unset": {"lease": ""}},
+        )
+        return not cleared.matched_count  # somebody took it meanwhile
+
     def release(self, lease: Lease) -> None:
         """Give the lease back; nothing happens if it is lost."""
         self.calculations.update_one({"_id": lease.calculation, "token": lease.token}, {"$unset": {"lease": ""}})
 
     @contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Hold a lease for a moment's work, waiting for whoever has it."""
+        while True:
+            try:
+                lease = self.claim(name, Owner.here())
+                break
+            except LeaseHeld:
+                sleep(0.1)
+        try:
+            yield
+        finally:
+            self.release(lease)
+
+    @contextmanager
     def heartbeat(self, lease: Lease, owner: Owner, stop: Stop) -> Iterator[None]:
         """Renew a lease while the block runs, and ask the run to end once it is lost."""
+        from pymongo.errors import PyMongoError
+
         done = Event()
 
         def beat() -> None:
+            last = monotonic()
             while not done.wait(self.seconds / 6):
-                if not self.renew(lease, owner):
+                try:
+                    held = self.renew(lease, owner)
+                except PyMongoError as error:  # a network that fails for a moment; the lease lives on meanwhile
+                    if monotonic() - last > self.seconds * 2 / 3:
+                        stop.request(f"the database could not be reached to renew the lease: {error}")
+                        return
+                    continue
+                if not held:
                     stop.request("the lease was lost to another process, or the calculation was cancelled")
                     return
+                last = monotonic()
 
         thread = Thread(target=beat, name="lease", daemon=True)
         thread.start()

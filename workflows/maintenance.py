@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .. import SodiateError
 from .documents import Documents
 from .guarded import ours_query
-from .launch import is_worked_on, reignite
+from .launch import reignite
 from .reading import InputError, nearest
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def redo(documents: Documents, launchpad: LaunchPad, identifier: str, because: s
     """
     affected = descendants(documents, identifier)
     _refuse_running(documents, affected)
-    for one in affected:
-        documents.supersede(one, because)
+    documents.supersede(affected, because)
     _queue_again(launchpad, affected, ["COMPLETED", "FIZZLED", "RUNNING"])
     return _labels(documents, affected)
 
@@ -114,8 +113,10 @@ def retry(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]
     return _labels(documents, found)
 
 
-def cancel(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]) -> list[str]:
-    """Take calculations that are not recorded out of the queue; a running one is asked to stop.
+def cancel(
+    documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str], keep: Collection[str] = ()
+) -> list[str]:
+    """Take calculations that are not recorded out of the queue, but for those to keep; running ones are to stop.
 
     Returns
     -------
@@ -123,7 +124,7 @@ def cancel(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str
         Labels of what was cancelled; ``sodiate run`` or ``retry`` queues it again.
     """
     done = set(documents.current(identifiers := list(identifiers)))
-    open_ones = [i for i in identifiers if i not in done]
+    open_ones = [i for i in identifiers if i not in done and i not in keep]
     documents.calculations.update_many({"_id": {"$in": open_ones}}, {"$set": {"cancelled": True}})
     query = ours_query(open_ones, ["WAITING", "READY", "FIZZLED", "RESERVED"])
     for document in launchpad.fireworks.find(query, {"fw_id": 1}):
@@ -140,7 +141,7 @@ def _queue_again(launchpad: LaunchPad, identifiers: Iterable[str], states: list[
 
 def _refuse_running(documents: Documents, identifiers: list[str]) -> None:
     for document in documents.calculations.find({"_id": {"$in": identifiers}, "lease": {"$ne": None}}):
-        if is_worked_on(documents, document["_id"]):
+        if documents.leases.is_alive(document["_id"]):
             lease = document["lease"]
             raise SodiateError(
                 f"{document['label']} is being computed by process {lease['pid']} on {lease['host']}; cancel it "

@@ -195,6 +195,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         quantities = self._quantities()
+        self._refuse_taken_names()
         models = tuple(self._model(model, "dos" in quantities) for model in self.spec.models)
         self._refuse_unknown_sites()
         element = self.spec.adsorbate.element
@@ -310,6 +311,12 @@ class _Planner:
                 f"{nearest(missing, sites)}; its sites: {', '.join(sites)}."
             )
         return wanted
+
+    def _refuse_taken_names(self) -> None:
+        element = self.spec.adsorbate.element
+        for model in self.spec.models:
+            if model.title == element or model.title.startswith(f"{element}-"):
+                raise InputError(f"{self.where}: model {model.title}: the name is that of a reference; give another.")
 
     def _refuse_unknown_sites(self) -> None:
         if isinstance(self.spec.sites, str):

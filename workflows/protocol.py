@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..analysis.records import Frozen
 
@@ -14,6 +14,11 @@ def _no_boolean(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"{value} is a truth value, not a number.")
     return value
+
+
+def _absent(value: Any) -> Any:
+    """Take ``none`` and an empty mapping for what they mean: nothing, as if the key were absent."""
+    return None if value in ("none", {}) else value
 
 
 Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
@@ -49,8 +54,8 @@ class Overrides(Frozen):
     spin_polarised: Truth | None = None
     start_moments_mub: StartMoments | None = None
     dipole_correction: Truth | None = None
-    dispersion: str | None = None
-    paw: dict[str, str] | None = None
+    dispersion: Annotated[str | None, AfterValidator(_absent)] = None
+    paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
     dos_broadening_ev: Positive | None = None
     box_a: tuple[Positive, Positive, Positive] | None = None
 

@@ -5,7 +5,7 @@ The record is the truth and the lease guards it; FireWorks' states follow (`sodi
 
 from __future__ import annotations
 
-import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,29 +16,26 @@ import numpy as np
 
 from .. import SodiateError
 from ..analysis.electronic import band_gap
-from ..analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange, digest
-from ..analysis.staleness import stale_reason
-from .calculation import Calculation
+from ..analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
+from . import operations
+from .calculation import RECIPES, Calculation
 from .documents import Documents
 from .engines import engine_of
 from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stop, Stopped
-from .engines.files import write_json
+from .evaluation import failures, usable
 from .lease import Lease, LeaseLost, Owner
-from .operations import site_reached, start_atoms
+from .workdirs import Workdir, own_directory
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-CLAIM = "calculation.json"
-"""The file that says to which calculation a directory belongs."""
 
 
 class NotReady(SodiateError):
     """A parent has no record that could be used."""
 
 
-class WrongDirectory(SodiateError):
-    """A directory belongs to another calculation."""
+class OldRecipe(SodiateError):
+    """A calculation of an older sodiate, whose words mean something else now."""
 
 
 @dataclass(frozen=True)
@@ -72,52 +69,53 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
 
     Raises
     ------
-    LeaseHeld, NotReady, WrongDirectory
+    LeaseHeld, Cancelled, NotReady, OldRecipe
         Before any file was touched.
     Stopped
         If it was asked to end: to be continued.
     LeaseLost
         If another process took over meanwhile.
-    EngineError
-        If the code failed; nothing is recorded but the attempt.
+    EngineError, WrongDirectory
+        If the code failed, or its directory is another's; nothing is recorded but the attempt.
     """
     calculation = documents.calculation(identifier)
-    found, _ = _recorded(documents, calculation)
-    if found:
+    _refuse_old_recipe(calculation)
+    if identifier in usable(documents, [identifier])[0]:
         return "already recorded"
     owner = Owner.here()
     lease = documents.leases.claim(identifier, owner)
     try:
         # Looked at again under the lease: who held it before may have recorded the calculation, or a parent.
-        parents = _parents(documents, calculation, worker.root)
-        found, stale = _recorded(documents, calculation)
-        if found:
+        records, stale = usable(documents, [identifier, *(parent.id for parent in calculation.parents.values())])
+        if identifier in records:
             return "already recorded"
-        if stale is not None:
-            documents.supersede(calculation.id, f"stale: {stale}")
-        with documents.leases.heartbeat(lease, owner, worker.stop):
-            _Run(documents, calculation, parents, worker, firework_id, lease).go()
+        without = failures(documents, calculation, records)
+        if without is None:
+            raise NotReady(f"{calculation.label}: a parent has no record that could be used yet.")
+        if identifier in stale:
+            documents.supersede([identifier], stale[identifier])
+        stop = Stop(above=worker.stop)
+        with documents.leases.heartbeat(lease, owner, stop):
+            _Run(documents, calculation, _parents(calculation, records, worker.root), without, worker, stop,
+                 firework_id, lease).go()  # fmt: skip
     finally:
         documents.leases.release(lease)
     return "recorded"
 
 
-def _recorded(documents: Documents, calculation: Calculation) -> tuple[bool, str | None]:
-    """Tell whether a usable record is there, and why the one that is there has gone stale."""
-    record = documents.record(calculation.id)
-    if record is None:
-        return False, None
-    above = {role: parent.id for role, parent in calculation.parents.items()}
-    reason = stale_reason(record, above, documents.current(above.values()))
-    return reason is None, reason
+def _refuse_old_recipe(calculation: Calculation) -> None:
+    operation = calculation.structure
+    now = {calculation.kind: RECIPES[calculation.kind], operation["op"]: operations.RECIPES[operation["op"]]}
+    then = {calculation.kind: calculation.recipe or RECIPES[calculation.kind], operation["op"]: operation["recipe"]}
+    if then != now:
+        raise OldRecipe(
+            f"{calculation.label} ({calculation.id}) was planned by a sodiate with other recipes ({then}, now "
+            f"{now}); `sodiate run` on its campaign plans it anew."
+        )
 
 
-def _parents(documents: Documents, calculation: Calculation, root: Path) -> dict[str, Artefacts]:
-    """Return the parents' records; only the choice of a site does without some of them."""
-    records = documents.current(parent.id for parent in calculation.parents.values())
-    missing = [parent.label for parent in calculation.parents.values() if parent.id not in records]
-    if missing and calculation.kind != "lowest":
-        raise NotReady(f"{calculation.label}: {', '.join(missing)} has no record yet.")
+def _parents(calculation: Calculation, records: Mapping[str, Record], root: Path) -> dict[str, Artefacts]:
+    """Return the parents' usable records, and their directories if they are here."""
     return {
         role: Artefacts(records[parent.id], _in_reach(root / parent.directory_name))
         for role, parent in calculation.parents.items()
@@ -140,12 +138,14 @@ class _Run:
     documents: Documents
     calculation: Calculation
     parents: Mapping[str, Artefacts]
+    without: Mapping[str, str]
     worker: Worker
+    stop: Stop
     firework_id: int | None
     lease: Lease
 
     def __post_init__(self) -> None:
-        self.attempt = f"{self.calculation.id}-{self.lease.token}"
+        self.attempt = f"{self.calculation.id}-{self.lease.token}-{secrets.token_hex(3)}"
         self.directory = self.worker.root.resolve() / self.calculation.directory_name
         self.started = _now()
 
@@ -172,45 +172,22 @@ class _Run:
     def _compute(self) -> Outcome:
         execution = self.documents.calculations.find_one({"_id": self.calculation.id}, {"execution": 1})
         settings = Settings(execution=(execution or {}).get("execution", {}), worker=self.worker.env)
-        engine = engine_of(self.calculation, settings)
-        atoms = start_atoms(
+        engine = engine_of(self.calculation, settings, self.without)
+        atoms = operations.start_atoms(
             self.calculation,
             {role: p.record.geometry.atoms() for role, p in self.parents.items() if p.record.geometry},
         )
-        input_digest = digest(Geometry.of(atoms).model_dump(mode="json")) if atoms is not None else digest(None)
-        self._own_directory(input_digest)
-        engine.prepare(self.calculation, atoms, self.directory, self.parents)
-        engine.run(self.directory, self.worker.limits, self.worker.stop)
-        outcome = engine.collect(self.directory)
-        record = self._record(outcome, engine, input_digest, settings)
-        arrays = {"bands": outcome.bands, "dos": outcome.dos, "trajectory": outcome.trajectory}
-        self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
-        return outcome
-
-    # -- directory
-
-    def _own_directory(self, input_digest: str) -> None:
-        """Make the directory ours; what a superseded record or another start geometry left is moved aside."""
         generation = self.documents.records.count_documents(
             {"calculation": self.calculation.id, "state": "superseded"}
         )
-        claim = {"calculation": self.calculation.id, "generation": generation, "input_digest": input_digest}
-        found = _read_claim(self.directory)
-        if found is not None and found["calculation"] != self.calculation.id:
-            raise WrongDirectory(
-                f"{self.directory} belongs to calculation {found['calculation']}, not to {self.calculation.id} "
-                f"({self.calculation.label}). Move it away."
-            )
-        if found is not None and any(found[key] != claim[key] for key in claim):
-            self.directory.rename(_free_name(self.directory))
-            found = None
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self.launches = (found or {}).get("launches", 0) + 1
-            content = {"label": self.calculation.label, **claim, "launches": self.launches}
-            write_json(self.directory / CLAIM, content)
-        except OSError as error:
-            raise EngineError(f"{self.directory}: cannot be written: {error.strerror}.") from None
+        workdir = own_directory(self.directory.parent, self.calculation, atoms, generation)
+        engine.prepare(self.calculation, workdir.start, self.directory, self.parents)
+        engine.run(self.directory, self.worker.limits, self.stop)
+        outcome = engine.collect(self.directory)
+        record = self._record(outcome, engine, workdir, settings)
+        arrays = {"bands": outcome.bands, "dos": outcome.dos, "trajectory": outcome.trajectory}
+        self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
+        return outcome
 
     # -- attempt and record
 
@@ -224,6 +201,7 @@ class _Run:
                 "firework_id": self.firework_id,
                 "host": owner.host,
                 "pid": owner.pid,
+                "token": self.lease.token,
                 "directory": str(self.directory),
                 "started": self.started,
                 "outcome": "running",
@@ -249,7 +227,7 @@ class _Run:
     def _lease_is_lost(self) -> bool:
         return not self.documents.leases.renew(self.lease, Owner.here())
 
-    def _record(self, outcome: Outcome, engine: Engine, input_digest: str, settings: Settings) -> Record:
+    def _record(self, outcome: Outcome, engine: Engine, workdir: Workdir, settings: Settings) -> Record:
         known = self.documents.calculations.find_one({"_id": self.calculation.id}, {"not_applicable": 1}) or {}
         forces = outcome.forces_ev_per_a
         return Record(
@@ -273,22 +251,22 @@ class _Run:
             site=self._site(outcome.atoms),
             choice=outcome.choice,
             notes=outcome.notes,
-            input_digest=input_digest,
+            input_digest=workdir.input_digest,
             parents={
                 role: ParentRef(calculation=p.record.calculation, digest=p.record.digest)
                 for role, p in self.parents.items()
             },
-            provenance=self._provenance(outcome, settings),
+            provenance=self._provenance(outcome, workdir, settings),
         )
 
     def _site(self, final: Atoms | None) -> SiteChange | None:
-        reached = None if final is None else site_reached(self.calculation, final)
+        reached = None if final is None else operations.site_reached(self.calculation, final)
         if reached is None:
             return None
         start = self.calculation.structure["site"]
         return SiteChange(start=start, end=reached.label, moved=reached.moved, note=reached.note)
 
-    def _provenance(self, outcome: Outcome, settings: Settings) -> Provenance:
+    def _provenance(self, outcome: Outcome, workdir: Workdir, settings: Settings) -> Provenance:
         finished = _now()
         return Provenance(
             versions=outcome.versions,
@@ -300,7 +278,7 @@ class _Run:
             started=self.started,
             finished=finished,
             wall_time_s=_seconds(self.started, finished),
-            launches=self.launches,
+            launches=workdir.launches,
             ionic_steps=outcome.ionic_steps,
             scf_steps=outcome.scf_steps,
             corrections=outcome.corrections,
@@ -309,33 +287,3 @@ class _Run:
 
 def _seconds(start: str, end: str) -> float:
     return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
-
-
-def _read_claim(directory: Path) -> dict[str, Any] | None:
-    """Return the claim of a directory; None if there is no directory or an empty one.
-
-    Raises
-    ------
-    WrongDirectory
-        If files are there that no claim explains.
-    """
-    try:
-        claim = json.loads((directory / CLAIM).read_text(encoding="utf-8"))
-        if not isinstance(claim, dict) or not {"calculation", "generation", "input_digest"} <= claim.keys():
-            raise ValueError
-    except FileNotFoundError:
-        if directory.is_dir() and any(directory.iterdir()):
-            raise WrongDirectory(
-                f"{directory} holds files but no {CLAIM}: it is not sodiate's. Move it away."
-            ) from None
-        return None
-    except (ValueError, OSError):
-        raise WrongDirectory(f"{directory / CLAIM} cannot be read. Move the directory away.") from None
-    return claim
-
-
-def _free_name(directory: Path) -> Path:
-    number = 1
-    while (aside := directory.with_name(f"{directory.name}.superseded-{number}")).exists():
-        number += 1
-    return aside

@@ -96,7 +96,8 @@ def _physical(plan: Plan) -> bool:
 def _compute(
     plan: Plan, database: Database, documents: Documents, root: Path, console: Console, stop: Stop
 ) -> CampaignEntry:
-    from .launch import launch, reconcile, submit
+    from .launch import launch, submit
+    from .reconcile import reconcile
 
     launchpad = database.fireworks(root / "logs")
     initialise(database, launchpad)

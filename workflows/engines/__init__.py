@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..calculation import Calculation
     from .base import Engine, Settings
 
@@ -13,12 +15,15 @@ ENGINES = {"emt": "EmtEngine"}
 """Names of the codes and their classes, each in the module of that name."""
 
 
-def engine_of(calculation: Calculation, settings: Settings) -> Engine:
-    """Return what computes a calculation: its engine, or sodiate itself for the choice of the best site."""
+def engine_of(calculation: Calculation, settings: Settings, without: Mapping[str, str] | None = None) -> Engine:
+    """Return what computes a calculation: its engine, or sodiate itself for the choice of the best site.
+
+    ``without`` names the sites that failed, and why, for that choice.
+    """
     if calculation.kind == "lowest":
         from .lowest import LowestEngine
 
-        return LowestEngine(settings)
+        return LowestEngine(without or {})
     return make_engine(calculation.engine, settings)
 
 

@@ -41,10 +41,17 @@ class Unsupported(EngineError):
 
 
 class Stop:
-    """A request to end a run cleanly, set from a signal handler or a thread and read between steps."""
+    """A request to end a run cleanly, set from a signal handler or a thread and read between steps.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    above
+        Another request that this one follows: a worker's ends the calculation at hand, not the other way round.
+    """
+
+    def __init__(self, above: Stop | None = None) -> None:
         self._event = Event()
+        self._above = above
         self.reason = ""
 
     def request(self, reason: str) -> None:
@@ -55,6 +62,8 @@ class Stop:
 
     def requested(self) -> bool:
         """Tell whether the run was asked to end."""
+        if self._above is not None and self._above.requested():
+            self.request(self._above.reason)
         return self._event.is_set()
 
 

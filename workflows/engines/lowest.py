@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ...analysis.adsorption import lowest
+from ...analysis.adsorption import ProtocolMismatch, check_method, check_sampling, lowest
 from ...analysis.records import Method
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop
+from .base import Artefacts, EngineError, Limits, Outcome, Stop
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class LowestEngine:
-    """Chooses the site of lowest energy among those that were computed, and names the others."""
+    """Chooses the site of lowest energy among those that were computed, and names the others.
+
+    Parameters
+    ----------
+    without
+        Sites that failed, and why.
+    """
 
     name = "lowest"
     physical = True
@@ -27,8 +33,8 @@ class LowestEngine:
     protocol_keys: frozenset[str] = frozenset()
     checkpoint_files: tuple[str, ...] = ()
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, without: Mapping[str, str]) -> None:
+        self.without = dict(without)
 
     def check(self, atoms: Atoms) -> None:
         """Take any element."""
@@ -37,12 +43,18 @@ class LowestEngine:
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
         """Write the energies of the sites into ``sites.json``."""
-        sites = [role for role in calculation.parents if role != "host"]
-        content = {
-            "engine": calculation.engine,
-            "energies_ev": {role: parents[role].record.energy_ev for role in sites if role in parents},
-            "ignored": {role: "no record" for role in sites if role not in parents},
-        }
+        host = parents["host"].record
+        energies, ignored = {}, dict(self.without)
+        for role, parent in parents.items():
+            try:
+                check_method(parent.record, host)
+                check_sampling(parent.record, host)
+            except ProtocolMismatch as error:
+                ignored[role] = str(error)
+            else:
+                energies[role] = parent.record.energy_ev
+        energies.pop("host", None)
+        content = {"engine": calculation.engine, "energies_ev": energies, "ignored": ignored}
         (directory / "sites.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
