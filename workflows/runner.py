@@ -104,9 +104,9 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
 
 
 def _refuse_old_recipe(calculation: Calculation) -> None:
-    operation = calculation.structure
-    now = {calculation.kind: RECIPES[calculation.kind], operation["op"]: operations.RECIPES[operation["op"]]}
-    then = {calculation.kind: calculation.recipe or RECIPES[calculation.kind], operation["op"]: operation["recipe"]}
+    kind, operation = calculation.kind, calculation.structure
+    now = (RECIPES[kind], operations.RECIPES[operation["op"]])
+    then = (calculation.recipe or RECIPES[kind], operation["recipe"])
     if then != now:
         raise OldRecipe(
             f"{calculation.label} ({calculation.id}) was planned by a sodiate with other recipes ({then}, now "

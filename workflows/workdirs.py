@@ -108,7 +108,7 @@ def _read_claim(directory: Path) -> Mapping[str, Any] | None:
         claim = json.loads((directory / CLAIM).read_text(encoding="utf-8"))
         if not isinstance(claim, dict) or not {"calculation", "generation", "start"} <= claim.keys():
             raise ValueError
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if directory.is_dir() and any(directory.iterdir()):
             raise WrongDirectory(
                 f"{directory} holds files but no {CLAIM}: it is not sodiate's. Move it away."
