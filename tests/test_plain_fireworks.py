@@ -109,3 +109,26 @@ def test_the_queries_of_the_documentation(bench: Bench, tmp_path: Path) -> None:
         frame = results.adsorption().set_index(["model", "site"])
     assert by_hand == pytest.approx(frame.loc[("WSSe+VS", "V_S@top"), "adsorption_energy_ev"], abs=1e-12)
     assert any("→" in line for line in lines)
+
+
+def test_a_launchpad_of_the_users_own(served: Path, tmp_path: Path) -> None:
+    """Other work in it stays as it is; directories go below --root; the results are read from the same file."""
+    launchpad = served / "my_launchpad.yaml"
+    add = ("from fireworks import *; from sys import argv; "
+           "LaunchPad.from_file(argv[1]).add_wf(Firework(ScriptTask.from_str('touch mark')))")  # fmt: skip
+    subprocess.run([sys.executable, "-c", add, str(launchpad)], check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    work = tmp_path / "work"
+    work.mkdir()
+    campaign = small_campaign(tmp_path)
+    out = call(served, "sodiate", "run", str(campaign), "--launchpad", str(launchpad), "--root", "runs", cwd=work)
+    assert "mock (dry run, not physical)" in out
+    assert len(list((work / "runs").glob("*/calculation.json"))) == 6
+    states = json.loads(call(served, "lpad", "-l", str(launchpad), "get_fws", cwd=tmp_path))
+    assert sorted(one["state"] for one in states) == ["COMPLETED"] * 6 + ["READY"]
+    assert not list(tmp_path.rglob("mark"))
+    words = ("results", "--launchpad", str(launchpad), "--format", "json")
+    assert json.loads(call(served, "sodiate", *words, cwd=work))[0]["converged"]
+    from sodiate.workflows.store import Results
+
+    with Results.open(launchpad) as results:
+        assert len(results.adsorption()) == 2
