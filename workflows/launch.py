@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from fireworks.core.firework import FiretaskBase, Firework, FWAction, Workflow
@@ -186,29 +187,37 @@ def launch(
         Called after each launch.
     """
     fworker = OurFWorker(worker, identifiers)
+    looked_again = False
     with _launch_directory() as errors:
         while not worker.stop.requested():
             if Rocket(launchpad, fworker, None).run(err_file=errors):
                 on_change()
-            elif not reconcile(documents, launchpad, identifiers) and not _wait_for_others(
-                documents, launchpad, worker, identifiers
-            ):
+            elif reconcile(documents, launchpad, identifiers):
+                pass
+            elif _others_work(documents, launchpad, identifiers):
+                _pause(worker, 0.5)
+            elif looked_again or len(usable(documents, identifiers)[0]) >= len(identifiers):
                 break
+            else:  # another worker may just be between two states of a firework
+                looked_again = True
+                _pause(worker, 1.0)
+                continue
+            looked_again = False
     if worker.stop.requested():
         reconcile(documents, launchpad, identifiers)
 
 
-def _wait_for_others(documents: Documents, launchpad: LaunchPad, worker: Worker, identifiers: list[str]) -> bool:
-    """Wait a moment if another live process works on one of the calculations; False if none does."""
-    from time import sleep
-
+def _others_work(documents: Documents, launchpad: LaunchPad, identifiers: list[str]) -> bool:
+    """Tell whether another live process works on one of the calculations, or is about to."""
     found = launchpad.fireworks.find(ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED"]), FIELDS)
-    if not any(is_busy(documents, launchpad, document) for document in found):
-        return False
-    for _ in range(5):
-        if not worker.stop.requested():
-            sleep(0.1)
-    return True
+    return any(is_busy(documents, launchpad, document) for document in found)
+
+
+def _pause(worker: Worker, seconds: float) -> None:
+    """Wait, but not for one that is asked to stop."""
+    end = monotonic() + seconds
+    while monotonic() < end and not worker.stop.requested():
+        sleep(0.05)
 
 
 @contextmanager
