@@ -39,9 +39,9 @@ def test_commands_and_python(tmp_path: Path) -> None:
     assert len(shown) == len(run) == 6
     assert shown[0] == run[0]
     for ours, theirs in zip(shown[1:], run[1:], strict=True):
-        assert [ours[i] for i in (0, 1, 2, 3, 8, 10)] == [theirs[i] for i in (0, 1, 2, 3, 8, 10)]
+        assert [ours[i] for i in (0, 5, 7)] == [theirs[i] for i in (0, 5, 7)]
         # Starts on a saddle point of the dry potential fall to a side that the last bits of a machine decide.
-        assert [float(ours[i]) for i in (6, 7, 9)] == pytest.approx([float(theirs[i]) for i in (6, 7, 9)], abs=0.1)
+        assert [float(ours[i]) for i in (3, 4, 6)] == pytest.approx([float(theirs[i]) for i in (3, 4, 6)], abs=0.1)
     assert "mock (dry run, not physical)" in printed["sodiate results --archive archive"]
     for code in blocks("python"):
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -82,3 +82,15 @@ def test_a_query_that_is_none(query: str) -> None:
 def test_query_reaches_into_sites() -> None:
     assert matching([ONE], '{"sites.end": "T_W@top"}') == [ONE]
     assert matching([ONE], '{"sites.end": "H@top"}') == []
+
+
+def test_the_numbers_fit_into_80_columns() -> None:
+    from rich.console import Console
+
+    long = ONE | {"model": "WSSe+VS+VSe", "site": "T_W@bottom-3", "adsorption_energy_bulk_ev": -1.234}
+    long["sites"] = [{"start": "T_W@bottom-3", "end": "T_W@bottom-3 (went through)", "adsorption_energy_ev": -1.2}]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(results_table([long, long], "A title"))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(number in text for number in ("-1.200", "-1.234", "-1.420", "0.000", "1/1"))

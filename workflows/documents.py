@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from ..analysis.records import (
 )
 from .calculation import Calculation
 from .lease import Lease, LeaseLost, Leases
-from .plan import Plan, declared
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
 """Keys of a record's document that are not the record's own."""
@@ -75,7 +77,7 @@ class Documents:
                 UpdateOne(
                     {"_id": calculation.id},
                     {
-                        "$setOnInsert": {k: v for k, v in declared(calculation).items() if k != "_id"},
+                        "$setOnInsert": {"label": calculation.label, **calculation.declared()},
                         "$set": {"execution": execution, "not_applicable": list(plan.not_applicable)},
                         "$unset": {"cancelled": ""},
                     },

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..analysis.records import CampaignEntry, ModelEntry, Named, SiteEntry, digest
 from ..structures.errors import StructureError
@@ -336,8 +336,3 @@ class _Planner:
         given = self.spec.bulk_references[element]
         operation = operations.bulk(element, given.lattice, given.a)
         return self._calculation("bulk", operation, {}, f"{element}-{given.lattice}")
-
-
-def declared(calculation: Calculation) -> dict[str, Any]:
-    """Return a calculation as the database stores it: what its id is the hash of, and its label."""
-    return {"_id": calculation.id, "label": calculation.label, **calculation.declared()}

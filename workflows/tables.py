@@ -121,18 +121,25 @@ def results_table(objects: Sequence[dict[str, Any]], title: str) -> Table:
     header = Text(title)
     if mock:
         header.append(f"\n{MOCK}", style="bold red")
-    table = Table(title=header, title_justify="left")
     names = sorted({one["adsorbate"] for one in objects}) or ["Na"]
-    first = f"ΔE {'/'.join(names)} (eV)" + (" mock" if mock else "")
-    for name in ("model", "cell", "engine", "method", "best site", "ended at"):
-        table.add_column(name)
-    for name in (first, "vs bulk (eV)", "paper (eV)", "gap (eV)" + (" mock" if mock else "")):
-        table.add_column(name, justify="right")
-    table.add_column("sites", justify="right")
+    # What all rows share stands in the title, so that the numbers fit into 80 columns.
+    differing = [key for key in ("supercell", "engine", "method_id") if len({one[key] for one in objects}) > 1]
+    if objects:
+        shared = ("supercell", "engine", "method_id")
+        words = {"supercell": "{} cells", "engine": "engine {}", "method_id": "method {}"}
+        said = [words[key].format(objects[0][key]) for key in shared if key not in differing]
+        header.append(f"\n{', '.join(said)}" if said else "")
+    table = Table(title=header, title_justify="left")
+    for name in ("model", *(key.split("_")[0] for key in differing), "best site", "ended at"):
+        table.add_column(name, overflow="fold")
+    said_mock = " mock" if mock else ""
+    for name in (f"ΔE {'/'.join(names)} (eV){said_mock}", "vs bulk (eV)", "paper (eV)", f"gap (eV){said_mock}"):
+        table.add_column(name, justify="right", min_width=6)
+    table.add_column("sites", justify="right", min_width=3)
     for one in objects:
         done = sum(s["adsorption_energy_ev"] is not None for s in one["sites"])
         table.add_row(
-            *(one[key] for key in ("model", "supercell", "engine", "method_id")),
+            *(one[key] for key in ("model", *differing)),
             one["site"] or "—",
             best_end(one) or "—",
             _number(one["adsorption_energy_ev"]),
