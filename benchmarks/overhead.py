@@ -75,15 +75,22 @@ def write_starts(root: Path, folder: Path) -> int:
     return len(relaxations)
 
 
-def idle_calculation(root: Path) -> float:
-    """Return the seconds from one start to the next of calculations that compute nothing (the choices of a site)."""
+def costs(root: Path) -> tuple[float, float, int]:
+    """Return seconds of a calculation that computes nothing, of all relaxations beyond that, and the number of all.
+
+    The choices of a site compute nothing; a record's wall time holds its own share of them.
+    """
     from sodiate.workflows.documents import Documents
     from sodiate.workflows.launchpad import open_root
 
     with open_root(root) as database:
-        found = Documents(database.db).attempts.find().sort("started", 1)
-        starts = [datetime.fromisoformat(a["started"]) for a in found if a["label"].endswith("/lowest")]
-    return (starts[-1] - starts[0]).total_seconds() / (len(starts) - 1)
+        found = list(Documents(database.db).attempts.find().sort("started", 1))
+    starts = [datetime.fromisoformat(a["started"]) for a in found]
+    spans = [(a, (end - start).total_seconds()) for a, start, end in zip(found, starts, starts[1:], strict=False)]
+    idle = [span for a, span in spans if a["label"].endswith("/lowest")]
+    nothing = sum(idle) / len(idle)
+    relaxations = [span - nothing for a, span in spans if a["ionic_steps"] is not None]
+    return nothing, sum(relaxations), len(found)
 
 
 def main() -> None:
@@ -106,14 +113,19 @@ def main() -> None:
 
         server = best(open_and_close)
         again = best(lambda: run_campaign(root))
-        idle = idle_calculation(root)
+        nothing, relaxing, calculations = costs(root)
     print(f"bare ASE loop over {count} relaxations, whole process   {bare:7.2f} s")
     print(f"sodiate run, fresh root, whole process            {whole:7.2f} s   ratio {whole / bare:.2f}")
     print(f"sodiate run again, everything recorded            {again:7.2f} s   ratio {again / bare:.2f}")
-    print(f"  imports (Python, numpy, ASE, FireWorks, plots)  {imports:7.2f} s   {imports / whole:5.1%} of the run")
-    print(f"  private server, start and stop                  {server:7.2f} s   {server / whole:5.1%}")
-    share = 48 * idle / whole
-    print(f"  a calculation that computes nothing             {idle * 1000:7.1f} ms  {share:5.1%} for all 48")
+    rows = {
+        "imports (Python, numpy, ASE, FireWorks, plots)": imports,
+        "private server, start and stop": server,
+        "relaxations": relaxing,
+        f"{calculations} calculations, {nothing * 1000:.1f} ms each": calculations * nothing,
+    }
+    rows["planning, submitting, DOS, figures, the table"] = whole - sum(rows.values())
+    for what, spent in rows.items():
+        print(f"  {what:47} {spent:7.2f} s   {spent / whole:5.1%} of the run")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from sodiate.workflows import mongod, mongod_guard
-from sodiate.workflows.mongod import MongodError, PrivateMongod, find_mongod, launchpad_yaml, private_mongod
+from sodiate.workflows.mongod import PrivateMongod, launchpad_yaml, private_mongod
+
+pytestmark = pytest.mark.usefixtures("mongod")
 
 IS_ROOT = os.getuid() == 0
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
@@ -74,16 +76,6 @@ class User:
     def close(self) -> None:
         self.process.kill()
         self.process.communicate()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _real_mongod() -> None:
-    try:
-        find_mongod()
-    except MongodError as error:
-        if os.environ.get("SODIATE_REQUIRE_ALL") == "1":
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -14,18 +14,10 @@ from sodiate import SodiateError
 from sodiate.workflows import mongod, mongod_guard
 from sodiate.workflows.mongod import MongodError, find_mongod, private_mongod
 
+pytestmark = pytest.mark.usefixtures("mongod")
+
 IS_ROOT = os.getuid() == 0
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _real_mongod() -> None:
-    try:
-        find_mongod()
-    except MongodError as error:
-        if os.environ.get("SODIATE_REQUIRE_ALL") == "1":
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from sodiate.analysis.records import Bands, Dos
 from sodiate.workflows.engines.emt_parameters import load_parameters
 from sodiate.workflows.engines.slater_koster import (
     Hamiltonian,
-    density_of_states,
     electrons,
     fill,
     kpoint_mesh,
@@ -223,13 +222,6 @@ def test_dos_up_to_the_fermi_level_holds_the_electrons() -> None:
     check_counts(atoms, bands, dos, 126)
     below = dos.energies_ev <= bands.fermi_ev
     assert trapezoid(dos.total[0][below], dos.energies_ev[below]) == pytest.approx(126, abs=0.01)
-
-
-def test_one_level_is_one_gaussian() -> None:
-    dos = density_of_states(np.array([[1.0]]), np.array([1.0]), {"X-s": np.ones((1, 1))}, 0.0, 0.02)
-    width = np.sqrt(trapezoid(dos.total[0] * (dos.energies_ev - 1.0) ** 2, dos.energies_ev) / 2.0)
-    assert width == pytest.approx(0.02, rel=1e-6)
-    assert dos.total.max() == pytest.approx(2.0 / (0.02 * np.sqrt(2 * np.pi)), rel=0.01)
 
 
 # Pinned: what the parameters were chosen for, and that it costs next to nothing.

@@ -238,11 +238,11 @@ class Documents:
         arrays: dict[str, Any] = to_arrays(value)
         np.savez_compressed(buffer, **arrays)
         identifier = f"{attempt}-{name}"
-        self.put_bytes(identifier, buffer.getvalue())
+        self._files().put(buffer.getvalue(), _id=identifier, filename=f"{identifier}.npz")
         return identifier
 
     def put_bytes(self, identifier: str, content: bytes) -> None:
-        """Store one npz file."""
+        """Store one npz file, whole, in place of one that an interrupted import left."""
         files = self._files()
         files.delete(identifier)
         files.put(content, _id=identifier, filename=f"{identifier}.npz")

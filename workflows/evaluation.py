@@ -24,6 +24,20 @@ def usable(documents: Documents, identifiers: Iterable[str]) -> tuple[dict[str, 
     return fresh(documents.current(family), family)
 
 
+def usable_for(documents: Documents, calculation: Calculation) -> tuple[dict[str, Record], dict[str, str]]:
+    """Return what `usable` does, for a calculation and everything above it, in one query."""
+    family: dict[str, dict[str, str]] = {}
+
+    def visit(above: Calculation) -> None:
+        if above.id not in family:
+            family[above.id] = {role: parent.id for role, parent in above.parents.items()}
+            for parent in above.parents.values():
+                visit(parent)
+
+    visit(calculation)
+    return fresh(documents.current(family), family)
+
+
 def missing_reasons(
     documents: Documents, identifiers: Iterable[str], records: Mapping[str, Record], stale: Mapping[str, str]
 ) -> dict[str, str]:

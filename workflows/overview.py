@@ -92,9 +92,9 @@ def last_step(directory: Path) -> dict[str, Any] | None:
     for line in reversed(lines):
         try:
             found = json.loads(line)
-        except ValueError:  # a line cut short by a kill
+            largest = max(hypot(*force) for force in found["forces_ev_per_a"])
+        except (ValueError, KeyError):  # a line cut short by a kill, or the head
             continue
-        largest = max(hypot(*force) for force in found["forces_ev_per_a"])
         return {"step": found["step"], "max_force_ev_per_a": largest}
     return None
 

@@ -6,7 +6,7 @@ The record is the truth and the lease guards it; FireWorks' states follow (`sodi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from .calculation import RECIPES, Calculation
 from .documents import Documents
 from .engines import engine_of
 from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stop, Stopped
-from .evaluation import failures, usable
+from .evaluation import failures, usable_for
 from .lease import Lease, LeaseLost, Owner
 from .workdirs import Workdir, own_directory
 
@@ -80,13 +80,11 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
     """
     calculation = documents.calculation(identifier)
     _refuse_old_recipe(calculation)
-    if identifier in usable(documents, [identifier])[0]:
-        return "already recorded"
     owner = Owner.here()
     lease = documents.leases.claim(identifier, owner)
     try:
-        # Looked at again under the lease: who held it before may have recorded the calculation, or a parent.
-        records, stale = usable(documents, [identifier, *(parent.id for parent in calculation.parents.values())])
+        # Under the lease: who held it before may have recorded the calculation, or a parent.
+        records, stale = usable_for(documents, calculation)
         if identifier in records:
             return "already recorded"
         without = failures(documents, calculation, records)
@@ -170,8 +168,10 @@ class _Run:
         self._end_attempt("completed", None, outcome)
 
     def _compute(self) -> Outcome:
-        execution = self.documents.calculations.find_one({"_id": self.calculation.id}, {"execution": 1})
-        settings = Settings(execution=(execution or {}).get("execution", {}), worker=self.worker.env)
+        planned = self.documents.calculations.find_one(
+            {"_id": self.calculation.id}, {"execution": 1, "not_applicable": 1}
+        )
+        settings = Settings(execution=(planned or {}).get("execution", {}), worker=self.worker.env)
         engine = engine_of(self.calculation, settings, self.without)
         atoms = operations.start_atoms(
             self.calculation,
@@ -184,7 +184,7 @@ class _Run:
         engine.prepare(self.calculation, workdir.start, self.directory, self.parents)
         engine.run(self.directory, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
-        record = self._record(outcome, engine, workdir, settings)
+        record = self._record(outcome, engine, workdir, settings, (planned or {}).get("not_applicable", ()))
         arrays = {"bands": outcome.bands, "dos": outcome.dos, "trajectory": outcome.trajectory}
         self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
         return outcome
@@ -227,8 +227,9 @@ class _Run:
     def _lease_is_lost(self) -> bool:
         return not self.documents.leases.renew(self.lease, Owner.here())
 
-    def _record(self, outcome: Outcome, engine: Engine, workdir: Workdir, settings: Settings) -> Record:
-        known = self.documents.calculations.find_one({"_id": self.calculation.id}, {"not_applicable": 1}) or {}
+    def _record(
+        self, outcome: Outcome, engine: Engine, workdir: Workdir, settings: Settings, not_applicable: Iterable[str]
+    ) -> Record:
         forces = outcome.forces_ev_per_a
         return Record(
             calculation=self.calculation.id,
@@ -246,7 +247,7 @@ class _Run:
             total_moment_mub=outcome.total_moment_mub,
             method=outcome.method,
             sampling=outcome.sampling,
-            not_applicable=tuple(known.get("not_applicable", ())),
+            not_applicable=tuple(not_applicable),
             gap=None if outcome.bands is None else band_gap(outcome.bands),
             site=self._site(outcome.atoms),
             choice=outcome.choice,

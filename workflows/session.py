@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.adsorption import ModelResult, model_results
+from ..analysis.adsorption import ModelResult
 from ..analysis.records import CampaignEntry, Dos, Record
 from .documents import Documents
 from .engines.base import Stop
-from .evaluation import missing_reasons, usable
+from .evaluation import usable
 from .launchpad import Database, initialise
 from .plan import Plan
 from .runner import Worker
+from .store import Results
 from .tables import as_objects, to_csv
 
 if TYPE_CHECKING:
@@ -79,18 +80,10 @@ def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:
             entry = _compute(plan, database, documents, root, console, stop)
     else:
         entry = documents.add_plan(plan)
-    records, stale = usable(documents, entry.ids)
-    reasons = missing_reasons(documents, entry.ids, records, stale)
-    models = model_results(entry, records, reasons, physical=_physical(plan))
+    records = usable(documents, entry.ids)[0]
+    models = Results(documents, ExitStack(), database.title).of(entry)
     files = _files(documents, entry, models, records, root, bool(launched))
-    return Ran(entry, models, files, not reasons, stop.reason or None)
-
-
-def _physical(plan: Plan) -> bool:
-    from .engines import make_engine
-    from .engines.base import Settings
-
-    return make_engine(plan.campaign.spec.engine, Settings()).physical
+    return Ran(entry, models, files, records.keys() >= set(entry.ids), stop.reason or None)
 
 
 def _compute(

@@ -14,7 +14,7 @@ from ...analysis.records import Geometry, Method, Sampling
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged, Unsupported
 from .emt_job import INPUT, RESULT, START, Inputs, Result, exact_xyz
 from .emt_parameters import load_parameters
-from .files import CHECKPOINT, TRAJECTORY, write_bytes, write_json
+from .files import TRAJECTORY, write_bytes, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ class EmtEngine:
     physical = False
     capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
     protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev"})
-    checkpoint_files = (CHECKPOINT, TRAJECTORY)
+    checkpoint_files = (TRAJECTORY,)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

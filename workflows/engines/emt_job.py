@@ -65,7 +65,6 @@ class Result:
 
     key: str
     steps: int
-    launches: int
     energy_ev: float
     positions_a: Floats
     forces_ev_per_a: Floats
@@ -87,7 +86,7 @@ class Result:
         parameters = load_parameters()
         atoms = inputs.atoms.copy()
         atoms.calc = potential(atoms.get_chemical_symbols(), parameters)
-        values: dict[str, Any] = {"steps": 0, "launches": 1}
+        values: dict[str, Any] = {"steps": 0}
         if inputs.kind == "relax":
             values = _relax(atoms, inputs, limits, stop)
         elif inputs.kind == "dos":
@@ -124,7 +123,6 @@ class Result:
         summary = {
             "key": self.key,
             "steps": self.steps,
-            "launches": self.launches,
             "energy_ev": self.energy_ev,
             "positions_a": self.positions_a.tolist(),
             "forces_ev_per_a": self.forces_ev_per_a.tolist(),
@@ -160,8 +158,7 @@ def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str
     criteria = Criteria(
         inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"], inputs.execution["max_step_a"]
     )
-    progress = relax(atoms, inputs.directory, inputs.key, criteria, limits, stop)
-    return {"steps": progress.step, "launches": progress.launches, "notes": progress.notes}
+    return {"steps": relax(atoms, inputs.directory, inputs.key, criteria, limits, stop)}
 
 
 def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:

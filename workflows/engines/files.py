@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-CHECKPOINT = "checkpoint.npz"
 TRAJECTORY = "trajectory.jsonl"
 
 DAMAGE = (

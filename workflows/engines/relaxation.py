@@ -1,15 +1,16 @@
 """A relaxation in this process that a kill at any moment neither loses nor changes.
 
-After each step a checkpoint holds the positions and the whole state of the optimizer, in full precision and
-written beside its place before it is moved there; a resumed run takes the very steps that it would have taken.
+The trajectory is the checkpoint: a line a step, with a checksum of its own, in full precision. The optimizer's
+state follows from its steps, so a resumed run feeds them to the optimizer again and then takes the very steps that
+it would have taken.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from dataclasses import dataclass, replace
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,17 @@ from ase.optimize import BFGS
 
 from ...analysis.records import Trajectory
 from .base import EngineError, Limits, Stop, Stopped
-from .files import CHECKPOINT, DAMAGE, TRAJECTORY, read_arrays, write_arrays
+from .files import DAMAGE, TRAJECTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ase import Atoms
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+_CHECKSUM = b', "crc32": '
 
 
 @dataclass(frozen=True)
@@ -37,62 +42,74 @@ class Criteria:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a relaxation has come.
-
-    Attributes
-    ----------
-    step
-        Steps taken in all launches.
-    positions_a
-        Shape (atoms, 3).
-    optimizer
-        Hessian, last positions and last forces as ASE's BFGS keeps them; None before the first step.
-    written
-        Bytes of the trajectory that belong to these steps.
-    launches, notes
-        Launches that worked on it, and what a reader of the result should know.
-    """
+class Step:
+    """One step: its number, energy (eV), positions (Å) and forces (eV/Å), both of shape (atoms, 3)."""
 
     step: int
+    energy_ev: float
     positions_a: Floats
-    optimizer: tuple[Floats, Floats, Floats] | None = None
-    written: int = 0
-    launches: int = 1
-    notes: tuple[str, ...] = ()
+    forces_ev_per_a: Floats
+
+    @property
+    def largest_force(self) -> float:
+        """Of an atom, in eV/Å."""
+        return float(np.linalg.norm(self.forces_ev_per_a, axis=1).max())
+
+    @classmethod
+    def of(cls, atoms: Atoms, step: int, directory: Path) -> Step:
+        """Return what the calculator of ``atoms`` says of them; raise `EngineError` if it is not finite."""
+        energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise EngineError(
+                f"{directory}: energy or forces of step {step} are not finite: atoms came too close. "
+                f"See {TRAJECTORY} there, and check the start geometry."
+            )
+        return cls(step, energy, atoms.get_positions(), forces)
+
+    def line(self) -> bytes:
+        """Return it as a line of JSON, whose decimals give back the very same numbers."""
+        values = {
+            "step": self.step,
+            "energy_ev": self.energy_ev,
+            "positions_a": self.positions_a.tolist(),
+            "forces_ev_per_a": self.forces_ev_per_a.tolist(),
+        }
+        return _signed(values)
+
+    @classmethod
+    def read(cls, line: bytes, natoms: int) -> Step:
+        """Read a line; raise one of `DAMAGE` if it is damaged or of another number of atoms."""
+        values = _verified(line)
+        positions, forces = (np.array(values[key], float) for key in ("positions_a", "forces_ev_per_a"))
+        if positions.shape != (natoms, 3) or forces.shape != (natoms, 3):
+            raise ValueError(f"positions or forces are not of {natoms} atoms")
+        return cls(values["step"], values["energy_ev"], positions, forces)
 
 
-class _Bfgs(BFGS):
-    """ASE's BFGS, its state handed over through the hooks that ASE has for restart files."""
-
-    def __init__(self, atoms: Atoms, progress: Progress, max_step_a: float) -> None:
-        self.kept = progress.optimizer
-        super().__init__(atoms, logfile=None, maxstep=max_step_a)
-        self.nsteps = progress.step
-        if self.kept is not None:
-            self.read()
-
-    def load(self) -> tuple[Any, ...]:
-        """Return what ASE would read from its restart file."""
-        assert self.kept is not None
-        return (*self.kept, self.maxstep)
-
-    def dump(self, data: tuple[Any, ...]) -> None:
-        """Keep what ASE would write to its restart file."""
-        self.kept = (data[0], data[1], data[2])
+def _signed(values: dict[str, Any]) -> bytes:
+    content = json.dumps(values).encode()[:-1]
+    return content + _CHECKSUM + str(zlib.crc32(content)).encode() + b"}\n"
 
 
-def relax(atoms: Atoms, directory: Path, key: str, criteria: Criteria, limits: Limits, stop: Stop) -> Progress:
-    """Relax the positions of ``atoms`` in place with BFGS, or go on from the checkpoint.
+def _verified(line: bytes) -> dict[str, Any]:
+    content, _, checksum = line.rpartition(_CHECKSUM)
+    if not line.endswith(b"}\n") or int(checksum[:-2]) != zlib.crc32(content):
+        raise ValueError("a line is damaged")
+    values: dict[str, Any] = json.loads(content + b"}")
+    return values
+
+
+def relax(atoms: Atoms, directory: Path, key: str, criteria: Criteria, limits: Limits, stop: Stop) -> int:
+    """Relax the positions of ``atoms`` in place with BFGS, or go on from the trajectory.
 
     Parameters
     ----------
     atoms
         Start geometry with its calculator, which has to be a pure function of the geometry.
     directory
-        Where the checkpoint and the trajectory are kept.
+        Where the trajectory is kept.
     key
-        Says what is relaxed; a checkpoint with another key is not used.
+        Says what is relaxed; a trajectory with another key is replaced.
     criteria
         When to end.
     limits
@@ -102,42 +119,39 @@ def relax(atoms: Atoms, directory: Path, key: str, criteria: Criteria, limits: L
 
     Returns
     -------
-    Progress
-        At the last step, converged or not.
+    int
+        Steps taken in all launches, converged or not.
 
     Raises
     ------
     Stopped
-        When asked to end, or before the wall time is over; the checkpoint is written.
+        When asked to end, or before the wall time is over.
     EngineError
         If the energy or a force is not finite.
     """
     began = time.monotonic()
-    progress = _resume(directory, key, atoms)
-    atoms.positions = progress.positions_a
-    first_new = progress.step + 1 if progress.written else 0
-    optimizer = _Bfgs(atoms, progress, criteria.max_step_a)
+    taken, size = _resume(directory, key, len(atoms))
+    optimizer = BFGS(atoms, logfile=None, maxstep=criteria.max_step_a)
+    _replay(optimizer, taken)
     longest, last = 0.0, began
     with (directory / TRAJECTORY).open("r+b", buffering=0) as trajectory:
-        trajectory.seek(progress.written)
-        for converged in optimizer.irun(fmax=criteria.max_force_ev_per_a):
-            if optimizer.nsteps >= first_new:
-                line = _line(atoms, optimizer.nsteps, directory)
-                trajectory.write(line)
-                progress = replace(
-                    progress,
-                    step=optimizer.nsteps,
-                    positions_a=atoms.get_positions(),
-                    optimizer=optimizer.kept,
-                    written=progress.written + len(line),
-                )
-                _save(directory, key, progress)
-            if converged or progress.step >= criteria.max_steps:
-                break
+        trajectory.truncate(size)
+        trajectory.seek(size)
+        while True:
+            if taken:
+                here = taken[-1]
+                taken = []
+                atoms.positions = here.positions_a
+            else:
+                here = Step.of(atoms, optimizer.nsteps, directory)
+                trajectory.write(here.line())
+            if here.largest_force < criteria.max_force_ev_per_a or here.step >= criteria.max_steps:
+                return here.step
             now = time.monotonic()
             longest, last = max(longest, now - last), now
-            _check_stop(directory, progress.step, stop, limits, now - began + longest)
-    return progress
+            _check_stop(directory, here.step, stop, limits, now - began + longest)
+            optimizer.step()
+            optimizer.nsteps += 1
 
 
 def _check_stop(directory: Path, step: int, stop: Stop, limits: Limits, next_end_s: float) -> None:
@@ -148,87 +162,42 @@ def _check_stop(directory: Path, step: int, stop: Stop, limits: Limits, next_end
         raise Stopped(f"{directory}: stopped after step {step}: {reason}; run it again to go on from there.")
 
 
-def _line(atoms: Atoms, step: int, directory: Path) -> bytes:
-    """Return one step as a line of JSON, whose decimals give back the very same numbers."""
-    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise EngineError(
-            f"{directory}: energy or forces of step {step} are not finite: atoms came too close. "
-            f"See {TRAJECTORY} there, and check the start geometry."
-        )
-    values = {
-        "step": step,
-        "energy_ev": float(energy),
-        "positions_a": atoms.positions.tolist(),
-        "forces_ev_per_a": forces.tolist(),
-    }
-    return json.dumps(values).encode() + b"\n"
+def _replay(optimizer: BFGS, taken: Sequence[Step]) -> None:
+    """Put the optimizer into the state that it had when it had just computed the last step's forces.
+
+    The very calls that BFGS made then: the update at a step comes when the next one is prepared, so that of the last
+    step is still to be made.
+    """
+    for step in taken[:-1]:
+        position, force = step.positions_a.ravel(), step.forces_ev_per_a.ravel()
+        optimizer.update(position, force, optimizer.pos0, optimizer.forces0)
+        optimizer.pos0, optimizer.forces0 = position, force
+    optimizer.nsteps = len(taken) - 1 if taken else 0
 
 
-def _save(directory: Path, key: str, progress: Progress) -> None:
-    meta = {
-        "key": key,
-        "step": progress.step,
-        "written": progress.written,
-        "launches": progress.launches,
-        "notes": progress.notes,
-    }
-    arrays = {"meta": np.array(json.dumps(meta)), "positions": progress.positions_a}
-    if progress.optimizer is not None:
-        arrays |= dict(zip(("hessian", "positions0", "forces0"), progress.optimizer, strict=True))
-    write_arrays(directory / CHECKPOINT, arrays)
+def _resume(directory: Path, key: str, natoms: int) -> tuple[list[Step], int]:
+    """Return the steps that a trajectory with this key holds up to the first damage, and their size in bytes.
 
-
-def _resume(directory: Path, key: str, atoms: Atoms) -> Progress:
-    """Return where to begin, with a trajectory file that holds the steps up to there and no others."""
-    start = Progress(0, atoms.get_positions())
-    trajectory = directory / TRAJECTORY
-    progress = start
-    if (directory / CHECKPOINT).exists():
-        progress = _usable(directory, key, start)
-    trajectory.touch()
-    os.truncate(trajectory, progress.written)
-    _save(directory, key, progress)
-    return progress
-
-
-def _usable(directory: Path, key: str, start: Progress) -> Progress:
-    """Return the progress of the checkpoint, or ``start`` with a note of what is wrong with it."""
-    try:
-        found, progress = _load(directory / CHECKPOINT, len(start.positions_a))
-    except DAMAGE:
-        reason = "could not be read"
-    else:
-        trajectory = directory / TRAJECTORY
-        if found != key:
-            reason = "belonged to other inputs"
-        elif not trajectory.exists() or trajectory.stat().st_size < progress.written:
-            reason = "was ahead of its trajectory"
-        else:
-            return replace(progress, launches=progress.launches + 1)
-    return replace(start, notes=(f"a checkpoint {reason} and was dropped; the relaxation began anew",))
-
-
-def _load(path: Path, natoms: int) -> tuple[str, Progress]:
-    arrays = read_arrays(path)
-    meta = json.loads(str(arrays.pop("meta")))
-    positions = arrays.pop("positions")
-    if bool(arrays) != bool(meta["step"]):
-        raise ValueError("the state of the optimizer and the number of steps do not fit")
-    shapes = {"hessian": (3 * natoms, 3 * natoms), "positions0": (3 * natoms,), "forces0": (3 * natoms,)}
-    good = positions.shape == (natoms, 3) and (not arrays or arrays.keys() == shapes.keys())
-    good &= all(array.shape == shapes[name] for name, array in arrays.items()) if good else False
-    if not good or not all(np.isfinite(array).all() for array in (positions, *arrays.values())):
-        raise ValueError("arrays of another shape, or not finite")
-    optimizer = (arrays["hessian"], arrays["positions0"], arrays["forces0"]) if arrays else None
-    return meta["key"], Progress(
-        step=int(meta["step"]),
-        positions_a=positions,
-        optimizer=optimizer,
-        written=int(meta["written"]),
-        launches=int(meta["launches"]),
-        notes=tuple(meta["notes"]),
-    )
+    Without one, a trajectory without steps is begun.
+    """
+    path = directory / TRAJECTORY
+    head = _signed({"key": key})
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if not lines or lines[0] != head:
+        path.write_bytes(head)
+        return [], len(head)
+    taken: list[Step] = []
+    size = len(head)
+    for line in lines[1:]:
+        try:
+            step = Step.read(line, natoms)
+        except DAMAGE:
+            break
+        if step.step != len(taken):
+            break
+        taken.append(step)
+        size += len(line)
+    return taken, size
 
 
 def read_trajectory(directory: Path, natoms: int, steps: int) -> Trajectory:
@@ -248,23 +217,18 @@ def read_trajectory(directory: Path, natoms: int, steps: int) -> Trajectory:
     """
     path = directory / TRAJECTORY
     try:
-        frames = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        trajectory = Trajectory(
-            energies_ev=np.array([frame["energy_ev"] for frame in frames], dtype=np.float64),
-            positions_a=np.array([frame["positions_a"] for frame in frames], dtype=np.float64),
-            forces_ev_per_a=np.array([frame["forces_ev_per_a"] for frame in frames], dtype=np.float64),
-        )
-        numbers = [frame["step"] for frame in frames]
+        head, *lines = path.read_bytes().splitlines(keepends=True)
+        _verified(head)
+        taken = [Step.read(line, natoms) for line in lines]
     except DAMAGE as error:
         raise EngineError(f"{path} cannot be read ({error}); delete it and run the calculation again.") from None
-    shape = (steps + 1, natoms, 3)
-    if (
-        numbers != list(range(steps + 1))
-        or trajectory.positions_a.shape != shape
-        or trajectory.forces_ev_per_a.shape != shape
-    ):
+    if [step.step for step in taken] != list(range(steps + 1)):
         raise EngineError(
-            f"{path} holds {len(numbers)} steps instead of the {steps + 1} of its relaxation of {natoms} atoms; "
-            "delete it and run the calculation again."
+            f"{path} holds {len(taken)} steps instead of the {steps + 1} of its relaxation; delete it and run the "
+            "calculation again."
         )
-    return trajectory
+    return Trajectory(
+        energies_ev=np.array([step.energy_ev for step in taken]),
+        positions_a=np.array([step.positions_a for step in taken]),
+        forces_ev_per_a=np.array([step.forces_ev_per_a for step in taken]),
+    )

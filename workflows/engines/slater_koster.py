@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.records import Bands, Dos
 from .emt_potential import Pairs
 
@@ -232,40 +233,6 @@ def fill(energies_ev: Floats, weights: Floats, electrons: float) -> tuple[Floats
     return 2.0 * (below | partial), float(fermi)
 
 
-def density_of_states(
-    energies_ev: Floats, weights: Floats, characters: dict[str, Floats], fermi_ev: float, broadening_ev: float
-) -> Dos:
-    """Broaden the states into a density.
-
-    Parameters
-    ----------
-    energies_ev
-        Shape (k points, bands).
-    weights
-        Shape (k points,).
-    characters
-        Share of each element and shell in each state, shape (k points, bands), summing to 1.
-    fermi_ev
-        Fermi level.
-    broadening_ev
-        Standard deviation of the Gaussians.
-
-    Returns
-    -------
-    Dos
-        One spin channel that counts both spins: the total integrates to twice the number of bands, and up to the
-        Fermi level to the number of electrons. The grid is no coarser than 10 meV and a third of the broadening.
-    """
-    step = min(0.01, broadening_ev / 3.0)
-    margin = 8.0 * broadening_ev
-    grid = np.arange(energies_ev.min() - margin, energies_ev.max() + margin + step, step)
-    distances = (grid[None, :] - energies_ev.reshape(-1, 1)) / broadening_ev
-    peaks = np.exp(-0.5 * distances**2) / (broadening_ev * np.sqrt(2.0 * np.pi))
-    states = np.broadcast_to(2.0 * weights[:, None], energies_ev.shape)
-    projected = {label: (states * share).reshape(1, -1) @ peaks for label, share in characters.items()}
-    return Dos(grid, states.reshape(1, -1) @ peaks, projected, fermi_ev, broadening_ev)
-
-
 def electrons(
     atoms: Atoms, parameters: EmtParameters, kpoint_length_a: float, broadening_ev: float
 ) -> tuple[Bands, Dos]:
@@ -294,8 +261,8 @@ def electrons(
     occupations, fermi = fill(energies, weights, hamiltonian.electrons)
     squares = np.array([np.abs(vectors) ** 2 for _, vectors in solutions])
     characters = {
-        str(label): squares[:, hamiltonian.labels == label, :].sum(axis=1)
+        str(label): squares[None, :, hamiltonian.labels == label, :].sum(axis=1)
         for label in dict.fromkeys(hamiltonian.labels)
     }
     bands = Bands(energies[None], occupations[None], kpoints, weights, fermi)
-    return bands, density_of_states(energies, weights, characters, fermi, broadening_ev)
+    return bands, dos_from_bands(bands, broadening_ev, characters, min(MAX_SPACING_EV, broadening_ev / 3.0))

@@ -1,0 +1,132 @@
+"""The engines under test, and how far a resumed run of each may be from an undisturbed one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import mx2
+from sodiate.workflows.calculation import Calculation
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import Engine, Limits, Outcome, Settings, Stop
+
+EXECUTION = {"optimizer": "bfgs", "max_steps": 200, "max_step_a": 0.2}
+PROTOCOL: dict[str, Any] = {"max_force_ev_per_a": 0.02, "kpoint_length_a": 13.0, "dos_broadening_ev": 0.05}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One engine under test.
+
+    Attributes
+    ----------
+    name
+        Of the engine.
+    atoms
+        A structure of at least 13 steps of relaxation.
+    same_ev, same_a
+        How far a resumed relaxation may be from an undisturbed one; 0 is bit for bit.
+    slope_ev_per_a
+        How far forces may be from finite differences.
+    outputs
+        Files of a finished relaxation and of a DOS whose damage has to be noticed.
+    refused
+        An element that the engine does not have.
+    """
+
+    name: str
+    atoms: Callable[[], Atoms]
+    same_ev: float
+    same_a: float
+    slope_ev_per_a: float
+    outputs: Mapping[str, tuple[str, ...]]
+    refused: str
+    protocol_keys: Mapping[str, tuple[str, ...]]
+
+    def engine(self, **execution: Any) -> Engine:
+        return make_engine(self.name, Settings(execution=EXECUTION | execution))
+
+    def calculation(self, kind: str, **protocol: Any) -> Calculation:
+        values = {key: PROTOCOL[key] for key in self.protocol_keys.get(kind, ())} | protocol
+        return Calculation(kind, {"op": "test"}, self.name, values, {}, f"test/{kind}")
+
+    def prepared(self, directory: Path, kind: str, atoms: Atoms | None = None, **execution: Any) -> Path:
+        atoms = self.atoms() if atoms is None else atoms
+        directory.mkdir(parents=True, exist_ok=True)
+        self.engine(**execution).prepare(self.calculation(kind), atoms, directory, {})
+        return directory
+
+    def outcome(self, directory: Path, kind: str, atoms: Atoms | None = None) -> Outcome:
+        return self.finish(self.prepared(directory, kind, atoms))
+
+    def finish(self, directory: Path) -> Outcome:
+        """Run from the disk alone: another object of the class, without settings."""
+        engine = make_engine(self.name, Settings())
+        engine.run(directory, Limits(), Stop())
+        return engine.collect(directory)
+
+
+def host_with_na(repeat: int = 1) -> Atoms:
+    """WSSe with Na beside a hollow site, displaced at random."""
+    atoms = mx2("WSe2", "2H", a=3.252, thickness=3.25, vacuum=9.0)
+    atoms.symbols[int(np.argmax(atoms.positions[:, 2]))] = "S"
+    atoms = atoms.repeat((repeat, repeat, 1))
+    atoms.append("Na")
+    atoms.positions[-1] = [2.0, 1.3, atoms.positions[:-1, 2].max() + 2.1]
+    atoms.rattle(0.05, seed=11)
+    return atoms
+
+
+EMT = Case(
+    name="emt",
+    atoms=host_with_na,
+    same_ev=0.0,
+    same_a=0.0,
+    slope_ev_per_a=2e-7,
+    outputs={"relax": ("result.json", "trajectory.jsonl"), "dos": ("result.json", "bands.npz", "dos.npz")},
+    refused="O",
+    protocol_keys={"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev")},
+)
+
+CASES = [EMT]
+
+
+def assert_same(case: Case, outcome: Outcome, reference: Outcome) -> None:
+    """The same record: energy, geometry, forces, steps, and one frame a step in the trajectory."""
+    assert outcome.atoms is not None
+    assert reference.atoms is not None
+    assert outcome.trajectory is not None
+    assert reference.trajectory is not None
+    steps = len(outcome.trajectory.energies_ev)
+    if case.same_ev == 0.0:
+        assert outcome.energy_ev == reference.energy_ev
+        assert np.array_equal(outcome.atoms.positions, reference.atoms.positions)
+        assert np.array_equal(outcome.forces_ev_per_a, reference.forces_ev_per_a)
+        assert outcome.ionic_steps == reference.ionic_steps
+        assert np.array_equal(outcome.trajectory.energies_ev, reference.trajectory.energies_ev)
+        assert np.array_equal(outcome.trajectory.positions_a, reference.trajectory.positions_a)
+        assert outcome.method == reference.method
+        assert outcome.sampling == reference.sampling
+        assert outcome.notes == reference.notes
+    assert outcome.energy_ev == pytest.approx(reference.energy_ev, abs=case.same_ev)
+    np.testing.assert_allclose(outcome.atoms.positions, reference.atoms.positions, rtol=0, atol=case.same_a)
+    assert len(np.unique(outcome.trajectory.positions_a.reshape(steps, -1), axis=0)) == steps
+
+
+class StopAfter(Stop):
+    """Asks a run to end once it has been consulted often enough."""
+
+    def __init__(self, consultations: int) -> None:
+        super().__init__()
+        self.left = consultations
+
+    def requested(self) -> bool:
+        self.left -= 1
+        if self.left < 0:
+            self.request("the test asked for it")
+        return super().requested()
