@@ -261,7 +261,7 @@ def electrons(
     occupations, fermi = fill(energies, weights, hamiltonian.electrons)
     squares = np.array([np.abs(vectors) ** 2 for _, vectors in solutions])
     characters = {
-        str(label): squares[None, :, hamiltonian.labels == label, :].sum(axis=1)
+        str(label): squares[None, :, hamiltonian.labels == label, :].sum(axis=2)
         for label in dict.fromkeys(hamiltonian.labels)
     }
     bands = Bands(energies[None], occupations[None], kpoints, weights, fermi)
