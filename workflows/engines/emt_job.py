@@ -162,7 +162,8 @@ def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str
 
 
 def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
-    from .slater_koster import electrons, kpoint_mesh
+    from .kpoints import kpoint_mesh
+    from .slater_koster import electrons
 
     length = inputs.protocol["kpoint_length_a"]
     bands, dos = electrons(atoms, load_parameters(), length, inputs.protocol["dos_broadening_ev"])

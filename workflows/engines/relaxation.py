@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
 
 from ...analysis.records import Trajectory
@@ -22,7 +23,7 @@ from .base import EngineError, Limits, Stop, Stopped
 from .files import DAMAGE, TRAJECTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -34,16 +35,48 @@ _CHECKSUM = b', "crc32": '
 
 @dataclass(frozen=True)
 class Criteria:
-    """When a relaxation ends: largest force on an atom (eV/Å), steps in all launches, length of a step (Å)."""
+    """When a relaxation ends, and how it gets there.
+
+    Attributes
+    ----------
+    max_force_ev_per_a, max_steps
+        Largest force on an atom, and steps in all launches.
+    max_step_a
+        Length of a step.
+    stiffness_ev_per_a2
+        Diagonal of the Hessian that BFGS begins with, one value an atom; None for ASE's 70 eV/Å², which is that of
+        stiff bonds and makes the first steps of a loosely bound ion short.
+    """
 
     max_force_ev_per_a: float
     max_steps: int
     max_step_a: float
+    stiffness_ev_per_a2: tuple[float, ...] | None = None
+
+    def optimizer(self, atoms: Atoms) -> BFGS:
+        """Return ASE's BFGS for these atoms."""
+        optimizer = BFGS(atoms, logfile=None, maxstep=self.max_step_a)
+        if self.stiffness_ev_per_a2 is not None:
+            optimizer.H0 = np.diag(np.repeat(self.stiffness_ev_per_a2, 3))
+        return optimizer
+
+
+class Ranks:
+    """The processes that take the same steps together: here a single one; an MPI engine has its own kind."""
+
+    writes = True
+
+    def shared(self, make: Callable[[], Any]) -> Any:
+        """Return what the process that writes makes, in all of them."""
+        return make()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its number, energy (eV), positions (Å) and forces (eV/Å), both of shape (atoms, 3)."""
+    """One step: its number, the energy that the forces belong to (eV), positions (Å) and forces (eV/Å).
+
+    Both arrays are of shape (atoms, 3).
+    """
 
     step: int
     energy_ev: float
@@ -58,13 +91,18 @@ class Step:
     @classmethod
     def of(cls, atoms: Atoms, step: int, directory: Path) -> Step:
         """Return what the calculator of ``atoms`` says of them; raise `EngineError` if it is not finite."""
-        energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+        energy, forces = float(atoms.get_potential_energy(force_consistent=True)), atoms.get_forces()
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise EngineError(
                 f"{directory}: energy or forces of step {step} are not finite: atoms came too close. "
                 f"See {TRAJECTORY} there, and check the start geometry."
             )
         return cls(step, energy, atoms.get_positions(), forces)
+
+    def recall(self, atoms: Atoms) -> None:
+        """Put ``atoms`` where they were at this step, with the forces that were computed then."""
+        atoms.positions = self.positions_a
+        atoms.calc = SinglePointCalculator(atoms, energy=self.energy_ev, forces=self.forces_ev_per_a)
 
     def line(self) -> bytes:
         """Return it as a line of JSON, whose decimals give back the very same numbers."""
@@ -99,13 +137,21 @@ def _verified(line: bytes) -> dict[str, Any]:
     return values
 
 
-def relax(atoms: Atoms, directory: Path, key: str, criteria: Criteria, limits: Limits, stop: Stop) -> int:
+def relax(
+    atoms: Atoms,
+    directory: Path,
+    key: str,
+    criteria: Criteria,
+    limits: Limits,
+    stop: Stop,
+    ranks: Ranks | None = None,
+) -> int:
     """Relax the positions of ``atoms`` in place with BFGS, or go on from the trajectory.
 
     Parameters
     ----------
     atoms
-        Start geometry with its calculator, which has to be a pure function of the geometry.
+        Start geometry with its calculator.
     directory
         Where the trajectory is kept.
     key
@@ -116,6 +162,8 @@ def relax(atoms: Atoms, directory: Path, key: str, criteria: Criteria, limits: L
         Wall time of this launch.
     stop
         Read between steps.
+    ranks
+        The processes that do this together.
 
     Returns
     -------
@@ -129,37 +177,52 @@ def relax(atoms: Atoms, directory: Path, key: str, criteria: Criteria, limits: L
     EngineError
         If the energy or a force is not finite.
     """
-    began = time.monotonic()
-    taken, size = _resume(directory, key, len(atoms))
-    optimizer = BFGS(atoms, logfile=None, maxstep=criteria.max_step_a)
+    ranks = ranks or Ranks()
+    taken, size = ranks.shared(lambda: _resume(directory, key, len(atoms)))
+    optimizer = criteria.optimizer(atoms)
+    calculator = atoms.calc
     _replay(optimizer, taken)
-    longest, last = 0.0, began
-    with (directory / TRAJECTORY).open("r+b", buffering=0) as trajectory:
-        trajectory.truncate(size)
-        trajectory.seek(size)
+    clock = _Clock(directory, limits, stop)
+    with (directory / TRAJECTORY).open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
+        if ranks.writes:
+            trajectory.truncate(size)
+            trajectory.seek(size)
+        here = taken[-1] if taken else None
+        if here is not None:
+            atoms.positions = here.positions_a
         while True:
-            if taken:
-                here = taken[-1]
-                taken = []
-                atoms.positions = here.positions_a
-            else:
+            if here is None:
                 here = Step.of(atoms, optimizer.nsteps, directory)
-                trajectory.write(here.line())
+                if ranks.writes:
+                    trajectory.write(here.line())
             if here.largest_force < criteria.max_force_ev_per_a or here.step >= criteria.max_steps:
                 return here.step
-            now = time.monotonic()
-            longest, last = max(longest, now - last), now
-            _check_stop(directory, here.step, stop, limits, now - began + longest)
+            clock.check(here.step)
+            here.recall(atoms)
             optimizer.step()
             optimizer.nsteps += 1
+            atoms.calc = calculator
+            here = None
 
 
-def _check_stop(directory: Path, step: int, stop: Stop, limits: Limits, next_end_s: float) -> None:
-    reason = stop.reason if stop.requested() else None
-    if reason is None and limits.wall_time_s is not None and next_end_s > limits.wall_time_s:
-        reason = f"its wall time of {limits.wall_time_s:.0f} s is nearly over"
-    if reason is not None:
-        raise Stopped(f"{directory}: stopped after step {step}: {reason}; run it again to go on from there.")
+class _Clock:
+    """Tells between steps whether the next one may begin."""
+
+    def __init__(self, directory: Path, limits: Limits, stop: Stop) -> None:
+        self.directory, self.limits, self.stop = directory, limits, stop
+        self.began = self.last = time.monotonic()
+        self.longest = 0.0
+
+    def check(self, step: int) -> None:
+        """Raise `Stopped` when asked to end, or if a step as long as the longest would pass the wall time."""
+        now = time.monotonic()
+        self.longest, self.last = max(self.longest, now - self.last), now
+        reason = self.stop.reason if self.stop.requested() else None
+        wall = self.limits.wall_time_s
+        if reason is None and wall is not None and now - self.began + self.longest > wall:
+            reason = f"its wall time of {wall:.0f} s is nearly over"
+        if reason is not None:
+            raise Stopped(f"{self.directory}: stopped after step {step}: {reason}; run it again to go on from there.")
 
 
 def _replay(optimizer: BFGS, taken: Sequence[Step]) -> None:

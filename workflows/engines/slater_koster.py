@@ -15,6 +15,7 @@ import numpy as np
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.records import Bands, Dos
 from .emt_potential import Pairs
+from .kpoints import kpoint_mesh
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -174,16 +175,6 @@ class Hamiltonian:
         return matrix
 
 
-def kpoint_mesh(atoms: Atoms, length_a: float) -> tuple[int, int, int]:
-    """Return the Γ-centred mesh, N = ceil(length/|a|) along each periodic axis; a length of 0 is Γ alone."""
-    # The allowance keeps 39.0/3.25 at 12 when the cell's length carries rounding.
-    counts = np.ceil(length_a / atoms.cell.lengths() - 1e-6)
-    first, second, third = (
-        max(1, int(count)) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True)
-    )
-    return first, second, third
-
-
 def mesh_points(mesh: tuple[int, int, int]) -> tuple[Floats, Floats]:
     """Return the points of a Γ-centred mesh, one of each pair k and -k, and their weights.
 
@@ -245,7 +236,7 @@ def electrons(
     parameters
         The parameter set of the dry run.
     kpoint_length_a
-        See `kpoint_mesh`.
+        See `sodiate.workflows.engines.kpoints.kpoint_mesh`.
     broadening_ev
         Standard deviation of the DOS's Gaussians.
 
