@@ -41,6 +41,13 @@ def _pair(value: Any) -> Any:
     return f"{value:.2f}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _sites(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("near-defect", "all"):
+        raise ValueError(f"{value!r} should be near-defect, all, or a list of site names.")
+    return value
+
+
+Sites = Literal["near-defect", "all"] | tuple[str, ...]
 Element = Annotated[str, AfterValidator(_element)]
 Name = Annotated[str, AfterValidator(_name)]
 
@@ -95,15 +102,29 @@ class BulkReference(Frozen):
 
 
 class Execution(Frozen):
-    """How a number is reached: optimizer, steps in all launches, length of a step in Å; no part of an id."""
+    """How a number is reached: optimizer, steps in all launches, length of a step in Å; no part of an id.
+
+    ``start_stiffness_ev_per_a2`` is the diagonal of the Hessian to begin with, by element and ``other``.
+    """
 
     optimizer: Literal["bfgs"]
     max_steps: Annotated[int, Field(strict=True, ge=1)]
     max_step_a: Positive
+    start_stiffness_ev_per_a2: dict[str, Positive] | None = None
+
+    @field_validator("start_stiffness_ev_per_a2")
+    @classmethod
+    def _with_other(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and "other" not in value:
+            raise ValueError("it needs 'other', the stiffness of elements that it does not name.")
+        return value
 
 
 class Model(Frozen):
-    """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom."""
+    """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
+
+    Its supercell and sites, if it names some, go before the campaign's.
+    """
 
     model: str | None = None
     file: str | None = None
@@ -112,6 +133,7 @@ class Model(Frozen):
     remove: tuple[str, ...] = ()
     replace: dict[str, Element] = {}
     supercell: Repeat | None = None
+    sites: Annotated[Sites | None, BeforeValidator(_sites)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -145,17 +167,10 @@ class CampaignFile(Frozen):
     monolayers: dict[Name, Layer] = {}
     models: tuple[Model, ...] = Field(min_length=1)
     adsorbate: Adsorbate
-    sites: Literal["near-defect", "all"] | tuple[str, ...]
+    sites: Annotated[Sites, BeforeValidator(_sites)]
     quantities: tuple[Quantity, ...]
     bulk_references: dict[Element, BulkReference] = {}
     execution: Execution
-
-    @field_validator("sites", mode="before")
-    @classmethod
-    def _sites(cls, value: Any) -> Any:
-        if isinstance(value, str) and value not in ("near-defect", "all"):
-            raise ValueError(f"{value!r} should be near-defect, all, or a list of site names.")
-        return value
 
     @model_validator(mode="after")
     def _names_differ(self) -> CampaignFile:

@@ -84,12 +84,12 @@ def _worker_of(env: Mapping[str, Any]) -> Worker:
     return Worker(root=Path(env["root"]), env={k: v for k, v in env.items() if k != "root"})
 
 
-def firework(calculation: Calculation, parents: list[Firework]) -> Firework:
-    """Return the firework of one calculation."""
+def firework(calculation: Calculation, parents: list[Firework], turn: int = 0) -> Firework:
+    """Return the firework of one calculation; among those of its kind, a lower turn goes first."""
     spec = {
         "label": calculation.label,
         "_category": calculation.kind,
-        "_priority": PRIORITY[calculation.kind],
+        "_priority": PRIORITY[calculation.kind] - turn / 1000,
         "_dupefinder": SameCalculation(),
         "_add_launchpad_and_fw_id": True,
         "_add_fworker": True,
@@ -127,11 +127,13 @@ def _submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submissio
         reignite(launchpad, entry.ids)
         return Submission(entry, ())
     needed = _with_unfinished_ancestors(wanted, done)
+    # Sites in the order in which the campaign lists them: the first ones of all hosts, then the second ones.
+    turns = {c.id: turn for model in plan.models for turn, c in enumerate(model.sites.values(), 1)}
     made: dict[str, Firework] = {}
     for calculation in plan.calculations:
         if calculation.id in needed:
             parents = [made[p.id] for p in calculation.parents.values() if p.id in made]
-            made[calculation.id] = firework(calculation, parents)
+            made[calculation.id] = firework(calculation, parents, turns.get(calculation.id, 0))
     metadata = {"campaign": entry.campaign, "engine": entry.engine, "method_id": entry.method_id}
     launchpad.add_wf(Workflow(list(made.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata))
     reignite(launchpad, entry.ids)

@@ -28,6 +28,9 @@ Operation = Mapping[str, Any]
 RECIPES: Mapping[str, int] = {"host": 1, "adsorbate": 1, "geometry": 1, "atom": 1, "bulk": 1, "none": 1}
 """Version of what each operation means; raised when a fix changes the atoms that the same words give."""
 
+_BONDED = 1.2
+"""Atoms closer than this many times the sum of their covalent radii are bonded (W–Se 2.55 of 2.82 Å, next 4.2 Å)."""
+
 _SEED = 20230101
 """Of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
 
@@ -139,6 +142,19 @@ class Host:
         return {site.name: site for site in find_sites(self.pristine, self.defects)}
 
     @property
+    def roles(self) -> list[str]:
+        """Part of each atom in the start moments: ``next_to_defect`` if it is bonded to one, else ``other``."""
+        from ase.data import covalent_radii
+
+        pristine = self.pristine
+        removed = {d.index for d in self.defects if d.replacement is None}
+        near: set[int] = set()
+        for defect in self.defects:
+            reach = _BONDED * (covalent_radii[pristine.numbers[defect.index]] + covalent_radii[pristine.numbers])
+            near |= set((pristine.get_distances(defect.index, range(len(pristine)), mic=True) < reach).nonzero()[0])
+        return ["next_to_defect" if i in near else "other" for i in range(len(pristine)) if i not in removed]
+
+    @property
     def label(self) -> str:
         """Name that follows from the operation alone: ``WSSe+VS``, ``WSSe+VS+VSe@4.58``, ``MoS2+V_S5``."""
         if "layer" in self.operation:
@@ -218,6 +234,26 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             return ase_bulk(operation["element"], operation["lattice"], a=operation["a"])
         case _:
             return None
+
+
+def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
+    """Return the start moment of each atom in μB, or None if the protocol has none for this engine."""
+    given = calculation.protocol.get("start_moments_mub")
+    return None if given is None else [float(given[role]) for role in _roles(calculation, natoms)]
+
+
+def _roles(calculation: Calculation, natoms: int) -> list[str]:
+    match calculation.structure["op"]:
+        case "host":
+            return _host_of(calculation).roles
+        case "adsorbate":
+            return [*_host_of(calculation.parents["host"]).roles, "adsorbate"]
+        case "geometry":
+            return _roles(calculation.parents["geometry"], natoms)
+        case "atom":
+            return ["adsorbate"]
+        case _:
+            return ["other"] * natoms
 
 
 def _isolated(element: str, box_a: Sequence[float]) -> Atoms:

@@ -297,18 +297,18 @@ class _Planner:
         return defects
 
     def _sites(self, model: Model, ideal: operations.Host) -> list[Site]:
-        sites = ideal.sites
+        sites, asked = ideal.sites, self.spec.sites if model.sites is None else model.sites
         self.known_sites |= set(sites)
-        if self.spec.sites == "all":
+        if asked == "all":
             return list(sites.values())
-        if self.spec.sites == "near-defect":
+        if asked == "near-defect":
             return list(near_defect(tuple(sites.values())))
-        wanted = [sites[name] for name in self.spec.sites if name in sites]
-        if not wanted:
-            missing = self.spec.sites[0] if self.spec.sites else ""
+        wanted = [sites[name] for name in asked if name in sites]
+        unknown = [name for name in asked if name not in sites]
+        if not wanted or (unknown and model.sites is not None):
             raise InputError(
-                f"{self.where}: sites: model {model.title} has none of {', '.join(self.spec.sites) or '[]'}"
-                f"{nearest(missing, sites)}; its sites: {', '.join(sites)}."
+                f"{self.where}: sites: model {model.title} has none of {', '.join(unknown) or '[]'}"
+                f"{nearest((unknown or [''])[0], sites)}; its sites: {', '.join(sites)}."
             )
         return wanted
 

@@ -48,6 +48,9 @@ class Overrides(Frozen):
     functional: str | None = None
     cutoff_ev: Positive | None = None
     energy_convergence_ev: Positive | None = None
+    density_convergence: Positive | None = None
+    eigenstate_convergence_ev2: Positive | None = None
+    empty_bands: Positive | None = None
     max_force_ev_per_a: Positive | None = None
     kpoint_length_a: NotNegative | None = None
     smearing: Smearing | None = None

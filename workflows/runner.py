@@ -181,7 +181,11 @@ class _Run:
             {"calculation": self.calculation.id, "state": "superseded"}
         )
         workdir = own_directory(self.directory.parent, self.calculation, atoms, generation)
-        engine.prepare(self.calculation, workdir.start, self.directory, self.parents)
+        start = workdir.start
+        moments = None if start is None else operations.start_moments(self.calculation, len(start))
+        if start is not None and moments is not None:
+            start.set_initial_magnetic_moments(moments)
+        engine.prepare(self.calculation, start, self.directory, self.parents)
         engine.run(self.directory, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
         record = self._record(outcome, engine, workdir, settings, (planned or {}).get("not_applicable", ()))

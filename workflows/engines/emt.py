@@ -12,9 +12,10 @@ import numpy as np
 
 from ...analysis.records import Geometry, Method, Sampling
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged, Unsupported
-from .emt_job import INPUT, RESULT, START, Inputs, Result, exact_xyz
+from .emt_job import INPUT, RESULT, START, Inputs, Result
 from .emt_parameters import load_parameters
 from .files import TRAJECTORY, write_bytes, write_json
+from .xyz import exact_xyz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

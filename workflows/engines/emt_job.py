@@ -193,13 +193,3 @@ def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
     return found
-
-
-def exact_xyz(atoms: Atoms) -> str:
-    """Return extended XYZ with all digits: ASE's writer rounds to 1e-8 Å."""
-    lattice = " ".join(repr(float(value)) for value in atoms.cell.array.ravel())
-    periodic = " ".join("T" if value else "F" for value in atoms.pbc)
-    lines = [str(len(atoms)), f'Lattice="{lattice}" Properties=species:S:1:pos:R:3 pbc="{periodic}"']
-    for symbol, position in zip(atoms.get_chemical_symbols(), atoms.get_positions().tolist(), strict=True):
-        lines.append(" ".join([symbol, *map(repr, position)]))
-    return "\n".join(lines) + "\n"

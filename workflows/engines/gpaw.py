@@ -1,0 +1,348 @@
+"""Real DFT with GPAW: plane waves and PAW, run as a process of its own under custodian.
+
+`GpawEngine.prepare` writes the calculator's keywords in full; `sodiate.workflows.engines.gpaw_worker` is what runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.records import Geometry, Method, Sampling, from_arrays
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged, Unsupported
+from .files import DAMAGE, TRAJECTORY, fingerprint, read_arrays, read_json, write_bytes, write_json
+from .gpaw_inputs import (
+    BANDS,
+    CORRECTIONS,
+    DENSITY,
+    DOS,
+    INPUT,
+    OUTPUTS,
+    PARENT_DENSITY,
+    PROTOCOL_KEYS,
+    RESULT,
+    SCRIPT,
+    START,
+    Inputs,
+    calculator_settings,
+    inputs_key,
+)
+from .xyz import exact_xyz
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ase import Atoms
+
+    from ..calculation import Calculation
+
+_SCRIPT_TEXT = """# Written by sodiate; run it with: mpiexec -n 2 gpaw python run.py
+from sodiate.workflows.engines.gpaw_worker import main
+
+main()
+"""
+
+_INSTALL = "pip install 'sodiate[gpaw]' (it needs Debian's libxc-dev libopenblas-dev libopenmpi-dev openmpi-bin)"
+
+
+class GpawEngine:
+    """GPAW behind the protocol `sodiate.workflows.engines.base.Engine`.
+
+    Parameters
+    ----------
+    settings
+        ``execution`` holds, for a relaxation, ``optimizer`` (``bfgs``), ``max_steps``, ``max_step_a`` (Å) and, if
+        wanted, ``start_stiffness_ev_per_a2``. ``worker`` may hold ``gpaw_command``, with ``{ranks}`` where their
+        number goes.
+    """
+
+    name = "gpaw"
+    physical = True
+    capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
+    protocol_keys = PROTOCOL_KEYS
+    checkpoint_files = (TRAJECTORY, CORRECTIONS)
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def check(self, atoms: Atoms) -> None:
+        """Raise `Unsupported` for an element without PAW data, as far as the data are installed here."""
+        found = find_spec("gpaw_data")
+        if found is None or found.submodule_search_locations is None:
+            return
+        folders = [Path(place) / "setups" for place in found.submodule_search_locations]
+        for symbol in sorted(set(atoms.get_chemical_symbols())):
+            if not any((folder / f"{symbol}.PBE.gz").exists() for folder in folders):
+                raise Unsupported(f"engine gpaw: the package gpaw-data has no PBE data set for {symbol}.")
+
+    def prepare(
+        self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
+    ) -> None:
+        """Write settings, geometry, start moments and script; what an earlier launch left stays.
+
+        Parameters
+        ----------
+        calculation
+            What to compute; its kind must be one of ``capabilities``.
+        atoms
+            Start geometry, with start moments (μB).
+        directory
+            Created if need be.
+        parents
+            The density of ``geometry`` is where a DOS begins, if its files are in reach.
+
+        Raises
+        ------
+        Unsupported
+            For an element, a kind or an optimizer that the engine does not have.
+        EngineError
+            If the protocol or the execution settings lack a key, or a slab lacks vacuum.
+        """
+        kind = calculation.kind
+        if kind not in self.capabilities:
+            raise Unsupported(f"The engine gpaw has no {kind!r}; it does {', '.join(sorted(self.capabilities))}.")
+        if atoms is None:
+            raise EngineError(f"{directory}: a calculation of kind {kind!r} needs a start geometry.")
+        self.check(atoms)
+        protocol = {k: calculation.protocol[k] for k in ("max_force_ev_per_a", "dos_broadening_ev")
+                    if k in calculation.protocol}  # fmt: skip
+        values = {
+            "calculation": calculation.id,
+            "label": calculation.label,
+            "kind": kind,
+            "calculator": calculator_settings(calculation.protocol, atoms, kind, str(directory)),
+            "protocol": protocol,
+            "execution": self._execution(directory, atoms) if kind == "relax" else {},
+            "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+        self._drop_other_corrections(directory, values, atoms)
+        write_bytes(directory / START, exact_xyz(atoms).encode())
+        write_json(directory / INPUT, values)
+        write_bytes(directory / SCRIPT, _SCRIPT_TEXT.encode())
+        if kind == "dos":
+            _take_density(parents.get("geometry"), directory)
+
+    def _drop_other_corrections(self, directory: Path, values: dict[str, Any], atoms: Atoms) -> None:
+        """Forget remedies that an earlier launch needed for other inputs."""
+        try:
+            before = Inputs.read(directory).key
+        except EngineError:
+            return
+        new = inputs_key(values["kind"], values["calculator"], values["protocol"], atoms, values["start_moments_mub"])
+        if before != new:
+            (directory / CORRECTIONS).unlink(missing_ok=True)
+
+    def _execution(self, directory: Path, atoms: Atoms) -> dict[str, Any]:
+        given = self.settings.execution
+        if given.get("optimizer") != "bfgs":
+            raise Unsupported(
+                f"{directory}: execution: optimizer {given.get('optimizer')!r}: gpaw relaxes with bfgs."
+            )
+        missing = [key for key in ("max_steps", "max_step_a") if not isinstance(given.get(key), int | float)]
+        if missing:
+            raise EngineError(f"{directory}: execution: {missing[0]} is {given.get(missing[0])!r}, not a number.")
+        stiffness = given.get("start_stiffness_ev_per_a2")
+        return {
+            "optimizer": "bfgs",
+            "max_steps": int(given["max_steps"]),
+            "max_step_a": float(given["max_step_a"]),
+            "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
+        }
+
+    def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
+        """Run GPAW under custodian, or go on from its checkpoint; done already is done.
+
+        Raises
+        ------
+        Stopped
+            When asked to end or out of time; run again to go on.
+        EngineError
+            If GPAW is not installed, cannot be started, or failed in a way that no handler mends.
+        """
+        inputs = Inputs.read(directory)
+        try:
+            _check_converged(_Result.read(inputs), inputs)
+        except EngineError:
+            (directory / RESULT).unlink(missing_ok=True)
+        else:
+            return
+        if stop.requested():
+            raise Stopped(f"{directory}: stopped before it began: {stop.reason}; run it again.")
+        command = self._command(inputs)
+        # Custodian and its imports take a second: only now.
+        from .gpaw_launch import launch
+
+        launch(command, directory, limits, stop)
+
+    def _command(self, inputs: Inputs) -> str:
+        """Return the command, after looking that what it starts is there."""
+        where = inputs.directory
+        if find_spec("gpaw") is None or find_spec("gpaw_data") is None:
+            raise EngineError(f"{where}: GPAW or its PAW data are not installed here: {_INSTALL}.")
+        cores = len(os.sched_getaffinity(0))
+        ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else cores
+        default = f"mpiexec -n {{ranks}} {Path(shutil.which('gpaw') or 'gpaw')} python {SCRIPT}"
+        command = str(self.settings.worker.get("gpaw_command", default)).replace("{ranks}", str(ranks))
+        program = command.split()[0]
+        if shutil.which(program) is None:
+            raise EngineError(
+                f"{where}: {program} is not installed here, but the command is '{command}': {_INSTALL}."
+            )
+        asked = re.search(r"(?:-n|-np|--np)[ =](\d+)", command)
+        if asked and int(asked[1]) > cores and "--oversubscribe" not in command:
+            raise EngineError(f"{where}: '{command}' wants {asked[1]} ranks; this machine lends {cores} cores.")
+        return command
+
+    def collect(self, directory: Path) -> Outcome:
+        """Parse and check what `run` left.
+
+        Raises
+        ------
+        Unconverged
+            If the forces are not below the criterion; nothing of it may be recorded.
+        EngineError
+            If an output is missing, truncated or of other inputs.
+        """
+        inputs = Inputs.read(directory)
+        result = _Result.read(inputs)
+        _check_converged(result, inputs)
+        values = result.values
+        occupations = values["occupations"]
+        return Outcome(
+            atoms=result.geometry.atoms(),
+            energy_ev=values["energy_ev"],
+            free_energy_ev=values["free_energy_ev"],
+            forces_ev_per_a=result.forces,
+            converged=True,
+            method=Method(
+                engine=self.name,
+                engine_version=values["versions"]["gpaw"].split(".")[0],
+                functional=values["functional"],
+                cutoff_ev=values["cutoff_ev"],
+                paw=values["paw"],
+            ),
+            sampling=Sampling(
+                cell_a=result.geometry.cell_a,
+                kmesh=tuple(values["kmesh"]),
+                smearing=_smearing_name(occupations),
+                smearing_width_ev=occupations["width"],
+                spin_polarised=values["spins"] == 2,
+                dipole_correction=values["dipole"],
+            ),
+            versions=values["versions"],
+            ionic_steps=values["steps"] if inputs.kind == "relax" else None,
+            scf_steps=_scf_steps(directory),
+            start_moments_mub=_floats(values["start_moments_mub"]),
+            final_moments_mub=_floats(values["moments_mub"]),
+            total_moment_mub=values["total_moment_mub"],
+            corrections=inputs.corrections,
+            notes=_notes(inputs),
+            command=self.settings.worker.get("gpaw_command"),
+            **result.arrays,
+        )
+
+
+def _floats(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _smearing_name(occupations: Mapping[str, Any]) -> str:
+    return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
+
+
+def _notes(inputs: Inputs) -> tuple[str, ...]:
+    if inputs.kind != "dos" or (inputs.directory / PARENT_DENSITY).exists():
+        return ()
+    return ("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",)
+
+
+def stiffness_of(atoms: Atoms, stiffness: Mapping[str, float]) -> list[float]:
+    """Return the start stiffness of each atom: its element's, or that of ``other``."""
+    return [float(stiffness.get(symbol, stiffness["other"])) for symbol in atoms.get_chemical_symbols()]
+
+
+def _take_density(parent: Artefacts | None, directory: Path) -> None:
+    """Put the parent's density beside the inputs, so that the directory stays whole when the parent's is gone."""
+    source = None if parent is None or parent.directory is None else parent.directory / DENSITY
+    target = directory / PARENT_DENSITY
+    if source is None or not source.exists() or target.exists():
+        return
+    partial = target.with_name(f"{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What the worker wrote, checked."""
+
+    values: dict[str, Any]
+    geometry: Geometry
+    forces: Any
+    arrays: dict[str, Any]
+
+    @classmethod
+    def read(cls, inputs: Inputs) -> _Result:
+        path = inputs.directory / RESULT
+        try:
+            values = read_json(path)
+            geometry = Geometry.model_validate(values["geometry"])
+            forces = None if values["forces_ev_per_a"] is None else np.array(values["forces_ev_per_a"])
+            natoms = len(inputs.atoms)
+            if len(geometry.symbols) != natoms or (forces is not None and forces.shape != (natoms, 3)):
+                raise ValueError(f"it is not of {natoms} atoms")
+            numbers = [n for n in (values["energy_ev"], values["free_energy_ev"]) if n is not None]
+            if not (np.isfinite(numbers).all() and (forces is None or np.isfinite(forces).all())):
+                raise ValueError("an energy or a force is not finite")
+        except DAMAGE as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+        if values["key"] != inputs.key:
+            raise EngineError(f"{path} is of other inputs than {INPUT} there; run the calculation again.")
+        return cls(values, geometry, forces, _arrays(inputs, values))
+
+
+def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
+    if inputs.kind == "relax":
+        from .relaxation import read_trajectory
+
+        return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
+    found: dict[str, Any] = {}
+    for kind, name in (("bands", BANDS), ("dos", DOS)) if inputs.kind == "dos" else ():
+        path = inputs.directory / name
+        try:
+            if fingerprint(path) != values["fingerprints"][name]:
+                raise ValueError(f"it is not the file that {RESULT} was written with")
+            found[kind] = from_arrays(kind, read_arrays(path))
+        except DAMAGE as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+    return found
+
+
+def _check_converged(result: _Result, inputs: Inputs) -> None:
+    if inputs.kind != "relax":
+        return
+    criterion = inputs.protocol["max_force_ev_per_a"]
+    largest = float(np.linalg.norm(result.forces, axis=1).max())
+    if not largest < criterion:
+        raise Unconverged(
+            f"{inputs.directory}: after {result.values['steps']} steps the largest force is {largest:.3g} eV/Å, not "
+            f"below {criterion:g} eV/Å; raise execution.max_steps (now {inputs.execution['max_steps']}) and retry."
+        )
+
+
+def _scf_steps(directory: Path) -> int:
+    """Count the SCF iterations that all launches wrote."""
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in directory.glob(OUTPUTS))
+    return sum(len(re.findall(r"^\|iter:", text, flags=re.MULTILINE)) for text in texts)

@@ -1,0 +1,184 @@
+"""What a GPAW run reads from its directory: the calculator's settings in full, the start, how to get there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.records import Geometry, digest
+from .base import EngineError, Unsupported
+from .files import DAMAGE, read_json
+from .kpoints import kpoint_mesh
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+
+INPUT = "input.json"
+START = "start.extxyz"
+SCRIPT = "run.py"
+RESULT = "result.json"
+ERROR = "error.json"
+CORRECTIONS = "corrections.json"
+BANDS = "bands.npz"
+DOS = "dos.npz"
+DENSITY = "density.gpw"
+PARENT_DENSITY = "parent-density.gpw"
+OUTPUTS = "gpaw*.txt"
+
+PROTOCOL_KEYS = frozenset(
+    {
+        *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
+        *("spin_polarised", "start_moments_mub", "dipole_correction", "dispersion", "dos_broadening_ev", "box_a"),
+        *("density_convergence", "eigenstate_convergence_ev2", "empty_bands"),
+    }
+)
+
+_NEEDED = (
+    *("functional", "cutoff_ev", "energy_convergence_ev", "kpoint_length_a", "smearing", "spin_polarised"),
+    *("start_moments_mub", "dipole_correction", "density_convergence", "eigenstate_convergence_ev2", "empty_bands"),
+)
+
+_VACUUM_A = 6.0
+"""Less empty height than this and the images of a slab touch each other."""
+
+
+def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, where: str) -> dict[str, Any]:
+    """Translate a protocol into the keywords of GPAW's calculator.
+
+    Parameters
+    ----------
+    protocol
+        Flattened for the kind.
+    atoms
+        Start geometry.
+    kind
+        Kind of calculation.
+    where
+        Directory, for messages.
+
+    Raises
+    ------
+    EngineError
+        If a key is missing, or a slab to be corrected for its dipole has no vacuum.
+    Unsupported
+        For a dispersion correction, which this engine does not have.
+    """
+    missing = [key for key in _NEEDED if protocol.get(key) is None]
+    if missing:
+        raise EngineError(f"{where}: the protocol of kind {kind} lacks {', '.join(missing)}, which GPAW needs.")
+    if protocol.get("dispersion"):
+        raise Unsupported(f"{where}: dispersion {protocol['dispersion']!r}: the engine gpaw has none.")
+    mesh = kpoint_mesh(atoms, protocol["kpoint_length_a"])
+    settings: dict[str, Any] = {
+        "mode": {"name": "pw", "ecut": protocol["cutoff_ev"]},
+        "xc": protocol["functional"],
+        "kpts": {"size": list(mesh), "gamma": True},
+        "occupations": _occupations(protocol["smearing"]),
+        "spinpol": bool(protocol["spin_polarised"]),
+        "nbands": f"{100 * (1 + protocol['empty_bands']):g}%",
+        "convergence": {
+            "energy": {"name": "energy", "tol": protocol["energy_convergence_ev"], "relative": False},
+            "density": protocol["density_convergence"],
+            "eigenstates": protocol["eigenstate_convergence_ev2"],
+        },
+    }
+    if kind == "dos":
+        settings["convergence"]["bands"] = "CBM+1.0"
+    if protocol["dipole_correction"]:
+        _check_vacuum(atoms, where)
+        settings["poissonsolver"] = {"dipolelayer": "xy"}
+    return settings
+
+
+def _occupations(smearing: Mapping[str, Any]) -> dict[str, Any]:
+    width = smearing["width_ev"]
+    match smearing["kind"]:
+        case "gaussian":  # Methfessel and Paxton's order 0 is Gaussian smearing, width as VASP's SIGMA
+            return {"name": "methfessel-paxton", "order": 0, "width": width}
+        case "fermi-dirac":
+            return {"name": "fermi-dirac", "width": width}
+        case _:
+            return {"name": "fermi-dirac", "width": 0.0}
+
+
+def _check_vacuum(atoms: Atoms, where: str) -> None:
+    if atoms.pbc.tolist() != [True, True, False]:
+        raise EngineError(f"{where}: the dipole correction needs a slab that is periodic along a and b alone.")
+    empty = atoms.cell[2, 2] - float(np.ptp(atoms.positions[:, 2]))
+    if empty < _VACUUM_A:
+        raise EngineError(f"{where}: {empty:.1f} Å of vacuum along c; a slab needs {_VACUUM_A:g} Å or more.")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `GpawEngine.prepare` wrote, read back.
+
+    Attributes
+    ----------
+    kind, label
+        Of the calculation.
+    calculator
+        Keywords of GPAW's calculator, corrections included.
+    protocol, execution
+        What else the run needs of them.
+    atoms
+        Start geometry with its start moments.
+    key
+        Tells inputs apart that give different numbers.
+    corrections
+        What error handlers changed, in words.
+    """
+
+    directory: Path
+    kind: str
+    label: str
+    calculator: dict[str, Any]
+    protocol: dict[str, Any]
+    execution: dict[str, Any]
+    atoms: Atoms
+    key: str
+    corrections: tuple[str, ...]
+
+    @classmethod
+    def read(cls, directory: Path) -> Inputs:
+        """Read the inputs of a directory; raise `EngineError` if they are not whole."""
+        from ase.io import read
+
+        path = directory / INPUT
+        try:
+            values = read_json(path)
+            path = directory / START
+            atoms = read(path, format="extxyz")
+            atoms.set_initial_magnetic_moments(values["start_moments_mub"])
+            path = directory / CORRECTIONS
+            corrections = read_json(path)["corrections"] if path.exists() else []
+        except DAMAGE as error:
+            raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
+        key = inputs_key(values["kind"], values["calculator"], values["protocol"], atoms, values["start_moments_mub"])
+        calculator = dict(values["calculator"])
+        for correction in corrections:
+            calculator |= correction["set"]
+        return cls(
+            directory=directory,
+            kind=values["kind"],
+            label=values["label"],
+            calculator=calculator,
+            protocol=values["protocol"],
+            execution=values["execution"],
+            atoms=atoms,
+            key=key,
+            corrections=tuple(correction["why"] for correction in corrections),
+        )
+
+
+def inputs_key(
+    kind: str, calculator: Mapping[str, Any], protocol: Mapping[str, Any], atoms: Atoms, moments: Sequence[float]
+) -> str:
+    """Return a hash of what the numbers follow from."""
+    geometry = Geometry.of(atoms).model_dump(mode="json")
+    return digest([kind, dict(calculator), dict(protocol), geometry, list(moments)])
