@@ -35,6 +35,16 @@ def mongod() -> Path:
         raise
 
 
+@pytest.fixture(scope="session")
+def gpaw() -> None:
+    """GPAW, its PAW data and mpiexec."""
+    from importlib.util import find_spec
+    from shutil import which
+
+    if find_spec("gpaw") is None or find_spec("gpaw_data") is None or which("mpiexec") is None:
+        skip_unless_required("needs GPAW: pip install 'sodiate[gpaw]', Debian's openmpi-bin")
+
+
 @pytest.fixture
 def database(mongod: Path, tmp_path: Path) -> Iterator[Database]:
     """A fresh private server, its database initialised."""

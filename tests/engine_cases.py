@@ -17,6 +17,20 @@ from sodiate.workflows.engines.base import Engine, Limits, Outcome, Settings, St
 
 EXECUTION = {"optimizer": "bfgs", "max_steps": 200, "max_step_a": 0.2}
 PROTOCOL: dict[str, Any] = {"max_force_ev_per_a": 0.02, "kpoint_length_a": 13.0, "dos_broadening_ev": 0.05}
+GPAW_PROTOCOL: dict[str, Any] = {
+    **PROTOCOL,
+    "kpoint_length_a": 3.0,
+    "functional": "PBE",
+    "cutoff_ev": 200.0,
+    "energy_convergence_ev": 1e-6,
+    "density_convergence": 1e-6,
+    "eigenstate_convergence_ev2": 1e-8,
+    "empty_bands": 1.0,
+    "smearing": {"kind": "gaussian", "width_ev": 0.1},
+    "spin_polarised": False,
+    "start_moments_mub": {"adsorbate": 0.0, "next_to_defect": 0.0, "other": 0.0},
+    "dipole_correction": False,
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,8 @@ class Case:
         How far a resumed relaxation may be from an undisturbed one; 0 is bit for bit.
     slope_ev_per_a
         How far forces may be from finite differences.
+    moved_ev, moved_ev_per_a
+        How far energy and forces may change when all atoms are moved together.
     outputs
         Files of a finished relaxation and of a DOS whose damage has to be noticed.
     refused
@@ -44,15 +60,18 @@ class Case:
     same_ev: float
     same_a: float
     slope_ev_per_a: float
+    moved_ev: float
+    moved_ev_per_a: float
     outputs: Mapping[str, tuple[str, ...]]
     refused: str
+    protocol: Mapping[str, Any]
     protocol_keys: Mapping[str, tuple[str, ...]]
 
     def engine(self, **execution: Any) -> Engine:
         return make_engine(self.name, Settings(execution=EXECUTION | execution))
 
     def calculation(self, kind: str, **protocol: Any) -> Calculation:
-        values = {key: PROTOCOL[key] for key in self.protocol_keys.get(kind, ())} | protocol
+        values = {key: self.protocol[key] for key in self.protocol_keys.get(kind, ())} | protocol
         return Calculation(kind, {"op": "test"}, self.name, values, {}, f"test/{kind}")
 
     def prepared(self, directory: Path, kind: str, atoms: Atoms | None = None, **execution: Any) -> Path:
@@ -88,12 +107,41 @@ EMT = Case(
     same_ev=0.0,
     same_a=0.0,
     slope_ev_per_a=2e-7,
+    moved_ev=1e-9,
+    moved_ev_per_a=1e-8,
     outputs={"relax": ("result.json", "trajectory.jsonl"), "dos": ("result.json", "bands.npz", "dos.npz")},
     refused="O",
+    protocol=PROTOCOL,
     protocol_keys={"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev")},
 )
 
-CASES = [EMT]
+
+def sulphur_with_na() -> Atoms:
+    """A row of sulphur with Na beside it: few electrons, so that a launch takes seconds."""
+    return Atoms("SNa", [[2.0, 2.05, 2.0], [3.22, 3.15, 3.72]], cell=[4.0, 4.2, 8.0], pbc=True)
+
+
+_ALWAYS = tuple(key for key in GPAW_PROTOCOL if key not in ("max_force_ev_per_a", "dos_broadening_ev"))
+
+GPAW = Case(
+    name="gpaw",
+    atoms=sulphur_with_na,
+    same_ev=2e-3,
+    same_a=0.05,
+    slope_ev_per_a=5e-3,
+    moved_ev=5e-3,
+    moved_ev_per_a=3e-2,
+    outputs={"relax": ("result.json", "trajectory.jsonl"), "dos": ("result.json", "bands.npz", "dos.npz")},
+    refused="Pu",
+    protocol=GPAW_PROTOCOL,
+    protocol_keys={
+        "relax": (*_ALWAYS, "max_force_ev_per_a"),
+        "dos": (*_ALWAYS, "dos_broadening_ev"),
+        **dict.fromkeys(("static", "atom", "bulk"), _ALWAYS),
+    },
+)
+
+CASES = [EMT, GPAW]
 
 
 def assert_same(case: Case, outcome: Outcome, reference: Outcome) -> None:

@@ -27,6 +27,8 @@ from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stop, S
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     value: Case = request.param
+    if value.name == "gpaw":
+        request.getfixturevalue("gpaw")
     return value
 
 
@@ -78,7 +80,7 @@ def test_forces_have_the_unit_and_sign_of_the_slope(case: Case, tmp_path: Path) 
     atoms, step = case.atoms(), 2e-3
     forces = case.outcome(tmp_path / "static", "static").forces_ev_per_a
     assert forces is not None
-    for index, axis in [(0, 0), (2, 2), (-1, 1)]:
+    for index, axis in [(0, 0), (-1, 2), (-1, 1)]:
         energies = []
         for shift in (-2, -1, 1, 2):
             moved = atoms.copy()
@@ -106,8 +108,8 @@ def test_translation_changes_nothing(case: Case, tmp_path: Path) -> None:
     moved.translate([1.234, -4.321, 0.5])
     there = case.outcome(tmp_path / "there", "static", moved)
     here = case.outcome(tmp_path / "here", "static")
-    assert there.energy_ev == pytest.approx(here.energy_ev, abs=1e-9)
-    np.testing.assert_allclose(there.forces_ev_per_a, here.forces_ev_per_a, atol=1e-8)
+    assert there.energy_ev == pytest.approx(here.energy_ev, abs=case.moved_ev)
+    np.testing.assert_allclose(there.forces_ev_per_a, here.forces_ev_per_a, atol=case.moved_ev_per_a)
 
 
 def test_relaxation_ends_below_the_criterion_and_not_before(

@@ -14,7 +14,7 @@ from ..analysis.records import Frozen
 from ..structures.errors import StructureError
 from ..structures.monolayers import Monolayer
 from ..structures.slabs import Slab, read_slab
-from .protocol import NotNegative, Positive, Protocol
+from .protocol import NotNegative, Positive, Protocol, Truth
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
 Quantity = Literal["dos", "bulk_reference", "density_difference"]
@@ -101,16 +101,27 @@ class BulkReference(Frozen):
     a: Positive
 
 
+class Coarse(Frozen):
+    """Protocol keys of a cheaper relaxation that comes before the real one, for engines that have it."""
+
+    cutoff_ev: Positive | None = None
+    kpoint_length_a: NotNegative | None = None
+    spin_polarised: Truth | None = None
+    max_force_ev_per_a: Positive | None = None
+
+
 class Execution(Frozen):
     """How a number is reached: optimizer, steps in all launches, length of a step in Å; no part of an id.
 
-    ``start_stiffness_ev_per_a2`` is the diagonal of the Hessian to begin with, by element and ``other``.
+    ``start_stiffness_ev_per_a2`` is the diagonal of the Hessian to begin with, by element and ``other``; ``coarse``
+    is a cheaper relaxation from whose end and with whose curvature the real one begins.
     """
 
     optimizer: Literal["bfgs"]
     max_steps: Annotated[int, Field(strict=True, ge=1)]
     max_step_a: Positive
     start_stiffness_ev_per_a2: dict[str, Positive] | None = None
+    coarse: Coarse | None = None
 
     @field_validator("start_stiffness_ev_per_a2")
     @classmethod

@@ -158,7 +158,7 @@ def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str
     criteria = Criteria(
         inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"], inputs.execution["max_step_a"]
     )
-    return {"steps": relax(atoms, inputs.directory, inputs.key, criteria, limits, stop)}
+    return {"steps": relax(atoms, inputs.directory, inputs.key, criteria, limits, stop)[-1].step}
 
 
 def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:

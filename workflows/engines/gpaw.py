@@ -20,6 +20,7 @@ from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopp
 from .files import DAMAGE, TRAJECTORY, fingerprint, read_arrays, read_json, write_bytes, write_json
 from .gpaw_inputs import (
     BANDS,
+    COARSE,
     CORRECTIONS,
     DENSITY,
     DOS,
@@ -67,7 +68,7 @@ class GpawEngine:
     physical = True
     capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
     protocol_keys = PROTOCOL_KEYS
-    checkpoint_files = (TRAJECTORY, CORRECTIONS)
+    checkpoint_files = (TRAJECTORY, COARSE, CORRECTIONS)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -119,7 +120,7 @@ class GpawEngine:
             "kind": kind,
             "calculator": calculator_settings(calculation.protocol, atoms, kind, str(directory)),
             "protocol": protocol,
-            "execution": self._execution(directory, atoms) if kind == "relax" else {},
+            "execution": self._execution(directory, atoms, calculation.protocol) if kind == "relax" else {},
             "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
         }
         directory.mkdir(parents=True, exist_ok=True)
@@ -140,7 +141,7 @@ class GpawEngine:
         if before != new:
             (directory / CORRECTIONS).unlink(missing_ok=True)
 
-    def _execution(self, directory: Path, atoms: Atoms) -> dict[str, Any]:
+    def _execution(self, directory: Path, atoms: Atoms, protocol: Mapping[str, Any]) -> dict[str, Any]:
         given = self.settings.execution
         if given.get("optimizer") != "bfgs":
             raise Unsupported(
@@ -155,6 +156,7 @@ class GpawEngine:
             "max_steps": int(given["max_steps"]),
             "max_step_a": float(given["max_step_a"]),
             "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
+            "coarse": _coarse(given.get("coarse"), protocol, atoms, str(directory)),
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
@@ -262,6 +264,19 @@ def _notes(inputs: Inputs) -> tuple[str, ...]:
     if inputs.kind != "dos" or (inputs.directory / PARENT_DENSITY).exists():
         return ()
     return ("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",)
+
+
+def _coarse(
+    given: Mapping[str, Any] | None, protocol: Mapping[str, Any], atoms: Atoms, where: str
+) -> dict[str, Any] | None:
+    """Return the settings of the relaxation that comes before the real one, if there is to be one."""
+    if given is None:
+        return None
+    changed = {**protocol, **{key: value for key, value in given.items() if value is not None}}
+    return {
+        "calculator": calculator_settings(changed, atoms, "relax", where),
+        "max_force_ev_per_a": changed["max_force_ev_per_a"],
+    }
 
 
 def stiffness_of(atoms: Atoms, stiffness: Mapping[str, float]) -> list[float]:

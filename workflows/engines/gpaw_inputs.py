@@ -26,6 +26,7 @@ ERROR = "error.json"
 CORRECTIONS = "corrections.json"
 BANDS = "bands.npz"
 DOS = "dos.npz"
+COARSE = "coarse.jsonl"
 DENSITY = "density.gpw"
 PARENT_DENSITY = "parent-density.gpw"
 OUTPUTS = "gpaw*.txt"
@@ -161,8 +162,11 @@ class Inputs:
             raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
         key = inputs_key(values["kind"], values["calculator"], values["protocol"], atoms, values["start_moments_mub"])
         calculator = dict(values["calculator"])
+        coarse = values["execution"].get("coarse")
         for correction in corrections:
             calculator |= correction["set"]
+            if coarse is not None:
+                coarse["calculator"] |= correction["set"]
         return cls(
             directory=directory,
             kind=values["kind"],

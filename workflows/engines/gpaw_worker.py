@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -21,11 +22,14 @@ from ... import __version__
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.records import Bands, Geometry, to_arrays
 from .base import Limits, Stop
-from .files import fingerprint, write_arrays, write_json
-from .gpaw_inputs import BANDS, DENSITY, DOS, ERROR, PARENT_DENSITY, RESULT, Inputs
-from .relaxation import Criteria, Ranks, relax
+from .files import TRAJECTORY, fingerprint, write_arrays, write_json
+from .gpaw_inputs import BANDS, COARSE, DENSITY, DOS, ERROR, PARENT_DENSITY, RESULT, Inputs
+from .relaxation import Criteria, Ranks, Step, relax
 
-_SHELLS = "spdf"
+_SHELLS = "spd"
+
+LOCK_S = 30.0
+"""How long to wait for another GPAW to leave the directory."""
 
 
 class MpiRanks(Ranks):
@@ -60,33 +64,39 @@ def main() -> None:
 
 
 def _locked(directory: Path) -> Any:
-    """Hold the directory: two codes that write into one another's files would both be wrong."""
+    """Hold the directory: two codes that write into one another's files would both be wrong.
+
+    The ranks of a launch that was killed may take a moment to end.
+    """
     lock = (directory / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise RuntimeError(f"another GPAW runs in {directory}") from None
-    return lock
+    end = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError:
+            if time.monotonic() > end:
+                raise RuntimeError(f"another GPAW runs in {directory}") from None
+            time.sleep(0.2)
 
 
-def _output(directory: Path) -> str:
-    """Return the name of this launch's text output."""
-    number = len(list(directory.glob("gpaw-*.txt"))) + 1
-    return str(directory / f"gpaw-{number}.txt")
+def _output(directory: Path, ranks: Ranks) -> str:
+    """Return the name of the next text output, with which a launch does not overwrite an earlier one's."""
+    name: str = ranks.shared(lambda: f"gpaw-{len(list(directory.glob('gpaw-*.txt'))) + 1}.txt")
+    return str(directory / name)
 
 
 def _compute(inputs: Inputs) -> None:
     ranks = MpiRanks()
-    text = ranks.shared(lambda: _output(inputs.directory))
+    steps, fingerprints = 0, {}
     if inputs.kind == "dos":
-        atoms, steps, fingerprints = inputs.atoms, 0, _electrons(inputs, text)
-        calculator = atoms.calc
+        fingerprints = _electrons(inputs, _output(inputs.directory, ranks))
+    elif inputs.kind == "relax":
+        steps = _relaxed(inputs, ranks)
     else:
-        atoms, fingerprints = inputs.atoms, {}
-        atoms.calc = calculator = GPAW(**inputs.calculator, txt=text)
-        steps = _relaxed(inputs, ranks) if inputs.kind == "relax" else 0
-        atoms.calc = calculator
-    values = _values(atoms, calculator, steps, inputs)
+        inputs.atoms.calc = GPAW(**inputs.calculator, txt=_output(inputs.directory, ranks))
+    calculator = inputs.atoms.calc
+    values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind != "dos":
         calculator.write(inputs.directory / DENSITY, include_projections=False)
     if world.rank == 0:
@@ -94,15 +104,25 @@ def _compute(inputs: Inputs) -> None:
 
 
 def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
-    execution = inputs.execution
+    """Relax, first with the cheaper settings if there are some; return the steps with the real ones."""
+    atoms, execution = inputs.atoms, inputs.execution
+    moments = atoms.get_initial_magnetic_moments()
     stiffness = execution.get("stiffness_ev_per_a2")
-    criteria = Criteria(
-        inputs.protocol["max_force_ev_per_a"],
-        execution["max_steps"],
-        execution["max_step_a"],
-        None if stiffness is None else tuple(stiffness),
-    )
-    return relax(inputs.atoms, inputs.directory, inputs.key, criteria, Limits(), Stop(), ranks)
+    stiffness = None if stiffness is None else tuple(stiffness)
+    learned: list[Step] = []
+
+    def settle(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
+        criteria = Criteria(max_force, execution["max_steps"], execution["max_step_a"], stiffness)
+        atoms.calc = GPAW(**settings, txt=_output(inputs.directory, ranks))
+        return relax(atoms, inputs.directory, inputs.key, criteria, Limits(), Stop(), ranks, name, learned)
+
+    coarse = execution.get("coarse")
+    if coarse is not None:
+        if not coarse["calculator"]["spinpol"]:
+            atoms.set_initial_magnetic_moments(None)
+        learned = settle(coarse["calculator"], coarse["max_force_ev_per_a"], COARSE)
+        atoms.set_initial_magnetic_moments(moments)
+    return settle(inputs.calculator, inputs.protocol["max_force_ev_per_a"], TRAJECTORY)[-1].step
 
 
 def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str, Any]:

@@ -145,7 +145,9 @@ def relax(
     limits: Limits,
     stop: Stop,
     ranks: Ranks | None = None,
-) -> int:
+    name: str = TRAJECTORY,
+    learned: Sequence[Step] = (),
+) -> list[Step]:
     """Relax the positions of ``atoms`` in place with BFGS, or go on from the trajectory.
 
     Parameters
@@ -164,11 +166,15 @@ def relax(
         Read between steps.
     ranks
         The processes that do this together.
+    name
+        Of the trajectory's file.
+    learned
+        Steps of a cheaper relaxation of the same atoms, whose curvature BFGS begins with.
 
     Returns
     -------
-    int
-        Steps taken in all launches, converged or not.
+    list of Step
+        All that were taken, in all launches; the last one is below the criterion unless there were too many.
 
     Raises
     ------
@@ -178,12 +184,16 @@ def relax(
         If the energy or a force is not finite.
     """
     ranks = ranks or Ranks()
-    taken, size = ranks.shared(lambda: _resume(directory, key, len(atoms)))
+    taken, size = ranks.shared(lambda: _resume(directory / name, key, len(atoms)))
     optimizer = criteria.optimizer(atoms)
+    if learned:
+        teacher = criteria.optimizer(atoms)
+        _replay(teacher, [*learned, learned[-1]])
+        optimizer.H0 = teacher.H
     calculator = atoms.calc
     _replay(optimizer, taken)
     clock = _Clock(directory, limits, stop)
-    with (directory / TRAJECTORY).open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
+    with (directory / name).open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
         if ranks.writes:
             trajectory.truncate(size)
             trajectory.seek(size)
@@ -193,10 +203,11 @@ def relax(
         while True:
             if here is None:
                 here = Step.of(atoms, optimizer.nsteps, directory)
+                taken.append(here)
                 if ranks.writes:
                     trajectory.write(here.line())
             if here.largest_force < criteria.max_force_ev_per_a or here.step >= criteria.max_steps:
-                return here.step
+                return taken
             clock.check(here.step)
             here.recall(atoms)
             optimizer.step()
@@ -238,12 +249,11 @@ def _replay(optimizer: BFGS, taken: Sequence[Step]) -> None:
     optimizer.nsteps = len(taken) - 1 if taken else 0
 
 
-def _resume(directory: Path, key: str, natoms: int) -> tuple[list[Step], int]:
+def _resume(path: Path, key: str, natoms: int) -> tuple[list[Step], int]:
     """Return the steps that a trajectory with this key holds up to the first damage, and their size in bytes.
 
     Without one, a trajectory without steps is begun.
     """
-    path = directory / TRAJECTORY
     head = _signed({"key": key})
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     if not lines or lines[0] != head:
