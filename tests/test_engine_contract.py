@@ -123,7 +123,7 @@ def test_relaxation_ends_below_the_criterion_and_not_before(
     largest = np.linalg.norm(trajectory.forces_ev_per_a, axis=2).max(axis=1)
     assert largest[-1] < PROTOCOL["max_force_ev_per_a"]
     assert (largest[:-1] >= PROTOCOL["max_force_ev_per_a"]).all()
-    assert outcome.ionic_steps == len(largest) - 1 > 12
+    assert outcome.ionic_steps == len(largest) - 1 >= case.steps
     assert trajectory.energies_ev[-1] == outcome.free_energy_ev < trajectory.energies_ev[0]
     assert np.array_equal(trajectory.positions_a[-1], outcome.atoms.positions)
     assert np.array_equal(trajectory.positions_a[0], case.atoms().positions)
@@ -292,7 +292,7 @@ def test_killed_and_resumed_is_the_same_record(
 ) -> None:
     directory = case.prepared(tmp_path / "killed", "relax")
     delays = random.Random(5)
-    for writes in (1, 4, 7):
+    for writes in (1, case.steps // 3, case.steps // 2):
         kill_in_the_middle(case, directory, writes, delays.uniform(0.0, 0.03))
         case.prepared(directory, "relax")
     assert_same(case, case.finish(directory), undisturbed(case))

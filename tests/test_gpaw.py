@@ -1,0 +1,252 @@
+"""The GPAW engine: its settings, the remedies of custodian's handlers, bad set-ups, and one small real campaign.
+
+Fake commands stand in for mpiexec where it is the command that fails. Oracles of the real run: a plain GPAW script
+without sodiate, in GPAW's older implementation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Cli
+from engine_cases import GPAW, GPAW_PROTOCOL
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import EngineError, Limits, Settings, Stop, Unsupported
+from sodiate.workflows.engines.gpaw_custodian import FrozenHandler, ScfHandler
+from sodiate.workflows.engines.gpaw_inputs import calculator_settings
+from sodiate.workflows.plan import plan
+
+TINY = Path(__file__).parent / "data" / "gpaw-tiny.yaml"
+
+SLAB_PROTOCOL = GPAW_PROTOCOL | {"dipole_correction": True, "kpoint_length_a": 19.5}
+
+
+# Settings.
+
+
+def test_settings_say_what_the_protocol_says() -> None:
+    atoms = plan("wsse-gpaw")["WSSe+VS/V_S@top"].atoms()
+    settings = calculator_settings(SLAB_PROTOCOL | {"cutoff_ev": 500.0}, atoms, "relax", "here")
+    assert settings["mode"] == {"name": "pw", "ecut": 500.0}
+    assert settings["kpts"] == {"size": [2, 2, 1], "gamma": True}
+    assert settings["poissonsolver"] == {"dipolelayer": "xy"}
+    assert settings["convergence"]["energy"] == {"name": "energy", "tol": 1e-6, "relative": False}
+    # Order 0 of Methfessel and Paxton is Gaussian smearing.
+    assert settings["occupations"] == {"name": "methfessel-paxton", "order": 0, "width": 0.1}
+
+
+def test_start_moments_by_role() -> None:
+    from sodiate.workflows.operations import start_moments
+
+    planned = plan("wsse-gpaw")
+    host = planned["WSSe+VS"]
+    moments = start_moments(host.calculation, 26)
+    assert moments is not None
+    symbols = host.atoms().get_chemical_symbols()
+    assert [symbols[i] for i, moment in enumerate(moments) if moment == 0.5] == ["W"] * 3
+    with_na = start_moments(planned["WSSe+VS/V_S@top"].calculation, 27)
+    assert with_na == [*moments, 1.0]
+    assert start_moments(planned["WSSe+VS/dos"].calculation, 26) == moments
+    assert start_moments(planned["Na"].calculation, 1) == [1.0]
+    assert set(start_moments(planned["WSe2"].calculation, 27) or []) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"cutoff_ev": None}, EngineError, "lacks cutoff_ev"),
+        ({"dispersion": "d3"}, Unsupported, "dispersion 'd3'"),
+    ],
+)
+def test_protocols_that_gpaw_cannot_take(changes: dict[str, Any], error: type[Exception], words: str) -> None:
+    atoms = plan("wsse-gpaw")["WSSe"].atoms()
+    with pytest.raises(error, match=f"here.*{words}"):
+        calculator_settings(SLAB_PROTOCOL | changes, atoms, "relax", "here")
+
+
+def test_a_slab_without_vacuum_is_refused() -> None:
+    atoms = plan("wsse-gpaw")["WSSe"].atoms()
+    atoms.cell[2, 2] = 8.0
+    with pytest.raises(EngineError, match=r"4\.\d Å of vacuum"):
+        calculator_settings(SLAB_PROTOCOL, atoms, "relax", "here")
+
+
+# Commands that fail.
+
+
+def run_with(command: str, directory: Path, kind: str = "static") -> str:
+    """Run a prepared calculation with a command in GPAW's place; return the error."""
+    GPAW.prepared(directory, kind)
+    engine = make_engine("gpaw", Settings(worker={"gpaw_command": command}))
+    with pytest.raises(EngineError) as caught:
+        engine.run(directory, Limits(), Stop())
+    with pytest.raises(EngineError):
+        engine.collect(directory)
+    assert str(directory) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    """A command that fails as the file ``plan`` says, one line a launch, and appends what it found corrected."""
+    path = tmp_path / "fake"
+    path.write_text(
+        f"#!{sys.executable}\n"
+        + textwrap.dedent("""
+        import json, sys
+        from pathlib import Path
+        found = Path("corrections.json")
+        with open("seen", "a") as seen:
+            print(json.loads(found.read_text())["corrections"] if found.exists() else [], file=seen)
+        launches = Path(sys.argv[1]).read_text().split()
+        number = len(Path("seen").read_text().splitlines())
+        kind = launches[min(number, len(launches)) - 1]
+        Path("error.json").write_text(json.dumps({"type": kind, "reason": f"{kind}: told", "traceback": ""}))
+        sys.exit(1)
+    """)
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.usefixtures("gpaw")
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("no-such-mpiexec -n 2 gpaw", "no-such-mpiexec is not installed here, but the command is"),
+        ("mpiexec -n 999 gpaw python run.py", "wants 999 ranks; this machine lends"),
+        ("false", "'false' ended without a result"),
+        ("true", "'true' ended without a result"),
+        ("sh -c 'echo licence server down >&2; exit 3'", "without a result: licence server down"),
+    ],
+)
+def test_commands_that_do_not_work(command: str, words: str, tmp_path: Path) -> None:
+    import re
+
+    assert re.search(words, run_with(command, tmp_path / "calculation"))
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_scf_ladder_is_climbed_and_ends(fake: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text("KohnShamConvergenceError")
+    directory = tmp_path / "calculation"
+    message = run_with(f"{fake} {tmp_path / 'plan'}", directory)
+    assert "KohnShamConvergenceError: told" in message
+    seen = (directory / "seen").read_text().splitlines()
+    assert len(seen) == 3
+    assert "mixer" in seen[1]
+    assert "davidson" not in seen[1]
+    assert "davidson" in seen[2]
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_a_broken_symmetry_is_given_up_once(fake: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text("SymmetryBrokenError MemoryError")
+    directory = tmp_path / "calculation"
+    assert "MemoryError: told" in run_with(f"{fake} {tmp_path / 'plan'}", directory)
+    assert json.loads((directory / "corrections.json").read_text())["corrections"][0]["set"] == {"symmetry": "off"}
+    GPAW.prepared(directory, "static")  # the next launch keeps what helped
+    assert (directory / "corrections.json").exists()
+    moved = GPAW.atoms()
+    moved.positions[0, 0] += 0.1
+    GPAW.prepared(directory, "static", moved)  # other inputs do not
+    assert not (directory / "corrections.json").exists()
+
+
+def test_handlers_need_something_to_mend(tmp_path: Path) -> None:
+    assert not ScfHandler().check(str(tmp_path))
+    (tmp_path / "error.json").write_text("{")
+    assert ScfHandler().correct(str(tmp_path))["actions"] is None
+
+
+def test_a_run_without_output_is_started_again_once(tmp_path: Path) -> None:
+    output = tmp_path / "gpaw-1.txt"
+    output.touch()
+    handler = FrozenHandler(seconds=100.0)
+    assert not handler.check(str(tmp_path))
+    os.utime(output, (time.time() - 200, time.time() - 200))
+    assert handler.check(str(tmp_path))
+    assert handler.correct(str(tmp_path))["actions"] == ["started again"]
+    assert handler.correct(str(tmp_path))["actions"] is None
+    assert "hung" in json.loads((tmp_path / "error.json").read_text())["reason"]
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import Limits, Settings, Stop
+
+command = "mpiexec -n 1 sh -c 'echo $$ > pid; exec sleep 300'"
+make_engine("gpaw", Settings(worker={"gpaw_command": command})).run(Path(sys.argv[1]), Limits(), Stop())
+"""
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_kill_of_sodiate_ends_the_ranks(tmp_path: Path) -> None:
+    """A second launch must not find the first one's code at work in its directory."""
+    directory = GPAW.prepared(tmp_path / "calculation", "static")
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(directory)])
+    try:
+        end = time.monotonic() + 60
+        while not ((directory / "pid").exists() and (directory / "pid").read_text().strip()):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        parent.kill()
+        parent.wait()
+    rank = Path("/proc") / (directory / "pid").read_text().strip()
+    end = time.monotonic() + 20
+    while rank.exists() and "Z" not in (rank / "stat").read_text().rsplit(")", 1)[1][:3]:
+        assert time.monotonic() < end, "a rank outlived its parent"
+        time.sleep(0.1)
+
+
+# One real campaign, small.
+
+
+PLAIN = """
+import json, sys
+from ase.io import read
+from gpaw import GPAW
+
+settings = json.load(open(sys.argv[1]))["calculator"]
+atoms = read(sys.argv[2])
+atoms.set_initial_magnetic_moments([0.0] * len(atoms))
+settings["mode"] = {"name": "pw", "ecut": settings["mode"]["ecut"]}
+atoms.calc = GPAW(**settings, legacy_gpaw=True, txt=None)
+print(atoms.get_potential_energy())
+"""
+
+
+@pytest.mark.usefixtures("gpaw", "mongod")
+def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
+    shutil.copy(TINY, tmp_path)
+    done = cli("run", "gpaw-tiny.yaml", "--root", "root", timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mock" not in done.stdout
+    (row,) = json.loads(cli("results", "--root", "root", "--format", "json").stdout)
+    assert row["physical"] is True
+    assert row["engine"] == "gpaw"
+    assert -1.5 < row["adsorption_energy_ev"] < 0.5
+    assert 1.0 < row["band_gap_ev"] < 2.5
+    (host,) = (tmp_path / "root").glob("WSe2-*")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = json.loads((host / "result.json").read_text())
+    from sodiate.analysis.records import Geometry
+
+    Geometry.model_validate(result["geometry"]).atoms().write(tmp_path / "host.extxyz")
+    command = [sys.executable, "-c", PLAIN, str(host / "input.json"), str(tmp_path / "host.extxyz")]
+    plain = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert result["energy_ev"] == pytest.approx(float(plain.stdout), abs=2e-3)
+    (atom,) = (tmp_path / "root").glob("Na-*")
+    assert abs(json.loads((atom / "result.json").read_text())["total_moment_mub"]) == pytest.approx(1.0, abs=0.01)
