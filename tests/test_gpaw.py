@@ -239,6 +239,8 @@ def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     assert row["engine"] == "gpaw"
     assert -1.5 < row["adsorption_energy_ev"] < 0.5
     assert 1.0 < row["band_gap_ev"] < 2.5
+    shown = cli("show", "WSe2/T_W@top", "--root", "root").stdout
+    assert "completed" in shown
     (host,) = (tmp_path / "root").glob("WSe2-*")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = json.loads((host / "result.json").read_text())

@@ -6,12 +6,13 @@ Energies are those of `sodiate.workflows.engines.emt_potential`, bands and DOS t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...analysis.records import Geometry, Method, Sampling
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged, Unsupported
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped
+from .checks import bfgs_settings, check_forces, check_kind, number
 from .emt_job import INPUT, RESULT, START, Inputs, Result
 from .emt_parameters import load_parameters
 from .files import TRAJECTORY, write_bytes, write_json
@@ -46,7 +47,7 @@ class EmtEngine:
     physical = False
     capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
     protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev"})
-    checkpoint_files = (TRAJECTORY,)
+    checkpoint_files: tuple[str, ...] = (TRAJECTORY,)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -80,38 +81,20 @@ class EmtEngine:
         """
         del parents
         kind = calculation.kind
-        if kind not in self.capabilities:
-            raise Unsupported(
-                f"The dry run (engine emt) has no {kind!r}; it does {', '.join(sorted(self.capabilities))}."
-            )
-        if atoms is None:
-            raise EngineError(f"{directory}: a calculation of kind {kind!r} needs a start geometry.")
-        self.check(atoms)
+        atoms = check_kind(self, kind, atoms, directory)
         values = {
             "calculation": calculation.id,
             "label": calculation.label,
             "kind": kind,
             "protocol": {
-                key: _number(calculation.protocol, key, f"{directory}: the protocol of kind {kind}")
+                key: number(calculation.protocol, key, f"{directory}: the protocol of kind {kind}")
                 for key in _NEEDED.get(kind, ())
             },
-            "execution": self._execution(directory) if kind == "relax" else {},
+            "execution": bfgs_settings(self.settings.execution, self.name, directory) if kind == "relax" else {},
         }
         directory.mkdir(parents=True, exist_ok=True)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
-
-    def _execution(self, directory: Path) -> dict[str, Any]:
-        where = f"{directory}: execution"
-        given = self.settings.execution
-        optimizer = given.get("optimizer")
-        if optimizer != "bfgs":
-            raise Unsupported(f"{where}: optimizer {optimizer!r}: the dry run (engine emt) relaxes with bfgs.")
-        return {
-            "optimizer": optimizer,
-            "max_steps": int(_number(given, "max_steps", where)),
-            "max_step_a": _number(given, "max_step_a", where),
-        }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
         """Compute what ``directory`` asks for, or go on from its checkpoint; done already is done.
@@ -172,15 +155,9 @@ class EmtEngine:
 
 
 def _check_converged(result: Result, inputs: Inputs) -> None:
-    if inputs.kind != "relax":
-        return
-    criterion = inputs.protocol["max_force_ev_per_a"]
-    largest = float(np.linalg.norm(result.forces_ev_per_a, axis=1).max())
-    if not largest < criterion:
-        raise Unconverged(
-            f"{inputs.directory}: after {result.steps} steps the largest force is {largest:.3g} eV/Å, not below "
-            f"{criterion:g} eV/Å; raise execution.max_steps (now {inputs.execution['max_steps']}) and retry."
-        )
+    if inputs.kind == "relax":
+        criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
+        check_forces(result.forces_ev_per_a, criterion, result.steps, limit, inputs.directory)
 
 
 def _check_intact(inputs: Inputs, result: Result) -> None:
@@ -204,10 +181,3 @@ def _check_intact(inputs: Inputs, result: Result) -> None:
             f"{inputs.directory}: the relaxation tore {len(lost)} bond(s), the first {symbols[i]} {i}–{symbols[j]} "
             f"{j} from {before[i, j]:.2f} to {after[i, j]:.2f} Å; check the start geometry in {START} there."
         )
-
-
-def _number(values: Mapping[str, Any], key: str, where: str) -> float:
-    value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise EngineError(f"{where}: {key} is {value!r}; it must be a number.")
-    return float(value)

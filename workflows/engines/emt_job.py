@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import __version__
-from ...analysis.records import Bands, Dos, Geometry, Trajectory, digest, from_arrays, to_arrays
+from ...analysis.records import Bands, Dos, Geometry, Trajectory, digest, to_arrays
 from .base import EngineError, Limits, Stop
+from .checks import BANDS, DOS, read_electrons
 from .emt_parameters import load_parameters
-from .files import DAMAGE, TRAJECTORY, fingerprint, read_arrays, read_json, write_arrays, write_json
+from .files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 INPUT = "input.json"
 START = "start.extxyz"
 RESULT = "result.json"
-BANDS = "bands.npz"
-DOS = "dos.npz"
 
 _ELECTRONS_NOTE = "bands and DOS are of a tight-binding model that only exercises the analysis"
 
@@ -181,15 +180,4 @@ def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
                 f"{inputs.directory / TRAJECTORY} does not end where {RESULT} does; delete both and run again."
             )
         return {"trajectory": trajectory}
-    if inputs.kind != "dos":
-        return {}
-    found: dict[str, Any] = {}
-    for kind, name in (("bands", BANDS), ("dos", DOS)):
-        path = inputs.directory / name
-        try:
-            if fingerprint(path) != result.fingerprints[name]:
-                raise ValueError(f"it is not the file that {RESULT} was written with")
-            found[kind] = from_arrays(kind, read_arrays(path))
-        except DAMAGE as error:
-            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    return found
+    return read_electrons(inputs.directory, result.fingerprints, RESULT) if inputs.kind == "dos" else {}

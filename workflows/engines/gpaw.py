@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.records import Geometry, Method, Sampling, from_arrays
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged, Unsupported
-from .files import DAMAGE, TRAJECTORY, fingerprint, read_arrays, read_json, write_bytes, write_json
+from ...analysis.records import Geometry, Method, Sampling
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unsupported
+from .checks import bfgs_settings, check_forces, check_kind, read_electrons
+from .files import DAMAGE, TRAJECTORY, read_json, write_bytes, write_json
 from .gpaw_inputs import (
-    BANDS,
     COARSE,
     CORRECTIONS,
     DENSITY,
-    DOS,
     INPUT,
     OUTPUTS,
     PARENT_DENSITY,
@@ -68,7 +68,7 @@ class GpawEngine:
     physical = True
     capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
     protocol_keys = PROTOCOL_KEYS
-    checkpoint_files = (TRAJECTORY, COARSE, CORRECTIONS)
+    checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -107,11 +107,7 @@ class GpawEngine:
             If the protocol or the execution settings lack a key, or a slab lacks vacuum.
         """
         kind = calculation.kind
-        if kind not in self.capabilities:
-            raise Unsupported(f"The engine gpaw has no {kind!r}; it does {', '.join(sorted(self.capabilities))}.")
-        if atoms is None:
-            raise EngineError(f"{directory}: a calculation of kind {kind!r} needs a start geometry.")
-        self.check(atoms)
+        atoms = check_kind(self, kind, atoms, directory)
         protocol = {k: calculation.protocol[k] for k in ("max_force_ev_per_a", "dos_broadening_ev")
                     if k in calculation.protocol}  # fmt: skip
         values = {
@@ -143,18 +139,9 @@ class GpawEngine:
 
     def _execution(self, directory: Path, atoms: Atoms, protocol: Mapping[str, Any]) -> dict[str, Any]:
         given = self.settings.execution
-        if given.get("optimizer") != "bfgs":
-            raise Unsupported(
-                f"{directory}: execution: optimizer {given.get('optimizer')!r}: gpaw relaxes with bfgs."
-            )
-        missing = [key for key in ("max_steps", "max_step_a") if not isinstance(given.get(key), int | float)]
-        if missing:
-            raise EngineError(f"{directory}: execution: {missing[0]} is {given.get(missing[0])!r}, not a number.")
         stiffness = given.get("start_stiffness_ev_per_a2")
         return {
-            "optimizer": "bfgs",
-            "max_steps": int(given["max_steps"]),
-            "max_step_a": float(given["max_step_a"]),
+            **bfgs_settings(given, self.name, directory),
             "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
             "coarse": _coarse(given.get("coarse"), protocol, atoms, str(directory)),
         }
@@ -247,13 +234,22 @@ class GpawEngine:
             total_moment_mub=values["total_moment_mub"],
             corrections=inputs.corrections,
             notes=_notes(inputs),
-            command=self.settings.worker.get("gpaw_command"),
+            command=_command_of(directory),
             **result.arrays,
         )
 
 
 def _floats(values: list[float] | None) -> tuple[float, ...] | None:
     return None if values is None else tuple(values)
+
+
+def _command_of(directory: Path) -> str | None:
+    """Return the command of the last launch, from custodian's log."""
+    try:
+        log = json.loads((directory / "custodian.json").read_text(encoding="utf-8"))
+        return str(log[-1]["job"]["command"])
+    except DAMAGE:
+        return None
 
 
 def _smearing_name(occupations: Mapping[str, Any]) -> str:
@@ -333,28 +329,13 @@ def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
         from .relaxation import read_trajectory
 
         return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
-    found: dict[str, Any] = {}
-    for kind, name in (("bands", BANDS), ("dos", DOS)) if inputs.kind == "dos" else ():
-        path = inputs.directory / name
-        try:
-            if fingerprint(path) != values["fingerprints"][name]:
-                raise ValueError(f"it is not the file that {RESULT} was written with")
-            found[kind] = from_arrays(kind, read_arrays(path))
-        except DAMAGE as error:
-            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    return found
+    return read_electrons(inputs.directory, values["fingerprints"], RESULT) if inputs.kind == "dos" else {}
 
 
 def _check_converged(result: _Result, inputs: Inputs) -> None:
-    if inputs.kind != "relax":
-        return
-    criterion = inputs.protocol["max_force_ev_per_a"]
-    largest = float(np.linalg.norm(result.forces, axis=1).max())
-    if not largest < criterion:
-        raise Unconverged(
-            f"{inputs.directory}: after {result.values['steps']} steps the largest force is {largest:.3g} eV/Å, not "
-            f"below {criterion:g} eV/Å; raise execution.max_steps (now {inputs.execution['max_steps']}) and retry."
-        )
+    if inputs.kind == "relax":
+        criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
+        check_forces(result.forces, criterion, result.values["steps"], limit, inputs.directory)
 
 
 def _scf_steps(directory: Path) -> int:

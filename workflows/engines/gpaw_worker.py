@@ -22,8 +22,9 @@ from ... import __version__
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.records import Bands, Geometry, to_arrays
 from .base import Limits, Stop
+from .checks import BANDS, DOS
 from .files import TRAJECTORY, fingerprint, write_arrays, write_json
-from .gpaw_inputs import BANDS, COARSE, DENSITY, DOS, ERROR, PARENT_DENSITY, RESULT, Inputs
+from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs
 from .relaxation import Criteria, Ranks, Step, relax
 
 _SHELLS = "spd"

@@ -1,0 +1,103 @@
+"""What every engine checks of its inputs and outputs, in one wording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.records import from_arrays
+from .base import EngineError, Unconverged, Unsupported
+from .files import DAMAGE, fingerprint, read_arrays
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from .base import Engine
+
+BANDS = "bands.npz"
+DOS = "dos.npz"
+
+
+def check_kind(engine: Engine, kind: str, atoms: Atoms | None, directory: Path) -> Atoms:
+    """Return the start geometry of a calculation that the engine can do.
+
+    Raises
+    ------
+    Unsupported
+        For a kind or an element that it does not have.
+    EngineError
+        Without a geometry.
+    """
+    if kind not in engine.capabilities:
+        raise Unsupported(
+            f"The engine {engine.name} has no {kind!r}; it does {', '.join(sorted(engine.capabilities))}."
+        )
+    if atoms is None:
+        raise EngineError(f"{directory}: a calculation of kind {kind!r} needs a start geometry.")
+    engine.check(atoms)
+    return atoms
+
+
+def bfgs_settings(given: Mapping[str, Any], engine: str, directory: Path) -> dict[str, Any]:
+    """Return the settings of a relaxation with BFGS: ``optimizer``, ``max_steps``, ``max_step_a`` (Å).
+
+    Raises
+    ------
+    Unsupported
+        For another optimizer.
+    EngineError
+        If a setting is missing or no number.
+    """
+    where = f"{directory}: execution"
+    if given.get("optimizer") != "bfgs":
+        raise Unsupported(f"{where}: optimizer {given.get('optimizer')!r}: the engine {engine} relaxes with bfgs.")
+    return {
+        "optimizer": "bfgs",
+        "max_steps": int(number(given, "max_steps", where)),
+        "max_step_a": number(given, "max_step_a", where),
+    }
+
+
+def number(values: Mapping[str, Any], key: str, where: str) -> float:
+    """Return a value that must be a number; raise `EngineError` if it is none."""
+    value = values.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise EngineError(f"{where}: {key} is {value!r}; it must be a number.")
+    return float(value)
+
+
+def check_forces(
+    forces_ev_per_a: NDArray[np.float64], criterion_ev_per_a: float, steps: int, max_steps: int, directory: Path
+) -> None:
+    """Raise `Unconverged` unless the largest force on an atom is below the criterion."""
+    largest = float(np.linalg.norm(forces_ev_per_a, axis=1).max())
+    if not largest < criterion_ev_per_a:
+        raise Unconverged(
+            f"{directory}: after {steps} steps the largest force is {largest:.3g} eV/Å, not below "
+            f"{criterion_ev_per_a:g} eV/Å; raise execution.max_steps (now {max_steps}) and retry."
+        )
+
+
+def read_electrons(directory: Path, fingerprints: Mapping[str, str], result: str) -> dict[str, Any]:
+    """Return ``bands`` and ``dos`` of a directory, if they are the files that ``result`` was written with.
+
+    Raises
+    ------
+    EngineError
+        If one is missing, damaged or another run's.
+    """
+    found: dict[str, Any] = {}
+    for kind, name in (("bands", BANDS), ("dos", DOS)):
+        path = directory / name
+        try:
+            if fingerprint(path) != fingerprints[name]:
+                raise ValueError(f"it is not the file that {result} was written with")
+            found[kind] = from_arrays(kind, read_arrays(path))
+        except DAMAGE as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+    return found
