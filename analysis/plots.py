@@ -94,14 +94,14 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
     listed = 3.3 if mock and published else 0.0
     body = max(5.5, 1.6 * len(rows)) + 1.1
     width = body + listed
-    figure = _figure(width, 5.4)
+    figure = new_figure(width, 5.4)
     axes = figure.add_axes((0.9 / width, 0.17, (body - 1.1) / width, 0.72))
     _bars(axes, rows, mock, offset=-0.14 if published and not mock else 0.0)
     if mock:
-        _heading(figure, f"Adsorption energy at the best site: {MOCK}", mock)
+        heading(figure, f"Adsorption energy at the best site: {MOCK}", mock)
         axes.set_ylabel(r"mock $\mathrm{ΔE_{ads}}$ (eV), not physical", fontsize=NORMAL)
     else:
-        _heading(figure, "Adsorption energy at the best site", mock)
+        heading(figure, "Adsorption energy at the best site", mock)
         axes.set_ylabel(r"$\mathrm{ΔE_{ads}}$ (eV)", fontsize=NORMAL)
     if listed:
         _published_list(figure.add_axes(((body + 0.2) / width, 0.17, 2.9 / width, 0.66)), published)
@@ -110,7 +110,7 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
         # The bars first; matplotlib would list the markers first.
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="lower center", ncols=2, fontsize=NORMAL, frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path: Path, mock: bool) -> Figure:
@@ -145,13 +145,13 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
     colours = dict(zip(drawn, COLOURS, strict=False))
     width, head, pitch, foot = 8.5, 0.75, 2.45, 0.35
     height = head + pitch * len(dos_by_model) + foot
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     for i, (model, dos) in enumerate(dos_by_model.items()):
         bottom = height - head - pitch * (i + 1) + 0.6
         axes = figure.add_axes((0.85 / width, bottom / height, 7.35 / width, (pitch - 0.95) / height))
         axes.set_title(model, loc="left", y=1.0, fontsize=NORMAL, weight="bold")
         _dos_panel(axes, dos, gaps.get(model), colours, mock)
-    _heading(figure, f"Density of states: {MOCK}" if mock else "Density of states", mock)
+    heading(figure, f"Density of states: {MOCK}" if mock else "Density of states", mock)
     entries = {name: handle for a in figure.axes for handle, name in zip(*a.get_legend_handles_labels(), strict=True)}
     labels = [name for name in ("total", *drawn) if name in entries]
     figure.legend(
@@ -164,10 +164,11 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
         frameon=False,
     )
     figure.text(0.5, 0.12 / height, _footnote(dos_by_model, left_out), ha="center", fontsize=SMALL, color=GREY)
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty white figure of this size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -176,12 +177,14 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Figure:
+def save(figure: Figure, path: Path) -> Figure:
+    """Write a figure as PNG."""
     figure.savefig(path, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
     return figure
 
 
-def _heading(figure: Figure, text: str, mock: bool) -> None:
+def heading(figure: Figure, text: str, mock: bool) -> None:
+    """Write a title, that of mock values in a warning colour."""
     inches = figure.get_figheight()
     colour, weight = (VERMILLION, "bold") if mock else ("black", "normal")
     figure.suptitle(text, y=1 - 0.12 / inches, va="top", fontsize=LARGE, color=colour, weight=weight)

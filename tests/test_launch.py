@@ -55,6 +55,23 @@ def test_a_site_more_computes_that_site_and_the_choice(bench: Bench, tmp_path: P
     assert len(bench.documents.entries()) == 1
 
 
+def test_sites_of_their_own_by_model_are_launched_in_turn(bench: Bench, tmp_path: Path) -> None:
+    """All hosts, the first site of each, the second one of each: a table of best candidates comes before the rest."""
+    models = [
+        {"model": "WSSe+VS", "sites": ["V_S@top", "T_W@bottom"]},
+        {"model": "WSSe", "sites": ["T_W@bottom", "T_W@top"]},
+    ]
+    planned = plan(small_campaign(tmp_path, models=models, sites=["H@top"]))
+    bench.submit(planned)
+    bench.launch(planned)
+    found = [a["label"] for a in bench.documents.attempts.find().sort("started", 1)]
+    relaxed = [label for label in found if planned[label].calculation.kind == "relax"]
+    assert relaxed == [
+        *("WSSe+VS", "WSSe", "WSSe+VS/V_S@top", "WSSe/T_W@bottom"),
+        *("WSSe+VS/T_W@bottom", "WSSe/T_W@top"),
+    ]
+
+
 def test_two_campaigns_share_a_calculation(bench: Bench, tmp_path: Path) -> None:
     first, second = (
         plan(small_campaign(tmp_path)),

@@ -84,7 +84,7 @@ def _worker_of(env: Mapping[str, Any]) -> Worker:
     return Worker(root=Path(env["root"]), env={k: v for k, v in env.items() if k != "root"})
 
 
-def firework(calculation: Calculation, parents: list[Firework], turn: int = 0) -> Firework:
+def firework(calculation: Calculation, parents: list[Firework], turn: float = 0.0) -> Firework:
     """Return the firework of one calculation; among those of its kind, a lower turn goes first."""
     spec = {
         "label": calculation.label,
@@ -127,8 +127,7 @@ def _submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submissio
         reignite(launchpad, entry.ids)
         return Submission(entry, ())
     needed = _with_unfinished_ancestors(wanted, done)
-    # Sites in the order in which the campaign lists them: the first ones of all hosts, then the second ones.
-    turns = {c.id: turn for model in plan.models for turn, c in enumerate(model.sites.values(), 1)}
+    turns = _turns(plan)
     made: dict[str, Firework] = {}
     for calculation in plan.calculations:
         if calculation.id in needed:
@@ -138,6 +137,15 @@ def _submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submissio
     launchpad.add_wf(Workflow(list(made.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata))
     reignite(launchpad, entry.ids)
     return Submission(entry, tuple(c.id for c in wanted))
+
+
+def _turns(plan: Plan) -> dict[str, float]:
+    """Return the turns of the relaxations: hosts as listed, then the first sites of all of them, then the second."""
+    turns: dict[str, float] = {}
+    for place, model in enumerate(plan.models):
+        for turn, calculation in enumerate((model.host, *model.sites.values())):
+            turns.setdefault(calculation.id, turn + place / len(plan.models))
+    return turns
 
 
 def _queued(launchpad: LaunchPad, workflows: Mapping[str, Any]) -> set[str]:

@@ -1,0 +1,89 @@
+"""How an adsorption energy changes with a setting: table and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .plots import COLOURS, NORMAL, SMALL, heading, new_figure, save
+from .records import MOCK
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AXES = {"cutoff": "cutoff (eV)", "kmesh": "N of the N×N k mesh"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point: the setting's value, and ΔE in eV, None if there is none."""
+
+    value: float
+    adsorption_energy_ev: float | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """ΔE of one site over the settings of one quantity, ascending."""
+
+    label: str
+    quantity: str
+    settings: tuple[Setting, ...]
+
+    def changes_ev(self) -> tuple[float | None, ...]:
+        """Return ΔE at each setting less that at the last one that has a value, in eV."""
+        known = [s.adsorption_energy_ev for s in self.settings if s.adsorption_energy_ev is not None]
+        return tuple(
+            None if s.adsorption_energy_ev is None else s.adsorption_energy_ev - known[-1] for s in self.settings
+        )
+
+
+def rows(series: Sequence[Series], physical: bool) -> list[dict[str, object]]:
+    """Return a row a site and setting, for a table or csv; energies in eV."""
+    return [
+        {
+            "site": one.label,
+            "quantity": one.quantity,
+            "value": setting.value,
+            "adsorption_energy_ev": setting.adsorption_energy_ev,
+            "change_ev": change,
+            "note": "" if physical else MOCK,
+        }
+        for one in series
+        for setting, change in zip(one.settings, one.changes_ev(), strict=True)
+    ]
+
+
+def convergence_plot(series: Sequence[Series], path: Path, physical: bool) -> Figure:
+    """Draw the change of ΔE against the last setting, a panel a quantity.
+
+    Parameters
+    ----------
+    series
+        At least one.
+    path
+        The PNG to write.
+    physical
+        False for a dry run, whose figure says so.
+    """
+    quantities = list(dict.fromkeys(one.quantity for one in series))
+    figure = new_figure(5.4 * len(quantities), 4.6)
+    heading(figure, "Convergence of ΔE" if physical else f"Convergence of ΔE: {MOCK}", not physical)
+    for index, quantity in enumerate(quantities):
+        axes = figure.add_subplot(1, len(quantities), index + 1)
+        shown = [one for one in series if one.quantity == quantity]
+        for number, one in enumerate(shown):
+            points = [
+                (s.value, c * 1000) for s, c in zip(one.settings, one.changes_ev(), strict=True) if c is not None
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[number % len(COLOURS)], label=one.label)
+        axes.set_xticks(sorted({setting.value for one in shown for setting in one.settings}))
+        axes.axhline(0.0, color="black", linewidth=0.6)
+        axes.set_xlabel(AXES[quantity], fontsize=NORMAL)
+        axes.set_ylabel("change of ΔE against the last (meV)", fontsize=NORMAL)
+        axes.legend(fontsize=SMALL, frameon=False)
+    figure.subplots_adjust(left=0.95 / (5.4 * len(quantities)), right=0.98, bottom=0.14, top=0.88, wspace=0.25)
+    return save(figure, path)

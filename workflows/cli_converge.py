@@ -1,0 +1,113 @@
+"""The command that tests convergence: one campaign a setting, run like any other, then their table and figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli import (
+    ROOT,
+    CampaignArgument,
+    EngineOption,
+    LaunchpadOption,
+    RootOption,
+    _announce,
+    _console,
+    _database,
+    app,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..analysis.adsorption import ModelResult
+    from ..analysis.convergence import Series
+
+
+@app.command()
+def converge(
+    campaign: CampaignArgument,
+    cutoff: Annotated[str | None, typer.Option(help="Cutoffs in eV: first:last:step, or a list.")] = None,
+    kmesh: Annotated[str | None, typer.Option(help="N of the hosts' N×N k meshes: a list.")] = None,
+    engine: EngineOption = None,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Compute a campaign's adsorption energies at several cutoffs and k meshes, one varied at a time.
+
+    Writes a campaign for each setting below ROOT/results, runs them all, and prints the changes against the last
+    setting. Run it again to go on. The exit code is 0 only if every calculation is recorded.
+
+    Example: sodiate converge wsse --kmesh 1,2,3 --engine emt
+    """
+    from .convergence import parse_values, series, variants
+    from .reading import InputError
+    from .session import run
+
+    cutoffs = parse_values(cutoff, "--cutoff") if cutoff else ()
+    meshes = parse_values(kmesh, "--kmesh") if kmesh else ()
+    if not (cutoffs or meshes):
+        raise InputError("converge: give --cutoff, --kmesh or both.")
+    root = root.resolve()
+    name = Path(campaign).stem
+    folder = root / "results" / f"{name}-convergence"
+    planned = list(variants(campaign, engine, cutoffs, meshes, folder))
+    console = _console()
+    complete, physical = True, True
+    results: dict[str, list[tuple[float, Sequence[ModelResult]]]] = {}
+    with _database(root, launchpad, create=True) as database:
+        for variant in planned:
+            _announce(variant.plan, root, console)
+            ran = run(variant.plan, database, root, console)
+            results.setdefault(variant.quantity, []).append((variant.value, ran.models))
+            complete &= ran.complete
+            physical &= all(model.physical for model in ran.models)
+            if ran.stopped:
+                console.print(f"Stopped by {ran.stopped}; go on with the same command.", markup=False)
+                break
+    gathered = [one for quantity, found in results.items() for one in series(quantity, found)]
+    _show(gathered, folder, physical, console)
+    raise typer.Exit(0 if complete and sum(map(len, results.values())) == len(planned) else 1)
+
+
+def _show(gathered: Sequence[Series], folder: Path, physical: bool, console: Console) -> None:
+    """Print the table; write it as csv and the figure beside the campaigns."""
+    import csv
+
+    from ..analysis.convergence import convergence_plot, rows
+
+    listed = rows(gathered, physical)
+    console.print(_table(listed, physical))
+    path = folder / "convergence.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(listed[0]))
+        writer.writeheader()
+        writer.writerows(listed)
+    print(path)
+    convergence_plot(gathered, folder / "convergence.png", physical)
+    print(folder / "convergence.png")
+
+
+def _table(listed: Sequence[dict[str, object]], physical: bool) -> Table:
+    from rich.table import Table
+
+    from ..analysis.records import MOCK
+
+    table = Table(title="Convergence of ΔE" + ("" if physical else f"\n{MOCK}"))
+    for head in ("site", "quantity", "value", "ΔE (eV)" + ("" if physical else " mock"), "change (meV)"):
+        table.add_column(head, justify="left" if head in ("site", "quantity") else "right")
+    for row in listed:
+        energy, change = row["adsorption_energy_ev"], row["change_ev"]
+        table.add_row(
+            str(row["site"]),
+            str(row["quantity"]),
+            f"{row['value']:g}",
+            "—" if energy is None else f"{energy:.4f}",
+            "—" if change is None else f"{1000 * float(str(change)):+.1f}",
+        )
+    return table

@@ -1,0 +1,132 @@
+"""Convergence of adsorption energies with the cutoff and the k mesh: one campaign a setting, run like any other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..analysis.convergence import Series, Setting
+from .campaign import Campaign, load_campaign
+from .engines.kpoints import kpoint_mesh
+from .operations import ideal_atoms
+from .plan import Plan, plan
+from .reading import InputError, load_yaml
+
+if TYPE_CHECKING:
+    from ..analysis.adsorption import ModelResult
+
+KEYS = {"cutoff": "cutoff_ev", "kmesh": "kpoint_length_a"}
+"""What is varied, and the protocol key behind it."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One setting: what is varied, its value, and the plan of the campaign that has it."""
+
+    quantity: str
+    value: float
+    plan: Plan
+
+
+def parse_values(text: str, option: str) -> tuple[float, ...]:
+    """Read ``400:600:50`` (first, last, step) or ``2,3,4``, ascending.
+
+    Raises
+    ------
+    InputError
+        For anything else, or fewer than two values.
+    """
+    try:
+        if re.fullmatch(r"[\d.]+:[\d.]+:[\d.]+", text):
+            first, last, step = map(float, text.split(":"))
+            count = int((last - first) / step + 1e-9) + 1 if step > 0 else 0
+            values = [first + i * step for i in range(count)]
+        else:
+            values = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        values = []
+    if len(values) < 2 or values[0] <= 0:
+        raise InputError(f"{option} {text!r}: give two or more positive values, as 400:600:50 or 2,3,4.")
+    return tuple(values)
+
+
+def variants(
+    name: str, engine: str | None, cutoffs: Sequence[float], meshes: Sequence[float], folder: Path
+) -> Iterator[Variant]:
+    """Write a campaign for each setting into a folder, and plan it; what is not varied stays as it is.
+
+    Parameters
+    ----------
+    name, engine
+        As `sodiate.workflows.campaign.load_campaign` takes them.
+    cutoffs
+        Plane-wave cutoffs, eV.
+    meshes
+        Points N of an N×N k mesh of the hosts, whole numbers.
+    folder
+        For the campaign files, which are kept.
+
+    Raises
+    ------
+    InputError
+        If the engine has no use for what is to be varied, or a mesh is no whole number.
+    """
+    base = plan(load_campaign(name, engine))
+    for quantity, values in (("cutoff", cutoffs), ("kmesh", meshes)):
+        key = KEYS[quantity]
+        if values and key in base.not_applicable:
+            raise InputError(f"campaign {name}: engine {base.campaign.spec.engine} has no use for {key}.")
+        for value in values:
+            setting = value if quantity == "cutoff" else _length(value, base)
+            path = _write(base.campaign, f"{quantity}-{value:g}", {key: setting}, folder)
+            yield Variant(quantity, value, plan(path))
+
+
+def _length(points: float, base: Plan) -> float:
+    """Return the length that gives N×N points in the cells of all hosts; the campaign's own if it does."""
+    if points != int(points):
+        raise InputError(f"--kmesh {points:g}: the points of a mesh are whole numbers.")
+    hosts = [atoms for model in base.models if (atoms := ideal_atoms(model.host)) is not None]
+    shortest = min(float(atoms.cell.lengths()[:2].min()) for atoms in hosts)
+    for length in (base.campaign.protocol.kpoint_length_a, points * shortest):
+        if length is not None and all(kpoint_mesh(atoms, length)[:2] == (points, points) for atoms in hosts):
+            return float(length)
+    raise InputError(f"--kmesh {points:g}: the hosts' cells differ too much for one length to give that mesh.")
+
+
+def _write(campaign: Campaign, suffix: str, changes: dict[str, Any], folder: Path) -> Path:
+    """Write the campaign with its protocol in full, changed; ΔE alone is asked for."""
+    data = load_yaml(campaign.source, "campaign")
+    spec = campaign.spec
+    data |= {
+        "campaign": f"{spec.campaign}-{suffix}",
+        "engine": spec.engine,
+        "protocol": campaign.protocol.model_dump(mode="json", exclude_none=True) | changes,
+        "quantities": [],
+    }
+    for model in data["models"]:
+        if isinstance(model, dict) and "file" in model:
+            model["file"] = str((campaign.source.parent / model["file"]).resolve())
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{data['campaign']}.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def series(quantity: str, results: Sequence[tuple[float, Sequence[ModelResult]]]) -> list[Series]:
+    """Gather ΔE of each site over the settings of one quantity.
+
+    A site that was not computed at every setting is kept, with gaps.
+    """
+    found: dict[str, list[Setting]] = {}
+    for value, models in results:
+        for model in models:
+            for site in model.sites:
+                label = f"{model.model}/{site.site}"
+                found.setdefault(label, []).append(Setting(value, site.adsorption_energy_ev))
+    return [Series(label, quantity, tuple(settings)) for label, settings in found.items()]
