@@ -250,5 +250,18 @@ def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     command = [sys.executable, "-c", PLAIN, str(host / "input.json"), str(tmp_path / "host.extxyz")]
     plain = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert result["energy_ev"] == pytest.approx(float(plain.stdout), abs=2e-3)
+    (dos,) = (tmp_path / "root").glob("WSe2_dos-*")
+    assert json.loads((dos / "result.json").read_text())["self_consistent"] is False
     (atom,) = (tmp_path / "root").glob("Na-*")
     assert abs(json.loads((atom / "result.json").read_text())["total_moment_mub"]) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.usefixtures("gpaw")
+@pytest.mark.parametrize("content", [None, b"", b"- of Ulm"])
+def test_a_density_that_cannot_be_read_is_done_without(content: bytes | None, tmp_path: Path) -> None:
+    directory = GPAW.prepared(tmp_path / "dos", "dos")
+    if content is not None:
+        (directory / "parent-density.gpw").write_bytes(content)
+    outcome = GPAW.finish(directory)
+    assert outcome.bands is not None
+    assert "self-consistent on the denser mesh" in outcome.notes[0]

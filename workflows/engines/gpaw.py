@@ -233,7 +233,7 @@ class GpawEngine:
             final_moments_mub=_floats(values["moments_mub"]),
             total_moment_mub=values["total_moment_mub"],
             corrections=inputs.corrections,
-            notes=_notes(inputs),
+            notes=_notes(values),
             command=_command_of(directory),
             **result.arrays,
         )
@@ -256,8 +256,8 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
     return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
 
 
-def _notes(inputs: Inputs) -> tuple[str, ...]:
-    if inputs.kind != "dos" or (inputs.directory / PARENT_DENSITY).exists():
+def _notes(values: Mapping[str, Any]) -> tuple[str, ...]:
+    if not values.get("self_consistent"):
         return ()
     return ("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",)
 

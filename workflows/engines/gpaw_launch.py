@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from typing import TYPE_CHECKING
 
 from custodian.custodian import Custodian, CustodianError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S = 0.5
+_FULL_BYTES = 1_000_000
 
 
 def launch(command: str, directory: Path, limits: Limits, stop: Stop) -> None:
@@ -65,4 +67,6 @@ def _reason(directory: Path, command: str) -> str:
     except OSError:
         lines = []
     last = f": {lines[-1].strip()}" if lines else ""
+    if shutil.disk_usage(directory).free < _FULL_BYTES:
+        last += ". The disk is full; make room and retry"
     return f"'{command}' ended without a result{last}."

@@ -89,9 +89,9 @@ def _output(directory: Path, ranks: Ranks) -> str:
 
 def _compute(inputs: Inputs) -> None:
     ranks = MpiRanks()
-    steps, fingerprints = 0, {}
+    steps, electrons = 0, {}
     if inputs.kind == "dos":
-        fingerprints = _electrons(inputs, _output(inputs.directory, ranks))
+        electrons = _electrons(inputs, _output(inputs.directory, ranks))
     elif inputs.kind == "relax":
         steps = _relaxed(inputs, ranks)
     else:
@@ -101,7 +101,7 @@ def _compute(inputs: Inputs) -> None:
     if inputs.kind != "dos":
         calculator.write(inputs.directory / DENSITY, include_projections=False)
     if world.rank == 0:
-        write_json(inputs.directory / RESULT, values | {"fingerprints": fingerprints})
+        write_json(inputs.directory / RESULT, values | electrons)
 
 
 def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
@@ -173,18 +173,15 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _electrons(inputs: Inputs, text: str) -> dict[str, str]:
-    """Compute bands and DOS on a denser mesh, from the parent's density if it is there."""
-    settings = dict(inputs.calculator)
-    density = inputs.directory / PARENT_DENSITY
-    if density.exists():
-        kept = {k: settings[k] for k in ("kpts", "nbands", "occupations", "convergence") if k in settings}
-        calculator = GPAW(density).fixed_density(**kept, txt=text, update_fermi_level=True)
-        calculator.get_potential_energy()
+def _electrons(inputs: Inputs, text: str) -> dict[str, Any]:
+    """Compute bands and DOS on a denser mesh, from the parent's density if it is there; return what to keep of it."""
+    calculator = _from_density(inputs, text)
+    self_consistent = calculator is None
+    if calculator is None:
+        calculator = GPAW(**inputs.calculator, txt=text)
         inputs.atoms.calc = calculator
-    else:
-        inputs.atoms.calc = calculator = GPAW(**settings, txt=text)
         inputs.atoms.get_potential_energy()
+    inputs.atoms.calc = calculator
     bands = _bands(calculator)
     dos = dos_from_bands(
         bands,
@@ -197,7 +194,21 @@ def _electrons(inputs: Inputs, text: str) -> dict[str, str]:
         for name, value in ((BANDS, bands), (DOS, dos)):
             write_arrays(inputs.directory / name, to_arrays(value))
             fingerprints[name] = fingerprint(inputs.directory / name)
-    return fingerprints
+    return {"fingerprints": fingerprints, "self_consistent": self_consistent}
+
+
+def _from_density(inputs: Inputs, text: str) -> Any:
+    """Return the converged bands of the parent's density; None if it is not there or cannot be read."""
+    density = inputs.directory / PARENT_DENSITY
+    try:
+        saved = GPAW(density)
+    except Exception:  # absent, truncated, of another GPAW: whatever its reader makes of that
+        return None
+    keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver")
+    kept = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
+    calculator = saved.fixed_density(**kept, txt=text, update_fermi_level=True)
+    calculator.get_potential_energy()
+    return calculator
 
 
 def _bands(calculator: Any) -> Bands:
