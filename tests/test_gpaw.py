@@ -239,6 +239,7 @@ def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     assert row["engine"] == "gpaw"
     assert -1.5 < row["adsorption_energy_ev"] < 0.5
     assert 1.0 < row["band_gap_ev"] < 2.5
+    assert row["difference_from_paper_ev"] == pytest.approx(row["adsorption_energy_ev"] + 1.27)
     shown = cli("show", "WSe2/T_W@top", "--root", "root").stdout
     assert "completed" in shown
     (host,) = (tmp_path / "root").glob("WSe2-*")

@@ -20,7 +20,8 @@ CONTRACT = {
 ONE = {
     "campaign": "c", "model": "WSSe", "supercell": "3x3", "adsorbate": "Na", "engine": "emt", "method_id": "m",
     "site": "H@top", "adsorption_energy_ev": -1.2, "adsorption_energy_bulk_ev": None,
-    "paper_adsorption_energy_ev": -1.42, "band_gap_ev": 0.0, "gap_nature": "metal", "physical": False,
+    "paper_adsorption_energy_ev": -1.42, "difference_from_paper_ev": None,
+    "band_gap_ev": 0.0, "gap_nature": "metal", "physical": False,
     "note": "mock (dry run, not physical)", "converged": False, "reasons": ["T: failed: why, and how"],
     "sites": [{"start": "H@top", "end": "T_W@top", "adsorption_energy_ev": -1.2}],
 }  # fmt: skip
@@ -36,6 +37,7 @@ def test_json_csv_and_query_of_a_real_run(cli: Cli, tmp_path: Path) -> None:
     assert set(one) >= CONTRACT
     assert (one["model"], one["supercell"], one["physical"], one["converged"]) == ("WSSe+VS", "2x2", False, True)
     assert one["paper_adsorption_energy_ev"] == -2.21
+    assert one["difference_from_paper_ev"] is None
     assert min(s["adsorption_energy_ev"] for s in one["sites"]) == one["adsorption_energy_ev"]
     assert {"start", "end", "energy_ev"} <= set(one["sites"][0])
     (row,) = csv.DictReader(io.StringIO(cli("results", "--format", "csv").stdout))
@@ -63,7 +65,16 @@ def test_no_difference_from_the_paper_beside_a_mock() -> None:
     headers = [str(column.header).lower() for column in results_table([ONE], "t").columns]
     assert any("mock" in header for header in headers)
     assert any("paper" in header for header in headers)
-    assert not [h for h in headers if "differ" in h or "−" in h or "error" in h]
+    assert not [h for h in headers if "differ" in h or "−" in h or "error" in h or "less" in h]
+
+
+def test_a_difference_from_the_paper_beside_a_real_value() -> None:
+    real = ONE | {"engine": "gpaw", "physical": True, "difference_from_paper_ev": 0.22}
+    table = results_table([real], "t")
+    (column,) = [c for c in table.columns if c.header == "less paper (eV)"]
+    assert list(column.cells) == ["0.220"]
+    assert not any("mock" in str(c.header) for c in table.columns)
+    assert len(results_table([real, ONE], "t").columns) == len(table.columns)  # one mock row: engine shown, no column
 
 
 def test_a_metal_is_zero_and_a_missing_gap_is_null() -> None:

@@ -33,6 +33,7 @@ def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
             "adsorption_energy_ev": m.adsorption_energy_ev,
             "adsorption_energy_bulk_ev": m.adsorption_energy_bulk_ev,
             "paper_adsorption_energy_ev": m.paper_adsorption_energy_ev,
+            "difference_from_paper_ev": _difference(m),
             "band_gap_ev": m.band_gap_ev,
             "gap_nature": m.gap_nature,
             "physical": m.physical,
@@ -56,6 +57,12 @@ def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
         }
         for m in models
     ]
+
+
+def _difference(model: ModelResult) -> float | None:
+    """Return ΔE less the paper's; None for a mock value, with which none may be formed."""
+    ours, theirs = model.adsorption_energy_ev, model.paper_adsorption_energy_ev
+    return ours - theirs if model.physical and ours is not None and theirs is not None else None
 
 
 def matching(objects: list[dict[str, Any]], query: str | None) -> list[dict[str, Any]]:
@@ -97,6 +104,7 @@ def to_csv(objects: Sequence[dict[str, Any]]) -> str:
     columns = [
         *("campaign", "model", "supercell", "adsorbate", "engine", "method_id", "site"),
         *("adsorption_energy_ev", "adsorption_energy_bulk_ev", "paper_adsorption_energy_ev"),
+        "difference_from_paper_ev",
         *("band_gap_ev", "gap_nature", "physical", "note", "converged", "reasons", "sites"),
     ]
     buffer = io.StringIO()
@@ -133,7 +141,16 @@ def results_table(objects: Sequence[dict[str, Any]], title: str) -> Table:
     for name in ("model", *(key.split("_")[0] for key in differing), "best site", "ended at"):
         table.add_column(name, overflow="fold")
     said_mock = " mock" if mock else ""
-    for name in (f"ΔE {'/'.join(names)} (eV){said_mock}", "vs bulk (eV)", "paper (eV)", f"gap (eV){said_mock}"):
+    numbers = {
+        f"ΔE {'/'.join(names)} (eV){said_mock}": "adsorption_energy_ev",
+        "vs bulk (eV)": "adsorption_energy_bulk_ev",
+        "paper (eV)": "paper_adsorption_energy_ev",
+        "less paper (eV)": "difference_from_paper_ev",
+        f"gap (eV){said_mock}": "band_gap_ev",
+    }
+    if mock:  # no difference beside a mock value, not even an empty column
+        del numbers["less paper (eV)"]
+    for name in numbers:
         table.add_column(name, justify="right", min_width=6)
     table.add_column("sites", justify="right", min_width=3)
     for one in objects:
@@ -142,10 +159,7 @@ def results_table(objects: Sequence[dict[str, Any]], title: str) -> Table:
             *(one[key] for key in ("model", *differing)),
             one["site"] or "—",
             best_end(one) or "—",
-            _number(one["adsorption_energy_ev"]),
-            _number(one["adsorption_energy_bulk_ev"]),
-            _number(one["paper_adsorption_energy_ev"]),
-            _number(one["band_gap_ev"]),
+            *(_number(one[key]) for key in numbers.values()),
             f"{done}/{len(one['sites'])}",
         )
     return table
