@@ -1,0 +1,96 @@
+"""Mixed instead of Janus: the symmetry-distinct ways to share one sublattice between two elements."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+
+from .errors import StructureError
+from .lattice import Ints, check_element, describe, face_layers
+from .symmetry import find_symmetry, permutations
+from .vacancies import atoms_of
+
+LARGEST: Final = 200_000
+"""More ways than this are not enumerated: twelve of twenty-four sites are 2.7 million."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """One way to replace some atoms of an element.
+
+    Attributes
+    ----------
+    indices
+        Atoms of the host that are replaced, ascending; of all equivalent sets, the first.
+    multiplicity
+        Equivalent sets.
+    on_top
+        How many of the replaced atoms lie on the top face; all of them in the Janus ordering, or none.
+    """
+
+    indices: tuple[int, ...]
+    multiplicity: int
+    on_top: int
+
+    def apply(self, host: Atoms, element: str) -> Atoms:
+        """Return a copy of the host with ``element`` in the places of this ordering."""
+        mixed: Atoms = host.copy()
+        for index in self.indices:
+            mixed.symbols[index] = element
+        return mixed
+
+
+def distinct_orderings(host: Atoms, element: str, replacement: str, count: int) -> tuple[Ordering, ...]:
+    """Find the symmetry-distinct ways to replace some atoms of an element.
+
+    Two ways are equivalent if an operation of the host takes one to the other (spglib, symprec 0.1 Å; the
+    translations of a supercell and, where the faces are equivalent, turning the sheet over are among them).
+
+    Parameters
+    ----------
+    host
+        The host with one element on the sublattice, such as WSe2 for W(S, Se)2.
+    element, replacement
+        What is replaced by what.
+    count
+        How many atoms are replaced.
+
+    Returns
+    -------
+    tuple of Ordering
+        Most of the replaced atoms on the top face first; multiplicities add up to all ways.
+
+    Raises
+    ------
+    StructureError
+        If the host lacks the element or has too few atoms of it, or if there are too many ways.
+    """
+    check_element(replacement, "replacement")
+    sites = atoms_of(host, element)
+    if not 0 < count <= len(sites):
+        raise StructureError(f"{describe(host)} has {len(sites)} {element}; {count} of them cannot be replaced.")
+    if comb(len(sites), count) > LARGEST:
+        raise StructureError(
+            f"{comb(len(sites), count)} ways to replace {count} of {len(sites)} {element} are more than {LARGEST}; "
+            "use a smaller supercell."
+        )
+    mapped = permutations(host, find_symmetry(host))
+    top = set(face_layers(host, "top")[0].tolist())
+    found = [Ordering(first, size, len(top.intersection(first))) for first, size in _orbits(mapped, sites, count)]
+    return tuple(sorted(found, key=lambda ordering: (-ordering.on_top, ordering.indices)))
+
+
+def _orbits(mapped: Ints, sites: list[int], count: int) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield the first set of each orbit and the orbit's size."""
+    seen: set[tuple[int, ...]] = set()
+    for chosen in combinations(sites, count):
+        if chosen in seen:
+            continue
+        images = np.sort(mapped[:, list(chosen)], axis=1)
+        orbit = set(map(tuple, np.unique(images, axis=0).tolist()))
+        seen |= orbit
+        yield chosen, len(orbit)
