@@ -28,6 +28,7 @@ def test_there_and_back(bench: Bench, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     carried = export_archive(bench.documents, bench.root, folder)
     assert (carried.campaigns, carried.records, carried.checkpoints) == (1, len(planned), 0)
+    assert not [path for path in folder.glob("*.jsonl") if str(bench.root) in path.read_text(encoding="utf-8")]
     archive = open_archive(folder)
     assert comparable(archive) == comparable(bench.documents)
     dos = planned["WSSe+VS/dos"].calculation.id

@@ -96,7 +96,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / "arrays").mkdir(parents=True)
-        counts = {name: _write_lines(documents, name, partial) for name in COLLECTIONS}
+        counts = {name: _write_lines(documents, name, partial, root) for name in COLLECTIONS}
         for document in documents.records.find({}, {"arrays": 1}):
             for identifier in document["arrays"].values():
                 (partial / "arrays" / f"{identifier}.npz").write_bytes(documents.array_bytes(identifier))
@@ -115,10 +115,12 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     return Carried(counts["campaigns"], counts["records"], checkpoints)
 
 
-def _write_lines(documents: Documents, name: str, folder: Path) -> int:
+def _write_lines(documents: Documents, name: str, folder: Path, root: Path) -> int:
+    """Write a collection; paths below the root lose it: elsewhere, and in a paper, it means nothing."""
+    here = json.dumps(f"{root.resolve()}/")[1:-1]
     query: dict[str, Any] = {"state": {"$ne": "unpublished"}} if name == "records" else {}
     found = sorted(
-        (json.dumps(d, sort_keys=True) for d in documents.db[name].find(query, _HIDDEN.get(name))),
+        (json.dumps(d, sort_keys=True).replace(here, "") for d in documents.db[name].find(query, _HIDDEN.get(name))),
     )
     (folder / f"{name}.jsonl").write_text("".join(line + "\n" for line in found), encoding="utf-8")
     return len(found)

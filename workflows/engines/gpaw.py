@@ -244,10 +244,10 @@ def _floats(values: list[float] | None) -> tuple[float, ...] | None:
 
 
 def _command_of(directory: Path) -> str | None:
-    """Return the command of the last launch, from custodian's log."""
+    """Return the command of the last launch, from custodian's log, without this machine's paths."""
     try:
         log = json.loads((directory / "custodian.json").read_text(encoding="utf-8"))
-        return str(log[-1]["job"]["command"])
+        return re.sub(r"(?<!\S)/\S*/", "", str(log[-1]["job"]["command"]))
     except DAMAGE:
         return None
 
