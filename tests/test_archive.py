@@ -122,3 +122,14 @@ def test_a_changed_declaration_is_noticed(bench: Bench, tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"vacuum_a": 15.0', '"vacuum_a": 16.0'))
     with pytest.raises(Exception, match="changed by hand"):
         import_archive(bench.documents, bench.root, folder)
+
+
+def test_the_published_archive_is_readable_and_names_no_machine() -> None:
+    folder = Path(__file__).parent.parent / "docs" / "reproduction"
+    with Results.open(folder) as results:
+        records = results.documents.current().values()
+        assert records
+        assert all(record.physical and record.method.cutoff_ev == 500.0 for record in records)
+        assert not [r for r in records if r.provenance.directory.startswith("/")]
+        atom, solid = (next(r for r in records if r.label == label).energy_ev for label in ("Na", "Na-bcc"))
+    assert atom - solid == pytest.approx(1.05, abs=0.05)  # cohesive energy of Na, PBE
