@@ -220,7 +220,11 @@ class SiteEntry(Frozen):
 
 
 class ModelEntry(Frozen):
-    """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations."""
+    """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
+
+    ``atom`` and ``bulk`` are its references where they are not the campaign's; ``changes`` says what is different
+    from the model ``compare_with``.
+    """
 
     name: str
     label: str
@@ -229,6 +233,10 @@ class ModelEntry(Frozen):
     dos: str | None = None
     sites: tuple[SiteEntry, ...]
     lowest: str
+    atom: str | None = None
+    bulk: str | None = None
+    compare_with: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 class Named(Frozen):

@@ -241,7 +241,7 @@ def distinct_pairs(host: Atoms, first: str, second: str) -> tuple[VacancyPair, .
         orbits.append((_distance(host, i, j), (i, j), len(orbit)))
     # Rounded first, so that noise in the last digits cannot change the order of equal distances.
     orbits.sort(key=lambda entry: (round(entry[0], 4), entry[1]))
-    names = _pair_names([distance for distance, _, _ in orbits])
+    names = lettered([f"{round(distance, 6):.2f}" for distance, _, _ in orbits])
     return tuple(
         VacancyPair(name, indices, distance, multiplicity)
         for name, (distance, indices, multiplicity) in zip(names, orbits, strict=True)
@@ -254,9 +254,8 @@ def _distance(host: Atoms, i: int, j: int) -> float:
     return float(np.hypot(lateral, z[j] - z[i]))
 
 
-def _pair_names(distances: Sequence[float]) -> list[str]:
-    """Name sorted distances by two decimals, with letters a, b, … z, aa, … where several share them."""
-    labels = [f"{round(distance, 6):.2f}" for distance in distances]
+def lettered(labels: Sequence[str]) -> list[str]:
+    """Tell labels apart that occur several times, with letters a, b, … z, aa, … in their order."""
     shared, used = Counter(labels), Counter[str]()
     names = []
     for label in labels:

@@ -14,7 +14,7 @@ from ..analysis.records import Frozen
 from ..structures.errors import StructureError
 from ..structures.monolayers import Monolayer
 from ..structures.slabs import Slab, read_slab
-from .protocol import NotNegative, Positive, Protocol, Truth
+from .protocol import Changes, NotNegative, Positive, Protocol, Truth
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
 Quantity = Literal["dos", "bulk_reference", "density_difference"]
@@ -134,17 +134,22 @@ class Execution(Frozen):
 class Model(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
-    Its supercell and sites, if it names some, go before the campaign's.
+    Its supercell, sites and protocol keys, if it names some, go before the campaign's. ``ordering`` mixes the
+    chalcogens of a Janus layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against which
+    the effect of what is different here is shown.
     """
 
     model: str | None = None
     file: str | None = None
     name: Name | None = None
     pair: Annotated[str, BeforeValidator(_pair)] | None = None
+    ordering: str | None = None
     remove: tuple[str, ...] = ()
     replace: dict[str, Element] = {}
     supercell: Repeat | None = None
     sites: Annotated[Sites | None, BeforeValidator(_sites)] = None
+    protocol: Changes = Changes()
+    compare_with: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -189,6 +194,10 @@ class CampaignFile(Frozen):
         double = sorted({t for t in titles if titles.count(t) > 1})
         if double:
             raise ValueError(f"two models are called {', '.join(double)}; give each a 'name' of its own.")
+        for model in self.models:
+            other = model.compare_with
+            if other is not None and (other not in titles or other == model.title):
+                raise ValueError(f"model {model.title}: compare_with: no other model {other!r}{nearest(other, titles)}.")
         return self
 
 

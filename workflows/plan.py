@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +12,17 @@ from ..analysis.records import CampaignEntry, ModelEntry, Named, SiteEntry, dige
 from ..structures.errors import StructureError
 from ..structures.models import parse_model, resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer
+from ..structures.orderings import mix
 from ..structures.sites import Site, near_defect
 from ..structures.slabs import Slab, build_slab
 from ..structures.vacancies import Defect, apply_defects, parse_site_atom
 from . import operations
 from .calculation import Calculation
 from .campaign import Campaign, Model, load_campaign
+from .comparison import model_changes, protocol_changes
 from .engines import make_engine
 from .engines.base import Engine, Settings, Unsupported
-from .protocol import flatten, split
+from .protocol import Protocol, flatten, split
 from .reading import InputError, nearest
 
 if TYPE_CHECKING:
@@ -31,15 +33,22 @@ KIND_OF_QUANTITY = {"dos": "dos", "bulk_reference": "bulk", "density_difference"
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """One host of a campaign with the calculations that belong to it."""
+    """One host of a campaign with the calculations that belong to it, its references among them.
+
+    ``changes`` says in words what is different from the model ``compare_with``.
+    """
 
     name: str
     supercell: tuple[int, int]
+    atom: Calculation
+    bulk: Calculation | None
     host: Calculation
     dos: Calculation | None
     sites: Mapping[str, Calculation]
     multiplicities: Mapping[str, int]
     lowest: Calculation
+    compare_with: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,9 @@ class Plan:
         if self.bulk is not None:
             out[f"{adsorbate}-{self.bulk.structure['lattice']}"] = self.bulk
         for model in self.models:
+            for reference in (model.atom, model.bulk):
+                if reference is not None and all(reference.id != known.id for known in out.values()):
+                    out[f"{model.name}/{reference.label}"] = reference
             out[model.name] = model.host
             if model.dos is not None:
                 out[f"{model.name}/dos"] = model.dos
@@ -132,6 +144,10 @@ class Plan:
                 name=model.name,
                 label=model.host.label,
                 supercell=model.supercell,
+                atom=model.atom.id,
+                bulk=model.bulk.id if model.bulk else None,
+                compare_with=model.compare_with,
+                changes=model.changes,
                 host=model.host.id,
                 dos=model.dos.id if model.dos else None,
                 sites=tuple(
@@ -194,22 +210,34 @@ class _Planner:
         self.known_sites: set[str] = set()
 
     def plan(self) -> Plan:
-        quantities = self._quantities()
+        self.quantities = self._quantities()
         self._refuse_taken_names()
-        models = tuple(self._model(model, "dos" in quantities) for model in self.spec.models)
+        models = tuple(map(self._model, self.spec.models))
         self._refuse_unknown_sites()
-        element = self.spec.adsorbate.element
-        box_a = self.campaign.protocol.atom.box_a
-        if box_a is None:
-            raise InputError(f"{self.where}: its protocol has no atom.box_a for the isolated {element} atom.")
+        own = self.campaign.protocol
         return Plan(
             campaign=self.campaign,
-            models=models,
-            atom=self._calculation("atom", operations.atom(element, box_a), {}, element),
-            bulk=self._bulk(element) if "bulk_reference" in quantities else None,
+            models=tuple(self._compared(model, one, models) for model, one in zip(self.spec.models, models, strict=True)),
+            atom=self._atom(own),
+            bulk=self._bulk(own),
             dropped=tuple(self.dropped),
-            not_applicable=split(flatten(self.campaign.protocol, "relax"), self.engine.protocol_keys)[1],
+            not_applicable=split(flatten(own, "relax"), self.engine.protocol_keys)[1],
         )
+
+    def _compared(self, model: Model, planned: PlannedModel, all_planned: Sequence[PlannedModel]) -> PlannedModel:
+        """Say what a model has otherwise than the one that it is to be compared with."""
+        if model.compare_with is None:
+            return planned
+        index = [other.title for other in self.spec.models].index(model.compare_with)
+        other = all_planned[index]
+        changes = model_changes(
+            model,
+            self.spec.models[index],
+            (planned.supercell, other.supercell),
+            (planned.host.label, other.host.label),
+        )
+        changes += protocol_changes(planned.host, planned.atom, other.host, other.atom)
+        return replace(planned, compare_with=model.compare_with, changes=tuple(changes))
 
     def _quantities(self) -> set[str]:
         """Return what the engine can give of what is asked for; refuse what the user named and it cannot."""
@@ -225,18 +253,24 @@ class _Planner:
         return kept
 
     def _calculation(
-        self, kind: str, structure: operations.Operation, parents: Mapping[str, Calculation], label: str
+        self,
+        kind: str,
+        structure: operations.Operation,
+        parents: Mapping[str, Calculation],
+        label: str,
+        protocol: Protocol,
     ) -> Calculation:
-        protocol, _ = split(flatten(self.campaign.protocol, kind), self.engine.protocol_keys)
-        return Calculation(kind, structure, self.engine.name, protocol, dict(parents), label)
+        values, _ = split(flatten(protocol, kind), self.engine.protocol_keys)
+        return Calculation(kind, structure, self.engine.name, values, dict(parents), label)
 
-    def _model(self, model: Model, with_dos: bool) -> PlannedModel:
+    def _model(self, model: Model) -> PlannedModel:
         try:
-            return self._planned_model(model, with_dos)
+            return self._planned_model(model)
         except (StructureError, Unsupported) as error:
             raise InputError(f"{self.where}: model {model.title}: {error}") from None
 
-    def _planned_model(self, model: Model, with_dos: bool) -> PlannedModel:
+    def _planned_model(self, model: Model) -> PlannedModel:
+        protocol = self.campaign.protocol.changed(model.protocol)
         repeat = model.supercell or self.spec.supercell
         heights = self.spec.adsorbate.start_heights_a
         origin, named = self._origin(model)
@@ -251,15 +285,19 @@ class _Planner:
         ideal = operations.Host(operation)
         label = ideal.label
         self.engine.check(ideal.atoms)
-        host = self._calculation("relax", operation, {}, label)
-        sites = {site.name: self._site(host, site, heights.of(site.kind)) for site in self._sites(model, ideal)}
+        host = self._calculation("relax", operation, {}, label, protocol)
+        sites = {
+            site.name: self._site(host, site, heights.of(site.kind), protocol) for site in self._sites(model, ideal)
+        }
         self.engine.check(operations.ideal_atoms(next(iter(sites.values()))))
         return PlannedModel(
             name=model.title,
             supercell=repeat,
+            atom=self._atom(protocol),
+            bulk=self._bulk(protocol),
             host=host,
-            dos=self._calculation("dos", operations.geometry(), {"geometry": host}, f"{label}/dos")
-            if with_dos
+            dos=self._calculation("dos", operations.geometry(), {"geometry": host}, f"{label}/dos", protocol)
+            if "dos" in self.quantities
             else None,
             sites=sites,
             multiplicities={name: ideal.sites[name].multiplicity for name in sites},
@@ -268,9 +306,9 @@ class _Planner:
             ),
         )
 
-    def _site(self, host: Calculation, site: Site, height_a: float) -> Calculation:
+    def _site(self, host: Calculation, site: Site, height_a: float, protocol: Protocol) -> Calculation:
         operation = operations.adsorbate(self.spec.adsorbate.element, site.name, height_a)
-        return self._calculation("relax", operation, {"host": host}, f"{host.label}/{site.name}")
+        return self._calculation("relax", operation, {"host": host}, f"{host.label}/{site.name}", protocol)
 
     def _origin(self, model: Model) -> tuple[Monolayer | Slab, tuple[str, ...]]:
         """Return what the host repeats and the vacancies that its model's name asks for."""
@@ -292,6 +330,10 @@ class _Planner:
         atoms = box(atoms, self.spec.vacuum_a, self.spec.adsorbate.start_heights_a.highest)
         by_atom = [Defect(*parse_site_atom(text)) for text in model.remove]
         by_atom += [Defect(*parse_site_atom(text), other) for text, other in model.replace.items()]
+        if model.ordering is not None:
+            if not isinstance(origin, Monolayer):
+                raise StructureError("ordering mixes the chalcogens of a named Janus layer, not of a file.")
+            by_atom += mix(origin, repeat, model.ordering)
         defects = (*resolve_vacancies(atoms, named, model.pair), *by_atom)
         apply_defects(atoms, defects)  # refuses what the host does not have
         return defects
@@ -328,11 +370,21 @@ class _Planner:
                     f"{self.where}: sites: no model has {name!r}{nearest(name, known)}; sites: {', '.join(known)}."
                 )
 
-    def _bulk(self, element: str) -> Calculation:
+    def _atom(self, protocol: Protocol) -> Calculation:
+        element = self.spec.adsorbate.element
+        box_a = protocol.atom.box_a
+        if box_a is None:
+            raise InputError(f"{self.where}: its protocol has no atom.box_a for the isolated {element} atom.")
+        return self._calculation("atom", operations.atom(element, box_a), {}, element, protocol)
+
+    def _bulk(self, protocol: Protocol) -> Calculation | None:
+        element = self.spec.adsorbate.element
+        if "bulk_reference" not in self.quantities:
+            return None
         if element not in self.spec.bulk_references:
             raise InputError(
                 f"{self.where}: quantities: bulk_reference needs bulk_references.{element}: {{lattice, a}}."
             )
         given = self.spec.bulk_references[element]
         operation = operations.bulk(element, given.lattice, given.a)
-        return self._calculation("bulk", operation, {}, f"{element}-{given.lattice}")
+        return self._calculation("bulk", operation, {}, f"{element}-{given.lattice}", protocol)

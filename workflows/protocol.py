@@ -57,20 +57,34 @@ class Overrides(Frozen):
     spin_polarised: Truth | None = None
     start_moments_mub: StartMoments | None = None
     dipole_correction: Truth | None = None
-    dispersion: Annotated[str | None, AfterValidator(_absent)] = None
+    dispersion: Annotated[Literal["d3bj"] | None, BeforeValidator(_absent)] = None
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
     dos_broadening_ev: Positive | None = None
     box_a: tuple[Positive, Positive, Positive] | None = None
 
 
-class Protocol(Overrides):
-    """A protocol file: the common keys, and sections for the kinds with sampling rules of their own."""
+SECTIONS = ("dos", "atom", "bulk")
+"""Kinds with sampling rules of their own."""
 
-    functional: str
-    max_force_ev_per_a: Positive
+
+class Changes(Overrides):
+    """What a protocol has otherwise than another: common keys, and sections for the kinds with rules of their own."""
+
     dos: Overrides = Overrides()
     atom: Overrides = Overrides()
     bulk: Overrides = Overrides()
+
+
+class Protocol(Changes):
+    """A protocol file: the common keys, and the sections."""
+
+    functional: str
+    max_force_ev_per_a: Positive
+
+    def changed(self, changes: Changes) -> Protocol:
+        """Return this protocol with the keys that ``changes`` names laid over its own."""
+        mine, other = (one.model_dump(exclude_none=True) for one in (self, changes))
+        return Protocol.model_validate(mine | other | {key: mine[key] | other[key] for key in SECTIONS})
 
 
 _ONLY_FOR = {
@@ -95,9 +109,8 @@ def flatten(protocol: Protocol, kind: str) -> dict[str, Any]:
     dict
         Plain JSON-like values, sorted by nothing but their keys' meaning; None stands for nothing.
     """
-    sections = ("dos", "atom", "bulk")
-    values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(sections))
-    if kind in sections:
+    values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(SECTIONS))
+    if kind in SECTIONS:
         values |= getattr(protocol, kind).model_dump(mode="json", exclude_none=True)
     return {key: value for key, value in values.items() if kind in _ONLY_FOR.get(key, {kind})}
 
