@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import SodiateError
+from .entries import CampaignEntry, ModelEntry, SiteEntry
 from .paper import paper_value
-from .records import CampaignEntry, Choice, ModelEntry, Record, Sampling, SiteEntry
+from .records import Choice, Record, Sampling
 
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""

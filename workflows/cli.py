@@ -17,8 +17,8 @@ from .. import SodiateError, __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .graph import Plan
     from .launchpad import Database
-    from .plan import Plan
     from .store import Results
 
 app = typer.Typer(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
+from ..analysis.entries import CampaignEntry
 from ..analysis.records import (
     Bands,
-    CampaignEntry,
     Dos,
     Record,
     Trajectory,
@@ -26,7 +26,7 @@ from .calculation import Calculation
 from .lease import Lease, LeaseLost, Leases
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .graph import Plan
 
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
 """Keys of a record's document that are not the record's own."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .. import SodiateError
 from ..analysis.adsorption import ModelResult, SiteResult, model_results
-from ..analysis.records import MOCK, Bands, CampaignEntry, Dos, Record, Trajectory
+from ..analysis.entries import CampaignEntry
+from ..analysis.records import MOCK, Bands, Dos, Record, Trajectory
 from .archive import INDEX, open_archive
 from .documents import Documents
 from .engines import make_engine

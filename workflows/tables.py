@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.tree import Tree
 
-    from .plan import Plan
+    from .graph import Plan
 
 
 def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
