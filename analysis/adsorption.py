@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import hypot
 from typing import Any, Literal
 
 from .. import SodiateError
@@ -82,8 +83,12 @@ def _furthest(one: Sampling, other: Sampling) -> float:
     return max(abs(a - b) for a, b in pairs)
 
 
+def _edges_a(sampling: Sampling) -> list[float]:
+    return [hypot(*axis) for axis in sampling.cell_a]
+
+
 def _edges(sampling: Sampling) -> str:
-    return " × ".join(f"{sum(x * x for x in axis) ** 0.5:.4f}" for axis in sampling.cell_a)
+    return " × ".join(f"{edge:.4f}" for edge in _edges_a(sampling))
 
 
 def _refuse(first: Record, second: Record, what: str, differing: list[str]) -> None:
@@ -136,7 +141,8 @@ class SiteResult:
 class ModelResult:
     """One host of one campaign with one engine and method.
 
-    ``reasons`` says in words what is missing and why; ``converged`` is True only if nothing is.
+    ``reasons`` says in words what is missing and why; ``converged`` is True only if nothing is. The lattice constants
+    are those of the host's monolayer, if the campaign relaxes its cell: as declared, which the host has, and relaxed.
     """
 
     campaign: str
@@ -153,6 +159,8 @@ class ModelResult:
     paper_adsorption_energy_ev: float | None
     band_gap_ev: float | None
     gap_nature: Literal["direct", "indirect", "metal"] | None
+    declared_lattice_a: float | None
+    relaxed_lattice_a: float | None
     converged: bool
     reasons: tuple[str, ...]
     sites: tuple[SiteResult, ...]
@@ -195,7 +203,11 @@ def _model(
     best = next(s for s in sites if s.site == lowest(known, {}).site) if known else None
     gap = records[model.dos].gap if model.dos is not None and model.dos in records else None
     complaints = [f"{s.site}: {s.reason}" for s in sites if s.reason]
-    parts = (("host", model.host), ("gap", model.dos), (entry.adsorbate, entry.atom), ("bulk", entry.bulk))
+    lattice = model.lattice
+    relaxed = records.get(lattice.calculation) if lattice else None
+    parts = [("host", model.host), ("gap", model.dos), (entry.adsorbate, entry.atom), ("bulk", entry.bulk)]
+    parts += [("lattice", lattice.calculation if lattice else None)]
+    parts += [(f"density/{part}", identifier) for part, identifier in model.densities.items()]
     for name, identifier in parts:
         if identifier is not None and identifier not in records:
             complaints.insert(0, f"{name}: {missing[identifier]}")
@@ -215,6 +227,8 @@ def _model(
         paper_adsorption_energy_ev=paper_value(model.label, entry.adsorbate),
         band_gap_ev=gap.gap_ev if gap else None,
         gap_nature=gap.nature if gap else None,
+        declared_lattice_a=lattice.declared_a if lattice else None,
+        relaxed_lattice_a=_edges_a(relaxed.sampling)[0] if relaxed and relaxed.sampling else None,
         converged=not complaints,
         reasons=tuple(complaints),
         sites=tuple(sites),

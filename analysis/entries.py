@@ -13,8 +13,19 @@ class SiteEntry(Frozen):
     calculation: str
 
 
+class LatticeEntry(Frozen):
+    """A monolayer's declared lattice constant (Å), and the id of the relaxation of its 1×1 cell."""
+
+    layer: str
+    declared_a: float
+    calculation: str
+
+
 class ModelEntry(Frozen):
-    """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations."""
+    """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
+
+    ``densities`` has the ids of the terms of Δρ by part: ``Na-on-host``, ``host``, ``Na``.
+    """
 
     name: str
     label: str
@@ -23,6 +34,8 @@ class ModelEntry(Frozen):
     dos: str | None = None
     sites: tuple[SiteEntry, ...]
     lowest: str
+    densities: dict[str, str] = {}
+    lattice: LatticeEntry | None = None
 
 
 class Named(Frozen):

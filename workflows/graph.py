@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..analysis.entries import CampaignEntry, ModelEntry, Named, SiteEntry
+from ..analysis.entries import CampaignEntry, LatticeEntry, ModelEntry, Named, SiteEntry
 from ..analysis.records import digest
 from . import operations
 from .calculation import Calculation
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """One host of a campaign with the calculations that belong to it."""
+    """One host of a campaign with the calculations that belong to it.
+
+    ``densities`` are the terms of Δρ by part; ``layer`` is the monolayer that the host repeats, if it is one.
+    """
 
     name: str
     supercell: tuple[int, int]
@@ -29,6 +32,8 @@ class PlannedModel:
     sites: Mapping[str, Calculation]
     multiplicities: Mapping[str, int]
     lowest: Calculation
+    densities: Mapping[str, Calculation]
+    layer: str | None
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,11 @@ class Planned:
         Raises
         ------
         InputError
-            For a calculation that has no structure, such as ``lowest``.
+            For a calculation that has no structure, such as ``lowest``, or whose structure a ``lowest`` chooses.
         """
         atoms = operations.ideal_atoms(self.calculation)
+        if atoms is None and "lowest" in self.calculation.parents:
+            raise InputError(f"{self.name} takes the atoms of the site that will be the lowest: not known yet.")
         if atoms is None:
             raise InputError(f"{self.name} compares energies; it has no atoms of its own.")
         return atoms
@@ -64,6 +71,8 @@ class Plan:
         The hosts, in the order of the campaign.
     atom, bulk
         The references; ``bulk`` is None if the campaign has none.
+    lattices
+        The relaxation of the 1×1 cell of each monolayer, by its name, if the campaign asks for it.
     dropped
         One sentence for each quantity that the engine cannot give.
     not_applicable
@@ -74,6 +83,7 @@ class Plan:
     models: tuple[PlannedModel, ...]
     atom: Calculation
     bulk: Calculation | None
+    lattices: Mapping[str, Calculation]
     dropped: tuple[str, ...]
     not_applicable: tuple[str, ...]
 
@@ -84,12 +94,14 @@ class Plan:
         out = {adsorbate: self.atom}
         if self.bulk is not None:
             out[f"{adsorbate}-{self.bulk.structure['lattice']}"] = self.bulk
+        out |= {f"{layer}/lattice": calculation for layer, calculation in self.lattices.items()}
         for model in self.models:
             out[model.name] = model.host
             if model.dos is not None:
                 out[f"{model.name}/dos"] = model.dos
             out |= {f"{model.name}/{site}": calculation for site, calculation in model.sites.items()}
             out[f"{model.name}/lowest"] = model.lowest
+            out |= {f"{model.name}/density/{part}": calculation for part, calculation in model.densities.items()}
         return out
 
     @property
@@ -128,6 +140,8 @@ class Plan:
                     for site, calculation in model.sites.items()
                 ),
                 lowest=model.lowest.id,
+                densities={part: calculation.id for part, calculation in model.densities.items()},
+                lattice=self._lattice_entry(model.layer),
             )
             for model in self.models
         )
@@ -146,3 +160,9 @@ class Plan:
             ),
             dropped=self.dropped,
         )
+
+    def _lattice_entry(self, layer: str | None) -> LatticeEntry | None:
+        if layer is None or layer not in self.lattices:
+            return None
+        declared = self.campaign.spec.monolayers[layer].a
+        return LatticeEntry(layer=layer, declared_a=declared, calculation=self.lattices[layer].id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
+from ..analysis.density import term_names
 from ..structures.errors import StructureError
 from ..structures.models import parse_model, resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer
@@ -20,7 +21,12 @@ from .graph import Plan, PlannedModel
 from .protocol import flatten, split
 from .reading import InputError, nearest
 
-KIND_OF_QUANTITY = {"dos": "dos", "bulk_reference": "bulk", "density_difference": "density"}
+KIND_OF_QUANTITY = {
+    "dos": "dos",
+    "bulk_reference": "bulk",
+    "density_difference": "density",
+    "lattice": "relax_cell",
+}
 
 
 def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
@@ -60,7 +66,7 @@ class _Planner:
     def plan(self) -> Plan:
         quantities = self._quantities()
         self._refuse_taken_names()
-        models = tuple(self._model(model, "dos" in quantities) for model in self.spec.models)
+        models = tuple(self._model(model, quantities) for model in self.spec.models)
         self._refuse_unknown_sites()
         element = self.spec.adsorbate.element
         box_a = self.campaign.protocol.atom.box_a
@@ -71,6 +77,7 @@ class _Planner:
             models=models,
             atom=self._calculation("atom", operations.atom(element, box_a), {}, element),
             bulk=self._bulk(element) if "bulk_reference" in quantities else None,
+            lattices=self._lattices(models) if "lattice" in quantities else {},
             dropped=tuple(self.dropped),
             not_applicable=split(flatten(self.campaign.protocol, "relax"), self.engine.protocol_keys)[1],
         )
@@ -94,13 +101,13 @@ class _Planner:
         protocol, _ = split(flatten(self.campaign.protocol, kind), self.engine.protocol_keys)
         return Calculation(kind, structure, self.engine.name, protocol, dict(parents), label)
 
-    def _model(self, model: Model, with_dos: bool) -> PlannedModel:
+    def _model(self, model: Model, quantities: Set[str]) -> PlannedModel:
         try:
-            return self._planned_model(model, with_dos)
+            return self._planned_model(model, quantities)
         except (StructureError, Unsupported) as error:
             raise InputError(f"{self.where}: model {model.title}: {error}") from None
 
-    def _planned_model(self, model: Model, with_dos: bool) -> PlannedModel:
+    def _planned_model(self, model: Model, quantities: Set[str]) -> PlannedModel:
         repeat = model.supercell or self.spec.supercell
         heights = self.spec.adsorbate.start_heights_a
         origin, named = self._origin(model)
@@ -118,23 +125,52 @@ class _Planner:
         host = self._calculation("relax", operation, {}, label)
         sites = {site.name: self._site(host, site, heights.of(site.kind)) for site in self._sites(model, ideal)}
         self.engine.check(operations.ideal_atoms(next(iter(sites.values()))))
+        lowest = Calculation(
+            "lowest", operations.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
+        )
         return PlannedModel(
             name=model.title,
             supercell=repeat,
             host=host,
             dos=self._calculation("dos", operations.geometry(), {"geometry": host}, f"{label}/dos")
-            if with_dos
+            if "dos" in quantities
             else None,
             sites=sites,
             multiplicities={name: ideal.sites[name].multiplicity for name in sites},
-            lowest=Calculation(
-                "lowest", operations.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
-            ),
+            lowest=lowest,
+            densities=self._densities(label, lowest) if "density_difference" in quantities else {},
+            layer=parse_model(model.model)[0] if model.model is not None else None,
         )
 
     def _site(self, host: Calculation, site: Site, height_a: float) -> Calculation:
         operation = operations.adsorbate(self.spec.adsorbate.element, site.name, height_a)
         return self._calculation("relax", operation, {"host": host}, f"{host.label}/{site.name}")
+
+    def _densities(self, label: str, lowest: Calculation) -> dict[str, Calculation]:
+        """Return the three terms of Δρ: one cell, grid and sampling, the atoms where the chosen site left them."""
+        parts: tuple[operations.Part, ...] = ("all", "host", "adsorbate")
+        names = term_names(self.spec.adsorbate.element)
+        return {
+            name: self._calculation("density", operations.chosen(part), {"lowest": lowest}, f"{label}/density/{name}")
+            for name, part in zip(names, parts, strict=True)
+        }
+
+    def _lattices(self, models: Iterable[PlannedModel]) -> dict[str, Calculation]:
+        """Return the relaxation of the 1×1 cell of each monolayer that a host repeats."""
+        layers = dict.fromkeys(model.layer for model in models if model.layer is not None)
+        if not layers:
+            raise InputError(f"{self.where}: quantities: lattice is that of monolayers; no model is made of one.")
+        headroom = self.spec.adsorbate.start_heights_a.highest
+        cells = {
+            layer: operations.host(
+                self.spec.monolayers[layer].monolayer(), (1, 1), (), self.spec.vacuum_a, headroom, 0.0
+            )
+            for layer in layers
+        }
+        return {
+            layer: self._calculation("relax_cell", operation, {}, f"{operations.Host(operation).label}/lattice")
+            for layer, operation in cells.items()
+        }
 
     def _origin(self, model: Model) -> tuple[Monolayer | Slab, tuple[str, ...]]:
         """Return what the host repeats and the vacancies that its model's name asks for."""

@@ -22,6 +22,7 @@ from .gpaw_inputs import (
     INPUT,
     PARENT_DENSITY,
     PROTOCOL_KEYS,
+    RELAXATIONS,
     RESULT,
     SCRIPT,
     START,
@@ -61,7 +62,7 @@ class GpawEngine:
 
     name = "gpaw"
     physical = True
-    capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
+    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "density"})
     protocol_keys = PROTOCOL_KEYS
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS)
 
@@ -111,7 +112,7 @@ class GpawEngine:
             "kind": kind,
             "calculator": calculator_settings(calculation.protocol, atoms, kind, str(directory)),
             "protocol": protocol,
-            "execution": self._execution(directory, atoms, calculation.protocol) if kind == "relax" else {},
+            "execution": self._execution(directory, atoms, calculation) if kind in RELAXATIONS else {},
             "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
         }
         directory.mkdir(parents=True, exist_ok=True)
@@ -132,13 +133,15 @@ class GpawEngine:
         if before != new:
             (directory / CORRECTIONS).unlink(missing_ok=True)
 
-    def _execution(self, directory: Path, atoms: Atoms, protocol: Mapping[str, Any]) -> dict[str, Any]:
+    def _execution(self, directory: Path, atoms: Atoms, calculation: Calculation) -> dict[str, Any]:
         given = self.settings.execution
         stiffness = given.get("start_stiffness_ev_per_a2")
+        # One unit cell is cheap as it is, and its lattice constant at a smaller cutoff is another.
+        coarse = given.get("coarse") if calculation.kind == "relax" else None
         return {
             **bfgs_settings(given, self.name, directory),
             "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
-            "coarse": _coarse(given.get("coarse"), protocol, atoms, str(directory)),
+            "coarse": _coarse(coarse, calculation.protocol, atoms, str(directory)),
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:

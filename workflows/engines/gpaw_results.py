@@ -9,25 +9,50 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.records import Geometry, Method, Sampling
+from ...analysis.density import integral
+from ...analysis.records import Density, Geometry, Method, Sampling
 from .base import EngineError, Outcome
-from .checks import check_forces, read_electrons
+from .checks import cell_forces, check_forces, read_arrays_of
 from .files import DAMAGE, read_json
-from .gpaw_inputs import INPUT, OUTPUTS, RESULT, Inputs
+from .gpaw_inputs import INPUT, OUTPUTS, RELAXATIONS, RESULT, Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+_SAME_CELL_A = 1e-8
+
+_INTEGRAL = 1e-5
+"""How far, in units of the number of electrons, a density's integral may be from it; 6e-7 were measured."""
+
 
 @dataclass(frozen=True)
 class Result:
-    """What the worker wrote, checked."""
+    """What the worker wrote, whole and finite, and of these inputs.
+
+    Attributes
+    ----------
+    inputs
+        Of the run.
+    values
+        The content of ``result.json``.
+    geometry
+        At the end.
+    forces
+        Shape (atoms, 3), eV/Å; None for a run without.
+    stress
+        Shape (6,), eV/Å³, of a relaxation of the cell.
+    arrays
+        Trajectory, bands and DOS, or density.
+    """
 
     inputs: Inputs
     values: dict[str, Any]
     geometry: Geometry
-    forces: Any
+    forces: NDArray[np.float64] | None
+    stress: NDArray[np.float64] | None
     arrays: dict[str, Any]
 
     @classmethod
@@ -38,24 +63,32 @@ class Result:
             values = read_json(path)
             geometry = Geometry.model_validate(values["geometry"])
             forces = None if values["forces_ev_per_a"] is None else np.array(values["forces_ev_per_a"])
+            stress = np.array(values["stress_ev_per_a3"]) if inputs.kind == "relax_cell" else None
             natoms = len(inputs.atoms)
             if len(geometry.symbols) != natoms or (forces is not None and forces.shape != (natoms, 3)):
                 raise ValueError(f"it is not of {natoms} atoms")
-            numbers = [n for n in (values["energy_ev"], values["free_energy_ev"]) if n is not None]
-            if not (np.isfinite(numbers).all() and (forces is None or np.isfinite(forces).all())):
-                raise ValueError("an energy or a force is not finite")
+            numbers = (values["energy_ev"], values["free_energy_ev"], forces, stress)
+            if not all(np.isfinite(number).all() for number in numbers if number is not None):
+                raise ValueError("an energy, a force or the stress is not finite")
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
         if values["key"] != inputs.key:
             raise EngineError(f"{path} is of other inputs than {INPUT} there; run the calculation again.")
-        return cls(inputs, values, geometry, forces, _arrays(inputs, values))
+        return cls(inputs, values, geometry, forces, stress, _arrays(inputs, values))
 
     def check(self) -> None:
-        """Raise `Unconverged` unless a relaxation is below its criterion."""
+        """Raise `Unconverged` above the criterion of a relaxation, `EngineError` if a number cannot be right."""
         inputs = self.inputs
-        if inputs.kind == "relax":
-            criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
-            check_forces(self.forces, criterion, self.values["steps"], limit, inputs.directory)
+        if "density" in self.arrays:
+            _check_density(self.arrays["density"], self.values["electrons"], inputs)
+        if inputs.kind not in RELAXATIONS or self.forces is None:
+            return
+        forces = self.forces
+        if self.stress is not None:
+            _check_c(self.geometry, inputs)
+            forces = np.vstack([forces, cell_forces(np.array(self.geometry.cell_a), self.stress)])
+        criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
+        check_forces(forces, criterion, self.values["steps"], limit, inputs.directory)
 
     def outcome(self, engine: str) -> Outcome:
         """Return it as an engine's outcome."""
@@ -66,6 +99,7 @@ class Result:
             energy_ev=values["energy_ev"],
             free_energy_ev=values["free_energy_ev"],
             forces_ev_per_a=self.forces,
+            stress_ev_per_a3=None if self.stress is None else tuple(self.stress.tolist()),
             converged=True,
             method=Method(
                 engine=engine,
@@ -83,7 +117,7 @@ class Result:
                 dipole_correction=values["dipole"],
             ),
             versions=values["versions"],
-            ionic_steps=values["steps"] if inputs.kind == "relax" else None,
+            ionic_steps=values["steps"] if inputs.kind in RELAXATIONS else None,
             scf_steps=_scf_steps(inputs.directory),
             start_moments_mub=_floats(values["start_moments_mub"]),
             final_moments_mub=_floats(values["moments_mub"]),
@@ -96,17 +130,38 @@ class Result:
 
 
 def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
-    if inputs.kind == "relax":
+    if inputs.kind in RELAXATIONS:
         from .relaxation import read_trajectory
 
         return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
-    return read_electrons(inputs.directory, values["fingerprints"], RESULT) if inputs.kind == "dos" else {}
+    kinds = {"dos": ("bands", "dos"), "density": ("density",)}.get(inputs.kind, ())
+    return read_arrays_of(inputs.directory, kinds, values.get("fingerprints", {}), RESULT)
 
 
-def _scf_steps(directory: Path) -> int:
-    """Count the SCF iterations that all launches wrote."""
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in directory.glob(OUTPUTS))
-    return sum(len(re.findall(r"^\|iter:", text, flags=re.MULTILINE)) for text in texts)
+def _check_density(density: Density, electrons: float, inputs: Inputs) -> None:
+    """Refuse a density on another grid or in another cell, or one that does not hold all valence electrons."""
+    where, values = inputs.directory, density.values_per_a3
+    grid = tuple(inputs.calculator["gpts"])
+    if values.shape != grid or np.abs(density.cell_a - inputs.atoms.cell.array).max() > _SAME_CELL_A:
+        raise EngineError(
+            f"{where}: the density is on a grid of {values.shape} points instead of {grid}, or its cell is another; "
+            "run the calculation again."
+        )
+    if not np.isfinite(values).all():
+        raise EngineError(f"{where}: the density is not finite; see gpaw-*.txt there.")
+    held = integral(density)
+    if abs(held - electrons) > _INTEGRAL * electrons:
+        raise EngineError(
+            f"{where}: the density holds {held:.5f} electrons instead of the {electrons:g} valence electrons of the "
+            "atoms' PAW data sets; see gpaw-*.txt there."
+        )
+
+
+def _check_c(geometry: Geometry, inputs: Inputs) -> None:
+    """Refuse a cell that left its plane: c belongs to the host and all its sites."""
+    start, end = inputs.atoms.cell.array, np.array(geometry.cell_a)
+    if max(np.abs(end[2] - start[2]).max(), np.abs(end[:2, 2] - start[:2, 2]).max()) > _SAME_CELL_A:
+        raise EngineError(f"{inputs.directory}: the cell left its plane: c was {start[2]} and is {end[2]} Å.")
 
 
 def _floats(values: list[float] | None) -> tuple[float, ...] | None:
@@ -130,3 +185,9 @@ def _notes(values: Mapping[str, Any]) -> tuple[str, ...]:
     if not values.get("self_consistent"):
         return ()
     return ("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",)
+
+
+def _scf_steps(directory: Path) -> int:
+    """Count the SCF iterations that all launches wrote."""
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in directory.glob(OUTPUTS))
+    return sum(len(re.findall(r"^\|iter:", text, flags=re.MULTILINE)) for text in texts)
