@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import hypot
 from typing import Any, Literal
 
 from .. import SodiateError
+from .entries import CampaignEntry, ModelEntry, SiteEntry
 from .paper import paper_value
-from .records import CampaignEntry, Choice, ModelEntry, Record, Sampling, SiteEntry
+from .records import Choice, Record, Sampling
 
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""
@@ -81,8 +83,12 @@ def _furthest(one: Sampling, other: Sampling) -> float:
     return max(abs(a - b) for a, b in pairs)
 
 
+def _edges_a(sampling: Sampling) -> list[float]:
+    return [hypot(*axis) for axis in sampling.cell_a]
+
+
 def _edges(sampling: Sampling) -> str:
-    return " × ".join(f"{sum(x * x for x in axis) ** 0.5:.4f}" for axis in sampling.cell_a)
+    return " × ".join(f"{edge:.4f}" for edge in _edges_a(sampling))
 
 
 def _refuse(first: Record, second: Record, what: str, differing: list[str]) -> None:
@@ -135,7 +141,9 @@ class SiteResult:
 class ModelResult:
     """One host of one campaign with one engine and method.
 
-    ``reasons`` says in words what is missing and why; ``converged`` is True only if nothing is.
+    ``reasons`` says in words what is missing and why; ``converged`` is True only if nothing is. The lattice constants
+    are those of the host's monolayer, if the campaign relaxes its cell: as declared, which the host has, and relaxed.
+    ``effect_ev`` is ΔE less that of the model ``compare_with``, from which ``changes`` tell this one.
     """
 
     campaign: str
@@ -152,9 +160,14 @@ class ModelResult:
     paper_adsorption_energy_ev: float | None
     band_gap_ev: float | None
     gap_nature: Literal["direct", "indirect", "metal"] | None
+    declared_lattice_a: float | None
+    relaxed_lattice_a: float | None
     converged: bool
     reasons: tuple[str, ...]
     sites: tuple[SiteResult, ...]
+    compare_with: str | None = None
+    changes: tuple[str, ...] = ()
+    effect_ev: float | None = None
 
 
 def model_results(
@@ -178,7 +191,16 @@ def model_results(
     list of ModelResult
         One a host; what lacks a part says which, and the rest stands.
     """
-    return [_model(entry, model, records, reasons, physical) for model in entry.models]
+    results = [_model(entry, model, records, reasons, physical) for model in entry.models]
+    energies = {result.model: result.adsorption_energy_ev for result in results}
+    return [replace(result, effect_ev=_effect(result, energies)) for result in results]
+
+
+def _effect(result: ModelResult, energies_ev: Mapping[str, float | None]) -> float | None:
+    """Return how far ΔE is from that of the model that this one is compared with."""
+    base = None if result.compare_with is None else energies_ev[result.compare_with]
+    own = result.adsorption_energy_ev
+    return None if base is None or own is None else own - base
 
 
 def _model(
@@ -194,7 +216,11 @@ def _model(
     best = next(s for s in sites if s.site == lowest(known, {}).site) if known else None
     gap = records[model.dos].gap if model.dos is not None and model.dos in records else None
     complaints = [f"{s.site}: {s.reason}" for s in sites if s.reason]
-    parts = (("host", model.host), ("gap", model.dos), (entry.adsorbate, entry.atom), ("bulk", entry.bulk))
+    lattice = model.lattice
+    relaxed = records.get(lattice.calculation) if lattice else None
+    parts = [("host", model.host), ("gap", model.dos), ("lattice", lattice.calculation if lattice else None)]
+    parts += [(entry.adsorbate, model.atom or entry.atom), ("bulk", model.bulk or entry.bulk)]
+    parts += [(f"density/{part}", identifier) for part, identifier in model.densities.items()]
     for name, identifier in parts:
         if identifier is not None and identifier not in records:
             complaints.insert(0, f"{name}: {missing[identifier]}")
@@ -214,9 +240,13 @@ def _model(
         paper_adsorption_energy_ev=paper_value(model.label, entry.adsorbate),
         band_gap_ev=gap.gap_ev if gap else None,
         gap_nature=gap.nature if gap else None,
+        declared_lattice_a=lattice.declared_a if lattice else None,
+        relaxed_lattice_a=_edges_a(relaxed.sampling)[0] if relaxed and relaxed.sampling else None,
         converged=not complaints,
         reasons=tuple(complaints),
         sites=tuple(sites),
+        compare_with=model.compare_with,
+        changes=model.changes,
     )
 
 
@@ -239,15 +269,15 @@ def _site(
     records: Mapping[str, Record],
     missing: Mapping[str, str],
 ) -> SiteResult:
-    record, host, atom = records.get(site.calculation), records.get(model.host), records.get(entry.atom)
-    bulk = records.get(entry.bulk or "")
+    record, host = records.get(site.calculation), records.get(model.host)
+    atom, bulk = records.get(model.atom or entry.atom), records.get(model.bulk or entry.bulk or "")
     value = bulk_value = reason = None
     if record is None:
         reason = missing[site.calculation]
     elif host is None:
         reason = f"no host: {missing[model.host]}"
     elif atom is None:
-        reason = f"no {entry.adsorbate} atom: {missing[entry.atom]}"
+        reason = f"no {entry.adsorbate} atom: {missing[model.atom or entry.atom]}"
     else:
         try:
             value = adsorption_energy(record, host, atom)
@@ -270,8 +300,6 @@ def _site(
 
 def _mark_same(sites: list[SiteResult]) -> list[SiteResult]:
     """Name for each start the first other one that ended in the same place with the same energy (5 meV)."""
-    from dataclasses import replace
-
     out: list[SiteResult] = []
     for site in sites:
         same = [

@@ -25,6 +25,7 @@ MOCK = "mock (dry run, not physical)"
 """What every table, figure and page says of the numbers of a dry run."""
 
 Vector = tuple[float, float, float]
+Stress = tuple[float, float, float, float, float, float]
 
 
 class Frozen(BaseModel):
@@ -165,7 +166,8 @@ class Record(Frozen):
     """The result of one calculation.
 
     ``energy_ev`` is extrapolated to zero smearing, ``free_energy_ev`` is the one that the forces belong to.
-    ``physical`` is False for a dry run, whose numbers are mock values. An unconverged run leaves no record.
+    ``physical`` is False for a dry run, whose numbers are mock values. An unconverged run leaves no record. Only a
+    relaxation of the cell has a stress (xx, yy, zz, yz, xz, xy); a ``lowest`` has the geometry of the site it chose.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -180,6 +182,7 @@ class Record(Frozen):
     max_force_ev_per_a: float | None
     geometry: Geometry | None
     forces_ev_per_a: tuple[Vector, ...] | None = None
+    stress_ev_per_a3: Stress | None = None
     start_moments_mub: tuple[float, ...] | None = None
     final_moments_mub: tuple[float, ...] | None = None
     total_moment_mub: float | None = None
@@ -205,73 +208,10 @@ class Record(Frozen):
 
 
 _SCIENCE = {
-    *("calculation", "physical", "energy_ev", "free_energy_ev", "geometry", "forces_ev_per_a"),
+    *("calculation", "physical", "energy_ev", "free_energy_ev", "geometry", "forces_ev_per_a", "stress_ev_per_a3"),
     *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "choice"),
     *("input_digest", "parents"),
 }
-
-
-class SiteEntry(Frozen):
-    """One adsorption site of a host: its name, how often it occurs in the cell, and its calculation's id."""
-
-    name: str
-    multiplicity: int
-    calculation: str
-
-
-class ModelEntry(Frozen):
-    """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
-
-    ``atom`` and ``bulk`` are its references where they are not the campaign's; ``changes`` says what is different
-    from the model ``compare_with``.
-    """
-
-    name: str
-    label: str
-    supercell: tuple[int, int]
-    host: str
-    dos: str | None = None
-    sites: tuple[SiteEntry, ...]
-    lowest: str
-    atom: str | None = None
-    bulk: str | None = None
-    compare_with: str | None = None
-    changes: tuple[str, ...] = ()
-
-
-class Named(Frozen):
-    """A calculation's id under the name that a campaign gives it."""
-
-    name: str
-    calculation: str
-
-
-class CampaignEntry(Frozen):
-    """One revision of a campaign with one engine and method, as stored: names, and ids of calculations."""
-
-    schema_version: int = SCHEMA_VERSION
-    campaign: str
-    engine: str
-    method_id: str
-    revision: int = 1
-    title: str
-    yaml: str
-    adsorbate: str
-    models: tuple[ModelEntry, ...]
-    atom: str
-    bulk: str | None = None
-    calculations: tuple[Named, ...]
-    dropped: tuple[str, ...] = ()
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Every calculation of the campaign once, in its order."""
-        return tuple(dict.fromkeys(named.calculation for named in self.calculations))
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Ids by the campaign's names."""
-        return {named.name: named.calculation for named in self.calculations}
 
 
 @dataclass(frozen=True)
@@ -323,14 +263,38 @@ class Dos:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Steps of a relaxation: energies (steps,), positions and forces (steps, atoms, 3)."""
+    """Steps of a relaxation: energies (steps,), positions and forces (steps, atoms, 3), cells (steps, 3, 3).
+
+    The cells are None where the cell was fixed.
+    """
 
     energies_ev: NDArray[np.float64]
     positions_a: NDArray[np.float64]
     forces_ev_per_a: NDArray[np.float64]
+    cells_a: NDArray[np.float64] | None = None
 
 
-def to_arrays(value: Bands | Dos | Trajectory) -> dict[str, NDArray[Any]]:
+@dataclass(frozen=True)
+class Density:
+    """Electron density on the points of a regular grid, or a difference of such densities.
+
+    Attributes
+    ----------
+    values_per_a3
+        Electrons per Å³, positive where electrons are, both spins together, shape (nx, ny, nz); point (i, j, k) lies
+        at i/nx, j/ny, k/nz of the cell vectors. Stored in single precision: 6e-8 of each value, and of an integral.
+    cell_a
+        Cell vectors as rows, Å.
+    """
+
+    values_per_a3: NDArray[np.floating[Any]]
+    cell_a: NDArray[np.float64]
+
+
+ArrayRecord = Bands | Dos | Trajectory | Density
+
+
+def to_arrays(value: ArrayRecord) -> dict[str, NDArray[Any]]:
     """Flatten an array record into named arrays, as stored in one npz file."""
     out: dict[str, NDArray[Any]] = {}
     for name, item in vars(value).items():
@@ -341,12 +305,14 @@ def to_arrays(value: Bands | Dos | Trajectory) -> dict[str, NDArray[Any]]:
     return out
 
 
-def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> Bands | Dos | Trajectory:
-    """Rebuild ``bands``, ``dos`` or ``trajectory`` from the arrays that `to_arrays` made."""
+def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> ArrayRecord:
+    """Rebuild ``bands``, ``dos``, ``trajectory`` or ``density`` from the arrays that `to_arrays` made."""
     plain: dict[str, Any] = {k: (v.item() if v.ndim == 0 else v) for k, v in arrays.items() if ":" not in k}
     if kind == "bands":
         return Bands(**plain)
     if kind == "trajectory":
         return Trajectory(**plain)
+    if kind == "density":
+        return Density(**plain)
     projected = {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith("projected:")}
     return Dos(projected=projected, **{"broadening_ev": None} | plain)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engine_cases import CASES, Case
 from sodiate import SodiateError
 from sodiate.workflows.launchpad import Database, initialise, open_root
 from support import Bench
@@ -43,6 +44,15 @@ def gpaw() -> None:
 
     if find_spec("gpaw") is None or find_spec("gpaw_data") is None or which("mpiexec") is None:
         skip_unless_required("needs GPAW: pip install 'sodiate[gpaw]', Debian's openmpi-bin")
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Each engine under test."""
+    value: Case = request.param
+    if value.name == "gpaw":
+        request.getfixturevalue("gpaw")
+    return value
 
 
 @pytest.fixture

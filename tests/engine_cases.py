@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +18,7 @@ from ase import Atoms
 from ase.build import mx2
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import Engine, Limits, Outcome, Settings, Stop
+from sodiate.workflows.engines.base import Engine, EngineError, Limits, Outcome, Settings, Stop
 
 EXECUTION = {"optimizer": "bfgs", "max_steps": 200, "max_step_a": 0.2}
 PROTOCOL: dict[str, Any] = {"max_force_ev_per_a": 0.02, "kpoint_length_a": 13.0, "dos_broadening_ev": 0.05}
@@ -50,7 +55,7 @@ class Case:
     moved_ev, moved_ev_per_a
         How far energy and forces may change when all atoms are moved together.
     outputs
-        Files of a finished relaxation and of a DOS whose damage has to be noticed.
+        Files of a finished calculation, by kind, whose damage has to be noticed.
     refused
         An element that the engine does not have.
     """
@@ -75,8 +80,15 @@ class Case:
         values = {key: self.protocol[key] for key in self.protocol_keys.get(kind, ())} | protocol
         return Calculation(kind, {"op": "test"}, self.name, values, {}, f"test/{kind}")
 
+    def skip_without(self, kind: str) -> None:
+        if kind not in self.engine().capabilities:
+            pytest.skip(f"the engine {self.name} has no {kind}")
+
+    def start(self, kind: str) -> Atoms:
+        return monolayer() if kind == "relax_cell" else self.atoms()
+
     def prepared(self, directory: Path, kind: str, atoms: Atoms | None = None, **execution: Any) -> Path:
-        atoms = self.atoms() if atoms is None else atoms
+        atoms = self.start(kind) if atoms is None else atoms
         directory.mkdir(parents=True, exist_ok=True)
         self.engine(**execution).prepare(self.calculation(kind), atoms, directory, {})
         return directory
@@ -99,6 +111,14 @@ def host_with_na(repeat: int = 1) -> Atoms:
     atoms.append("Na")
     atoms.positions[-1] = [2.0, 1.3, atoms.positions[:-1, 2].max() + 2.1]
     atoms.rattle(0.05, seed=11)
+    return atoms
+
+
+def monolayer() -> Atoms:
+    """Hexagonal AlP, a buckled sheet that is too small: few electrons, and a force on its cell."""
+    a = 3.9
+    atoms = Atoms("AlP", cell=[[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, 9]], pbc=(True, True, False))
+    atoms.positions = [[0, 0, 4.4], [a / 2, a / 12**0.5, 4.65]]
     return atoms
 
 
@@ -134,13 +154,18 @@ GPAW = Case(
     slope_ev_per_a=5e-3,
     moved_ev=5e-3,
     moved_ev_per_a=3e-2,
-    outputs={"relax": ("result.json", "trajectory.jsonl"), "dos": ("result.json", "bands.npz", "dos.npz")},
+    outputs={
+        **dict.fromkeys(("relax", "relax_cell"), ("result.json", "trajectory.jsonl")),
+        "dos": ("result.json", "bands.npz", "dos.npz"),
+        "density": ("result.json", "density.npz"),
+    },
     refused="Pu",
     protocol=GPAW_PROTOCOL,
     protocol_keys={
         "relax": (*_ALWAYS, "max_force_ev_per_a"),
+        "relax_cell": (*_ALWAYS, "max_force_ev_per_a"),
         "dos": (*_ALWAYS, "dos_broadening_ev"),
-        **dict.fromkeys(("static", "atom", "bulk"), _ALWAYS),
+        **dict.fromkeys(("static", "atom", "bulk", "density"), _ALWAYS),
     },
 )
 
@@ -167,6 +192,7 @@ def assert_same(case: Case, outcome: Outcome, reference: Outcome) -> None:
     assert outcome.energy_ev == pytest.approx(reference.energy_ev, abs=case.same_ev)
     np.testing.assert_allclose(outcome.atoms.positions, reference.atoms.positions, rtol=0, atol=case.same_a)
     assert len(np.unique(outcome.trajectory.positions_a.reshape(steps, -1), axis=0)) == steps
+    np.testing.assert_allclose(outcome.atoms.cell, reference.atoms.cell, rtol=0, atol=case.same_a / 10)
 
 
 class StopAfter(Stop):
@@ -181,3 +207,41 @@ class StopAfter(Stop):
         if self.left < 0:
             self.request("the test asked for it")
         return super().requested()
+
+
+SLOW_RUN = """
+import sys, time
+from pathlib import Path
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import Limits, Settings, Stop
+
+class Slow(Stop):
+    def requested(self):
+        time.sleep(0.02)
+        return False
+
+make_engine(sys.argv[1], Settings()).run(Path(sys.argv[2]), Limits(), Slow())
+"""
+
+
+def kill_in_the_middle(case: Case, directory: Path, writes: int, delay_s: float) -> None:
+    """Start a real process and SIGKILL its group some time after it has written its checkpoint ``writes`` times."""
+
+    def state() -> set[tuple[str, int, int]]:
+        found = [path for pattern in case.engine().checkpoint_files for path in directory.glob(pattern)]
+        return {(path.name, path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
+
+    command = [sys.executable, "-c", SLOW_RUN, case.name, str(directory)]
+    child = subprocess.Popen(command, start_new_session=True, cwd=directory)
+    try:
+        seen, last, patience = 0, state(), time.monotonic() + 60
+        while seen < writes and child.poll() is None and time.monotonic() < patience:
+            now = state()
+            seen, last = seen + (now != last), now
+            time.sleep(0.001)
+        time.sleep(delay_s)
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "the child ended before it was killed"
+    with pytest.raises(EngineError):
+        case.engine().collect(directory)

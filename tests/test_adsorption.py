@@ -11,19 +11,16 @@ from sodiate.analysis.adsorption import (
     lowest,
     model_results,
 )
+from sodiate.analysis.entries import CampaignEntry, ModelEntry, Named, SiteEntry
 from sodiate.analysis.records import (
-    CampaignEntry,
     Choice,
     Geometry,
     Method,
-    ModelEntry,
-    Named,
     ParentRef,
     Provenance,
     Record,
     Sampling,
     SiteChange,
-    SiteEntry,
 )
 from sodiate.analysis.staleness import fresh, stale_reason
 

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sodiate import SodiateError
+from sodiate.analysis.records import Density, Record
 from sodiate.workflows.archive import ArchiveError, export_archive, import_archive, open_archive
 from sodiate.workflows.engines.base import Stop
 from sodiate.workflows.launch import launch
 from sodiate.workflows.launchpad import initialise, open_root
+from sodiate.workflows.lease import Owner
 from sodiate.workflows.plan import Plan, plan
 from sodiate.workflows.runner import Worker
 from sodiate.workflows.store import Results
@@ -75,6 +79,47 @@ def test_an_unfinished_campaign_goes_on_elsewhere(bench: Bench, tmp_path: Path) 
         here = bench.documents.record(site.id)
         assert here is not None
         assert here.energy_ev == record.energy_ev
+
+
+def test_density_grids_stay_behind_and_are_asked_for_by_name(bench: Bench, tmp_path: Path) -> None:
+    """A record keeps its density's name when the grid is not carried; everything else of it is there."""
+    planned = plan(small_campaign(tmp_path))
+    bench.submit(planned)
+    bench.launch(planned)
+    host = planned["WSSe+VS"].calculation.id
+    record, grid = with_density(bench, host)
+    first = bench.documents.arrays(record, "density")
+    assert isinstance(first, Density)
+    assert np.array_equal(first.values_per_a3, grid.values_per_a3)
+    export_archive(bench.documents, bench.root, tmp_path / "archive")
+    assert not list((tmp_path / "archive" / "arrays").glob("*density*"))
+    assert (tmp_path / "archive" / "arrays" / f"{record.arrays['dos']}.npz").exists()
+    archive = open_archive(tmp_path / "archive")
+    elsewhere = tmp_path / "elsewhere"
+    with open_root(elsewhere) as database:
+        other = Bench(database, elsewhere)
+        initialise(database, other.launchpad)
+        import_archive(other.documents, elsewhere, tmp_path / "archive")
+        for documents in (archive, other.documents):
+            again = documents.current()[host]
+            assert again == record.model_copy(update={"provenance": again.provenance})
+            with pytest.raises(SodiateError, match=r"WSSe\+VS: its density is not here: archives leave it out"):
+                documents.arrays(again, "density")
+            assert documents.arrays(again, "dos") is not None
+        export_archive(other.documents, elsewhere, tmp_path / "again")
+    assert comparable(open_archive(tmp_path / "again")) == comparable(archive)
+
+
+def with_density(bench: Bench, identifier: str) -> tuple[Record, Density]:
+    """Publish a calculation's record anew, with a density grid and a DOS."""
+    documents = bench.documents
+    record = documents.current()[identifier]
+    dos = next(r for r in documents.current().values() if r.kind == "dos")
+    grid = Density(np.random.default_rng(1).random((4, 4, 9)).astype(np.float32), np.eye(3))
+    arrays = {"density": grid, "dos": documents.arrays(dos, "dos")}
+    documents.supersede([identifier], "a test")
+    lease = documents.leases.claim(identifier, Owner.here())
+    return documents.publish(lease, f"{identifier}-9-abc", record, arrays), grid
 
 
 def interrupt(bench: Bench, planned: Plan) -> None:

@@ -5,13 +5,8 @@ The oracles are finite differences of the engine's own energies, invariance, and
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,17 +14,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from engine_cases import CASES, PROTOCOL, Case, StopAfter, assert_same
+from engine_cases import PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle
 from scipy.integrate import trapezoid
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stop, Stopped, Unconverged, Unsupported
-
-
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest) -> Case:
-    value: Case = request.param
-    if value.name == "gpaw":
-        request.getfixturevalue("gpaw")
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +128,7 @@ def test_a_static_run_of_the_result_agrees(
 
 
 def test_dos_and_bands(case: Case, tmp_path: Path) -> None:
-    if "dos" not in case.engine().capabilities:
-        pytest.skip("this engine has no DOS")
+    case.skip_without("dos")
     outcome = case.outcome(tmp_path / "dos", "dos")
     bands, dos = outcome.bands, outcome.dos
     assert bands is not None
@@ -199,8 +185,9 @@ def test_nothing_to_collect(case: Case, tmp_path: Path) -> None:
         case.engine().run(tmp_path / "bare", Limits(), Stop())
 
 
-@pytest.mark.parametrize("kind", ["relax", "dos"])
+@pytest.mark.parametrize("kind", ["relax", "dos", "relax_cell", "density"])
 def test_damaged_outputs_are_named(case: Case, kind: str, tmp_path: Path) -> None:
+    case.skip_without(kind)
     case.outcome(tmp_path / "whole", kind)
     for name in case.outputs[kind]:
         for left in (0.0, 0.99):
@@ -247,44 +234,6 @@ def test_a_finished_run_is_left_alone(case: Case, tmp_path: Path) -> None:
     case.engine().run(directory, Limits(), Stop())
     assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == before
     assert_same(case, case.engine().collect(directory), first)
-
-
-SLOW_RUN = """
-import sys, time
-from pathlib import Path
-from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import Limits, Settings, Stop
-
-class Slow(Stop):
-    def requested(self):
-        time.sleep(0.02)
-        return False
-
-make_engine(sys.argv[1], Settings()).run(Path(sys.argv[2]), Limits(), Slow())
-"""
-
-
-def kill_in_the_middle(case: Case, directory: Path, writes: int, delay_s: float) -> None:
-    """Start a real process and SIGKILL its group some time after it has written its checkpoint ``writes`` times."""
-
-    def state() -> set[tuple[str, int, int]]:
-        found = [path for pattern in case.engine().checkpoint_files for path in directory.glob(pattern)]
-        return {(path.name, path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
-
-    command = [sys.executable, "-c", SLOW_RUN, case.name, str(directory)]
-    child = subprocess.Popen(command, start_new_session=True, cwd=directory)
-    try:
-        seen, last, patience = 0, state(), time.monotonic() + 60
-        while seen < writes and child.poll() is None and time.monotonic() < patience:
-            now = state()
-            seen, last = seen + (now != last), now
-            time.sleep(0.001)
-        time.sleep(delay_s)
-    finally:
-        os.killpg(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL, "the child ended before it was killed"
-    with pytest.raises(EngineError):
-        case.engine().collect(directory)
 
 
 def test_killed_and_resumed_is_the_same_record(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,14 +17,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Cli
 from engine_cases import GPAW, GPAW_PROTOCOL
+from sodiate import SodiateError
+from sodiate.analysis.density import check_state, integral, planar_average, term_names
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Settings, Stop, Unsupported
 from sodiate.workflows.engines.gpaw_custodian import FrozenHandler, ScfHandler
 from sodiate.workflows.engines.gpaw_inputs import calculator_settings
 from sodiate.workflows.plan import plan
+from sodiate.workflows.store import Results
 
 TINY = Path(__file__).parent / "data" / "gpaw-tiny.yaml"
 
@@ -130,8 +135,6 @@ def fake(tmp_path: Path) -> Path:
     ],
 )
 def test_commands_that_do_not_work(command: str, words: str, tmp_path: Path) -> None:
-    import re
-
     assert re.search(words, run_with(command, tmp_path / "calculation"))
 
 
@@ -231,7 +234,7 @@ print(atoms.get_potential_energy())
 @pytest.mark.usefixtures("gpaw", "mongod")
 def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     shutil.copy(TINY, tmp_path)
-    done = cli("run", "gpaw-tiny.yaml", "--root", "root", timeout=280)
+    done = cli("run", "gpaw-tiny.yaml", "--root", "root", timeout=420)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mock" not in done.stdout
     (row,) = json.loads(cli("results", "--root", "root", "--format", "json").stdout)
@@ -239,6 +242,10 @@ def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     assert row["engine"] == "gpaw"
     assert -1.5 < row["adsorption_energy_ev"] < 0.5
     assert 1.0 < row["band_gap_ev"] < 2.5
+    # A cutoff of 250 eV with a plane-wave stress: the cell comes out a little small.
+    assert row["relaxed_lattice_a"] == pytest.approx(3.319, abs=0.02)
+    assert "lattice constant 3.3" in done.stdout
+    assert "WARNING" not in done.stdout
     assert row["difference_from_paper_ev"] == pytest.approx(row["adsorption_energy_ev"] + 1.27)
     shown = cli("show", "WSe2/T_W@top", "--root", "root").stdout
     assert "completed" in shown
@@ -255,6 +262,37 @@ def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     assert json.loads((dos / "result.json").read_text())["self_consistent"] is False
     (atom,) = (tmp_path / "root").glob("Na-*")
     assert abs(json.loads((atom / "result.json").read_text())["total_moment_mub"]) == pytest.approx(1.0, abs=0.01)
+    check_density_difference(tmp_path / "root")
+
+
+def check_density_difference(root: Path) -> None:
+    """No electron is lost; the dipole of Δρ is that of GPAW's own dipole moments; the state is the relaxed site's."""
+    with Results.open(root) as results:
+        difference = results.density_difference("WSe2")
+        site, together = results["WSe2/T_W@top"].record, results["WSe2/density/Na-on-host"].record
+        apart = [results[f"WSe2/density/{part}"].atoms for part in ("host", "Na")]
+        atoms = results["WSe2/density/Na-on-host"].atoms
+        lowest = results["WSe2/lowest"].record
+        with pytest.raises(SodiateError, match="no density difference of 'WSe'"):
+            results.density_difference("WSe")
+    other = together.model_copy(update={"energy_ev": site.energy_ev + 0.2})  # as of Na without its spin
+    with pytest.raises(SodiateError, match=r"T_W@top was relaxed to .* two electronic states"):
+        check_state(other, lowest)
+    assert together.energy_ev == pytest.approx(site.energy_ev, abs=1e-4)
+    assert together.geometry == site.geometry
+    assert np.array_equal(np.vstack([part.positions for part in apart]), atoms.positions)
+    assert integral(difference) == pytest.approx(0.0, abs=1e-3)
+    heights, profile = planar_average(difference)
+    spacing = heights[1]
+    heights[0] = atoms.cell[2, 2] / 2  # GPAW counts the plane between a slab and its image half for each
+    moments = [
+        float(re.search(r"dipole moment: \(.*, (\S+)\)", text.read_text())[1])  # type: ignore[index]
+        for part in term_names("Na")
+        for text in root.glob(f"WSe2_density_{part}-????????????????/gpaw-1.txt")
+    ]
+    assert len(moments) == 3
+    assert (profile * heights).sum() * spacing == pytest.approx(-(moments[0] - moments[1] - moments[2]), abs=3e-3)
+    assert abs(moments[0] - moments[1] - moments[2]) > 0.03
 
 
 @pytest.mark.usefixtures("gpaw")

@@ -119,6 +119,9 @@ def test_a_failed_site_leaves_the_rest_standing_and_the_choice_goes_stale(bench:
     assert lowest is not None
     assert lowest.choice is not None
     assert not lowest.choice.ignored
+    chosen = bench.documents.record(patient[f"WSSe+VS/{lowest.choice.site}"].calculation.id)
+    assert chosen is not None
+    assert lowest.geometry == chosen.geometry
     old = bench.documents.records.find_one({"kind": "lowest", "state": "superseded"})
     assert "T_W@bottom was completed later" in old["superseded"]
 

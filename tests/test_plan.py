@@ -12,7 +12,7 @@ import pytest
 import yaml
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign import bundled_campaigns
-from sodiate.workflows.operations import Host
+from sodiate.workflows.operations import Host, start_atoms, start_moments
 from sodiate.workflows.plan import Plan, plan
 from sodiate.workflows.reading import InputError
 
@@ -171,6 +171,65 @@ def test_a_clean_vacancy_starts_without_symmetry_and_a_pristine_host_with_it() -
 def test_a_site_of_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no model has 'V_S@botom'.*did you mean"):
         changed(tmp_path, models=["WSSe+VS"], sites=["V_S@top", "V_S@botom"])
+
+
+def test_a_density_difference_has_three_terms_of_one_sampling() -> None:
+    """Each follows from the choice of the site alone, so that it is stale with it; the choice has the sites."""
+    one = plan("wsse", "gpaw")
+    assert not one.dropped
+    for model in one.models:
+        terms = [one.names[f"{model.name}/density/{part}"] for part in ("Na-on-host", "host", "Na")]
+        assert list(model.densities.values()) == terms
+        assert {term.kind for term in terms} == {"density"}
+        assert all(dict(term.parents) == {"lowest": model.lowest} for term in terms)
+        assert all(term.protocol == terms[0].protocol for term in terms)
+        differing = {"max_force_ev_per_a"}  # of no use to a single point; the sampling is that of the slab
+        assert dict(terms[0].protocol) == {k: v for k, v in model.host.protocol.items() if k not in differing}
+        assert set(model.lowest.parents.values()) == {model.host, *model.sites.values()}
+    entry = one.entry()
+    assert entry.models[2].densities == {
+        part: one.names[f"WSSe+VS/density/{part}"].id for part in ("Na-on-host", "host", "Na")
+    }
+    with pytest.raises(InputError, match="the site that will be the lowest"):
+        one["WSe2/density/host"].atoms()
+
+
+def test_parts_of_the_chosen_geometry_with_their_moments() -> None:
+    one = plan("wsse", "gpaw")
+    site = one["WSSe+VS/V_S@top"].atoms()
+    site.positions += 0.1  # as if relaxed
+    moments = start_moments(one.names["WSSe+VS"], 26)
+    assert moments is not None
+    expected = {"Na-on-host": (site, [*moments, 1.0]), "host": (site[:-1], moments), "Na": (site[-1:], [1.0])}
+    for part, (atoms, start) in expected.items():
+        calculation = one.names[f"WSSe+VS/density/{part}"]
+        found = start_atoms(calculation, {"lowest": site})
+        assert found == atoms
+        assert start_moments(calculation, len(atoms)) == start
+    assert sorted(set(moments)) == [0.0, 0.5]
+
+
+def test_the_lattice_of_each_monolayer_is_one_calculation_in_the_hosts_height(tmp_path: Path) -> None:
+    base = ids(changed(tmp_path, engine="gpaw"))
+    one = changed(tmp_path, engine="gpaw", quantities=["dos", "bulk_reference", "lattice"])
+    assert {name: i for name, i in ids(one).items() if name in base} == base
+    assert set(one) - base.keys() == {"WSe2/lattice", "WSSe/lattice"}
+    for layer, a in (("WSe2", 3.319), ("WSSe", 3.252)):
+        atoms = one[f"{layer}/lattice"].atoms()
+        assert atoms.get_chemical_formula() == {"WSe2": "Se2W", "WSSe": "SSeW"}[layer]
+        assert atoms.cell.lengths()[:2] == pytest.approx([a, a])
+        assert atoms.cell[2].tolist() == one[layer].atoms().cell[2].tolist()
+        assert one.names[f"{layer}/lattice"].protocol["max_force_ev_per_a"] == 0.02
+    lattices = [model.lattice for model in one.entry().models]
+    assert [lattice.layer for lattice in lattices if lattice] == ["WSe2", *["WSSe"] * 4]
+
+
+def test_a_lattice_that_cannot_be_relaxed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="engine emt has no lattice; leave it out"):
+        changed(tmp_path, quantities=["lattice"])
+    (tmp_path / "MoS2.cif").write_bytes((bundled_campaigns()["own-host"].parent / "MoS2.cif").read_bytes())
+    with pytest.raises(InputError, match="lattice is that of monolayers; no model is made of one"):
+        changed(tmp_path, "own-host", engine="gpaw", quantities=["lattice"])
 
 
 def test_label_and_null_are_not_hashed() -> None:

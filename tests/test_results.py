@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from sodiate.workflows.reading import InputError
-from sodiate.workflows.tables import matching, results_table, to_csv, to_json
+from sodiate.workflows.tables import lattice_lines, matching, results_table, to_csv, to_json
 from support import small_campaign
 
 CONTRACT = {
@@ -88,6 +88,18 @@ def test_a_metal_is_zero_and_a_missing_gap_is_null() -> None:
 def test_a_query_that_is_none(query: str) -> None:
     with pytest.raises(InputError, match="--query"):
         matching([ONE], query)
+
+
+@pytest.mark.parametrize(("relaxed", "warned"), [(3.255, False), (3.271, False), (3.275, True), (3.23, True)])
+def test_a_relaxed_lattice_constant_stands_beside_the_declared_one(relaxed: float, warned: bool) -> None:
+    """Hosts of one monolayer share a line; more than 0.02 Å apart is warned of."""
+    lattice = {"declared_lattice_a": 3.252, "relaxed_lattice_a": relaxed}
+    without = {"declared_lattice_a": 3.252, "relaxed_lattice_a": None}
+    first, *more = lattice_lines([ONE | lattice, ONE | lattice | {"model": "WSSe+VS"}, ONE | without])
+    assert first == (
+        f"WSSe, WSSe+VS: lattice constant {relaxed:.4f} Å relaxed, 3.2520 Å declared ({relaxed - 3.252:+.4f} Å)"
+    )
+    assert [line.startswith("WARNING: WSSe, WSSe+VS: ") for line in more] == [True] * warned
 
 
 def test_query_reaches_into_sites() -> None:

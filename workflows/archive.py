@@ -1,7 +1,7 @@
 """Archives: a folder of plain files that carries campaigns and records between machines, and into a paper.
 
-``archive.json`` names the schema; each collection is a file of JSON lines, each array an npz file, and each
-unfinished calculation leaves what its engine goes on from below ``checkpoints``.
+``archive.json`` names the schema; each collection is a file of JSON lines, each array an npz file (but for density
+grids, which are left out), and each unfinished calculation leaves what its engine goes on from below ``checkpoints``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from .. import SodiateError, __version__
 from ..analysis.records import SCHEMA_VERSION
-from .documents import Documents, to_record
+from .documents import NOT_CARRIED, Documents, to_record
 from .engines import engine_of
 from .engines.base import Settings
 from .lease import Cancelled, LeaseHeld, Owner
@@ -48,6 +48,10 @@ class FolderArrays:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def exists(self, identifier: str) -> bool:
+        """Tell whether an array is there."""
+        return (self.folder / f"{identifier}.npz").exists()
 
     def get(self, identifier: str) -> io.BytesIO:
         """Return one npz file."""
@@ -98,7 +102,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
         (partial / "arrays").mkdir(parents=True)
         counts = {name: _write_lines(documents, name, partial, root) for name in COLLECTIONS}
         for document in documents.records.find({}, {"arrays": 1}):
-            for identifier in document["arrays"].values():
+            for identifier in _carried(document):
                 (partial / "arrays" / f"{identifier}.npz").write_bytes(documents.array_bytes(identifier))
         checkpoints = sum(_copy_checkpoint(documents, i, root, partial) for i in _unfinished(documents))
         index = {
@@ -113,6 +117,11 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
         shutil.rmtree(partial, ignore_errors=True)
         raise ArchiveError(f"{folder}: cannot be written: {error.strerror}.") from None
     return Carried(counts["campaigns"], counts["records"], checkpoints)
+
+
+def _carried(document: Mapping[str, Any]) -> list[str]:
+    """Return the arrays of a record's document that an archive holds."""
+    return [identifier for name, identifier in document["arrays"].items() if name not in NOT_CARRIED]
 
 
 def _write_lines(documents: Documents, name: str, folder: Path, root: Path) -> int:
@@ -232,6 +241,7 @@ def _check_whole(documents: Documents, folder: Path) -> None:
     for identifier in (i for document in records for i in document["arrays"].values()):
         if not _ARRAY.fullmatch(identifier):
             raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: {identifier!r} names no array.")
+    for identifier in (i for document in records for i in _carried(document)):
         path = folder / "arrays" / f"{identifier}.npz"
         if not is_zipfile(path):
             raise ArchiveError(f"{path} is {'damaged' if path.exists() else 'missing'}.")
@@ -287,7 +297,7 @@ def _import_record(documents: Documents, source: Documents, document: Mapping[st
 
 
 def _import_arrays(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:
-    for array in document["arrays"].values():
+    for array in _carried(document):
         documents.put_bytes(array, source.array_bytes(array))
 
 

@@ -15,11 +15,13 @@ from ..analysis.records import digest
 
 RECIPES: Mapping[str, int] = {
     "relax": 1,
+    "relax_cell": 1,
     "static": 1,
     "atom": 1,
     "bulk": 1,
     "dos": 1,
-    "lowest": 1,
+    "density": 1,
+    "lowest": 2,  # 2: the record holds the geometry of the site that was chosen
 }
 """Version of what each kind means; raised when a fix changes what the same words mean."""
 

@@ -17,7 +17,7 @@ from ..structures.slabs import Slab, read_slab
 from .protocol import Changes, NotNegative, Positive, Protocol, Truth
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
-Quantity = Literal["dos", "bulk_reference", "density_difference"]
+Quantity = Literal["dos", "bulk_reference", "density_difference", "lattice"]
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
 _NAME = re.compile(r"[\w+@.\-]+")
 
@@ -197,7 +197,9 @@ class CampaignFile(Frozen):
         for model in self.models:
             other = model.compare_with
             if other is not None and (other not in titles or other == model.title):
-                raise ValueError(f"model {model.title}: compare_with: no other model {other!r}{nearest(other, titles)}.")
+                raise ValueError(
+                    f"model {model.title}: compare_with: no other model {other!r}{nearest(other, titles)}."
+                )
         return self
 
 

@@ -44,7 +44,9 @@ def protocol_changes(
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     keys = dict.fromkeys((*other, *one))
-    return [f"{key} {_word(other.get(key))} → {_word(one.get(key))}" for key in keys if one.get(key) != other.get(key)]
+    return [
+        f"{key} {_word(other.get(key))} → {_word(one.get(key))}" for key in keys if one.get(key) != other.get(key)
+    ]
 
 
 def _word(value: Any) -> str:

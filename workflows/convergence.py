@@ -13,8 +13,9 @@ import yaml
 from ..analysis.convergence import Series, Setting
 from .campaign import Campaign, load_campaign
 from .engines.kpoints import kpoint_mesh
+from .graph import Plan
 from .operations import ideal_atoms
-from .plan import Plan, plan
+from .plan import plan
 from .reading import InputError, load_yaml
 
 if TYPE_CHECKING:

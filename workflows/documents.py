@@ -13,23 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from ..analysis.records import (
-    Bands,
-    CampaignEntry,
-    Dos,
-    Record,
-    Trajectory,
-    from_arrays,
-    to_arrays,
-)
+from ..analysis.entries import CampaignEntry
+from ..analysis.records import ArrayRecord, Record, from_arrays, to_arrays
 from .calculation import Calculation
 from .lease import Lease, LeaseLost, Leases
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .graph import Plan
 
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
 """Keys of a record's document that are not the record's own."""
+
+NOT_CARRIED = frozenset({"density"})
+"""Arrays that archives leave out: a density grid has megabytes, and an archive has to fit into git."""
 
 
 class Documents:
@@ -233,7 +229,7 @@ class Documents:
             self.files = GridFS(self.db, "arrays")
         return self.files
 
-    def _put_array(self, attempt: str, name: str, value: Bands | Dos | Trajectory) -> str:
+    def _put_array(self, attempt: str, name: str, value: ArrayRecord) -> str:
         buffer = io.BytesIO()
         arrays: dict[str, Any] = to_arrays(value)
         np.savez_compressed(buffer, **arrays)
@@ -251,11 +247,23 @@ class Documents:
         """Return one npz file as stored."""
         return bytes(self._files().get(identifier).read())
 
-    def arrays(self, record: Record, name: str) -> Bands | Dos | Trajectory | None:
-        """Return ``bands``, ``dos`` or ``trajectory`` of a record; None if it has none."""
+    def arrays(self, record: Record, name: str) -> ArrayRecord | None:
+        """Return ``bands``, ``dos``, ``trajectory`` or ``density`` of a record; None if it has none.
+
+        Raises
+        ------
+        SodiateError
+            If it has one that an archive did not carry.
+        """
         if name not in record.arrays:
             return None
-        with np.load(io.BytesIO(self.array_bytes(record.arrays[name])), allow_pickle=False) as loaded:
+        identifier = record.arrays[name]
+        if name in NOT_CARRIED and not self._files().exists(identifier):
+            raise SodiateError(
+                f"{record.label}: its {name} is not here: archives leave it out. It is where it was computed "
+                f"({record.provenance.directory} on {record.provenance.host}); `sodiate redo` computes it here."
+            )
+        with np.load(io.BytesIO(self.array_bytes(identifier)), allow_pickle=False) as loaded:
             return from_arrays(name, dict(loaded))
 
 

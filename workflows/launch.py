@@ -24,8 +24,8 @@ from .. import SodiateError
 from .calculation import Calculation
 from .documents import Documents
 from .evaluation import usable
+from .graph import Plan
 from .guarded import DUPEFINDER, TASK, ours_query
-from .plan import Plan
 from .reconcile import FIELDS, is_busy, reconcile, remove_orphans
 from .runner import Worker, run_calculation
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from fireworks.core.launchpad import LaunchPad
 
-    from ..analysis.records import CampaignEntry
+    from ..analysis.entries import CampaignEntry
 
-PRIORITY = {"lowest": 0, "dos": 1, "relax": 2, "bulk": 3, "atom": 3}
+PRIORITY = {"lowest": 0, "dos": 1, "density": 1, "relax": 2, "bulk": 3, "atom": 3, "relax_cell": 3}
 
 
 class SameCalculation(DupeFinderBase):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..structures.errors import StructureError
 from ..structures.models import resolve_vacancies
@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     from .calculation import Calculation
 
 Operation = Mapping[str, Any]
+Part = Literal["all", "host", "adsorbate"]
 
-RECIPES: Mapping[str, int] = {"host": 1, "adsorbate": 1, "geometry": 1, "atom": 1, "bulk": 1, "none": 1}
+RECIPES: Mapping[str, int] = {
+    "host": 1,
+    "adsorbate": 1,
+    "geometry": 1,
+    "chosen": 1,
+    "atom": 1,
+    "bulk": 1,
+    "none": 1,
+}
 """Version of what each operation means; raised when a fix changes the atoms that the same words give."""
 
 _BONDED = 1.2
@@ -33,6 +42,9 @@ _BONDED = 1.2
 
 _SEED = 20230101
 """Of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
+
+_PARTS: Mapping[str, slice] = {"all": slice(None), "host": slice(-1), "adsorbate": slice(-1, None)}
+"""Atoms of a host with an adsorbate, which is the last one."""
 
 
 def _operation(name: str, **values: Any) -> Operation:
@@ -86,6 +98,14 @@ def adsorbate(element: str, site: str, height_a: float) -> Operation:
 def geometry() -> Operation:
     """Declare the final geometry of the parent ``geometry``."""
     return _operation("geometry")
+
+
+def chosen(part: Part) -> Operation:
+    """Declare the geometry that the parent ``lowest`` chose, or its host alone, or its adsorbate alone.
+
+    The atoms stay where they were relaxed together, in the cell of the host.
+    """
+    return _operation("chosen", part=part)
 
 
 def atom(element: str, box_a: Sequence[float]) -> Operation:
@@ -226,6 +246,8 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             return place(parents["host"], site, operation["element"], operation["height_a"])
         case "geometry":
             return parents["geometry"].copy()
+        case "chosen":
+            return parents["lowest"][_PARTS[operation["part"]]] if "lowest" in parents else None
         case "atom":
             return _isolated(operation["element"], operation["box_a"])
         case "bulk":
@@ -250,6 +272,9 @@ def _roles(calculation: Calculation, natoms: int) -> list[str]:
             return [*_host_of(calculation.parents["host"]).roles, "adsorbate"]
         case "geometry":
             return _roles(calculation.parents["geometry"], natoms)
+        case "chosen":
+            roles = [*_host_of(calculation.parents["lowest"].parents["host"]).roles, "adsorbate"]
+            return roles[_PARTS[calculation.structure["part"]]]
         case "atom":
             return ["adsorbate"]
         case _:

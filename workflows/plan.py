@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..analysis.records import CampaignEntry, ModelEntry, Named, SiteEntry, digest
+from ..analysis.density import term_names
 from ..structures.errors import StructureError
 from ..structures.models import parse_model, resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer
@@ -22,157 +20,16 @@ from .campaign import Campaign, Model, load_campaign
 from .comparison import model_changes, protocol_changes
 from .engines import make_engine
 from .engines.base import Engine, Settings, Unsupported
+from .graph import Plan, PlannedModel
 from .protocol import Protocol, flatten, split
 from .reading import InputError, nearest
 
-if TYPE_CHECKING:
-    from ase import Atoms
-
-KIND_OF_QUANTITY = {"dos": "dos", "bulk_reference": "bulk", "density_difference": "density"}
-
-
-@dataclass(frozen=True)
-class PlannedModel:
-    """One host of a campaign with the calculations that belong to it, its references among them.
-
-    ``changes`` says in words what is different from the model ``compare_with``.
-    """
-
-    name: str
-    supercell: tuple[int, int]
-    atom: Calculation
-    bulk: Calculation | None
-    host: Calculation
-    dos: Calculation | None
-    sites: Mapping[str, Calculation]
-    multiplicities: Mapping[str, int]
-    lowest: Calculation
-    compare_with: str | None = None
-    changes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One calculation of a plan, under the campaign's name for it."""
-
-    name: str
-    calculation: Calculation
-
-    def atoms(self) -> Atoms:
-        """Return the start geometry, as if its parents kept theirs.
-
-        Raises
-        ------
-        InputError
-            For a calculation that has no structure, such as ``lowest``.
-        """
-        atoms = operations.ideal_atoms(self.calculation)
-        if atoms is None:
-            raise InputError(f"{self.name} compares energies; it has no atoms of its own.")
-        return atoms
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The whole graph of a campaign, known before anything runs.
-
-    Attributes
-    ----------
-    campaign
-        What was planned.
-    models
-        The hosts, in the order of the campaign.
-    atom, bulk
-        The references; ``bulk`` is None if the campaign has none.
-    dropped
-        One sentence for each quantity that the engine cannot give.
-    not_applicable
-        Protocol keys that the engine has no use for.
-    """
-
-    campaign: Campaign
-    models: tuple[PlannedModel, ...]
-    atom: Calculation
-    bulk: Calculation | None
-    dropped: tuple[str, ...]
-    not_applicable: tuple[str, ...]
-
-    @cached_property
-    def names(self) -> dict[str, Calculation]:
-        """Every calculation by the campaign's name for it, parents before children."""
-        adsorbate = self.campaign.spec.adsorbate.element
-        out = {adsorbate: self.atom}
-        if self.bulk is not None:
-            out[f"{adsorbate}-{self.bulk.structure['lattice']}"] = self.bulk
-        for model in self.models:
-            for reference in (model.atom, model.bulk):
-                if reference is not None and all(reference.id != known.id for known in out.values()):
-                    out[f"{model.name}/{reference.label}"] = reference
-            out[model.name] = model.host
-            if model.dos is not None:
-                out[f"{model.name}/dos"] = model.dos
-            out |= {f"{model.name}/{site}": calculation for site, calculation in model.sites.items()}
-            out[f"{model.name}/lowest"] = model.lowest
-        return out
-
-    @property
-    def calculations(self) -> tuple[Calculation, ...]:
-        """Every calculation once, parents before children."""
-        return tuple({calculation.id: calculation for calculation in self.names.values()}.values())
-
-    def __getitem__(self, name: str) -> Planned:
-        if name not in self.names:
-            raise InputError(f"the campaign has no calculation {name!r}{nearest(name, self.names)}.")
-        return Planned(name, self.names[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def method_id(self) -> str:
-        """Short hash of the engine and the protocol that all hosts and sites share."""
-        return digest([self.campaign.spec.engine, dict(self.models[0].host.protocol)])[:8]
-
-    def entry(self) -> CampaignEntry:
-        """Return what the database stores of the campaign."""
-        spec = self.campaign.spec
-        models = tuple(
-            ModelEntry(
-                name=model.name,
-                label=model.host.label,
-                supercell=model.supercell,
-                atom=model.atom.id,
-                bulk=model.bulk.id if model.bulk else None,
-                compare_with=model.compare_with,
-                changes=model.changes,
-                host=model.host.id,
-                dos=model.dos.id if model.dos else None,
-                sites=tuple(
-                    SiteEntry(name=site, multiplicity=model.multiplicities[site], calculation=calculation.id)
-                    for site, calculation in model.sites.items()
-                ),
-                lowest=model.lowest.id,
-            )
-            for model in self.models
-        )
-        return CampaignEntry(
-            campaign=spec.campaign,
-            engine=spec.engine,
-            method_id=self.method_id,
-            title=spec.title,
-            yaml=self.campaign.text,
-            adsorbate=spec.adsorbate.element,
-            models=models,
-            atom=self.atom.id,
-            bulk=self.bulk.id if self.bulk else None,
-            calculations=tuple(
-                Named(name=name, calculation=calculation.id) for name, calculation in self.names.items()
-            ),
-            dropped=self.dropped,
-        )
+KIND_OF_QUANTITY = {
+    "dos": "dos",
+    "bulk_reference": "bulk",
+    "density_difference": "density",
+    "lattice": "relax_cell",
+}
 
 
 def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
@@ -217,27 +74,25 @@ class _Planner:
         own = self.campaign.protocol
         return Plan(
             campaign=self.campaign,
-            models=tuple(self._compared(model, one, models) for model, one in zip(self.spec.models, models, strict=True)),
+            models=tuple(self._compared(model, models) for model in models),
             atom=self._atom(own),
             bulk=self._bulk(own),
+            lattices=self._lattices(models) if "lattice" in self.quantities else {},
             dropped=tuple(self.dropped),
             not_applicable=split(flatten(own, "relax"), self.engine.protocol_keys)[1],
         )
 
-    def _compared(self, model: Model, planned: PlannedModel, all_planned: Sequence[PlannedModel]) -> PlannedModel:
+    def _compared(self, planned: PlannedModel, models: Sequence[PlannedModel]) -> PlannedModel:
         """Say what a model has otherwise than the one that it is to be compared with."""
-        if model.compare_with is None:
+        declared = {model.title: model for model in self.spec.models}
+        name = declared[planned.name].compare_with
+        if name is None:
             return planned
-        index = [other.title for other in self.spec.models].index(model.compare_with)
-        other = all_planned[index]
-        changes = model_changes(
-            model,
-            self.spec.models[index],
-            (planned.supercell, other.supercell),
-            (planned.host.label, other.host.label),
-        )
+        other = next(model for model in models if model.name == name)
+        supercells, labels = (planned.supercell, other.supercell), (planned.host.label, other.host.label)
+        changes = model_changes(declared[planned.name], declared[name], supercells, labels)
         changes += protocol_changes(planned.host, planned.atom, other.host, other.atom)
-        return replace(planned, compare_with=model.compare_with, changes=tuple(changes))
+        return replace(planned, compare_with=name, changes=tuple(changes))
 
     def _quantities(self) -> set[str]:
         """Return what the engine can give of what is asked for; refuse what the user named and it cannot."""
@@ -290,6 +145,9 @@ class _Planner:
             site.name: self._site(host, site, heights.of(site.kind), protocol) for site in self._sites(model, ideal)
         }
         self.engine.check(operations.ideal_atoms(next(iter(sites.values()))))
+        lowest = Calculation(
+            "lowest", operations.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
+        )
         return PlannedModel(
             name=model.title,
             supercell=repeat,
@@ -301,14 +159,44 @@ class _Planner:
             else None,
             sites=sites,
             multiplicities={name: ideal.sites[name].multiplicity for name in sites},
-            lowest=Calculation(
-                "lowest", operations.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
-            ),
+            lowest=lowest,
+            densities=self._densities(label, lowest, protocol) if "density_difference" in self.quantities else {},
+            layer=parse_model(model.model)[0] if model.model is not None else None,
         )
 
     def _site(self, host: Calculation, site: Site, height_a: float, protocol: Protocol) -> Calculation:
         operation = operations.adsorbate(self.spec.adsorbate.element, site.name, height_a)
         return self._calculation("relax", operation, {"host": host}, f"{host.label}/{site.name}", protocol)
+
+    def _densities(self, label: str, lowest: Calculation, protocol: Protocol) -> dict[str, Calculation]:
+        """Return the three terms of Δρ: one cell, grid and sampling, the atoms where the chosen site left them."""
+        parts: tuple[operations.Part, ...] = ("all", "host", "adsorbate")
+        names = term_names(self.spec.adsorbate.element)
+        return {
+            name: self._calculation(
+                "density", operations.chosen(part), {"lowest": lowest}, f"{label}/density/{name}", protocol
+            )
+            for name, part in zip(names, parts, strict=True)
+        }
+
+    def _lattices(self, models: Iterable[PlannedModel]) -> dict[str, Calculation]:
+        """Return the relaxation of the 1×1 cell of each monolayer that a host repeats."""
+        layers = dict.fromkeys(model.layer for model in models if model.layer is not None)
+        if not layers:
+            raise InputError(f"{self.where}: quantities: lattice is that of monolayers; no model is made of one.")
+        headroom = self.spec.adsorbate.start_heights_a.highest
+        cells = {
+            layer: operations.host(
+                self.spec.monolayers[layer].monolayer(), (1, 1), (), self.spec.vacuum_a, headroom, 0.0
+            )
+            for layer in layers
+        }
+        return {
+            layer: self._calculation(
+                "relax_cell", operation, {}, f"{operations.Host(operation).label}/lattice", self.campaign.protocol
+            )
+            for layer, operation in cells.items()
+        }
 
     def _origin(self, model: Model) -> tuple[Monolayer | Slab, tuple[str, ...]]:
         """Return what the host repeats and the vacancies that its model's name asks for."""
@@ -371,8 +259,7 @@ class _Planner:
                 )
 
     def _atom(self, protocol: Protocol) -> Calculation:
-        element = self.spec.adsorbate.element
-        box_a = protocol.atom.box_a
+        element, box_a = self.spec.adsorbate.element, protocol.atom.box_a
         if box_a is None:
             raise InputError(f"{self.where}: its protocol has no atom.box_a for the isolated {element} atom.")
         return self._calculation("atom", operations.atom(element, box_a), {}, element, protocol)

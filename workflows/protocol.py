@@ -88,7 +88,7 @@ class Protocol(Changes):
 
 
 _ONLY_FOR = {
-    "max_force_ev_per_a": frozenset({"relax"}),
+    "max_force_ev_per_a": frozenset({"relax", "relax_cell"}),
     "dos_broadening_ev": frozenset({"dos"}),
     "box_a": frozenset({"atom"}),
 }

@@ -189,7 +189,7 @@ class _Run:
         engine.run(self.directory, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
         record = self._record(outcome, engine, workdir, settings, (planned or {}).get("not_applicable", ()))
-        arrays = {"bands": outcome.bands, "dos": outcome.dos, "trajectory": outcome.trajectory}
+        arrays = {name: getattr(outcome, name) for name in ("bands", "dos", "trajectory", "density")}
         self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
         return outcome
 
@@ -246,6 +246,7 @@ class _Run:
             max_force_ev_per_a=None if forces is None else float(np.linalg.norm(forces, axis=1).max()),
             geometry=None if outcome.atoms is None else Geometry.of(outcome.atoms),
             forces_ev_per_a=None if forces is None else tuple((f[0], f[1], f[2]) for f in forces.tolist()),
+            stress_ev_per_a3=outcome.stress_ev_per_a3,
             start_moments_mub=outcome.start_moments_mub,
             final_moments_mub=outcome.final_moments_mub,
             total_moment_mub=outcome.total_moment_mub,

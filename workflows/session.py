@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.adsorption import ModelResult
-from ..analysis.records import CampaignEntry, Dos, Record
+from ..analysis.entries import CampaignEntry
+from ..analysis.records import Dos, Record
 from .documents import Documents
 from .engines.base import Stop
 from .evaluation import usable
+from .graph import Plan
 from .launchpad import Database, initialise
-from .plan import Plan
 from .runner import Worker
 from .store import Results
 from .tables import as_objects, to_csv

@@ -17,8 +17,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import SodiateError
-from ..analysis.adsorption import ModelResult, SiteResult, model_results
-from ..analysis.records import MOCK, Bands, CampaignEntry, Dos, Record, Trajectory
+from ..analysis.adsorption import ModelResult, SiteResult, check_method, check_sampling, model_results
+from ..analysis.density import check_state, density_difference, term_names
+from ..analysis.entries import CampaignEntry
+from ..analysis.records import MOCK, Bands, Density, Dos, Record, Trajectory
 from .archive import INDEX, open_archive
 from .documents import Documents
 from .engines import make_engine
@@ -90,6 +92,18 @@ class Finished:
     def bands(self) -> Bands | None:
         """Eigenvalues of this calculation, or of the host's DOS calculation."""
         found: Bands | None = self._load(self._dos_record or self.record, "bands")
+        return found
+
+    @property
+    def density(self) -> Density | None:
+        """Electron density of this calculation, in e/Å³ on the points of its cell; None if it has none.
+
+        Raises
+        ------
+        SodiateError
+            If it came in an archive, which leaves such grids out.
+        """
+        found: Density | None = self._load(self.record, "density")
         return found
 
     @property
@@ -243,3 +257,32 @@ class Results:
             reasons = missing_reasons(self.documents, [identifier], records, stale)
             raise SodiateError(f"{name} has no result: {reasons[identifier]}.")
         return Finished(name, records[identifier], self.documents.arrays, records.get(dos or ""))
+
+    def density_difference(self, model: str, campaign: str | None = None, engine: str | None = None) -> Density:
+        """Return Δρ of a host's best site: its density less those of the host and of the adsorbate alone.
+
+        Raises
+        ------
+        InputError
+            If no campaign here has such a host, or none of its density differences.
+        SodiateError
+            If one of the three densities is missing, with the reason, or was run in another way than the others, or
+            if the adsorbate's electrons are in another state than where the site was relaxed.
+        """
+        known = {(m.name, e.adsorbate) for e in self.entries(campaign, engine) for m in e.models if m.densities}
+        adsorbates = [adsorbate for name, adsorbate in sorted(known) if name == model]
+        if not adsorbates:
+            near = nearest(model, [name for name, _ in known])
+            raise InputError(f"{self.title} has no density difference of {model!r}{near}.")
+        if len(adsorbates) > 1:
+            raise InputError(f"{model!r} is in campaigns with {', '.join(adsorbates)}: say which, with campaign=….")
+        names = [f"{model}/density/{part}" for part in term_names(adsorbates[0])]
+        terms = [self.get(name, campaign, engine) for name in names]
+        for other in terms[1:]:
+            check_method(terms[0].record, other.record)
+            check_sampling(terms[0].record, other.record)
+        check_state(terms[0].record, self.get(f"{model}/lowest", campaign, engine).record)
+        together, host, adsorbate = (term.density for term in terms)
+        if together is None or host is None or adsorbate is None:
+            raise SodiateError(f"{model}: a record of a density has none.")
+        return density_difference(together, host, adsorbate)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.tree import Tree
 
-    from .plan import Plan
+    from .graph import Plan
+
+
+LATTICE_MARGIN_A = 0.02
+"""A lattice constant that is declared further than this from the relaxed one is warned of."""
 
 
 def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
@@ -36,6 +40,9 @@ def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
             "difference_from_paper_ev": _difference(m),
             "band_gap_ev": m.band_gap_ev,
             "gap_nature": m.gap_nature,
+            "declared_lattice_a": m.declared_lattice_a,
+            "relaxed_lattice_a": m.relaxed_lattice_a,
+            "lattice_difference_a": _lattice_difference(m),
             "physical": m.physical,
             "note": None if m.physical else MOCK,
             "converged": m.converged,
@@ -63,6 +70,12 @@ def _difference(model: ModelResult) -> float | None:
     """Return ΔE less the paper's; None for a mock value, with which none may be formed."""
     ours, theirs = model.adsorption_energy_ev, model.paper_adsorption_energy_ev
     return ours - theirs if model.physical and ours is not None and theirs is not None else None
+
+
+def _lattice_difference(model: ModelResult) -> float | None:
+    """Return the relaxed lattice constant less the declared one."""
+    declared, relaxed = model.declared_lattice_a, model.relaxed_lattice_a
+    return relaxed - declared if declared is not None and relaxed is not None else None
 
 
 def matching(objects: list[dict[str, Any]], query: str | None) -> list[dict[str, Any]]:
@@ -105,7 +118,8 @@ def to_csv(objects: Sequence[dict[str, Any]]) -> str:
         *("campaign", "model", "supercell", "adsorbate", "engine", "method_id", "site"),
         *("adsorption_energy_ev", "adsorption_energy_bulk_ev", "paper_adsorption_energy_ev"),
         "difference_from_paper_ev",
-        *("band_gap_ev", "gap_nature", "physical", "note", "converged", "reasons", "sites"),
+        *("band_gap_ev", "gap_nature", "declared_lattice_a", "relaxed_lattice_a", "lattice_difference_a"),
+        *("physical", "note", "converged", "reasons", "sites"),
     ]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
@@ -186,6 +200,25 @@ def reason_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def lattice_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each relaxed lattice constant beside the declared one, a warning where they are apart."""
+    hosts: dict[tuple[float, float], list[str]] = {}
+    for one in objects:
+        if one["relaxed_lattice_a"] is not None:
+            hosts.setdefault((one["declared_lattice_a"], one["relaxed_lattice_a"]), []).append(one["model"])
+    lines = []
+    for (declared, relaxed), names in hosts.items():
+        difference = relaxed - declared
+        line = f"{', '.join(names)}: lattice constant {relaxed:.4f} Å relaxed, {declared:.4f} Å declared"
+        lines.append(f"{line} ({difference:+.4f} Å)")
+        if abs(difference) > LATTICE_MARGIN_A:
+            lines.append(
+                f"WARNING: {', '.join(names)}: computed in a cell that is off by more than {LATTICE_MARGIN_A:g} Å; "
+                "declare the relaxed constant under monolayers, or ask why they differ."
+            )
+    return lines
+
+
 def plan_objects(plan: Plan) -> dict[str, Any]:
     """Return a plan as a JSON-like object."""
     return {
@@ -233,6 +266,8 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
     references.add(line(spec.adsorbate.element, plan.atom.id, "  isolated atom"))
     if plan.bulk is not None:
         references.add(line(plan.bulk.label, plan.bulk.id, "  bulk"))
+    for layer, calculation in plan.lattices.items():
+        tree.add(line(f"{layer}/lattice", calculation.id, "  1×1, cell relaxed in the plane"))
     for model in plan.models:
         cell = "×".join(map(str, model.supercell))
         branch = tree.add(line(model.name, model.host.id, f"  {cell}, relax"))
@@ -241,4 +276,6 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
         for site, calculation in model.sites.items():
             branch.add(line(site, calculation.id, f"  {model.multiplicities[site]} in the cell"))
         branch.add(line("lowest", model.lowest.id, "  best site"))
+        for part, calculation in model.densities.items():
+            branch.add(line(f"density/{part}", calculation.id, "  density of the best site's atoms"))
     return tree

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .plan import Plan
+from .graph import Plan
 from .reading import InputError
 
 FORMATS = {"vasp": ".vasp", "cif": ".cif", "extxyz": ".extxyz"}

@@ -12,7 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ... import SodiateError
-from ...analysis.records import Bands, Choice, Dos, Method, Record, Sampling, Trajectory
+from ...analysis.records import Bands, Choice, Density, Dos, Method, Record, Sampling, Stress, Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +94,8 @@ class Outcome:
         Energy extrapolated to zero smearing, and the one the forces belong to.
     forces_ev_per_a
         Shape (atoms, 3), of ``free_energy_ev``.
+    stress_ev_per_a3
+        xx, yy, zz, yz, xz, xy, of a calculation that relaxed the cell.
     converged
         True only if every criterion of the protocol was met.
     start_moments_mub, final_moments_mub, total_moment_mub
@@ -116,6 +118,8 @@ class Outcome:
     bands: Bands | None = None
     dos: Dos | None = None
     trajectory: Trajectory | None = None
+    density: Density | None = None
+    stress_ev_per_a3: Stress | None = None
     choice: Choice | None = None
     corrections: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 BANDS = "bands.npz"
 DOS = "dos.npz"
+GRID = "density.npz"
+
+_FILES = {"bands": BANDS, "dos": DOS, "density": GRID}
+
+IN_PLANE = (1, 1, 0, 0, 0, 1)
+"""Strains that a relaxation of the cell has, in Voigt's order: xx, yy and xy."""
 
 
 def check_kind(engine: Engine, kind: str, atoms: Atoms | None, directory: Path) -> Atoms:
@@ -71,10 +77,34 @@ def number(values: Mapping[str, Any], key: str, where: str) -> float:
     return float(value)
 
 
+def cell_forces(cell_a: NDArray[np.float64], stress_ev_per_a3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the force on each cell vector, −∂E/∂a_i at fixed fractional coordinates, as far as it lies in the plane.
+
+    With the vectors as rows of h it is −V h⁻ᵀ σ, since dE = V tr(σ h⁻¹ dh).
+
+    Parameters
+    ----------
+    cell_a
+        Shape (3, 3), vectors as rows, Å.
+    stress_ev_per_a3
+        Shape (6,): xx, yy, zz, yz, xz, xy as ASE has it, positive if the cell wants to shrink.
+
+    Returns
+    -------
+    array
+        Shape (3, 3), eV/Å.
+    """
+    from ase.stress import voigt_6_to_full_3x3_stress
+
+    stress = voigt_6_to_full_3x3_stress(np.asarray(stress_ev_per_a3) * IN_PLANE)
+    forces: NDArray[np.float64] = -abs(np.linalg.det(cell_a)) * np.linalg.inv(cell_a).T @ stress
+    return forces
+
+
 def check_forces(
     forces_ev_per_a: NDArray[np.float64], criterion_ev_per_a: float, steps: int, max_steps: int, directory: Path
 ) -> None:
-    """Raise `Unconverged` unless the largest force on an atom is below the criterion."""
+    """Raise `Unconverged` unless the largest force is below the criterion: a row an atom, or a cell vector."""
     largest = float(np.linalg.norm(forces_ev_per_a, axis=1).max())
     if not largest < criterion_ev_per_a:
         raise Unconverged(
@@ -83,8 +113,10 @@ def check_forces(
         )
 
 
-def read_electrons(directory: Path, fingerprints: Mapping[str, str], result: str) -> dict[str, Any]:
-    """Return ``bands`` and ``dos`` of a directory, if they are the files that ``result`` was written with.
+def read_arrays_of(
+    directory: Path, kinds: Iterable[str], fingerprints: Mapping[str, str], result: str
+) -> dict[str, Any]:
+    """Return ``bands``, ``dos`` or ``density`` of a directory, if they are the files ``result`` was written with.
 
     Raises
     ------
@@ -92,10 +124,10 @@ def read_electrons(directory: Path, fingerprints: Mapping[str, str], result: str
         If one is missing, damaged or another run's.
     """
     found: dict[str, Any] = {}
-    for kind, name in (("bands", BANDS), ("dos", DOS)):
-        path = directory / name
+    for kind in kinds:
+        path = directory / _FILES[kind]
         try:
-            if fingerprint(path) != fingerprints[name]:
+            if fingerprint(path) != fingerprints[path.name]:
                 raise ValueError(f"it is not the file that {result} was written with")
             found[kind] = from_arrays(kind, read_arrays(path))
         except DAMAGE as error:

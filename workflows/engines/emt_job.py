@@ -10,7 +10,7 @@ import numpy as np
 from ... import __version__
 from ...analysis.records import Bands, Dos, Geometry, Trajectory, digest, to_arrays
 from .base import EngineError, Limits, Stop
-from .checks import BANDS, DOS, read_electrons
+from .checks import BANDS, DOS, read_arrays_of
 from .emt_parameters import load_parameters
 from .files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json
 
@@ -180,4 +180,5 @@ def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
                 f"{inputs.directory / TRAJECTORY} does not end where {RESULT} does; delete both and run again."
             )
         return {"trajectory": trajectory}
-    return read_electrons(inputs.directory, result.fingerprints, RESULT) if inputs.kind == "dos" else {}
+    kinds = ("bands", "dos") if inputs.kind == "dos" else ()
+    return read_arrays_of(inputs.directory, kinds, result.fingerprints, RESULT)

@@ -5,29 +5,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ...analysis.records import Geometry, Method, Sampling
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unsupported
-from .checks import bfgs_settings, check_forces, check_kind, read_electrons
-from .files import DAMAGE, TRAJECTORY, read_json, write_bytes, write_json
+from .checks import bfgs_settings, check_kind
+from .files import TRAJECTORY, write_bytes, write_json
 from .gpaw_inputs import (
     COARSE,
     CORRECTIONS,
     DENSITY,
     INPUT,
-    OUTPUTS,
     PARENT_DENSITY,
     PROTOCOL_KEYS,
+    RELAXATIONS,
     RESULT,
     SCRIPT,
     START,
@@ -35,6 +30,7 @@ from .gpaw_inputs import (
     calculator_settings,
     inputs_key,
 )
+from .gpaw_results import Result
 from .xyz import exact_xyz
 
 if TYPE_CHECKING:
@@ -66,7 +62,7 @@ class GpawEngine:
 
     name = "gpaw"
     physical = True
-    capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
+    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "density"})
     protocol_keys = PROTOCOL_KEYS
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS)
 
@@ -116,7 +112,7 @@ class GpawEngine:
             "kind": kind,
             "calculator": calculator_settings(calculation.protocol, atoms, kind, str(directory)),
             "protocol": protocol,
-            "execution": self._execution(directory, atoms, calculation.protocol) if kind == "relax" else {},
+            "execution": self._execution(directory, atoms, calculation) if kind in RELAXATIONS else {},
             "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
         }
         directory.mkdir(parents=True, exist_ok=True)
@@ -137,13 +133,15 @@ class GpawEngine:
         if before != new:
             (directory / CORRECTIONS).unlink(missing_ok=True)
 
-    def _execution(self, directory: Path, atoms: Atoms, protocol: Mapping[str, Any]) -> dict[str, Any]:
+    def _execution(self, directory: Path, atoms: Atoms, calculation: Calculation) -> dict[str, Any]:
         given = self.settings.execution
         stiffness = given.get("start_stiffness_ev_per_a2")
+        # One unit cell is cheap as it is, and its lattice constant at a smaller cutoff is another.
+        coarse = given.get("coarse") if calculation.kind == "relax" else None
         return {
             **bfgs_settings(given, self.name, directory),
             "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
-            "coarse": _coarse(given.get("coarse"), protocol, atoms, str(directory)),
+            "coarse": _coarse(coarse, calculation.protocol, atoms, str(directory)),
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
@@ -158,7 +156,7 @@ class GpawEngine:
         """
         inputs = Inputs.read(directory)
         try:
-            _check_converged(_Result.read(inputs), inputs)
+            Result.read(inputs).check()
         except EngineError:
             (directory / RESULT).unlink(missing_ok=True)
         else:
@@ -200,66 +198,9 @@ class GpawEngine:
         EngineError
             If an output is missing, truncated or of other inputs.
         """
-        inputs = Inputs.read(directory)
-        result = _Result.read(inputs)
-        _check_converged(result, inputs)
-        values = result.values
-        occupations = values["occupations"]
-        return Outcome(
-            atoms=result.geometry.atoms(),
-            energy_ev=values["energy_ev"],
-            free_energy_ev=values["free_energy_ev"],
-            forces_ev_per_a=result.forces,
-            converged=True,
-            method=Method(
-                engine=self.name,
-                engine_version=values["versions"]["gpaw"].split(".")[0],
-                functional=values["functional"],
-                cutoff_ev=values["cutoff_ev"],
-                paw=values["paw"],
-            ),
-            sampling=Sampling(
-                cell_a=result.geometry.cell_a,
-                kmesh=tuple(values["kmesh"]),
-                smearing=_smearing_name(occupations),
-                smearing_width_ev=occupations["width"],
-                spin_polarised=values["spins"] == 2,
-                dipole_correction=values["dipole"],
-            ),
-            versions=values["versions"],
-            ionic_steps=values["steps"] if inputs.kind == "relax" else None,
-            scf_steps=_scf_steps(directory),
-            start_moments_mub=_floats(values["start_moments_mub"]),
-            final_moments_mub=_floats(values["moments_mub"]),
-            total_moment_mub=values["total_moment_mub"],
-            corrections=inputs.corrections,
-            notes=_notes(values),
-            command=_command_of(directory),
-            **result.arrays,
-        )
-
-
-def _floats(values: list[float] | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(values)
-
-
-def _command_of(directory: Path) -> str | None:
-    """Return the command of the last launch, from custodian's log, without this machine's paths."""
-    try:
-        log = json.loads((directory / "custodian.json").read_text(encoding="utf-8"))
-        return re.sub(r"(?<!\S)/\S*/", "", str(log[-1]["job"]["command"]))
-    except DAMAGE:
-        return None
-
-
-def _smearing_name(occupations: Mapping[str, Any]) -> str:
-    return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
-
-
-def _notes(values: Mapping[str, Any]) -> tuple[str, ...]:
-    if not values.get("self_consistent"):
-        return ()
-    return ("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",)
+        result = Result.read(Inputs.read(directory))
+        result.check()
+        return result.outcome(self.name)
 
 
 def _coarse(
@@ -293,52 +234,3 @@ def _take_density(parent: Artefacts | None, directory: Path) -> None:
     except OSError:
         shutil.copyfile(source, partial)
     partial.replace(target)
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What the worker wrote, checked."""
-
-    values: dict[str, Any]
-    geometry: Geometry
-    forces: Any
-    arrays: dict[str, Any]
-
-    @classmethod
-    def read(cls, inputs: Inputs) -> _Result:
-        path = inputs.directory / RESULT
-        try:
-            values = read_json(path)
-            geometry = Geometry.model_validate(values["geometry"])
-            forces = None if values["forces_ev_per_a"] is None else np.array(values["forces_ev_per_a"])
-            natoms = len(inputs.atoms)
-            if len(geometry.symbols) != natoms or (forces is not None and forces.shape != (natoms, 3)):
-                raise ValueError(f"it is not of {natoms} atoms")
-            numbers = [n for n in (values["energy_ev"], values["free_energy_ev"]) if n is not None]
-            if not (np.isfinite(numbers).all() and (forces is None or np.isfinite(forces).all())):
-                raise ValueError("an energy or a force is not finite")
-        except DAMAGE as error:
-            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-        if values["key"] != inputs.key:
-            raise EngineError(f"{path} is of other inputs than {INPUT} there; run the calculation again.")
-        return cls(values, geometry, forces, _arrays(inputs, values))
-
-
-def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
-    if inputs.kind == "relax":
-        from .relaxation import read_trajectory
-
-        return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
-    return read_electrons(inputs.directory, values["fingerprints"], RESULT) if inputs.kind == "dos" else {}
-
-
-def _check_converged(result: _Result, inputs: Inputs) -> None:
-    if inputs.kind == "relax":
-        criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
-        check_forces(result.forces, criterion, result.values["steps"], limit, inputs.directory)
-
-
-def _scf_steps(directory: Path) -> int:
-    """Count the SCF iterations that all launches wrote."""
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in directory.glob(OUTPUTS))
-    return sum(len(re.findall(r"^\|iter:", text, flags=re.MULTILINE)) for text in texts)

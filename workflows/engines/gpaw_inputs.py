@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.units import Bohr, Hartree
 
 from ...analysis.records import Geometry, digest
 from .base import EngineError, Unsupported
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
+    from numpy.typing import NDArray
 
 INPUT = "input.json"
 START = "start.extxyz"
@@ -28,6 +30,9 @@ COARSE = "coarse.jsonl"
 DENSITY = "density.gpw"
 PARENT_DENSITY = "parent-density.gpw"
 OUTPUTS = "gpaw*.txt"
+
+RELAXATIONS = ("relax", "relax_cell")
+"""Kinds that take ionic steps."""
 
 PROTOCOL_KEYS = frozenset(
     {
@@ -88,10 +93,43 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
     }
     if kind == "dos":
         settings["convergence"]["bands"] = "CBM+1.0"
+    if kind in ("density", "relax_cell"):
+        # Densities are subtracted point by point; and a grid that grew with the cell would bend E(a).
+        settings["gpts"] = list(density_grid(atoms.cell.array, protocol["cutoff_ev"]))
     if protocol["dipole_correction"]:
         _check_vacuum(atoms, where)
         settings["poissonsolver"] = {"dipolelayer": "xy"}
     return settings
+
+
+def density_grid(cell_a: NDArray[np.float64], cutoff_ev: float) -> tuple[int, int, int]:
+    """Return the points of the density's grid along each cell vector; the same for the same cell and cutoff.
+
+    The spacing is at most π/√(4E) in atomic units, GPAW's own rule for a plane-wave cutoff E: the grid holds every
+    wave up to √2 times the wave vector of the cutoff. No number has a prime factor above 7, for fast transforms.
+
+    Parameters
+    ----------
+    cell_a
+        Cell vectors as rows, Å.
+    cutoff_ev
+        Plane-wave cutoff.
+    """
+    spacing = np.pi / np.sqrt(4 * cutoff_ev / Hartree) * Bohr
+    # The allowance gives vectors of one length one number when their lengths carry rounding.
+    first, second, third = (
+        _smooth(int(np.ceil(length / spacing + 1e-6))) for length in np.linalg.norm(cell_a, axis=1)
+    )
+    return first, second, third
+
+
+def _smooth(least: int) -> int:
+    """Return the smallest number without a prime factor above 7 that is at least this."""
+    rest = least
+    for prime in (2, 3, 5, 7):
+        while rest % prime == 0:
+            rest //= prime
+    return least if rest == 1 else _smooth(least + 1)
 
 
 def _occupations(smearing: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from gpaw.mpi import broadcast, world
 
 from ... import __version__
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
-from ...analysis.records import Bands, Geometry, to_arrays
+from ...analysis.records import Bands, Density, Geometry, to_arrays
 from .base import Limits, Stop
-from .checks import BANDS, DOS
+from .checks import BANDS, DOS, GRID
 from .files import TRAJECTORY, fingerprint, write_arrays, write_json
-from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs
+from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RELAXATIONS, RESULT, Inputs
 from .relaxation import Criteria, Ranks, Step, relax
 
 _SHELLS = "spd"
@@ -92,13 +92,15 @@ def _compute(inputs: Inputs) -> None:
     steps, electrons = 0, {}
     if inputs.kind == "dos":
         electrons = _electrons(inputs, _output(inputs.directory, ranks))
-    elif inputs.kind == "relax":
+    elif inputs.kind in RELAXATIONS:
         steps = _relaxed(inputs, ranks)
     else:
         inputs.atoms.calc = GPAW(**inputs.calculator, txt=_output(inputs.directory, ranks))
     calculator = inputs.atoms.calc
     values = _values(inputs.atoms, calculator, steps, inputs)
-    if inputs.kind != "dos":
+    if inputs.kind == "density":
+        electrons = _density(inputs, calculator)
+    if inputs.kind not in ("dos", "density"):
         calculator.write(inputs.directory / DENSITY, include_projections=False)
     if world.rank == 0:
         write_json(inputs.directory / RESULT, values | electrons)
@@ -110,10 +112,11 @@ def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
     moments = atoms.get_initial_magnetic_moments()
     stiffness = execution.get("stiffness_ev_per_a2")
     stiffness = None if stiffness is None else tuple(stiffness)
+    cell = inputs.kind == "relax_cell"
     learned: list[Step] = []
 
     def settle(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
-        criteria = Criteria(max_force, execution["max_steps"], execution["max_step_a"], stiffness)
+        criteria = Criteria(max_force, execution["max_steps"], execution["max_step_a"], stiffness, cell)
         atoms.calc = GPAW(**settings, txt=_output(inputs.directory, ranks))
         return relax(atoms, inputs.directory, inputs.key, criteria, Limits(), Stop(), ranks, name, learned)
 
@@ -141,6 +144,7 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str
         "energy_ev": energy,
         "free_energy_ev": free,
         "forces_ev_per_a": forces,
+        "stress_ev_per_a3": atoms.get_stress().tolist() if inputs.kind == "relax_cell" else None,
         "geometry": Geometry.of(atoms).model_dump(mode="json"),
         "start_moments_mub": inputs.atoms.get_initial_magnetic_moments().tolist() if spins == 2 else None,
         "moments_mub": np.asarray(calculator.get_magnetic_moments()).tolist() if spins == 2 else None,
@@ -195,6 +199,20 @@ def _electrons(inputs: Inputs, text: str) -> dict[str, Any]:
             write_arrays(inputs.directory / name, to_arrays(value))
             fingerprints[name] = fingerprint(inputs.directory / name)
     return {"fingerprints": fingerprints, "self_consistent": self_consistent}
+
+
+def _density(inputs: Inputs, calculator: Any) -> dict[str, Any]:
+    """Write the pseudo density with its compensation charges; return what to keep of it.
+
+    The charges are normalised on the grid, so that the sum over its points counts the valence electrons.
+    """
+    gathered = calculator.dft.densities().pseudo_densities(add_compensation_charges=True).gather()
+    fingerprints = {}
+    if world.rank == 0:
+        values = gathered.data.sum(axis=0).astype(np.float32)
+        write_arrays(inputs.directory / GRID, to_arrays(Density(values, inputs.atoms.cell.array)))
+        fingerprints[GRID] = fingerprint(inputs.directory / GRID)
+    return {"fingerprints": fingerprints, "electrons": float(calculator.get_number_of_electrons())}
 
 
 def _from_density(inputs: Inputs, text: str) -> Any:

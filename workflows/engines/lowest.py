@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ... import __version__
 from ...analysis.adsorption import ProtocolMismatch, check_method, check_sampling, lowest
-from ...analysis.records import Method
+from ...analysis.records import Geometry, Method
 from .base import Artefacts, EngineError, Limits, Outcome, Stop
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class LowestEngine:
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
-        """Write the energies of the sites into ``sites.json``."""
+        """Write the energies and geometries of the sites into ``sites.json``."""
         host = parents["host"].record
-        energies, ignored = {}, dict(self.without)
+        energies, geometries, ignored = {}, {}, dict(self.without)
         for role, parent in parents.items():
             try:
                 check_method(parent.record, host)
@@ -52,16 +52,22 @@ class LowestEngine:
             except ProtocolMismatch as error:
                 ignored[role] = str(error)
             else:
-                energies[role] = parent.record.energy_ev
+                energies[role], geometries[role] = parent.record.energy_ev, parent.record.geometry
         energies.pop("host", None)
-        content = {"engine": calculation.engine, "energies_ev": energies, "ignored": ignored}
+        geometries.pop("host", None)
+        content = {
+            "engine": calculation.engine,
+            "energies_ev": energies,
+            "geometries": {role: g.model_dump(mode="json") for role, g in geometries.items() if g is not None},
+            "ignored": ignored,
+        }
         (directory / "sites.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
         """Do nothing: the choice is made where the energies are read."""
 
     def collect(self, directory: Path) -> Outcome:
-        """Return the choice.
+        """Return the choice, with the geometry of the site that was chosen.
 
         Raises
         ------
@@ -71,8 +77,9 @@ class LowestEngine:
         content = json.loads((directory / "sites.json").read_text(encoding="utf-8"))
         if not content["energies_ev"]:
             raise EngineError(f"{directory}: none of the sites has a record: {', '.join(content['ignored'])}.")
+        choice = lowest(content["energies_ev"], content["ignored"])
         return Outcome(
-            atoms=None,
+            atoms=Geometry.model_validate(content["geometries"][choice.site]).atoms(),
             energy_ev=None,
             free_energy_ev=None,
             forces_ev_per_a=None,
@@ -80,5 +87,5 @@ class LowestEngine:
             method=Method(engine=content["engine"], engine_version=""),
             sampling=None,
             versions={"sodiate": __version__},
-            choice=lowest(content["energies_ev"], content["ignored"]),
+            choice=choice,
         )

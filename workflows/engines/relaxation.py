@@ -2,7 +2,7 @@
 
 The trajectory is the checkpoint: a line a step, with a checksum of its own, in full precision. The optimizer's
 state follows from its steps, so a resumed run feeds them to the optimizer again and then takes the very steps that
-it would have taken.
+it would have taken. The in-plane cell may relax with the positions; c never does.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from ...analysis.records import Trajectory
 from .base import EngineError, Limits, Stop, Stopped
+from .checks import IN_PLANE, cell_forces
 from .files import DAMAGE, TRAJECTORY
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 _CHECKSUM = b', "crc32": '
 
+_ARRAYS = ("positions_a", "forces_ev_per_a", "cell_a", "stress_ev_per_a3")
+"""Of a step, in the order of its line; the last two only where the cell relaxes."""
+
 
 @dataclass(frozen=True)
 class Criteria:
@@ -40,25 +45,38 @@ class Criteria:
     Attributes
     ----------
     max_force_ev_per_a, max_steps
-        Largest force on an atom, and steps in all launches.
+        Largest force on an atom (and on a cell vector, if the cell relaxes), and steps in all launches.
     max_step_a
         Length of a step.
     stiffness_ev_per_a2
         Diagonal of the Hessian that BFGS begins with, one value an atom; None for ASE's 70 eV/Å², which is that of
         stiff bonds and makes the first steps of a loosely bound ion short.
+    cell
+        True if the cell relaxes in its plane, too.
     """
 
     max_force_ev_per_a: float
     max_steps: int
     max_step_a: float
     stiffness_ev_per_a2: tuple[float, ...] | None = None
+    cell: bool = False
 
     def optimizer(self, atoms: Atoms) -> BFGS:
-        """Return ASE's BFGS for these atoms."""
-        optimizer = BFGS(atoms, logfile=None, maxstep=self.max_step_a)
+        """Return ASE's BFGS for these atoms, whose cell is that of the start."""
+        moved = atoms
+        if self.cell:
+            # Strain counts by how far it moves the first cell vector, so that max_step_a means the same for it.
+            scale = float(np.linalg.norm(atoms.cell[0]))
+            moved = FrechetCellFilter(atoms, mask=IN_PLANE, exp_cell_factor=scale)
+        optimizer = BFGS(moved, logfile=None, maxstep=self.max_step_a)
         if self.stiffness_ev_per_a2 is not None:
-            optimizer.H0 = np.diag(np.repeat(self.stiffness_ev_per_a2, 3))
+            diagonal = np.repeat(self.stiffness_ev_per_a2, 3)
+            optimizer.H0[: len(diagonal), : len(diagonal)] = np.diag(diagonal)
         return optimizer
+
+    def met(self, step: Step) -> bool:
+        """Tell whether a step is below the criterion, on the atoms and on the cell."""
+        return step.largest_force < self.max_force_ev_per_a and step.largest_cell_force < self.max_force_ev_per_a
 
 
 class Ranks:
@@ -75,53 +93,67 @@ class Ranks:
 class Step:
     """One step: its number, the energy that the forces belong to (eV), positions (Å) and forces (eV/Å).
 
-    Both arrays are of shape (atoms, 3).
+    Both arrays are of shape (atoms, 3). Where the cell relaxes, its vectors (Å, as rows) and the stress (eV/Å³; xx,
+    yy, zz, yz, xz, xy) are there, too.
     """
 
     step: int
     energy_ev: float
     positions_a: Floats
     forces_ev_per_a: Floats
+    cell_a: Floats | None = None
+    stress_ev_per_a3: Floats | None = None
 
     @property
     def largest_force(self) -> float:
         """Of an atom, in eV/Å."""
         return float(np.linalg.norm(self.forces_ev_per_a, axis=1).max())
 
+    @property
+    def largest_cell_force(self) -> float:
+        """Of a cell vector in the plane, in eV/Å; 0 where the cell is fixed."""
+        if self.cell_a is None or self.stress_ev_per_a3 is None:
+            return 0.0
+        return float(np.linalg.norm(cell_forces(self.cell_a, self.stress_ev_per_a3), axis=1).max())
+
     @classmethod
-    def of(cls, atoms: Atoms, step: int, directory: Path) -> Step:
+    def of(cls, atoms: Atoms, step: int, directory: Path, cell: bool = False) -> Step:
         """Return what the calculator of ``atoms`` says of them; raise `EngineError` if it is not finite."""
         energy, forces = float(atoms.get_potential_energy(force_consistent=True)), atoms.get_forces()
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        stress = atoms.get_stress() if cell else None
+        if not all(np.isfinite(values).all() for values in (energy, forces, stress) if values is not None):
             raise EngineError(
                 f"{directory}: energy or forces of step {step} are not finite: atoms came too close. "
                 f"See {TRAJECTORY} there, and check the start geometry."
             )
-        return cls(step, energy, atoms.get_positions(), forces)
+        return cls(step, energy, atoms.get_positions(), forces, atoms.cell.array.copy() if cell else None, stress)
+
+    def place(self, atoms: Atoms) -> None:
+        """Put ``atoms`` where they were at this step."""
+        if self.cell_a is not None:
+            atoms.set_cell(self.cell_a)
+        atoms.positions = self.positions_a
 
     def recall(self, atoms: Atoms) -> None:
         """Put ``atoms`` where they were at this step, with the forces that were computed then."""
-        atoms.positions = self.positions_a
-        atoms.calc = SinglePointCalculator(atoms, energy=self.energy_ev, forces=self.forces_ev_per_a)
+        self.place(atoms)
+        stress = {} if self.stress_ev_per_a3 is None else {"stress": self.stress_ev_per_a3}
+        atoms.calc = SinglePointCalculator(atoms, energy=self.energy_ev, forces=self.forces_ev_per_a, **stress)
 
     def line(self) -> bytes:
         """Return it as a line of JSON, whose decimals give back the very same numbers."""
-        values = {
-            "step": self.step,
-            "energy_ev": self.energy_ev,
-            "positions_a": self.positions_a.tolist(),
-            "forces_ev_per_a": self.forces_ev_per_a.tolist(),
-        }
-        return _signed(values)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        lists = {name: array.tolist() for name, array in arrays.items() if array is not None}
+        return _signed({"step": self.step, "energy_ev": self.energy_ev, **lists})
 
     @classmethod
     def read(cls, line: bytes, natoms: int) -> Step:
         """Read a line; raise one of `DAMAGE` if it is damaged or of another number of atoms."""
         values = _verified(line)
-        positions, forces = (np.array(values[key], float) for key in ("positions_a", "forces_ev_per_a"))
-        if positions.shape != (natoms, 3) or forces.shape != (natoms, 3):
+        arrays = {name: np.array(values[name], float) for name in _ARRAYS if name in values}
+        if any(arrays[name].shape != (natoms, 3) for name in ("positions_a", "forces_ev_per_a")):
             raise ValueError(f"positions or forces are not of {natoms} atoms")
-        return cls(values["step"], values["energy_ev"], positions, forces)
+        return cls(values["step"], values["energy_ev"], **arrays)
 
 
 def _signed(values: dict[str, Any]) -> bytes:
@@ -148,7 +180,7 @@ def relax(
     name: str = TRAJECTORY,
     learned: Sequence[Step] = (),
 ) -> list[Step]:
-    """Relax the positions of ``atoms`` in place with BFGS, or go on from the trajectory.
+    """Relax ``atoms`` in place with BFGS, or go on from the trajectory.
 
     Parameters
     ----------
@@ -188,10 +220,10 @@ def relax(
     optimizer = criteria.optimizer(atoms)
     if learned:
         teacher = criteria.optimizer(atoms)
-        _replay(teacher, [*learned, learned[-1]])
+        _replay(teacher, atoms, [*learned, learned[-1]])
         optimizer.H0 = teacher.H
+    _replay(optimizer, atoms, taken)
     calculator = atoms.calc
-    _replay(optimizer, taken)
     clock = _Clock(directory, limits, stop)
     with (directory / name).open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
         if ranks.writes:
@@ -199,14 +231,14 @@ def relax(
             trajectory.seek(size)
         here = taken[-1] if taken else None
         if here is not None:
-            atoms.positions = here.positions_a
+            here.place(atoms)
         while True:
             if here is None:
-                here = Step.of(atoms, optimizer.nsteps, directory)
+                here = Step.of(atoms, optimizer.nsteps, directory, criteria.cell)
                 taken.append(here)
                 if ranks.writes:
                     trajectory.write(here.line())
-            if here.largest_force < criteria.max_force_ev_per_a or here.step >= criteria.max_steps:
+            if criteria.met(here) or here.step >= criteria.max_steps:
                 return taken
             clock.check(here.step)
             here.recall(atoms)
@@ -236,17 +268,21 @@ class _Clock:
             raise Stopped(f"{self.directory}: stopped after step {step}: {reason}; run it again to go on from there.")
 
 
-def _replay(optimizer: BFGS, taken: Sequence[Step]) -> None:
+def _replay(optimizer: BFGS, atoms: Atoms, taken: Sequence[Step]) -> None:
     """Put the optimizer into the state that it had when it had just computed the last step's forces.
 
     The very calls that BFGS made then: the update at a step comes when the next one is prepared, so that of the last
-    step is still to be made.
+    step is still to be made. The atoms are moved through the steps, and put back to where they are now.
     """
+    now, calculator, moved = atoms.copy(), atoms.calc, optimizer.optimizable
     for step in taken[:-1]:
-        position, force = step.positions_a.ravel(), step.forces_ev_per_a.ravel()
+        step.recall(atoms)
+        position, force = moved.get_x(), -moved.get_gradient()
         optimizer.update(position, force, optimizer.pos0, optimizer.forces0)
         optimizer.pos0, optimizer.forces0 = position, force
     optimizer.nsteps = len(taken) - 1 if taken else 0
+    atoms.set_cell(now.cell)
+    atoms.positions, atoms.calc = now.positions, calculator
 
 
 def _resume(path: Path, key: str, natoms: int) -> tuple[list[Step], int]:
@@ -304,4 +340,5 @@ def read_trajectory(directory: Path, natoms: int, steps: int) -> Trajectory:
         energies_ev=np.array([step.energy_ev for step in taken]),
         positions_a=np.array([step.positions_a for step in taken]),
         forces_ev_per_a=np.array([step.forces_ev_per_a for step in taken]),
+        cells_a=None if taken[0].cell_a is None else np.array([step.cell_a for step in taken]),
     )

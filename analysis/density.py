@@ -1,0 +1,124 @@
+"""Electron densities on grids: what they hold, their averages over planes, and differences of them.
+
+Everything takes `sodiate.analysis.records.Density`: electrons per Å³, positive where electrons are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import SodiateError
+from .records import Density
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .records import Record
+
+SAME_CELL_A = 1e-6
+"""Cells whose vectors differ by less, in Å, are one."""
+
+
+SAME_STATE_EV = 0.005
+"""Energies of one geometry that differ by less are of one electronic state; 2e-6 were measured."""
+
+
+class DensityMismatch(SodiateError):
+    """Densities stand on other points or are of another state, so that their difference means nothing."""
+
+
+def term_names(adsorbate: str) -> tuple[str, str, str]:
+    """Return what the terms of Δρ are called: the adsorbate on the host, the host alone, the adsorbate alone."""
+    return f"{adsorbate}-on-host", "host", adsorbate
+
+
+def integral(density: Density) -> float:
+    """Return the electrons that a density holds: the sum over its points times the volume of each."""
+    return float(density.values_per_a3.sum(dtype=np.float64)) * _volume(density) / density.values_per_a3.size
+
+
+def density_difference(with_adsorbate: Density, host: Density, adsorbate: Density) -> Density:
+    """Return Δρ = ρ(*Na) − ρ(*) − ρ(Na): positive where electrons went when the adsorbate bound.
+
+    Parameters
+    ----------
+    with_adsorbate, host, adsorbate
+        Of the same atoms at the same places, together and apart; on one grid in one cell.
+
+    Returns
+    -------
+    Density
+        In e/Å³, in double precision. Its `integral` is zero but for rounding, since the electrons are the same.
+
+    Raises
+    ------
+    DensityMismatch
+        If grids or cells differ; naming both.
+    """
+    total = with_adsorbate.values_per_a3.astype(np.float64)
+    for name, part in (("host", host), ("adsorbate", adsorbate)):
+        _check_same_points(with_adsorbate, part, name)
+        total = total - part.values_per_a3
+    return Density(total, with_adsorbate.cell_a)
+
+
+def _check_same_points(first: Density, second: Density, name: str) -> None:
+    if first.values_per_a3.shape != second.values_per_a3.shape:
+        one, other = ("×".join(map(str, d.values_per_a3.shape)) for d in (first, second))
+        raise DensityMismatch(f"the density with the adsorbate has {one} points, that of the {name} {other}.")
+    if np.abs(first.cell_a - second.cell_a).max() > SAME_CELL_A:
+        raise DensityMismatch(
+            f"the cell of the density with the adsorbate is {np.round(first.cell_a, 6).tolist()} Å, that of the "
+            f"{name} {np.round(second.cell_a, 6).tolist()} Å."
+        )
+
+
+def check_state(density: Record, lowest: Record) -> None:
+    """Refuse the density of another electronic state (of another spin, say) than that of the relaxed site.
+
+    Parameters
+    ----------
+    density
+        Of the adsorbate on the host.
+    lowest
+        Of the choice that the density follows from.
+
+    Raises
+    ------
+    DensityMismatch
+        If their energies differ by more than 5 meV, although the atoms are at the same places.
+    """
+    if density.energy_ev is None or lowest.choice is None:
+        raise DensityMismatch(f"{density.label} or {lowest.label} has no energy.")
+    relaxed = lowest.choice.energies_ev[lowest.choice.site]
+    if abs(density.energy_ev - relaxed) > SAME_STATE_EV:
+        raise DensityMismatch(
+            f"{density.label}: {density.energy_ev:.4f} eV, but {lowest.choice.site} was relaxed to {relaxed:.4f} eV "
+            "there: two electronic states. `sodiate show` both, and redo the one that is wrong."
+        )
+
+
+def planar_average(density: Density) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the density along the normal of a slab, summed over each plane: electrons per Å of height.
+
+    Parameters
+    ----------
+    density
+        a and b span the planes, c leads from one to the next.
+
+    Returns
+    -------
+    tuple of arrays
+        Heights of the planes above the cell's bottom (Å) and ∫ρ dA over each of them (e/Å), both of shape (nz,). The
+        sum of the second times the distance of the planes is the `integral`.
+    """
+    area = float(np.linalg.norm(np.cross(density.cell_a[0], density.cell_a[1])))
+    planes = density.values_per_a3.shape[2]
+    heights = np.arange(planes) * (_volume(density) / area / planes)
+    return heights, density.values_per_a3.mean(axis=(0, 1), dtype=np.float64) * area
+
+
+def _volume(density: Density) -> float:
+    return float(abs(np.linalg.det(density.cell_a)))

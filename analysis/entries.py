@@ -1,0 +1,78 @@
+"""What is stored of a campaign: its names, and the ids of its calculations by what they are to each host."""
+
+from __future__ import annotations
+
+from .records import SCHEMA_VERSION, Frozen
+
+
+class SiteEntry(Frozen):
+    """One adsorption site of a host: its name, how often it occurs in the cell, and its calculation's id."""
+
+    name: str
+    multiplicity: int
+    calculation: str
+
+
+class LatticeEntry(Frozen):
+    """A monolayer's declared lattice constant (Å), and the id of the relaxation of its 1×1 cell."""
+
+    layer: str
+    declared_a: float
+    calculation: str
+
+
+class ModelEntry(Frozen):
+    """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
+
+    ``densities`` has the ids of the terms of Δρ by part: ``Na-on-host``, ``host``, ``Na``. ``atom`` and ``bulk`` are
+    its own references, None for those of the campaign; ``changes`` says what is different from ``compare_with``.
+    """
+
+    name: str
+    label: str
+    supercell: tuple[int, int]
+    host: str
+    dos: str | None = None
+    sites: tuple[SiteEntry, ...]
+    lowest: str
+    densities: dict[str, str] = {}
+    lattice: LatticeEntry | None = None
+    atom: str | None = None
+    bulk: str | None = None
+    compare_with: str | None = None
+    changes: tuple[str, ...] = ()
+
+
+class Named(Frozen):
+    """A calculation's id under the name that a campaign gives it."""
+
+    name: str
+    calculation: str
+
+
+class CampaignEntry(Frozen):
+    """One revision of a campaign with one engine and method, as stored: names, and ids of calculations."""
+
+    schema_version: int = SCHEMA_VERSION
+    campaign: str
+    engine: str
+    method_id: str
+    revision: int = 1
+    title: str
+    yaml: str
+    adsorbate: str
+    models: tuple[ModelEntry, ...]
+    atom: str
+    bulk: str | None = None
+    calculations: tuple[Named, ...]
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every calculation of the campaign once, in its order."""
+        return tuple(dict.fromkeys(named.calculation for named in self.calculations))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Ids by the campaign's names."""
+        return {named.name: named.calculation for named in self.calculations}

@@ -1,0 +1,193 @@
+"""What a GPAW run left in its directory: read, checked, and turned into an outcome."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.density import integral
+from ...analysis.records import Density, Geometry, Method, Sampling
+from .base import EngineError, Outcome
+from .checks import cell_forces, check_forces, read_arrays_of
+from .files import DAMAGE, read_json
+from .gpaw_inputs import INPUT, OUTPUTS, RELAXATIONS, RESULT, Inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_SAME_CELL_A = 1e-8
+
+_INTEGRAL = 1e-5
+"""How far, in units of the number of electrons, a density's integral may be from it; 6e-7 were measured."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the worker wrote, whole and finite, and of these inputs.
+
+    Attributes
+    ----------
+    inputs
+        Of the run.
+    values
+        The content of ``result.json``.
+    geometry
+        At the end.
+    forces
+        Shape (atoms, 3), eV/Å; None for a run without.
+    stress
+        Shape (6,), eV/Å³, of a relaxation of the cell.
+    arrays
+        Trajectory, bands and DOS, or density.
+    """
+
+    inputs: Inputs
+    values: dict[str, Any]
+    geometry: Geometry
+    forces: NDArray[np.float64] | None
+    stress: NDArray[np.float64] | None
+    arrays: dict[str, Any]
+
+    @classmethod
+    def read(cls, inputs: Inputs) -> Result:
+        """Read what the kind must have left; raise `EngineError` if it is missing, damaged or of other inputs."""
+        path = inputs.directory / RESULT
+        try:
+            values = read_json(path)
+            geometry = Geometry.model_validate(values["geometry"])
+            forces = None if values["forces_ev_per_a"] is None else np.array(values["forces_ev_per_a"])
+            stress = np.array(values["stress_ev_per_a3"]) if inputs.kind == "relax_cell" else None
+            natoms = len(inputs.atoms)
+            if len(geometry.symbols) != natoms or (forces is not None and forces.shape != (natoms, 3)):
+                raise ValueError(f"it is not of {natoms} atoms")
+            numbers = (values["energy_ev"], values["free_energy_ev"], forces, stress)
+            if not all(np.isfinite(number).all() for number in numbers if number is not None):
+                raise ValueError("an energy, a force or the stress is not finite")
+        except DAMAGE as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+        if values["key"] != inputs.key:
+            raise EngineError(f"{path} is of other inputs than {INPUT} there; run the calculation again.")
+        return cls(inputs, values, geometry, forces, stress, _arrays(inputs, values))
+
+    def check(self) -> None:
+        """Raise `Unconverged` above the criterion of a relaxation, `EngineError` if a number cannot be right."""
+        inputs = self.inputs
+        if "density" in self.arrays:
+            _check_density(self.arrays["density"], self.values["electrons"], inputs)
+        if inputs.kind not in RELAXATIONS or self.forces is None:
+            return
+        forces = self.forces
+        if self.stress is not None:
+            _check_c(self.geometry, inputs)
+            forces = np.vstack([forces, cell_forces(np.array(self.geometry.cell_a), self.stress)])
+        criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
+        check_forces(forces, criterion, self.values["steps"], limit, inputs.directory)
+
+    def outcome(self, engine: str) -> Outcome:
+        """Return it as an engine's outcome."""
+        values, inputs = self.values, self.inputs
+        occupations = values["occupations"]
+        return Outcome(
+            atoms=self.geometry.atoms(),
+            energy_ev=values["energy_ev"],
+            free_energy_ev=values["free_energy_ev"],
+            forces_ev_per_a=self.forces,
+            stress_ev_per_a3=None if self.stress is None else tuple(self.stress.tolist()),
+            converged=True,
+            method=Method(
+                engine=engine,
+                engine_version=values["versions"]["gpaw"].split(".")[0],
+                functional=values["functional"],
+                cutoff_ev=values["cutoff_ev"],
+                paw=values["paw"],
+            ),
+            sampling=Sampling(
+                cell_a=self.geometry.cell_a,
+                kmesh=tuple(values["kmesh"]),
+                smearing=_smearing_name(occupations),
+                smearing_width_ev=occupations["width"],
+                spin_polarised=values["spins"] == 2,
+                dipole_correction=values["dipole"],
+            ),
+            versions=values["versions"],
+            ionic_steps=values["steps"] if inputs.kind in RELAXATIONS else None,
+            scf_steps=_scf_steps(inputs.directory),
+            start_moments_mub=_floats(values["start_moments_mub"]),
+            final_moments_mub=_floats(values["moments_mub"]),
+            total_moment_mub=values["total_moment_mub"],
+            corrections=inputs.corrections,
+            notes=_notes(values),
+            command=_command_of(inputs.directory),
+            **self.arrays,
+        )
+
+
+def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
+    if inputs.kind in RELAXATIONS:
+        from .relaxation import read_trajectory
+
+        return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
+    kinds = {"dos": ("bands", "dos"), "density": ("density",)}.get(inputs.kind, ())
+    return read_arrays_of(inputs.directory, kinds, values.get("fingerprints", {}), RESULT)
+
+
+def _check_density(density: Density, electrons: float, inputs: Inputs) -> None:
+    """Refuse a density on another grid or in another cell, or one that does not hold all valence electrons."""
+    where, values = inputs.directory, density.values_per_a3
+    grid = tuple(inputs.calculator["gpts"])
+    if values.shape != grid or np.abs(density.cell_a - inputs.atoms.cell.array).max() > _SAME_CELL_A:
+        raise EngineError(
+            f"{where}: the density is on a grid of {values.shape} points instead of {grid}, or its cell is another; "
+            "run the calculation again."
+        )
+    if not np.isfinite(values).all():
+        raise EngineError(f"{where}: the density is not finite; see gpaw-*.txt there.")
+    held = integral(density)
+    if abs(held - electrons) > _INTEGRAL * electrons:
+        raise EngineError(
+            f"{where}: the density holds {held:.5f} electrons instead of the {electrons:g} valence electrons of the "
+            "atoms' PAW data sets; see gpaw-*.txt there."
+        )
+
+
+def _check_c(geometry: Geometry, inputs: Inputs) -> None:
+    """Refuse a cell that left its plane: c belongs to the host and all its sites."""
+    start, end = inputs.atoms.cell.array, np.array(geometry.cell_a)
+    if max(np.abs(end[2] - start[2]).max(), np.abs(end[:2, 2] - start[:2, 2]).max()) > _SAME_CELL_A:
+        raise EngineError(f"{inputs.directory}: the cell left its plane: c was {start[2]} and is {end[2]} Å.")
+
+
+def _floats(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _command_of(directory: Path) -> str | None:
+    """Return the command of the last launch, from custodian's log, without this machine's paths."""
+    try:
+        log = json.loads((directory / "custodian.json").read_text(encoding="utf-8"))
+        return re.sub(r"(?<!\S)/\S*/", "", str(log[-1]["job"]["command"]))
+    except DAMAGE:
+        return None
+
+
+def _smearing_name(occupations: Mapping[str, Any]) -> str:
+    return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
+
+
+def _notes(values: Mapping[str, Any]) -> tuple[str, ...]:
+    if not values.get("self_consistent"):
+        return ()
+    return ("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",)
+
+
+def _scf_steps(directory: Path) -> int:
+    """Count the SCF iterations that all launches wrote."""
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in directory.glob(OUTPUTS))
+    return sum(len(re.findall(r"^\|iter:", text, flags=re.MULTILINE)) for text in texts)
