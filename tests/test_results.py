@@ -18,6 +18,7 @@ CONTRACT = {
     "paper_adsorption_energy_ev", "band_gap_ev", "physical", "converged", "reasons", "sites",
 }  # fmt: skip
 ONE = {
+    "changes": [],
     "campaign": "c", "model": "WSSe", "supercell": "3x3", "adsorbate": "Na", "engine": "emt", "method_id": "m",
     "site": "H@top", "adsorption_energy_ev": -1.2, "adsorption_energy_bulk_ev": None,
     "paper_adsorption_energy_ev": -1.42, "difference_from_paper_ev": None,

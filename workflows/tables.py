@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.adsorption import ModelResult
+from ..analysis.adsorption import ModelResult, SiteResult
 from ..analysis.records import MOCK
 from .reading import InputError
 
@@ -47,23 +47,27 @@ def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
             "note": None if m.physical else MOCK,
             "converged": m.converged,
             "reasons": list(m.reasons),
-            "sites": [
-                {
-                    "start": s.site,
-                    "end": s.end,
-                    "multiplicity": s.multiplicity,
-                    "energy_ev": s.energy_ev,
-                    "adsorption_energy_ev": s.adsorption_energy_ev,
-                    "adsorption_energy_bulk_ev": s.adsorption_energy_bulk_ev,
-                    "total_moment_mub": s.total_moment_mub,
-                    "same_as": s.same_as,
-                    "reason": s.reason,
-                }
-                for s in m.sites
-            ],
+            "compare_with": m.compare_with,
+            "changes": list(m.changes),
+            "effect_ev": m.effect_ev,
+            "sites": list(map(_site_object, m.sites)),
         }
         for m in models
     ]
+
+
+def _site_object(site: SiteResult) -> dict[str, Any]:
+    return {
+        "start": site.site,
+        "end": site.end,
+        "multiplicity": site.multiplicity,
+        "energy_ev": site.energy_ev,
+        "adsorption_energy_ev": site.adsorption_energy_ev,
+        "adsorption_energy_bulk_ev": site.adsorption_energy_bulk_ev,
+        "total_moment_mub": site.total_moment_mub,
+        "same_as": site.same_as,
+        "reason": site.reason,
+    }
 
 
 def _difference(model: ModelResult) -> float | None:
@@ -119,14 +123,15 @@ def to_csv(objects: Sequence[dict[str, Any]]) -> str:
         *("adsorption_energy_ev", "adsorption_energy_bulk_ev", "paper_adsorption_energy_ev"),
         "difference_from_paper_ev",
         *("band_gap_ev", "gap_nature", "declared_lattice_a", "relaxed_lattice_a", "lattice_difference_a"),
-        *("physical", "note", "converged", "reasons", "sites"),
+        *("physical", "note", "converged", "reasons", "sites", "compare_with", "changes", "effect_ev"),
     ]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for one in objects:
         sites = [f"{s['start']}={_number(s['adsorption_energy_ev'], '-')}" for s in one["sites"]]
-        writer.writerow(one | {"reasons": "; ".join(one["reasons"]), "sites": "; ".join(sites)})
+        joined = {key: "; ".join(one[key]) for key in ("reasons", "changes")}
+        writer.writerow(one | joined | {"sites": "; ".join(sites)})
     return buffer.getvalue()
 
 
@@ -217,6 +222,17 @@ def lattice_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
                 "declare the relaxed constant under monolayers, or ask why they differ."
             )
     return lines
+
+
+def effect_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each model that is compared with another one: what is different, and what it does to ΔE."""
+    return [
+        f"{one['model']} against {one['compare_with']}: {'; '.join(one['changes']) or 'nothing differs'}: "
+        + ("not known yet" if one["effect_ev"] is None else f"{one['effect_ev']:+.3f} eV")
+        + ("" if one["physical"] else f", {MOCK}")
+        for one in objects
+        if one["compare_with"] is not None
+    ]
 
 
 def plan_objects(plan: Plan) -> dict[str, Any]:
