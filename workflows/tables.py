@@ -287,6 +287,8 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
     for model in plan.models:
         cell = "×".join(map(str, model.supercell))
         branch = tree.add(line(model.name, model.host.id, f"  {cell}, relax"))
+        if model.atom.id != plan.atom.id:
+            branch.add(line(model.atom.label, model.atom.id, "  isolated atom of its own"))
         if model.dos is not None:
             branch.add(line("dos", model.dos.id, "  DOS and gap"))
         for site, calculation in model.sites.items():

@@ -90,6 +90,8 @@ def _output(directory: Path, ranks: Ranks) -> str:
 def _compute(inputs: Inputs) -> None:
     ranks = MpiRanks()
     steps, electrons = 0, {}
+    if not inputs.calculator["spinpol"]:
+        inputs.atoms.set_initial_magnetic_moments(None)  # GPAW would take them for a wish to polarise
     if inputs.kind == "dos":
         electrons = _electrons(inputs, _output(inputs.directory, ranks))
     elif inputs.kind in RELAXATIONS:
