@@ -46,6 +46,15 @@ def gpaw() -> None:
         skip_unless_required("needs GPAW: pip install 'sodiate[gpaw]', Debian's openmpi-bin")
 
 
+@pytest.fixture(scope="session")
+def dftd3() -> None:
+    """The package dftd3."""
+    from importlib.util import find_spec
+
+    if find_spec("dftd3") is None:
+        skip_unless_required("needs dftd3: pip install 'sodiate[gpaw]'")
+
+
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     """Each engine under test."""

@@ -104,7 +104,7 @@ class GpawEngine:
         """
         kind = calculation.kind
         atoms = check_kind(self, kind, atoms, directory)
-        protocol = {k: calculation.protocol[k] for k in ("max_force_ev_per_a", "dos_broadening_ev")
+        protocol = {k: calculation.protocol[k] for k in ("max_force_ev_per_a", "dos_broadening_ev", "dispersion")
                     if k in calculation.protocol}  # fmt: skip
         values = {
             "calculation": calculation.id,
@@ -174,6 +174,8 @@ class GpawEngine:
         where = inputs.directory
         if find_spec("gpaw") is None or find_spec("gpaw_data") is None:
             raise EngineError(f"{where}: GPAW or its PAW data are not installed here: {_INSTALL}.")
+        if inputs.protocol.get("dispersion") is not None and find_spec("dftd3") is None:
+            raise EngineError(f"{where}: the package dftd3, for the dispersion, is not installed here: {_INSTALL}.")
         cores = len(os.sched_getaffinity(0))
         ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else cores
         default = f"mpiexec -n {{ranks}} {Path(shutil.which('gpaw') or 'gpaw')} python {SCRIPT}"

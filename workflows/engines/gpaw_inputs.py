@@ -10,7 +10,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 
 from ...analysis.records import Geometry, digest
-from .base import EngineError, Unsupported
+from .base import EngineError
 from .files import DAMAGE, read_json
 from .kpoints import kpoint_mesh
 
@@ -69,14 +69,10 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
     ------
     EngineError
         If a key is missing, or a slab to be corrected for its dipole has no vacuum.
-    Unsupported
-        For a dispersion correction, which this engine does not have.
     """
     missing = [key for key in _NEEDED if protocol.get(key) is None]
     if missing:
         raise EngineError(f"{where}: the protocol of kind {kind} lacks {', '.join(missing)}, which GPAW needs.")
-    if protocol.get("dispersion"):
-        raise Unsupported(f"{where}: dispersion {protocol['dispersion']!r}: the engine gpaw has none.")
     mesh = kpoint_mesh(atoms, protocol["kpoint_length_a"])
     settings: dict[str, Any] = {
         "mode": {"name": "pw", "ecut": protocol["cutoff_ev"]},

@@ -106,6 +106,7 @@ class Result:
                 engine_version=values["versions"]["gpaw"].split(".")[0],
                 functional=values["functional"],
                 cutoff_ev=values["cutoff_ev"],
+                dispersion=inputs.protocol.get("dispersion"),
                 paw=values["paw"],
             ),
             sampling=Sampling(

@@ -23,6 +23,7 @@ from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.records import Bands, Density, Geometry, to_arrays
 from .base import Limits, Stop
 from .checks import BANDS, DOS, GRID
+from .dispersion import Dispersed
 from .files import TRAJECTORY, fingerprint, write_arrays, write_json
 from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RELAXATIONS, RESULT, Inputs
 from .relaxation import Criteria, Ranks, Step, relax
@@ -97,7 +98,7 @@ def _compute(inputs: Inputs) -> None:
     elif inputs.kind in RELAXATIONS:
         steps = _relaxed(inputs, ranks)
     else:
-        inputs.atoms.calc = GPAW(**inputs.calculator, txt=_output(inputs.directory, ranks))
+        inputs.atoms.calc = _calculator(inputs, inputs.calculator, ranks)
     calculator = inputs.atoms.calc
     values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind == "density":
@@ -106,6 +107,14 @@ def _compute(inputs: Inputs) -> None:
         calculator.write(inputs.directory / DENSITY, include_projections=False)
     if world.rank == 0:
         write_json(inputs.directory / RESULT, values | electrons)
+
+
+def _calculator(inputs: Inputs, settings: dict[str, Any], ranks: Ranks) -> Any:
+    """Return GPAW's calculator, with D3 if the protocol has it."""
+    calculator = GPAW(**settings, txt=_output(inputs.directory, ranks))
+    if inputs.protocol.get("dispersion") is None:
+        return calculator
+    return Dispersed(calculator, settings["xc"], ranks)
 
 
 def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
@@ -119,7 +128,7 @@ def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
 
     def settle(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
         criteria = Criteria(max_force, execution["max_steps"], execution["max_step_a"], stiffness, cell)
-        atoms.calc = GPAW(**settings, txt=_output(inputs.directory, ranks))
+        atoms.calc = _calculator(inputs, settings, ranks)
         return relax(atoms, inputs.directory, inputs.key, criteria, Limits(), Stop(), ranks, name, learned)
 
     coarse = execution.get("coarse")
@@ -160,16 +169,19 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str
         "dipole": "dipolelayer" in (calculator.params.todict().get("poissonsolver") or {}),
         "paw": setups,
         "ranks": world.size,
-        "versions": _versions(),
+        "versions": _versions(inputs.protocol.get("dispersion")),
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(d3: str | None) -> dict[str, str]:
+    from importlib.metadata import version
+
     import ase
     import gpaw
     import gpaw_data
 
     return {
+        **({} if d3 is None else {"dftd3": version("dftd3")}),
         "gpaw": gpaw.__version__,
         "gpaw_data": str(getattr(gpaw_data, "__version__", "unknown")),
         "ase": ase.__version__,

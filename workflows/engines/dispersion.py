@@ -1,0 +1,68 @@
+"""DFT-D3 on top of a DFT calculator, by the package ``dftd3``.
+
+S. Grimme, J. Antony, S. Ehrlich, H. Krieg, J. Chem. Phys. 132, 154104 (2010).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .relaxation import Ranks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+
+def dispersion_calculator(functional: str) -> Any:
+    """Return the calculator of D3 with Becke–Johnson damping, two-body terms alone, as VASP's IVDW = 12 is.
+
+    Parameters
+    ----------
+    functional
+        Whose damping parameters are used, such as ``PBE``.
+    """
+    from dftd3.ase import DFTD3
+
+    return DFTD3(damping="d3bj", params_tweaks={"method": functional, "atm": False})
+
+
+class Dispersed:
+    """A DFT calculator with D3 in its energy, forces and stress; all else is the DFT calculator's.
+
+    Parameters
+    ----------
+    dft
+        With the functional's energy, forces and stress.
+    functional
+        Its name.
+    ranks
+        The first computes D3, so that all take the same steps.
+    """
+
+    def __init__(self, dft: Any, functional: str, ranks: Ranks) -> None:
+        self._dft = dft
+        self._d3 = dispersion_calculator(functional)
+        self._ranks = ranks
+
+    def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
+        """Return the energy in eV."""
+        energy: float = self._dft.get_potential_energy(atoms, force_consistent=force_consistent)
+        return energy + float(self._part("energy", atoms))
+
+    def get_forces(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Return forces in eV/Å, shape (atoms, 3)."""
+        forces: NDArray[np.float64] = self._dft.get_forces(atoms) + self._part("forces", atoms)
+        return forces
+
+    def get_stress(self, atoms: Atoms) -> NDArray[np.float64]:
+        """Return the stress in eV/Å³, shape (6,) in Voigt's order."""
+        stress: NDArray[np.float64] = self._dft.get_stress(atoms) + self._part("stress", atoms)
+        return stress
+
+    def _part(self, name: str, atoms: Atoms) -> Any:
+        return self._ranks.shared(lambda: self._d3.get_property(name, atoms))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dft, name)
