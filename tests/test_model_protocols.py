@@ -49,6 +49,14 @@ def test_a_changed_key_makes_its_own_calculations_and_no_others(tmp_path: Path) 
     assert varied.entry().models[2].atom == varied["atom/Na"].calculation.id
 
 
+def test_no_change_hides_another(tmp_path: Path) -> None:
+    """A mixed layer that has lost an atom, too, is another host, not only another ordering."""
+    both = {"model": "WSSe", "name": "both", "ordering": "2+2a", "remove": ["S@1"], "compare_with": "WSSe"}
+    ordering, host = plan(campaign(tmp_path, "WSSe", both)).models[1].changes
+    assert ordering == "ordering Janus → 2+2a"
+    assert host.startswith("host WSSe → WSSe+")
+
+
 def test_cell_ordering_and_pair_are_said(tmp_path: Path) -> None:
     varied = plan(
         campaign(

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .calculation import Calculation
     from .campaign import Model
+    from .graph import PlannedModel
 
 
-def model_changes(
-    model: Model, other: Model, supercells: tuple[tuple[int, int], tuple[int, int]], labels: tuple[str, str]
-) -> list[str]:
-    """Say how the host of a model is other than that of another one.
+def changes(one: PlannedModel, other: PlannedModel, declared: Mapping[str, Model]) -> tuple[str, ...]:
+    """Say what a model has otherwise than another one: the host, the protocol of the slabs, then that of the atom.
 
     Parameters
     ----------
-    model, other
-        As declared.
-    supercells, labels
-        Of the host of each.
+    one, other
+        As planned.
+    declared
+        The campaign's models by name.
     """
-    cells = ["×".join(map(str, cell)) for cell in supercells]
-    changes = [f"supercell {cells[1]} → {cells[0]}"] if cells[0] != cells[1] else []
-    if model.ordering != other.ordering:
-        changes.append(f"ordering {other.ordering or 'Janus'} → {model.ordering or 'Janus'}")
-    elif model.pair != other.pair:
-        changes.append(f"pair {other.pair or 'nearest'} → {model.pair or 'nearest'}")
-    elif labels[0] != labels[1]:
-        changes.append(f"host {labels[1]} → {labels[0]}")
-    return changes
+    slab = _differing(one.host.protocol, other.host.protocol)
+    alone = [change for change in _differing(one.atom.protocol, other.atom.protocol) if change not in slab]
+    host = _host_changes(one, other, declared[one.name], declared[other.name])
+    return (*host, *slab, *(f"{one.atom.label} atom: {change}" for change in alone))
 
 
-def protocol_changes(
-    host: Calculation, atom: Calculation, other_host: Calculation, other_atom: Calculation
-) -> list[str]:
-    """Say which protocol keys two models have otherwise: those of the slabs, then those of the atom alone."""
-    slab = _differing(host.protocol, other_host.protocol)
-    alone = [change for change in _differing(atom.protocol, other_atom.protocol) if change not in slab]
-    return [*slab, *(f"{atom.label} atom: {change}" for change in alone)]
+def _host_changes(one: PlannedModel, other: PlannedModel, mine: Model, theirs: Model) -> Iterator[str]:
+    cells = ["×".join(map(str, model.supercell)) for model in (one, other)]
+    if cells[0] != cells[1]:
+        yield f"supercell {cells[1]} → {cells[0]}"
+    if mine.ordering != theirs.ordering:
+        yield f"ordering {theirs.ordering or 'Janus'} → {mine.ordering or 'Janus'}"
+    if mine.pair != theirs.pair:
+        yield f"pair {theirs.pair or 'nearest'} → {mine.pair or 'nearest'}"
+    origins = [(model.model, model.file, model.remove, model.replace) for model in (mine, theirs)]
+    if origins[0] != origins[1]:
+        yield f"host {other.host.label} → {one.host.label}"
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from ..structures.vacancies import Defect, apply_defects, parse_site_atom
 from . import operations
 from .calculation import Calculation
 from .campaign import Campaign, Model, load_campaign
-from .comparison import model_changes, protocol_changes
+from .comparison import changes
 from .engines import make_engine
 from .engines.base import Engine, Settings, Unsupported
 from .graph import Plan, PlannedModel
@@ -74,7 +74,7 @@ class _Planner:
         own = self.campaign.protocol
         return Plan(
             campaign=self.campaign,
-            models=tuple(self._compared(model, models) for model in models),
+            models=self._compared(models),
             atom=self._atom(own),
             bulk=self._bulk(own),
             lattices=self._lattices(models) if "lattice" in self.quantities else {},
@@ -82,17 +82,15 @@ class _Planner:
             not_applicable=split(flatten(own, "relax"), self.engine.protocol_keys)[1],
         )
 
-    def _compared(self, planned: PlannedModel, models: Sequence[PlannedModel]) -> PlannedModel:
-        """Say what a model has otherwise than the one that it is to be compared with."""
+    def _compared(self, models: Sequence[PlannedModel]) -> tuple[PlannedModel, ...]:
+        """Say what each model has otherwise than the one that it is to be compared with."""
         declared = {model.title: model for model in self.spec.models}
-        name = declared[planned.name].compare_with
-        if name is None:
-            return planned
-        other = next(model for model in models if model.name == name)
-        supercells, labels = (planned.supercell, other.supercell), (planned.host.label, other.host.label)
-        changes = model_changes(declared[planned.name], declared[name], supercells, labels)
-        changes += protocol_changes(planned.host, planned.atom, other.host, other.atom)
-        return replace(planned, compare_with=name, changes=tuple(changes))
+        planned = {model.name: model for model in models}
+        against = {name: other for name, model in declared.items() if (other := model.compare_with) is not None}
+        for name, other in against.items():
+            words = changes(planned[name], planned[other], declared)
+            planned[name] = replace(planned[name], compare_with=other, changes=words)
+        return tuple(planned.values())
 
     def _quantities(self) -> set[str]:
         """Return what the engine can give of what is asked for; refuse what the user named and it cannot."""
