@@ -219,7 +219,7 @@ def _model(
     lattice = model.lattice
     relaxed = records.get(lattice.calculation) if lattice else None
     parts = [("host", model.host), ("gap", model.dos), ("lattice", lattice.calculation if lattice else None)]
-    parts += [(entry.adsorbate, model.atom or entry.atom), ("bulk", model.bulk or entry.bulk)]
+    parts += zip((entry.adsorbate, "bulk"), entry.references(model), strict=True)
     parts += [(f"density/{part}", identifier) for part, identifier in model.densities.items()]
     for name, identifier in parts:
         if identifier is not None and identifier not in records:
@@ -269,15 +269,16 @@ def _site(
     records: Mapping[str, Record],
     missing: Mapping[str, str],
 ) -> SiteResult:
-    record, host = records.get(site.calculation), records.get(model.host)
-    atom, bulk = records.get(model.atom or entry.atom), records.get(model.bulk or entry.bulk or "")
+    atom_id, bulk_id = entry.references(model)
+    record, host, atom = records.get(site.calculation), records.get(model.host), records.get(atom_id)
+    bulk = records.get(bulk_id or "")
     value = bulk_value = reason = None
     if record is None:
         reason = missing[site.calculation]
     elif host is None:
         reason = f"no host: {missing[model.host]}"
     elif atom is None:
-        reason = f"no {entry.adsorbate} atom: {missing[model.atom or entry.atom]}"
+        reason = f"no {entry.adsorbate} atom: {missing[atom_id]}"
     else:
         try:
             value = adsorption_energy(record, host, atom)

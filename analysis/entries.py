@@ -25,7 +25,8 @@ class ModelEntry(Frozen):
     """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
 
     ``densities`` has the ids of the terms of Δρ by part: ``Na-on-host``, ``host``, ``Na``. ``atom`` and ``bulk`` are
-    its own references, None for those of the campaign; ``changes`` says what is different from ``compare_with``.
+    its references, None where they are those of the campaign (`CampaignEntry.references`); ``changes`` says what is
+    different from ``compare_with``.
     """
 
     name: str
@@ -71,6 +72,10 @@ class CampaignEntry(Frozen):
     def ids(self) -> tuple[str, ...]:
         """Every calculation of the campaign once, in its order."""
         return tuple(dict.fromkeys(named.calculation for named in self.calculations))
+
+    def references(self, model: ModelEntry) -> tuple[str, str | None]:
+        """Return the ids of the isolated atom and of the bulk metal that a host's adsorption is held against."""
+        return model.atom or self.atom, model.bulk or self.bulk
 
     @property
     def names(self) -> dict[str, str]:

@@ -40,13 +40,6 @@ class Ordering:
     multiplicity: int
     on_top: int
 
-    def apply(self, host: Atoms, element: str) -> Atoms:
-        """Return a copy of the host with ``element`` in the places of this ordering."""
-        mixed: Atoms = host.copy()
-        for index in self.indices:
-            mixed.symbols[index] = element
-        return mixed
-
 
 def distinct_orderings(host: Atoms, element: str, replacement: str, count: int) -> tuple[Ordering, ...]:
     """Find the symmetry-distinct ways to replace some atoms of an element.

@@ -55,10 +55,10 @@ def test_none_is_like_another_and_janus_is_the_first() -> None:
     assert [ordering.on_top for ordering in found] == sorted((o.on_top for o in found), reverse=True)
     janus = found[0]
     assert (janus.on_top, janus.multiplicity) == (4, 2)
-    mixed = janus.apply(host, "S")
+    mixed = replaced(host, janus.indices)
     assert mixed.get_chemical_formula() == "S4Se4W4"
     assert mixed.positions[mixed.symbols == "S", 2].min() > mixed.positions[mixed.symbols == "W", 2].max()
-    prints = {ordering.indices: fingerprint(ordering.apply(host, "S")) for ordering in found}
+    prints = {ordering.indices: fingerprint(replaced(host, ordering.indices)) for ordering in found}
     assert len(set(prints.values())) == len(found)
     everything = {fingerprint(replaced(host, chosen)) for chosen in combinations(se(host), 4)}
     assert everything == set(prints.values())

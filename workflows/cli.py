@@ -148,11 +148,11 @@ def run(
     _announce(planned, root, console)
     with _database(root, launchpad, create=True) as database:
         ran = run_session(planned, database, root, console)
-    from .tables import as_objects, effect_lines, lattice_lines, reason_lines, results_table
+    from .tables import as_objects, remark_lines, results_table
 
     objects = as_objects(ran.models)
     console.print(results_table(objects, planned.campaign.spec.title or planned.campaign.spec.campaign))
-    for line in effect_lines(objects) + lattice_lines(objects) + reason_lines(objects):
+    for line in remark_lines(objects):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for path in ran.files:
         print(path)
@@ -273,16 +273,7 @@ def results(
     Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
     """
     from .reading import InputError, nearest
-    from .tables import (
-        as_objects,
-        effect_lines,
-        lattice_lines,
-        matching,
-        reason_lines,
-        results_table,
-        to_csv,
-        to_json,
-    )
+    from .tables import as_objects, matching, remark_lines, results_table, to_csv, to_json
 
     matching([], query)
     with _results(root, launchpad, archive) as found:
@@ -298,7 +289,7 @@ def results(
     else:
         console = _console()
         console.print(results_table(objects, f"Results in {archive or launchpad or root}"))
-        for line in effect_lines(objects) + lattice_lines(objects) + reason_lines(objects):
+        for line in remark_lines(objects):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -193,6 +193,11 @@ def best_end(one: dict[str, Any]) -> str | None:
     return ends[0] if ends else None
 
 
+def remark_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what stands under the table: effects of changes, lattice constants, what is missing."""
+    return [*effect_lines(objects), *lattice_lines(objects), *reason_lines(objects)]
+
+
 def reason_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each host and reason, naming all that is missing for it."""
     lines = []

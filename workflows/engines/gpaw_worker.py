@@ -20,7 +20,7 @@ from gpaw.mpi import broadcast, world
 
 from ... import __version__
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
-from ...analysis.records import Bands, Density, Geometry, to_arrays
+from ...analysis.records import ArrayRecord, Bands, Density, Geometry, to_arrays
 from .base import Limits, Stop
 from .checks import BANDS, DOS, GRID
 from .dispersion import Dispersed
@@ -197,8 +197,7 @@ def _electrons(inputs: Inputs, text: str) -> dict[str, Any]:
     self_consistent = calculator is None
     if calculator is None:
         calculator = GPAW(**inputs.calculator, txt=text)
-        inputs.atoms.calc = calculator
-        inputs.atoms.get_potential_energy()
+        calculator.get_potential_energy(inputs.atoms)
     inputs.atoms.calc = calculator
     bands = _bands(calculator)
     dos = dos_from_bands(
@@ -207,12 +206,16 @@ def _electrons(inputs: Inputs, text: str) -> dict[str, Any]:
         _projections(calculator),
         min(MAX_SPACING_EV, inputs.protocol["dos_broadening_ev"] / 3.0),
     )
-    fingerprints = {}
-    if world.rank == 0:
-        for name, value in ((BANDS, bands), (DOS, dos)):
-            write_arrays(inputs.directory / name, to_arrays(value))
-            fingerprints[name] = fingerprint(inputs.directory / name)
-    return {"fingerprints": fingerprints, "self_consistent": self_consistent}
+    return {"fingerprints": _keep(inputs, {BANDS: bands, DOS: dos}), "self_consistent": self_consistent}
+
+
+def _keep(inputs: Inputs, files: dict[str, ArrayRecord]) -> dict[str, str]:
+    """Write arrays, the first rank alone, and return the fingerprint of each file."""
+    if world.rank > 0:
+        return {}
+    for name, value in files.items():
+        write_arrays(inputs.directory / name, to_arrays(value))
+    return {name: fingerprint(inputs.directory / name) for name in files}
 
 
 def _density(inputs: Inputs, calculator: Any) -> dict[str, Any]:
@@ -221,12 +224,11 @@ def _density(inputs: Inputs, calculator: Any) -> dict[str, Any]:
     The charges are normalised on the grid, so that the sum over its points counts the valence electrons.
     """
     gathered = calculator.dft.densities().pseudo_densities(add_compensation_charges=True).gather()
-    fingerprints = {}
-    if world.rank == 0:
+    files: dict[str, ArrayRecord] = {}
+    if world.rank == 0:  # the others gathered nothing
         values = gathered.data.sum(axis=0).astype(np.float32)
-        write_arrays(inputs.directory / GRID, to_arrays(Density(values, inputs.atoms.cell.array)))
-        fingerprints[GRID] = fingerprint(inputs.directory / GRID)
-    return {"fingerprints": fingerprints, "electrons": float(calculator.get_number_of_electrons())}
+        files[GRID] = Density(values, inputs.atoms.cell.array)
+    return {"fingerprints": _keep(inputs, files), "electrons": float(calculator.get_number_of_electrons())}
 
 
 def _from_density(inputs: Inputs, text: str) -> Any:
