@@ -51,6 +51,11 @@ class Bench:
         reconcile(self.documents, self.launchpad, ids)
         launch(self.documents, self.launchpad, Worker(root=self.root, env=env), ids, lambda: None)
 
+    def expire(self, identifier: str) -> None:
+        """Let a lease have expired: a millisecond ago, since one that ends in this one still holds."""
+        ended = {"lease.expires": {"$subtract": ["$$NOW", 1]}}
+        self.documents.calculations.update_one({"_id": identifier}, [{"$set": ended}])
+
     def states(self) -> dict[str, str]:
         return {d["name"]: d["state"] for d in self.launchpad.fireworks.find({}, {"name": 1, "state": 1})}
 

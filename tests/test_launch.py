@@ -211,7 +211,7 @@ def test_reconcile_repairs_what_a_killed_worker_leaves(bench: Bench, tmp_path: P
     bench.documents.calculations.update_one({"_id": atom}, times)
     assert reconcile(bench.documents, bench.launchpad, [atom]) == []  # alive, elsewhere
     assert bench.states()["Na"] == "RUNNING"
-    bench.documents.calculations.update_one({"_id": atom}, [{"$set": {"lease.expires": "$$NOW"}}])
+    bench.expire(atom)
     attempt = {"_id": f"{atom}-1-a", "calculation": atom, "started": "2026", "outcome": "running", "label": "Na"}
     bench.documents.attempts.insert_one(attempt)
     assert reconcile(bench.documents, bench.launchpad, [atom]) == ["Na"]

@@ -46,7 +46,7 @@ def test_a_zombie_records_nothing(bench: Bench, tmp_path: Path) -> None:
     assert record is not None
     bench.documents.supersede([atom], "a test")
     zombie = bench.documents.leases.claim(atom, Owner("elsewhere", 1, "1"))
-    bench.documents.calculations.update_one({"_id": atom}, [{"$set": {"lease.expires": "$$NOW"}}])
+    bench.expire(atom)
     bench.documents.leases.claim(atom, Owner.here())
     arrays = {"trajectory": trajectory(bench, planned)}
     before = bench.database.db["arrays.files"].count_documents({})
