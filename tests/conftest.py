@@ -72,6 +72,18 @@ def database(mongod: Path, tmp_path: Path) -> Iterator[Database]:
         yield opened
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with half a megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        skip_unless_required("needs the right to mount a tmpfs: run it as root")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,27 @@ def test_kill_of_sodiate_ends_the_ranks(tmp_path: Path) -> None:
     while rank.exists() and "Z" not in (rank / "stat").read_text().rsplit(")", 1)[1][:3]:
         assert time.monotonic() < end, "a rank outlived its parent"
         time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("gpaw")
+@pytest.mark.parametrize("left", [0, 40_000])
+def test_a_full_disk_is_told_and_room_is_all_it_takes(left: int, small_disk: Path) -> None:
+    """Full from the start, and full once GPAW writes its density: nothing is collected, and nothing is in the way."""
+    directory = GPAW.prepared(small_disk / "calculation", "static")
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    os.truncate(filler, filler.stat().st_size // 4096 * 4096 - left // 4096 * 4096)
+    with pytest.raises(EngineError) as caught:
+        GPAW.engine().run(directory, Limits(), Stop())
+    assert str(directory) in str(caught.value)
+    assert "disk is full; make room and retry" in str(caught.value)
+    with pytest.raises(EngineError):
+        GPAW.engine().collect(directory)
+    filler.unlink()
+    assert not list(small_disk.rglob("*.partial"))
+    assert GPAW.finish(directory).converged
 
 
 # One real campaign, small.

@@ -34,8 +34,12 @@ def fingerprint(path: Path) -> str:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one."""
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:  # a full disk is not filled further
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
