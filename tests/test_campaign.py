@@ -34,7 +34,7 @@ def complaint(path: Path) -> str:
 
 
 def test_the_bundled_campaigns_are_valid() -> None:
-    assert set(bundled_campaigns()) == {"wsse", "wsse-gpaw", "wsse-sensitivity", "li-mosse", "own-host"}
+    assert set(bundled_campaigns()) == {"wsse", "wsse-gpaw", "wsse-sensitivity", "validation", "li-mosse", "own-host"}
     for name in bundled_campaigns():
         assert load_campaign(name).spec.campaign == name
 
