@@ -55,6 +55,15 @@ def dftd3() -> None:
         skip_unless_required("needs dftd3: pip install 'sodiate[gpaw]'")
 
 
+@pytest.fixture(scope="session")
+def chgnet() -> None:
+    """The potential CHGNet."""
+    from importlib.util import find_spec
+
+    if find_spec("chgnet") is None:
+        skip_unless_required("needs CHGNet: pip install 'sodiate[mlip]'")
+
+
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     """Each engine under test."""

@@ -114,7 +114,8 @@ class Execution(Frozen):
     """How a number is reached: optimizer, steps in all launches, length of a step in Å; no part of an id.
 
     ``start_stiffness_ev_per_a2`` is the diagonal of the Hessian to begin with, by element and ``other``; ``coarse``
-    is a cheaper relaxation from whose end and with whose curvature the real one begins.
+    is a cheaper relaxation from whose end and with whose curvature the real one begins; ``start_potential`` places
+    the adsorbate before either.
     """
 
     optimizer: Literal["bfgs"]
@@ -122,6 +123,7 @@ class Execution(Frozen):
     max_step_a: Positive
     start_stiffness_ev_per_a2: dict[str, Positive] | None = None
     coarse: Coarse | None = None
+    start_potential: Literal["chgnet"] | None = None
 
     @field_validator("start_stiffness_ev_per_a2")
     @classmethod

@@ -31,6 +31,7 @@ from .gpaw_inputs import (
     inputs_key,
 )
 from .gpaw_results import Result
+from .potential import GUESS, settle_adsorbate
 from .xyz import exact_xyz
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ class GpawEngine:
     ----------
     settings
         ``execution`` holds, for a relaxation, ``optimizer`` (``bfgs``), ``max_steps``, ``max_step_a`` (Å) and, if
-        wanted, ``start_stiffness_ev_per_a2``. ``worker`` may hold ``gpaw_command``, with ``{ranks}`` where their
-        number goes.
+        wanted, ``start_stiffness_ev_per_a2``, ``coarse`` and ``start_potential``. ``worker`` may hold
+        ``gpaw_command``, with ``{ranks}`` where their number goes.
     """
 
     name = "gpaw"
     physical = True
     capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "density"})
     protocol_keys = PROTOCOL_KEYS
-    checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS)
+    checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -104,6 +105,10 @@ class GpawEngine:
         """
         kind = calculation.kind
         atoms = check_kind(self, kind, atoms, directory)
+        execution = self._execution(directory, atoms, calculation) if kind in RELAXATIONS else {}
+        directory.mkdir(parents=True, exist_ok=True)
+        if execution.get("start_potential") is not None:
+            atoms, execution["start_potential"] = settle_adsorbate(atoms, directory)
         protocol = {k: calculation.protocol[k] for k in ("max_force_ev_per_a", "dos_broadening_ev", "dispersion")
                     if k in calculation.protocol}  # fmt: skip
         values = {
@@ -112,10 +117,9 @@ class GpawEngine:
             "kind": kind,
             "calculator": calculator_settings(calculation.protocol, atoms, kind, str(directory)),
             "protocol": protocol,
-            "execution": self._execution(directory, atoms, calculation) if kind in RELAXATIONS else {},
+            "execution": execution,
             "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
         }
-        directory.mkdir(parents=True, exist_ok=True)
         self._drop_other_corrections(directory, values, atoms)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
@@ -138,10 +142,12 @@ class GpawEngine:
         stiffness = given.get("start_stiffness_ev_per_a2")
         # One unit cell is cheap as it is, and its lattice constant at a smaller cutoff is another.
         coarse = given.get("coarse") if calculation.kind == "relax" else None
+        with_adsorbate = calculation.structure["op"] == "adsorbate"
         return {
             **bfgs_settings(given, self.name, directory),
             "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
             "coarse": _coarse(coarse, calculation.protocol, atoms, str(directory)),
+            "start_potential": given.get("start_potential") if with_adsorbate else None,
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:

@@ -124,7 +124,7 @@ class Result:
             final_moments_mub=_floats(values["moments_mub"]),
             total_moment_mub=values["total_moment_mub"],
             corrections=inputs.corrections,
-            notes=_notes(values),
+            notes=_notes(inputs, values),
             command=_command_of(inputs.directory),
             **self.arrays,
         )
@@ -182,10 +182,11 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
     return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
 
 
-def _notes(values: Mapping[str, Any]) -> tuple[str, ...]:
-    if not values.get("self_consistent"):
-        return ()
-    return ("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",)
+def _notes(inputs: Inputs, values: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = [inputs.execution.get("start_potential")]
+    if values.get("self_consistent"):
+        notes.append("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh")
+    return tuple(note for note in notes if note is not None)
 
 
 def _scf_steps(directory: Path) -> int:
