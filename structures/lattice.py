@@ -26,6 +26,9 @@ LAYER_GAP: Final = 0.75
 # Two atoms closer than this fraction of the sum of their covalent radii are taken for a mistake in the input.
 OVERLAP: Final = 0.6
 
+# Atoms closer than this many times the sum of their covalent radii are bonded (W–Se 2.55 of 2.82 Å, next 4.2 Å).
+BOND: Final = 1.2
+
 _ELEMENTS: Final = frozenset(chemical_symbols[1:])
 
 
@@ -39,6 +42,12 @@ def check_element(symbol: str, where: str) -> None:
     """
     if symbol not in _ELEMENTS:
         raise StructureError(f"{where}: {symbol!r} is not an element; give a chemical symbol such as W or Se.")
+
+
+def bond_reach(first: Ints | int, second: Ints | int) -> Floats:
+    """Return the length in Å below which atoms of these atomic numbers are bonded, broadcast over both."""
+    reach: Floats = BOND * (covalent_radii[first] + covalent_radii[second])
+    return reach
 
 
 def check_repeat(repeat: tuple[int, int]) -> None:

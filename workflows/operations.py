@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..structures.errors import StructureError
+from ..structures.lattice import bond_reach
 from ..structures.models import resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.sites import EndSite, Site, end_site, find_sites, place
@@ -36,9 +37,6 @@ RECIPES: Mapping[str, int] = {
     "none": 1,
 }
 """Version of what each operation means; raised when a fix changes the atoms that the same words give."""
-
-_BONDED = 1.2
-"""Atoms closer than this many times the sum of their covalent radii are bonded (W–Se 2.55 of 2.82 Å, next 4.2 Å)."""
 
 _SEED = 20230101
 """Of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
@@ -164,13 +162,11 @@ class Host:
     @property
     def roles(self) -> list[str]:
         """Part of each atom in the start moments: ``next_to_defect`` if it is bonded to one, else ``other``."""
-        from ase.data import covalent_radii
-
         pristine = self.pristine
         removed = {d.index for d in self.defects if d.replacement is None}
         near: set[int] = set()
         for defect in self.defects:
-            reach = _BONDED * (covalent_radii[pristine.numbers[defect.index]] + covalent_radii[pristine.numbers])
+            reach = bond_reach(pristine.numbers[defect.index], pristine.numbers)
             near |= set((pristine.get_distances(defect.index, range(len(pristine)), mic=True) < reach).nonzero()[0])
         return ["next_to_defect" if i in near else "other" for i in range(len(pristine)) if i not in removed]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...analysis.records import from_arrays
-from .base import EngineError, Unconverged, Unsupported
+from .base import EngineError, Stop, Stopped, Unconverged, Unsupported
 from .files import DAMAGE, fingerprint, read_arrays
 
 if TYPE_CHECKING:
@@ -47,6 +47,34 @@ def check_kind(engine: Engine, kind: str, atoms: Atoms | None, directory: Path) 
         raise EngineError(f"{directory}: a calculation of kind {kind!r} needs a start geometry.")
     engine.check(atoms)
     return atoms
+
+
+def is_done(check: Callable[[], object], result: Path, stop: Stop) -> bool:
+    """Tell whether a directory holds a result that stands; one that does not is removed.
+
+    Parameters
+    ----------
+    check
+        Reads and checks the result; raises `EngineError` if it is not there or wrong.
+    result
+        Its file.
+    stop
+        Read before a run begins.
+
+    Raises
+    ------
+    Stopped
+        If there is something to run, and the worker was asked to end.
+    """
+    try:
+        check()
+    except EngineError:
+        result.unlink(missing_ok=True)
+    else:
+        return True
+    if stop.requested():
+        raise Stopped(f"{result.parent}: stopped before it began: {stop.reason}; run it again.")
+    return False
 
 
 def bfgs_settings(given: Mapping[str, Any], engine: str, directory: Path) -> dict[str, Any]:

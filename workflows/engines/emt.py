@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...analysis.records import Geometry, Method, Sampling
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped
-from .checks import bfgs_settings, check_forces, check_kind, number
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop
+from .checks import bfgs_settings, check_forces, check_kind, is_done, number
 from .emt_job import INPUT, RESULT, START, Inputs, Result
 from .emt_parameters import load_parameters
 from .files import TRAJECTORY, write_bytes, write_json
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 _NEEDED = {"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev")}
 
-# A bond between a metal and a chalcogen: closer than this many times the sum of their covalent radii at the start
-# (W–Se 2.55 of 2.82 Å, the next W–Se 4.2 Å); lost if it has grown by the second factor.
-_BONDED = 1.2
 _LOST = 1.4
+"""A bond between a metal and a chalcogen is lost if it has grown by this factor."""
 
 
 class EmtEngine:
@@ -107,14 +105,8 @@ class EmtEngine:
             If an input cannot be read, or energies or forces are not finite.
         """
         inputs = Inputs.read(directory)
-        try:
-            _check_converged(Result.read(inputs), inputs)
-        except EngineError:
-            (directory / RESULT).unlink(missing_ok=True)
-        else:
+        if is_done(lambda: _check_converged(Result.read(inputs), inputs), directory / RESULT, stop):
             return
-        if stop.requested():
-            raise Stopped(f"{directory}: stopped before it began: {stop.reason}; run it again.")
         from threadpoolctl import threadpool_limits
 
         # More threads than one only slow matrices of this size down, and their number would change the last bits.
@@ -162,7 +154,7 @@ def _check_converged(result: Result, inputs: Inputs) -> None:
 
 def _check_intact(inputs: Inputs, result: Result) -> None:
     """Refuse a relaxation that tore a metal–chalcogen bond of its start geometry."""
-    from ase.data import covalent_radii
+    from ...structures.lattice import bond_reach  # a plan needs the engine, but not what this imports
 
     parameters = load_parameters()
     roles = [parameters.role(symbol) for symbol in inputs.atoms.get_chemical_symbols()]
@@ -171,8 +163,8 @@ def _check_intact(inputs: Inputs, result: Result) -> None:
     final = inputs.atoms.copy()
     final.positions = result.positions_a
     before, after = (atoms.get_all_distances(mic=True) for atoms in (inputs.atoms, final))
-    radii = covalent_radii[inputs.atoms.numbers]
-    bonded = np.outer(metal, chalcogen) & (before < _BONDED * (radii[:, None] + radii[None, :]))
+    numbers = inputs.atoms.numbers
+    bonded = np.outer(metal, chalcogen) & (before < bond_reach(numbers[:, None], numbers[None, :]))
     lost = np.argwhere(bonded & (after > _LOST * before))
     if len(lost):
         i, j = lost[0]

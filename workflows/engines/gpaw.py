@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Stopped, Unsupported
-from .checks import bfgs_settings, check_kind
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
+from .checks import bfgs_settings, check_kind, is_done
 from .files import TRAJECTORY, write_bytes, write_json
 from .gpaw_inputs import (
     COARSE,
@@ -161,14 +161,8 @@ class GpawEngine:
             If GPAW is not installed, cannot be started, or failed in a way that no handler mends.
         """
         inputs = Inputs.read(directory)
-        try:
-            Result.read(inputs).check()
-        except EngineError:
-            (directory / RESULT).unlink(missing_ok=True)
-        else:
+        if is_done(lambda: Result.read(inputs).check(), directory / RESULT, stop):
             return
-        if stop.requested():
-            raise Stopped(f"{directory}: stopped before it began: {stop.reason}; run it again.")
         command = self._command(inputs)
         # Custodian and its imports take a second: only now.
         from .gpaw_launch import launch
