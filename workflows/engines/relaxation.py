@@ -1,8 +1,8 @@
-"""A relaxation in this process that a kill at any moment neither loses nor changes.
+"""A relaxation, in one process or in several ranks, that a kill at any moment neither loses nor changes.
 
 The trajectory is the checkpoint: a line a step, with a checksum of its own, in full precision. The optimizer's
-state follows from its steps, so a resumed run feeds them to the optimizer again and then takes the very steps that
-it would have taken. The in-plane cell may relax with the positions; c never does.
+state follows from its steps (`sodiate.workflows.engines.descent`), so a resumed run feeds them to the optimizer again
+and then takes the very steps that it would have taken. The in-plane cell may relax with the positions; c never does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from ...analysis.records import Trajectory
-from .base import EngineError, Limits, Stop, Stopped
+from .base import EngineError, Limits, Stop, Stopped, Unconverged
 from .checks import IN_PLANE, cell_forces
+from .descent import Descent
 from .files import DAMAGE, TRAJECTORY
 
 if TYPE_CHECKING:
@@ -212,40 +213,42 @@ def relax(
     ------
     Stopped
         When asked to end, or before the wall time is over.
+    Unconverged
+        If there were too many steps, and the last one leads upwards.
     EngineError
         If the energy or a force is not finite.
     """
     ranks = ranks or Ranks()
     taken, size = ranks.shared(lambda: _resume(directory / name, key, len(atoms)))
-    optimizer = criteria.optimizer(atoms)
-    if learned:
-        teacher = criteria.optimizer(atoms)
-        _replay(teacher, atoms, [*learned, learned[-1]])
-        optimizer.H0 = teacher.H
-    _replay(optimizer, atoms, taken)
-    calculator = atoms.calc
+    descent = Descent(criteria, atoms, learned)
+    stands = descent.replay(taken)
     clock = _Clock(directory, limits, stop)
     with (directory / name).open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
         if ranks.writes:
             trajectory.truncate(size)
             trajectory.seek(size)
-        here = taken[-1] if taken else None
-        if here is not None:
-            here.place(atoms)
-        while True:
-            if here is None:
-                here = Step.of(atoms, optimizer.nsteps, directory, criteria.cell)
-                taken.append(here)
-                if ranks.writes:
-                    trajectory.write(here.line())
-            if criteria.met(here) or here.step >= criteria.max_steps:
-                return taken
-            clock.check(here.step)
-            here.recall(atoms)
-            optimizer.step()
-            optimizer.nsteps += 1
-            atoms.calc = calculator
-            here = None
+
+        def compute() -> bool:
+            step = Step.of(atoms, len(taken), directory, criteria.cell)
+            taken.append(step)
+            if ranks.writes:
+                trajectory.write(step.line())
+            return descent.add(step)
+
+        if taken:
+            taken[-1].place(atoms)
+        else:
+            stands = compute()
+        while not (stands and criteria.met(taken[-1])) and taken[-1].step < criteria.max_steps:
+            clock.check(taken[-1].step)
+            descent.move()
+            stands = compute()
+    if not stands:
+        raise Unconverged(
+            f"{directory}: after {taken[-1].step} steps the energy is higher than before; raise execution.max_steps "
+            f"(now {criteria.max_steps}) and retry."
+        )
+    return taken
 
 
 class _Clock:
@@ -266,23 +269,6 @@ class _Clock:
             reason = f"its wall time of {wall:.0f} s is nearly over"
         if reason is not None:
             raise Stopped(f"{self.directory}: stopped after step {step}: {reason}; run it again to go on from there.")
-
-
-def _replay(optimizer: BFGS, atoms: Atoms, taken: Sequence[Step]) -> None:
-    """Put the optimizer into the state that it had when it had just computed the last step's forces.
-
-    The very calls that BFGS made then: the update at a step comes when the next one is prepared, so that of the last
-    step is still to be made. The atoms are moved through the steps, and put back to where they are now.
-    """
-    now, calculator, moved = atoms.copy(), atoms.calc, optimizer.optimizable
-    for step in taken[:-1]:
-        step.recall(atoms)
-        position, force = moved.get_x(), -moved.get_gradient()
-        optimizer.update(position, force, optimizer.pos0, optimizer.forces0)
-        optimizer.pos0, optimizer.forces0 = position, force
-    optimizer.nsteps = len(taken) - 1 if taken else 0
-    atoms.set_cell(now.cell)
-    atoms.positions, atoms.calc = now.positions, calculator
 
 
 def _resume(path: Path, key: str, natoms: int) -> tuple[list[Step], int]:

@@ -1,0 +1,100 @@
+"""BFGS that follows from the steps it took: its curvature, how far the next step may go, and from where.
+
+Forces may change abruptly where electrons change their state, and BFGS then learns a curvature that is not there and
+leaps. Two rules of a trust region keep it near what it knows (J. Nocedal, S. J. Wright, Numerical Optimization,
+chapter 4): a step that raised the energy halves the next one, and a step that raised it a lot is gone back on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from .relaxation import Criteria, Step
+
+RISE_EV = 0.001
+"""A step that raises the energy by more goes too far: the next one is half as long."""
+
+RETURN_EV = 0.05
+"""A step that raises the energy by more is no place to go on from."""
+
+
+class Descent:
+    """The optimizer of one relaxation.
+
+    Parameters
+    ----------
+    criteria
+        How far a step may go at most, and the stiffness to begin with.
+    atoms
+        What is relaxed; moved and put back while steps are replayed.
+    learned
+        Steps of a cheaper relaxation of the same atoms, whose curvature it begins with.
+    """
+
+    def __init__(self, criteria: Criteria, atoms: Atoms, learned: Sequence[Step] = ()) -> None:
+        self.optimizer = criteria.optimizer(atoms)
+        self._atoms = atoms
+        self._longest = criteria.max_step_a
+        self._base: Step | None = None
+        if learned:
+            teacher = Descent(criteria, atoms)
+            teacher.replay(learned)
+            teacher._learn()
+            self.optimizer.H0 = teacher.optimizer.H
+
+    def replay(self, taken: Sequence[Step]) -> bool:
+        """Come into the state in which these steps, all that were taken, left it; return what `add` said last."""
+        now, calculator = self._atoms.copy(), self._atoms.calc
+        stands = False
+        for number, step in enumerate(taken):
+            if number > 0:
+                self._learn()
+            stands = self.add(step)
+        self._atoms.set_cell(now.cell)
+        self._atoms.positions, self._atoms.calc = now.positions, calculator
+        return stands
+
+    def add(self, step: Step) -> bool:
+        """Take note of the step that was computed last; False if it is gone back on."""
+        base, optimizer = self._base, self.optimizer
+        if base is not None:
+            length = float(np.linalg.norm(step.positions_a - base.positions_a, axis=1).max())
+            rise = step.energy_ev - base.energy_ev
+            if rise <= RISE_EV:
+                optimizer.maxstep = min(self._longest, max(optimizer.maxstep, 2 * length))
+            else:
+                optimizer.maxstep = length / 2
+            if rise > RETURN_EV:
+                optimizer.update(*self._at(step), optimizer.pos0, optimizer.forces0)
+                return False
+        self._base = step
+        return True
+
+    def move(self) -> None:
+        """Move the atoms by the next step; their calculator stays."""
+        calculator = self._atoms.calc
+        assert self._base is not None
+        self._base.recall(self._atoms)
+        self.optimizer.step()
+        self._atoms.calc = calculator
+
+    def _learn(self) -> None:
+        """Do what BFGS did before it moved on: learn from the last two places."""
+        assert self._base is not None
+        position, force = self._at(self._base)
+        self.optimizer.update(position, force, self.optimizer.pos0, self.optimizer.forces0)
+        self.optimizer.pos0, self.optimizer.forces0 = position, force
+
+    def _at(self, step: Step) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return position and force at a step as BFGS counts them, with the cell if it relaxes."""
+        step.recall(self._atoms)
+        moved = self.optimizer.optimizable
+        return moved.get_x(), -moved.get_gradient()
