@@ -34,7 +34,7 @@ class Descent:
     criteria
         How far a step may go at most, and the stiffness to begin with.
     atoms
-        What is relaxed; moved and put back while steps are replayed.
+        What is relaxed.
     learned
         Steps of a cheaper relaxation of the same atoms, whose curvature it begins with.
     """
@@ -52,14 +52,11 @@ class Descent:
 
     def replay(self, taken: Sequence[Step]) -> bool:
         """Come into the state in which these steps, all that were taken, left it; return what `add` said last."""
-        now, calculator = self._atoms.copy(), self._atoms.calc
         stands = False
         for number, step in enumerate(taken):
             if number > 0:
                 self._learn()
             stands = self.add(step)
-        self._atoms.set_cell(now.cell)
-        self._atoms.positions, self._atoms.calc = now.positions, calculator
         return stands
 
     def add(self, step: Step) -> bool:
@@ -95,6 +92,10 @@ class Descent:
 
     def _at(self, step: Step) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return position and force at a step as BFGS counts them, with the cell if it relaxes."""
-        step.recall(self._atoms)
-        moved = self.optimizer.optimizable
-        return moved.get_x(), -moved.get_gradient()
+        atoms, moved = self._atoms, self.optimizer.optimizable
+        cell, positions, calculator = atoms.cell.copy(), atoms.get_positions(), atoms.calc
+        step.recall(atoms)
+        found = moved.get_x(), -moved.get_gradient()
+        atoms.set_cell(cell)
+        atoms.positions, atoms.calc = positions, calculator
+        return found

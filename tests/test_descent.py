@@ -1,0 +1,102 @@
+"""The optimizer's trust region: BFGS as ASE has it where the energy falls, and no leap where forces jump."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.optimize import BFGS
+from sodiate.workflows.engines.base import Limits, Stop, Unconverged
+from sodiate.workflows.engines.descent import RETURN_EV, RISE_EV
+from sodiate.workflows.engines.relaxation import Criteria, Step, relax
+
+CRITERIA = Criteria(max_force_ev_per_a=0.02, max_steps=60, max_step_a=0.2)
+
+
+class Springs(Calculator):
+    """Each atom on a spring to the origin; below 0.1 Å along x another state, with a minimum of its own, is lower."""
+
+    implemented_properties = ["energy", "free_energy", "forces"]
+
+    def __init__(self, two_states: bool, cliff: float = 0.0) -> None:
+        super().__init__()
+        self.two_states, self.cliff, self.calls = two_states, cliff, 0
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
+        super().calculate(atoms, properties, system_changes)
+        self.calls += 1
+        stiffness = np.array([[8.0, 20.0, 2.0]])
+        x = self.atoms.positions
+        energy, forces = 0.5 * (stiffness * x**2).sum(), -stiffness * x
+        if self.two_states and x[0, 0] < 0.1:
+            energy -= 0.6 * (0.1 - x[0, 0])
+            forces[0, 0] -= 0.6
+        if x[0, 0] < -self.cliff < 0:  # as where electrons are left in a state that has become an excited one
+            energy += 1.0
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+
+
+def start(**kind: object) -> Atoms:
+    return Atoms("Na2", [[0.4, 0.3, -0.35], [-0.2, 0.3, 0.4]], calculator=Springs(**kind))  # type: ignore[arg-type]
+
+
+def relaxed(atoms: Atoms, folder: Path, criteria: Criteria = CRITERIA) -> list[Step]:
+    folder.mkdir(exist_ok=True)
+    return relax(atoms, folder, "key", criteria, Limits(), Stop())
+
+
+def test_where_the_energy_falls_it_is_bfgs_of_ase(tmp_path: Path) -> None:
+    atoms = start(two_states=False)
+    positions = []
+    with BFGS(atoms, logfile=None, maxstep=0.2) as optimizer:
+        optimizer.attach(lambda: positions.append(atoms.get_positions()))
+        optimizer.run(fmax=0.02, steps=60)
+    taken = relaxed(start(two_states=False), tmp_path / "ours")
+    energies = [step.energy_ev for step in taken]
+    assert energies == sorted(energies, reverse=True)
+    assert np.array([step.positions_a for step in taken]) == pytest.approx(np.array(positions), abs=1e-12)
+
+
+def test_a_state_that_changes_does_not_make_it_leap(tmp_path: Path) -> None:
+    soft = Criteria(0.02, 60, 0.2, (3.0, 3.0))  # so that steps are too long
+    taken = relaxed(start(two_states=True), tmp_path / "ours", soft)
+    assert taken[-1].positions_a[0, 0] == pytest.approx(-0.6 / 8.0, abs=0.005)
+    assert taken[-1].largest_force < 0.02
+    lengths = [np.linalg.norm(b.positions_a - a.positions_a, axis=1).max() for a, b in pairwise(taken)]
+    rises = [b.energy_ev - a.energy_ev for a, b in pairwise(taken)]
+    assert max(rises) > RISE_EV
+    for rise, (before, after) in zip(rises, pairwise(lengths), strict=False):
+        if RISE_EV < rise < RETURN_EV:
+            assert after <= before / 2 + 1e-9
+
+
+def test_a_step_far_up_is_gone_back_on_and_a_resume_knows(tmp_path: Path) -> None:
+    """The steps after it start from the one before it; cut anywhere, the rest is the same to the last bit."""
+    soft = (1.0, 1.0)  # so that the first step leaps over the cliff
+
+    def there() -> Atoms:
+        atoms = start(two_states=False, cliff=0.05)
+        atoms.positions = [[0.4, 0.05, 0.05], [0.1, 0.0, 0.0]]
+        return atoms
+
+    with pytest.raises(Unconverged, match="energy is higher than before"):
+        relaxed(there(), tmp_path / "one-step", Criteria(0.02, 1, 0.6, soft))
+    criteria = Criteria(0.02, 60, 0.6, soft)
+    taken = relaxed(there(), tmp_path / "whole", criteria)
+    assert taken[1].energy_ev > taken[0].energy_ev + RETURN_EV
+    assert np.abs(taken[2].positions_a - taken[0].positions_a).max() <= 0.3 + 1e-9
+    assert taken[-1].energy_ev == min(step.energy_ev for step in taken) == pytest.approx(0.0, abs=1e-4)
+    whole = (tmp_path / "whole" / "trajectory.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in range(1, len(lines)):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        (folder / "trajectory.jsonl").write_bytes(b"".join(lines[:cut]))
+        atoms = there()
+        relaxed(atoms, folder, criteria)
+        assert (folder / "trajectory.jsonl").read_bytes() == whole
+        assert atoms.calc.calls == len(lines) - cut
