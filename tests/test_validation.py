@@ -108,7 +108,7 @@ def test_no_electron_is_lost(
 def test_cutoff_and_mesh_are_large_enough(
     where: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """500 eV and 6×6 in a 1×1 cell are within 10 meV of 600 eV and of 9×9."""
+    """500 eV and 6×6 in a 1×1 cell are within 5 meV of 600 eV and of 9×9."""
     path = CONVERGENCE
     if where == "anew":
         root = validation_root(request, tmp_path_factory)
@@ -117,9 +117,9 @@ def test_cutoff_and_mesh_are_large_enough(
         path = root / "results" / "convergence-convergence" / "convergence.csv"
     rows = list(csv.DictReader(path.open(encoding="utf-8")))
     changes = {(row["quantity"], float(row["value"])): float(row["change_ev"]) for row in rows}
-    assert abs(changes["cutoff", 500.0]) < 0.01
-    assert abs(changes["kmesh", 6.0]) < 0.01
-    assert abs(changes["cutoff", 400.0]) < 0.03
+    assert abs(changes["cutoff", 500.0]) < 0.005
+    assert abs(changes["kmesh", 6.0]) < 0.005
+    assert abs(changes["cutoff", 400.0]) < 0.01
     assert changes["cutoff", 600.0] == changes["kmesh", 9.0] == 0.0
 
 
