@@ -82,7 +82,8 @@ class Geometry(Frozen):
 class Method(Frozen):
     """First fingerprint of what was run: equal in every term of an energy difference.
 
-    ``paw`` names the data set of each element; only elements that two runs share are compared.
+    ``paw`` names the data set of each element; only elements that two runs share are compared. ``numerics`` are a
+    code's further settings that move energies.
     """
 
     engine: str
@@ -91,6 +92,7 @@ class Method(Frozen):
     cutoff_ev: float | None = None
     dispersion: str | None = None
     paw: dict[str, str] = {}
+    numerics: dict[str, str] | None = None
 
 
 class Sampling(Frozen):

@@ -173,7 +173,10 @@ class Model(Frozen):
 
 
 class CampaignFile(Frozen):
-    """The keys of a campaign file, defaults filled in."""
+    """The keys of a campaign file, defaults filled in.
+
+    ``incar`` has INCAR tags for VASP by kind (``relax``) or by a pattern of labels (``WSSe+VS*``).
+    """
 
     campaign: Name
     title: str = ""
@@ -188,6 +191,7 @@ class CampaignFile(Frozen):
     sites: Annotated[Sites, BeforeValidator(_sites)]
     quantities: tuple[Quantity, ...]
     bulk_references: dict[Element, BulkReference] = {}
+    incar: dict[str, dict[str, Any]] = {}
     execution: Execution
 
     @model_validator(mode="after")

@@ -67,14 +67,16 @@ class Documents:
         """
         from pymongo import UpdateOne
 
-        execution = plan.campaign.spec.execution.model_dump(mode="json")
         self.calculations.bulk_write(
             [
                 UpdateOne(
                     {"_id": calculation.id},
                     {
                         "$setOnInsert": {"label": calculation.label, **calculation.declared()},
-                        "$set": {"execution": execution, "not_applicable": list(plan.not_applicable)},
+                        "$set": {
+                            "execution": plan.execution(calculation),
+                            "not_applicable": list(plan.not_applicable),
+                        },
                         "$unset": {"cancelled": ""},
                     },
                     upsert=True,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.entries import CampaignEntry, LatticeEntry, ModelEntry, Named, SiteEntry
 from ..analysis.records import digest
 from . import operations
 from .calculation import Calculation
 from .campaign import Campaign
+from .incar import UserTags, divided
 from .reading import InputError, nearest
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Plan:
         One sentence for each quantity that the engine cannot give.
     not_applicable
         Protocol keys that the engine has no use for.
+    tags
+        The INCAR tags that the campaign adds.
     """
 
     campaign: Campaign
@@ -91,6 +94,7 @@ class Plan:
     lattices: Mapping[str, Calculation]
     dropped: tuple[str, ...]
     not_applicable: tuple[str, ...]
+    tags: UserTags
 
     @cached_property
     def names(self) -> dict[str, Calculation]:
@@ -116,6 +120,11 @@ class Plan:
     def calculations(self) -> tuple[Calculation, ...]:
         """Every calculation once, parents before children."""
         return tuple({calculation.id: calculation for calculation in self.names.values()}.values())
+
+    def execution(self, calculation: Calculation) -> dict[str, Any]:
+        """Return how a calculation is to be reached: the campaign's settings, and INCAR tags that say how."""
+        how = divided(self.tags.of(calculation.kind, calculation.label))[1]
+        return self.campaign.spec.execution.model_dump(mode="json") | ({"incar": how} if how else {})
 
     def __getitem__(self, name: str) -> Planned:
         if name not in self.names:

@@ -289,6 +289,24 @@ def ideal_atoms(calculation: Calculation) -> Atoms | None:
     return start_atoms(calculation, {role: atoms for role, atoms in parents.items() if atoms is not None})
 
 
+def elements(calculation: Calculation) -> list[str]:
+    """Return the elements of a calculation's atoms, each once, in the order of the atoms."""
+    atoms = ideal_atoms(calculation)
+    if atoms is not None:
+        return list(dict.fromkeys(atoms.get_chemical_symbols()))
+    if calculation.structure["op"] != "chosen":
+        return []
+    tried = calculation.parents["lowest"].parents
+    host, site = tried["host"], next(parent for role, parent in tried.items() if role != "host")
+    match calculation.structure["part"]:
+        case "host":
+            return elements(host)
+        case "adsorbate":
+            return [site.structure["element"]]
+        case _:
+            return elements(site)
+
+
 def site_reached(calculation: Calculation, final: Atoms) -> EndSite | None:
     """Tell where a relaxed adsorbate is, or None for a calculation without one."""
     if calculation.structure["op"] != "adsorbate":

@@ -21,6 +21,7 @@ from .comparison import changes
 from .engines import make_engine
 from .engines.base import Engine, Settings, Unsupported
 from .graph import Plan, PlannedModel
+from .incar import UserTags, divided
 from .protocol import Protocol, flatten, split
 from .reading import InputError, nearest
 
@@ -63,6 +64,7 @@ class _Planner:
             self.engine: Engine = make_engine(self.spec.engine, Settings())
         except InputError as error:
             raise InputError(f"{self.where}: {error}") from None
+        self.tags = UserTags(self.spec.incar, self.where)
         self.dropped: list[str] = []
         self.known_sites: set[str] = set()
 
@@ -72,7 +74,7 @@ class _Planner:
         models = tuple(map(self._model, self.spec.models))
         self._refuse_unknown_sites()
         own = self.campaign.protocol
-        return Plan(
+        planned = Plan(
             campaign=self.campaign,
             models=self._compared(models),
             atom=self._atom(own),
@@ -80,7 +82,11 @@ class _Planner:
             lattices=self._lattices(models) if "lattice" in self.quantities else {},
             dropped=tuple(self.dropped),
             not_applicable=split(flatten(own, "relax"), self.engine.protocol_keys)[1],
+            tags=self.tags,
         )
+        if "incar" in self.engine.protocol_keys:
+            self.tags.refuse_unmatched()
+        return planned
 
     def _compared(self, models: Sequence[PlannedModel]) -> tuple[PlannedModel, ...]:
         """Say what each model has otherwise than the one that it is to be compared with."""
@@ -114,7 +120,24 @@ class _Planner:
         protocol: Protocol,
     ) -> Calculation:
         values, _ = split(flatten(protocol, kind), self.engine.protocol_keys)
-        return Calculation(kind, structure, self.engine.name, values, dict(parents), label)
+        plain = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
+        if "paw" in self.engine.protocol_keys:
+            values["paw"] = self._data_sets(plain)
+        if "incar" in self.engine.protocol_keys:
+            values["incar"] = divided(self.tags.of(kind, label))[0] or None
+        return replace(plain, protocol=values)
+
+    def _data_sets(self, calculation: Calculation) -> dict[str, str]:
+        """Return the names of the data sets that a calculation uses, so that no other name changes its id."""
+        named = calculation.protocol.get("paw") or {}
+        needed = operations.elements(calculation)
+        for element in needed:
+            if element not in named:
+                raise InputError(
+                    f"{self.where}: protocol.paw names no data set for {element} ({calculation.label}); "
+                    f"add one, such as {element}: {element}."
+                )
+        return {element: named[element] for element in needed}
 
     def _model(self, model: Model) -> PlannedModel:
         try:

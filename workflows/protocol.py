@@ -59,6 +59,7 @@ class Overrides(Frozen):
     dipole_correction: Truth | None = None
     dispersion: Annotated[Literal["d3bj"] | None, BeforeValidator(_absent)] = None
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
+    paw_release: str | None = None
     dos_broadening_ev: Positive | None = None
     box_a: tuple[Positive, Positive, Positive] | None = None
 

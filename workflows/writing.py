@@ -1,14 +1,54 @@
-"""Start geometries as files."""
+"""Start geometries and inputs as files, to look at before anything runs."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from .. import SodiateError
+from . import operations
+from .engines import make_engine
+from .engines.base import Settings
 from .graph import Plan
 from .reading import InputError
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from .calculation import Calculation
+
 FORMATS = {"vasp": ".vasp", "cif": ".cif", "extxyz": ".extxyz"}
+
+UNRELAXED = "UNRELAXED"
+"""The file that marks inputs whose geometry is not the one that will be run."""
+
+
+@contextmanager
+def _new_folder(folder: Path, what: str) -> Iterator[Path]:
+    """Give a folder to write into, which takes its place if all goes well; else nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something or cannot be written.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{folder} is not a new or empty folder; {what} are not mixed with other files.")
+    partial = folder.resolve().with_name(f".{folder.resolve().name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_structures(plan: Plan, folder: Path) -> int:
@@ -33,12 +73,8 @@ def write_structures(plan: Plan, folder: Path) -> int:
     """
     from ase.io import write
 
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder} is not a new or empty folder; structures are not mixed with other files.")
-    partial = folder.resolve().with_name(f".{folder.resolve().name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     names = [name for name, calculation in plan.names.items() if calculation.kind == "relax"]
-    try:
+    with _new_folder(folder, "structures") as partial:
         for name in names:
             model, _, site = name.partition("/")
             # ASE takes what follows an @ in a file's name for the number of an image.
@@ -51,10 +87,63 @@ def write_structures(plan: Plan, folder: Path) -> int:
                 if form == "cif":
                     periodic.pbc = True  # a CIF knows no slab
                 write(path.with_name(path.name + ending), periodic, format=form, **options)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"{folder}: cannot be written: {error.strerror}.") from None
     return len(names)
+
+
+def write_inputs(plan: Plan, folder: Path) -> int:
+    """Write the inputs of every calculation as its engine would, without a database or a licence.
+
+    What starts from another calculation's end has that one's start instead, and a file `UNRELAXED` that says so.
+
+    Parameters
+    ----------
+    plan
+        The planned campaign.
+    folder
+        New or empty.
+
+    Returns
+    -------
+    int
+        The number of calculations.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something or cannot be written, or the engine refuses; nothing is left behind then.
+    """
+    listed = [calculation for calculation in plan.calculations if calculation.kind != "lowest"]
+    with _new_folder(folder, "inputs") as partial:
+        for calculation in listed:
+            atoms, why = _as_if(calculation)
+            moments = operations.start_moments(calculation, len(atoms))
+            if moments is not None:
+                atoms.set_initial_magnetic_moments(moments)
+            directory = partial / calculation.directory_name
+            engine = make_engine(calculation.engine, Settings(execution=plan.execution(calculation)))
+            try:
+                engine.prepare(calculation, atoms, directory, {})
+            except SodiateError as error:
+                raise InputError(str(error).replace(str(partial), str(folder))) from None
+            if why:
+                (directory / UNRELAXED).write_text(f"{why}\n", encoding="utf-8")
+    return len(listed)
+
+
+def _as_if(calculation: Calculation) -> tuple[Atoms, str]:
+    """Return a calculation's atoms as if its parents had kept theirs, and what is not so."""
+    atoms = operations.ideal_atoms(calculation)
+    if atoms is not None:
+        parents = ", ".join(parent.label for parent in calculation.parents.values())
+        return (
+            atoms,
+            f"The atoms are those that {parents} starts from, not those that it ends with." if parents else "",
+        )
+    tried = calculation.parents["lowest"].parents
+    site = next(parent for role, parent in tried.items() if role != "host")
+    atoms = operations.start_atoms(calculation, {"lowest": operations.ideal_atoms(site)})
+    assert atoms is not None
+    return (
+        atoms,
+        f"The atoms are those that {site.label} starts from, not the end of the site that will be the lowest.",
+    )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..calculation import Calculation
     from .base import Engine, Settings
 
-ENGINES = {"emt": "EmtEngine", "gpaw": "GpawEngine"}
+ENGINES = {"emt": "EmtEngine", "gpaw": "GpawEngine", "vasp": "VaspEngine"}
 """Names of the codes and their classes, each in the module of that name."""
 
 

@@ -6,14 +6,8 @@ which the next attempt reads over its inputs. Remedies change how the number is 
 
 from __future__ import annotations
 
-import ctypes
-import os
 import shlex
-import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from custodian.custodian import ErrorHandler, Job
@@ -21,16 +15,16 @@ from custodian.custodian import ErrorHandler, Job
 from .base import Limits, Stop
 from .files import DAMAGE, read_json, write_json
 from .gpaw_inputs import CORRECTIONS, ERROR, OUTPUTS, RESULT
+from .processes import end_session, start
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
 STDERR = "stderr.txt"
 FROZEN_S = 3600.0
 """Without a line of output for so long, a run hangs: the slowest SCF iteration takes minutes."""
-
-_PR_SET_PDEATHSIG = 1
 
 _LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("smaller density mixing", {"mixer": {"beta": 0.02, "nmaxold": 5, "weight": 100.0}}),
@@ -63,20 +57,8 @@ class GpawJob(Job):
         """Start it in a session of its own, that ends with this process."""
         for name in (ERROR, RESULT):
             (_path(directory) / name).unlink(missing_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if os.getuid() == 0:  # containers and CI; OpenMPI refuses root without these two
-            environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         with (_path(directory) / STDERR).open("wb") as errors:
-            self.process = subprocess.Popen(
-                shlex.split(self.command),
-                cwd=directory,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-            )
+            self.process = start(shlex.split(self.command), directory, errors, errors, {"OMP_NUM_THREADS": "1"})
         return self.process
 
     def postprocess(self, directory: str = "./") -> None:
@@ -92,22 +74,6 @@ def _path(directory: str) -> Path:
     from pathlib import Path
 
     return Path(directory)
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end mpiexec, and with it its ranks, when this process is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def end_session(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, then kill what is left of its session."""
-    process.terminate()
-    end = time.monotonic() + 5.0
-    while process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 class ScfHandler(ErrorHandler):

@@ -12,7 +12,7 @@ from ase.units import Bohr, Hartree
 from ...analysis.records import Geometry, digest
 from .base import EngineError
 from .files import DAMAGE, read_json
-from .kpoints import kpoint_mesh
+from .kpoints import kpoint_mesh, smooth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,18 +114,9 @@ def density_grid(cell_a: NDArray[np.float64], cutoff_ev: float) -> tuple[int, in
     spacing = np.pi / np.sqrt(4 * cutoff_ev / Hartree) * Bohr
     # The allowance gives vectors of one length one number when their lengths carry rounding.
     first, second, third = (
-        _smooth(int(np.ceil(length / spacing + 1e-6))) for length in np.linalg.norm(cell_a, axis=1)
+        smooth(int(np.ceil(length / spacing + 1e-6))) for length in np.linalg.norm(cell_a, axis=1)
     )
     return first, second, third
-
-
-def _smooth(least: int) -> int:
-    """Return the smallest number without a prime factor above 7 that is at least this."""
-    rest = least
-    for prime in (2, 3, 5, 7):
-        while rest % prime == 0:
-            rest //= prime
-    return least if rest == 1 else _smooth(least + 1)
 
 
 def _occupations(smearing: Mapping[str, Any]) -> dict[str, Any]:

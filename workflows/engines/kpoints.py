@@ -18,3 +18,12 @@ def kpoint_mesh(atoms: Atoms, length_a: float) -> tuple[int, int, int]:
         max(1, int(count)) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True)
     )
     return first, second, third
+
+
+def smooth(least: int) -> int:
+    """Return the smallest number without a prime factor above 7 that is at least this: fast transforms."""
+    rest = least
+    for prime in (2, 3, 5, 7):
+        while rest % prime == 0:
+            rest //= prime
+    return least if rest == 1 else smooth(least + 1)

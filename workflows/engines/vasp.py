@@ -1,0 +1,278 @@
+"""VASP under custodian: POTCARs from the user's library, results from what VASP says that it ran."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop
+from .checks import bfgs_settings, check_kind, is_done
+from .files import write_bytes, write_json
+from .kpoints import kpoint_mesh
+from .vasp_inputs import (
+    CHARGE,
+    INPUT,
+    LAUNCHES,
+    OUTPUTS,
+    POTCAR,
+    RESULT,
+    SPEC,
+    START,
+    STATE,
+    DataSet,
+    Inputs,
+    data_sets,
+    vasp_order,
+    write_incars,
+    write_kpoints,
+    write_poscar,
+    write_potcar,
+)
+from .vasp_tags import Tags, stages, with_user_tags
+from .xyz import exact_xyz
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ase import Atoms
+
+    from ..calculation import Calculation
+
+PROTOCOL_KEYS = frozenset(
+    {
+        *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
+        *("spin_polarised", "start_moments_mub", "dipole_correction", "dispersion", "dos_broadening_ev", "box_a"),
+        *("paw", "paw_release", "incar"),
+    }
+)
+
+_NEEDED = (
+    *("functional", "cutoff_ev", "energy_convergence_ev", "kpoint_length_a", "smearing", "spin_polarised"),
+    *("start_moments_mub", "dipole_correction", "paw", "paw_release"),
+)
+
+_KEPT = ("max_force_ev_per_a", "energy_convergence_ev", "dos_broadening_ev", "dispersion", "incar", "functional")
+
+_FRESH = ("CONTCAR", "WAVECAR", "XDATCAR", "CHG", "DOSCAR", "EIGENVAL", "PROCAR", STATE, RESULT, *OUTPUTS)
+"""What an earlier launch with other inputs left, of which nothing may go on."""
+
+
+class VaspEngine:
+    """VASP behind the protocol `sodiate.workflows.engines.base.Engine`.
+
+    Parameters
+    ----------
+    settings
+        ``execution`` holds, for a relaxation, ``max_steps``, and ``incar``: tags that say how. ``worker`` may hold
+        ``vasp_std`` and ``vasp_gam`` (commands), ``incar`` (tags such as NCORE), ``potcars`` (the library; else the
+        environment's PMG_VASP_PSP_DIR).
+    """
+
+    name = "vasp"
+    physical = True
+    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "density"})
+    protocol_keys = PROTOCOL_KEYS
+    checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml")
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def check(self, atoms: Atoms) -> None:
+        """Nothing: VASP has data for every element; which is used is said by the protocol."""
+
+    def prepare(
+        self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
+    ) -> None:
+        """Write INCAR, KPOINTS, POSCAR and POTCAR; what an earlier launch of the same inputs left stays.
+
+        Parameters
+        ----------
+        calculation
+            What to compute; its kind must be one of ``capabilities``.
+        atoms
+            Start geometry, with start moments (μB).
+        directory
+            Created if need be.
+        parents
+            The charge density of ``geometry`` is where a DOS begins, if its files are in reach.
+
+        Raises
+        ------
+        Unsupported
+            For a kind or a scheme that the engine does not have.
+        EngineError
+            If the protocol lacks a key, or the POTCARs are not in the library.
+        """
+        kind, protocol = calculation.kind, calculation.protocol
+        atoms = check_kind(self, kind, atoms, directory)
+        missing = [key for key in _NEEDED if protocol.get(key) is None]
+        if missing:
+            raise EngineError(
+                f"{directory}: the protocol of kind {kind} lacks {', '.join(missing)}, which VASP needs."
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        order = vasp_order(atoms.get_chemical_symbols())
+        sets = self._data_sets(protocol, atoms[order], directory)
+        if kind == "dos":
+            _take_charge(parents.get("geometry"), directory)
+        values = self._values(calculation, atoms, order, sets, str(directory))
+        before = _key_of(directory)
+        write_bytes(directory / START, exact_xyz(atoms).encode())
+        write_json(directory / INPUT, values)
+        inputs = Inputs.read(directory)
+        if before != inputs.key:
+            _clear(directory, kind)
+            write_poscar(directory, atoms[order])
+            write_incars(directory, values["stages"])
+        write_kpoints(directory, inputs.mesh)
+        if sets is None:
+            write_bytes(directory / SPEC, _spec(protocol, atoms[order]).encode())
+        else:
+            write_potcar(directory / POTCAR, sets)
+
+    def _data_sets(self, protocol: Mapping[str, Any], atoms: Atoms, directory: Path) -> list[DataSet] | None:
+        """Return the POTCARs; None if no library is named, so that inputs can be looked at without one."""
+        library = self.settings.worker.get("potcars") or os.environ.get("PMG_VASP_PSP_DIR")
+        if not library:
+            return None
+        species = list(dict.fromkeys(atoms.get_chemical_symbols()))
+        try:
+            return data_sets(protocol["paw"], protocol["paw_release"], species, Path(library).expanduser())
+        except EngineError as error:
+            raise EngineError(f"{directory}: {error}") from None
+
+    def _values(
+        self,
+        calculation: Calculation,
+        atoms: Atoms,
+        order: list[int],
+        sets: Sequence[DataSet] | None,
+        where: str,
+    ) -> dict[str, Any]:
+        kind, protocol, execution = calculation.kind, calculation.protocol, self.settings.execution
+        relaxes = kind in ("relax", "relax_cell")
+        settings = bfgs_settings(execution, self.name, Path(where)) if relaxes else {"max_steps": 0}
+        sorted_atoms = atoms[order]
+        symbols = sorted_atoms.get_chemical_symbols()
+        given = {
+            **self.settings.worker.get("incar", {}),
+            **execution.get("incar", {}),
+            **(protocol.get("incar") or {}),
+        }
+
+        def incars(self_consistent: bool) -> list[Tags]:
+            tags = stages(protocol, kind, sorted_atoms, settings["max_steps"], self_consistent, where)
+            return [with_user_tags({"SYSTEM": calculation.label, **one}, given, symbols) for one in tags]
+
+        without = {"without_charge": incars(True)} if kind == "dos" else {}
+        return {
+            "calculation": calculation.id,
+            "label": calculation.label,
+            "kind": kind,
+            "stages": incars(kind != "dos"),
+            **without,
+            "mesh": list(kpoint_mesh(atoms, protocol["kpoint_length_a"])),
+            "order": order,
+            "protocol": {key: protocol[key] for key in _KEPT if protocol.get(key) is not None},
+            "execution": {"max_steps": settings["max_steps"]},
+            "paw": {}
+            if sets is None
+            else dict(zip(dict.fromkeys(symbols), (one.title for one in sets), strict=True)),
+            "notes": _notes(sets or (), protocol["cutoff_ev"]),
+        }
+
+    def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
+        """Run VASP under custodian, stage after stage, or go on where it was; done already is done.
+
+        Raises
+        ------
+        Stopped
+            When asked to end or out of time; run again to go on.
+        EngineError
+            If VASP cannot be started, or failed in a way that no handler mends.
+        """
+        from .vasp_results import Result
+
+        inputs = Inputs.read(directory)
+        if is_done(lambda: Result.read(inputs).check(), directory / RESULT, stop):
+            return
+        if not (directory / POTCAR).exists():
+            raise EngineError(
+                f"{directory}: no POTCARs: name their library with `potcars` in the FWorker's env, or in the "
+                "environment's PMG_VASP_PSP_DIR."
+            )
+        command = self._command(inputs)
+        # Custodian and its imports take a second: only now.
+        from .vasp_launch import run_stages
+
+        run_stages(command, inputs, limits, stop)
+
+    def _command(self, inputs: Inputs) -> str:
+        """Return the command, Γ's own executable where Γ is the only k point."""
+        name = "vasp_gam" if inputs.mesh == (1, 1, 1) else "vasp_std"
+        name = "vasp_ncl" if any(inputs.stages[-1].get(tag) for tag in ("LSORBIT", "LNONCOLLINEAR")) else name
+        command = str(self.settings.worker.get(name, name))
+        program = command.split()[0]
+        if shutil.which(program) is None:
+            raise EngineError(
+                f"{inputs.directory}: {program} is not found here, but the command is '{command}': say it with "
+                f"`{name}` in the FWorker's env, and load the module that has it."
+            )
+        return command
+
+    def collect(self, directory: Path) -> Outcome:
+        """Parse and check what `run` left.
+
+        Raises
+        ------
+        Unconverged
+            If the electrons or the forces are not converged; nothing of it may be recorded.
+        EngineError
+            If an output is missing, truncated or of other inputs.
+        """
+        from .vasp_results import Result
+
+        result = Result.read(Inputs.read(directory))
+        result.check()
+        return result.outcome(self.name)
+
+
+def _key_of(directory: Path) -> str | None:
+    try:
+        return Inputs.read(directory).key
+    except EngineError:
+        return None
+
+
+def _clear(directory: Path, kind: str) -> None:
+    """Drop what a run of other inputs left; a DOS keeps the charge density that it begins with."""
+    for name in _FRESH if kind == "dos" else (*_FRESH, CHARGE):
+        (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(directory / LAUNCHES, ignore_errors=True)
+
+
+def _take_charge(parent: Artefacts | None, directory: Path) -> None:
+    """Put the parent's charge density beside the inputs, if it is in reach."""
+    target = directory / CHARGE
+    source = None if parent is None or parent.directory is None else parent.directory / CHARGE
+    if target.exists() or source is None or not source.exists():
+        return
+    partial = target.with_name(f"{CHARGE}.partial")
+    shutil.copyfile(source, partial)  # no link: VASP may write to it
+    partial.replace(target)
+
+
+def _spec(protocol: Mapping[str, Any], atoms: Atoms) -> str:
+    """Return the names of the POTCARs, release first, for where there is no library."""
+    names = [protocol["paw"][symbol] for symbol in dict.fromkeys(atoms.get_chemical_symbols())]
+    return "\n".join([protocol["paw_release"], *names]) + "\n"
+
+
+def _notes(sets: Sequence[DataSet], cutoff_ev: float) -> list[str]:
+    return [
+        f"ENCUT {cutoff_ev:g} eV is below the {one.enmax_ev:g} eV (ENMAX) of POTCAR {one.name}"
+        for one in sets
+        if cutoff_ev < one.enmax_ev
+    ]

@@ -1,0 +1,263 @@
+"""The files that VASP reads, and what a run needs beside them: written by `prepare`, read back by `run`."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.records import Geometry, digest
+from .base import EngineError
+from .files import DAMAGE, read_json, write_bytes, write_json
+from .vasp_tags import HOW, Tags
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+INPUT = "input.json"
+START = "start.extxyz"
+STATE = "state.json"
+RESULT = "result.json"
+LAUNCHES = "launches"
+POTCAR, SPEC = "POTCAR", "POTCAR.spec"
+CHARGE = "CHGCAR"
+
+WITHOUT_CHARGE = "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh"
+
+OUTPUTS = ("OUTCAR", "OSZICAR", "vasprun.xml", "vasp.out", "std_err.txt", "custodian.json")
+"""What each run of VASP writes anew; moved aside before the next one."""
+
+_RELEASE = "POT_GGA_PAW_{}"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One POTCAR: its name in the library, its text, what it is called, and the cutoff it asks for (eV)."""
+
+    name: str
+    text: str
+    title: str
+    enmax_ev: float
+
+
+def data_sets(names: Mapping[str, str], release: str, species: Sequence[str], library: Path) -> list[DataSet]:
+    """Read the POTCAR of each species from the user's library.
+
+    Parameters
+    ----------
+    names
+        Name of the data set of each element, such as ``Na: Na_pv``.
+    release
+        Such as ``PBE_54``: VASP's releases have different data under one name.
+    species
+        In VASP's order.
+    library
+        A folder as pymatgen makes it (``POT_GGA_PAW_PBE_54/POTCAR.Na_pv``, plain or gz) or as VASP ships it
+        (``potpaw_PBE.54/Na_pv/POTCAR``).
+
+    Raises
+    ------
+    EngineError
+        If the library, the release or a data set is not there, or is of another element.
+    """
+    number = release.removeprefix("PBE_").removeprefix("PBE")
+    folders = [
+        library / _RELEASE.format(release),
+        library / f"potpaw_PBE.{number}" if number else library / "potpaw_PBE",
+    ]
+    there = [folder for folder in folders if folder.is_dir()]
+    if not there:
+        raise EngineError(
+            f"{library}: no POTCARs of release {release} there: it has neither {folders[0].name} nor "
+            f"{folders[1].name}. Say where they are with `potcars` in the FWorker's env, or name another release "
+            "with protocol.paw_release."
+        )
+    return [_data_set(names[symbol], symbol, there) for symbol in species]
+
+
+def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
+    from pymatgen.io.vasp.inputs import PotcarSingle
+
+    for folder in folders:
+        for path in (folder / f"POTCAR.{name}", folder / f"POTCAR.{name}.gz", folder / name / "POTCAR"):
+            if not path.exists():
+                continue
+            try:
+                raw = path.read_bytes()
+                text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+                found = PotcarSingle(text, symbol=name)
+                title, element, enmax = str(found.TITEL), str(found.element), float(found.ENMAX)
+            except (*DAMAGE, UnicodeError) as error:
+                raise EngineError(f"{path} is no POTCAR ({error}).") from None
+            if element != symbol:
+                raise EngineError(f"{path} is the POTCAR of {element}, not of {symbol}: see protocol.paw.")
+            return DataSet(name, text, title, enmax)
+    raise EngineError(
+        f"{folders[0]}: no POTCAR {name} for {symbol} there; name another data set in protocol.paw.{symbol}."
+    )
+
+
+def write_potcar(path: Path, sets: Sequence[DataSet]) -> None:
+    """Write the POTCAR, for the user's eyes alone: its licence forbids more."""
+    partial = path.with_name(f"{path.name}.partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write("".join(one.text if one.text.endswith("\n") else f"{one.text}\n" for one in sets))
+    partial.replace(path)
+
+
+def write_incar(directory: Path, tags: Mapping[str, Any]) -> None:
+    """Write the INCAR as pymatgen does."""
+    from pymatgen.io.vasp.inputs import Incar
+
+    write_bytes(directory / "INCAR", f"{Incar(dict(tags))}\n".encode())
+
+
+def write_incars(directory: Path, stages: Sequence[Mapping[str, Any]]) -> None:
+    """Write the INCAR to begin with and, where there are several stages, that of each for the reader."""
+    from pymatgen.io.vasp.inputs import Incar
+
+    write_incar(directory, stages[0])
+    if len(stages) > 1:
+        for number, tags in enumerate(stages, start=1):
+            write_bytes(directory / f"INCAR.stage-{number}", f"{Incar(dict(tags))}\n".encode())
+
+
+def write_kpoints(directory: Path, mesh: Sequence[int]) -> None:
+    """Write a Γ-centred mesh."""
+    from pymatgen.io.vasp.inputs import Kpoints
+
+    write_bytes(directory / "KPOINTS", f"{Kpoints.gamma_automatic(tuple(mesh))}\n".encode())
+
+
+def write_poscar(directory: Path, atoms: Atoms) -> None:
+    """Write the POSCAR of atoms that are in VASP's order, in fractions of the cell with all digits."""
+    species = list(dict.fromkeys(atoms.get_chemical_symbols()))
+    counts = [atoms.get_chemical_symbols().count(symbol) for symbol in species]
+    rows = [*atoms.cell.array, *atoms.get_scaled_positions(wrap=False)]
+    lines = [" ".join(f"{value:21.16f}" for value in row) for row in rows]
+    head = [atoms.get_chemical_formula(), "1.0", *lines[:3], " ".join(species), " ".join(map(str, counts)), "Direct"]
+    write_bytes(directory / "POSCAR", ("\n".join([*head, *lines[3:]]) + "\n").encode())
+
+
+def vasp_order(symbols: Sequence[str]) -> list[int]:
+    """Return the indices of the atoms in VASP's order: species by species, each as often as it comes first."""
+    species = list(dict.fromkeys(symbols))
+    return sorted(range(len(symbols)), key=lambda index: (species.index(symbols[index]), index))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `VaspEngine.prepare` wrote, read back.
+
+    Attributes
+    ----------
+    kind, label
+        Of the calculation.
+    stages
+        INCAR tags of each stage.
+    mesh
+        Γ-centred k points along each axis.
+    order
+        Index, in our order, of each of VASP's atoms.
+    protocol, execution
+        What else the run needs of them.
+    atoms
+        Start geometry in our order.
+    paw
+        Title of the POTCAR of each element; empty if there was none when the inputs were written.
+    notes
+        Warnings for the record.
+    key
+        Tells inputs apart that give different numbers.
+    """
+
+    directory: Path
+    kind: str
+    label: str
+    stages: tuple[Tags, ...]
+    mesh: tuple[int, int, int]
+    order: tuple[int, ...]
+    protocol: dict[str, Any]
+    execution: dict[str, Any]
+    atoms: Atoms
+    paw: dict[str, str]
+    notes: tuple[str, ...]
+    key: str
+
+    @classmethod
+    def read(cls, directory: Path) -> Inputs:
+        """Read the inputs of a directory; raise `EngineError` if they are not whole."""
+        from ase.io import read
+
+        path = directory / INPUT
+        try:
+            values = read_json(path)
+            path = directory / START
+            atoms = read(path, format="extxyz")
+            path = directory / INPUT
+            notes = list(values["notes"])
+            if "without_charge" in values and not (directory / CHARGE).exists():
+                values["stages"] = values["without_charge"]
+                notes.append(WITHOUT_CHARGE)
+            return cls(
+                directory=directory,
+                kind=values["kind"],
+                label=values["label"],
+                stages=tuple(values["stages"]),
+                mesh=tuple(values["mesh"]),
+                order=tuple(values["order"]),
+                protocol=values["protocol"],
+                execution=values["execution"],
+                atoms=atoms,
+                paw=values["paw"],
+                notes=tuple(notes),
+                key=inputs_key(values, atoms),
+            )
+        except DAMAGE as error:
+            raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
+
+    def ours(self, rows: Any) -> Any:
+        """Return an array with a row an atom, given in VASP's order, in ours."""
+        out = np.empty_like(np.asarray(rows))
+        out[list(self.order)] = rows
+        return out
+
+
+def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
+    """Return a hash of what the numbers follow from."""
+    geometry = Geometry.of(atoms).model_dump(mode="json")
+    tags = [{t: v for t, v in stage.items() if t not in HOW and t != "NSW"} for stage in values["stages"]]
+    return digest([values["kind"], tags, values["mesh"], values["paw"], geometry])
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a directory has come: finished stages, what custodian did, and the tags that it left changed.
+
+    A tag of ``changes`` that is None was taken out.
+    """
+
+    key: str
+    stage: int = 0
+    corrections: tuple[str, ...] = ()
+    changes: Tags = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, directory: Path, key: str) -> State:
+        """Read the state; a fresh one if there is none of these inputs."""
+        try:
+            values = read_json(directory / STATE)
+            if values["key"] == key:
+                return cls(key, int(values["stage"]), tuple(values["corrections"]), dict(values["changes"]))
+        except DAMAGE:
+            pass
+        return cls(key)
+
+    def write(self, directory: Path) -> None:
+        """Keep it."""
+        write_json(directory / STATE, asdict(self))

@@ -1,0 +1,203 @@
+"""VASP's stages, each under custodian: begun, continued where a launch left it, and told apart from done."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from custodian.custodian import Custodian, CustodianError
+
+from .base import EngineError, Limits, Stop, Stopped, Unconverged
+from .files import DAMAGE, fingerprint, write_bytes, write_json
+from .processes import locked
+from .vasp_custodian import Ending, VaspRun, handlers
+from .vasp_inputs import LAUNCHES, OUTPUTS, RESULT, Inputs, State, write_incar
+from .vasp_results import FILES, RUN, check_electrons, read_vasprun, steps_taken
+from .vasp_tags import Tags
+
+if TYPE_CHECKING:
+    from pymatgen.io.vasp.outputs import Vasprun
+
+_POLL_S = 0.5
+
+
+def run_stages(command: str, inputs: Inputs, limits: Limits, stop: Stop) -> None:
+    """Run all stages, or those that are left.
+
+    Raises
+    ------
+    Stopped
+        When asked to end or out of time.
+    Unconverged
+        If there were too many steps, or the electrons do not converge.
+    EngineError
+        If VASP failed and no handler had a remedy, or left nothing.
+    """
+    directory = inputs.directory
+    end = None if limits.wall_time_s is None else time.monotonic() + limits.wall_time_s
+    with locked(directory) as lock:
+        state = State.read(directory, inputs.key)
+        for number in range(min(state.stage, len(inputs.stages) - 1), len(inputs.stages)):
+            left = None if end is None else end - time.monotonic()
+            ending = Ending(stop, left)
+            state = _run_stage(command, inputs, number, state, ending, lock)
+        files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
+        prints = {name: fingerprint(directory / name) for name in files}
+        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints})
+
+
+def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: Ending, lock: int) -> State:
+    directory = inputs.directory
+    began = _begin(inputs, number, state)
+    job = VaspRun(shlex.split(command), lock)
+    log, failure = _custodian(directory, job, ending)
+    state = _learn(state, log)
+    state.write(directory)
+    try:
+        run = read_vasprun(directory / RUN)
+    except DAMAGE as error:
+        run, damage = None, error
+    if run is None or not _is_converged(run, inputs, began):
+        if ending.asked:
+            raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to go on from its last step.")
+        if run is None or failure is not None:
+            raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from (failure or damage)
+        check_electrons(run, inputs)
+        raise Unconverged(
+            f"{directory}: after {steps_taken(directory)} steps the forces are not below "
+            f"{inputs.protocol['max_force_ev_per_a']:g} eV/Å; raise execution.max_steps (now "
+            f"{inputs.execution['max_steps']}) and retry."
+        )
+    if failure is not None:
+        raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from failure
+    state = replace(state, stage=number + 1)
+    state.write(directory)
+    return state
+
+
+def _begin(inputs: Inputs, number: int, state: State) -> int:
+    """Put the inputs of a stage, or of its next launch, into place; return the ionic steps that it may take.
+
+    A relaxation goes on from CONTCAR; what the launch before wrote is kept aside.
+    """
+    directory = inputs.directory
+    if (directory / "OSZICAR").exists():
+        last = min(state.stage, number) + 1
+        count = len(list((directory / LAUNCHES).glob("*")))
+        aside = directory / LAUNCHES / f"{count + 1:03d}-stage-{last}"
+        aside.mkdir(parents=True)
+        for name in OUTPUTS:
+            if (directory / name).exists():
+                (directory / name).rename(aside / name)
+    for name in ("STOPCAR", RESULT):
+        (directory / name).unlink(missing_ok=True)
+    tags: Tags = {**inputs.stages[number], **state.changes}
+    left = 0
+    if inputs.kind in ("relax", "relax_cell"):
+        left = inputs.execution["max_steps"] - steps_taken(directory)
+        if left < 1:
+            raise Unconverged(
+                f"{directory}: {steps_taken(directory)} steps were not enough; raise execution.max_steps (now "
+                f"{inputs.execution['max_steps']}) and retry."
+            )
+        tags["NSW"] = left
+        if _is_whole(directory / "CONTCAR", len(inputs.atoms)):
+            write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
+    write_incar(directory, {tag: value for tag, value in tags.items() if value is not None})
+    return left
+
+
+def _is_whole(path: Path, natoms: int) -> bool:
+    from pymatgen.io.vasp.inputs import Poscar
+
+    try:
+        return len(Poscar.from_str(path.read_text(encoding="utf-8")).structure) == natoms
+    except (*DAMAGE, AssertionError):  # absent, empty as VASP leaves it at first, or cut off
+        return False
+
+
+def _custodian(directory: Path, job: VaspRun, ending: Ending) -> tuple[list[dict[str, Any]], Exception | None]:
+    logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # what it says is in custodian.json
+    custodian = Custodian(
+        handlers(ending),
+        [job],
+        max_errors=10,
+        polling_time_step=_POLL_S,
+        monitor_freq=2,
+        directory=str(directory),
+        terminate_on_nonzero_returncode=True,
+    )
+    failure: Exception | None = None
+    try:
+        custodian.run()
+    except (CustodianError, RuntimeError, OSError) as error:
+        failure = error
+    finally:
+        job.terminate()
+    return custodian.run_log, None if ending.asked else failure
+
+
+def _learn(state: State, log: list[dict[str, Any]]) -> State:
+    """Return the state with what custodian corrected: in words, and the INCAR tags that stay so."""
+    words, changes = list(state.corrections), dict(state.changes)
+    for correction in (one for entry in log for one in entry["corrections"]):
+        for action in correction["actions"] or ():
+            errors = ", ".join(map(str, correction["errors"]))
+            words.append(f"{errors}: {_in_words(action)}")
+            if action.get("dict") == "INCAR":
+                changes |= action["action"].get("_set", {})
+                changes |= dict.fromkeys(action["action"].get("_unset", {}))
+    return replace(state, corrections=tuple(words), changes=changes)
+
+
+def _in_words(action: dict[str, Any]) -> str:
+    target = action.get("dict", action.get("file", ""))
+    for verb, values in action["action"].items():
+        if verb == "_set":
+            return f"{target} {', '.join(f'{tag} = {value}' for tag, value in values.items())}"
+        if verb == "_unset":
+            return f"{target} without {', '.join(values)}"
+    return f"{target} {action['action']}"
+
+
+def _is_converged(run: Vasprun, inputs: Inputs, allowed: int) -> bool:
+    """Tell whether a stage has come to its end: electrons, and forces unless nothing moves."""
+    if not run.converged_electronic:
+        return False
+    return allowed == 0 or (len(run.ionic_steps) < allowed and run.converged_ionic) or _is_still(run, inputs)
+
+
+def _is_still(run: Vasprun, inputs: Inputs) -> bool:
+    """Tell whether the forces are below the criterion, however many steps there were."""
+    import numpy as np
+
+    forces = np.linalg.norm(np.array(run.ionic_steps[-1]["forces"], float), axis=1)
+    return inputs.kind == "relax" and float(forces.max()) < inputs.protocol["max_force_ev_per_a"]
+
+
+def _reason(directory: Path, command: str, log: list[dict[str, Any]]) -> str:
+    """Say why VASP failed: what a handler saw, else the last words of VASP or of its launcher."""
+    errors = [error for entry in log for one in entry["corrections"] for error in one["errors"]]
+    if errors:
+        return f"VASP failed: {', '.join(dict.fromkeys(map(str, errors)))}; see vasp.out and custodian.json there"
+    last = ""
+    for name in ("std_err.txt", "vasp.out"):
+        lines = _lines(directory / name)
+        if lines:
+            last = f": {lines[-1]}"
+            break
+    full = "; the disk is full, make room and retry" if shutil.disk_usage(directory).free < 1_000_000 else ""
+    return f"'{command}' ended without a result{last}; see vasp.out and std_err.txt there{full}"
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line.strip(" |") for line in text.splitlines() if line.strip(" |-")]

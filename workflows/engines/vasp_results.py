@@ -1,0 +1,348 @@
+"""What VASP left in a directory: read from vasprun.xml and OUTCAR, checked, and turned into an outcome."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.records import Bands, Density, Geometry, Method, Sampling, Stress, Trajectory
+from .base import EngineError, Outcome, Unconverged
+from .checks import cell_forces, check_forces
+from .files import DAMAGE, fingerprint, read_json
+from .vasp_inputs import CHARGE, LAUNCHES, RESULT, Inputs, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from pymatgen.io.vasp.outputs import Vasprun
+
+RUN, TEXT = "vasprun.xml", "OUTCAR"
+
+FILES = {"dos": (RUN, TEXT), "density": (RUN, TEXT, CHARGE)}
+"""Outputs that a result is made of, by kind; of other kinds those of a DOS."""
+
+_SAME_CELL_A = 1e-5
+_SHELLS = "spdf"
+
+_NUMERICS = ("PREC", "LREAL", "LASPH", "ADDGRID")
+"""Tags that move energies by some meV and belong to no other field of a record."""
+
+
+def read_vasprun(path: Path, whole: bool = True, **wanted: bool) -> Vasprun:
+    """Read a vasprun.xml; raise one of `DAMAGE` if it is damaged, or truncated and to be whole."""
+    import xml.etree.ElementTree as ET
+
+    from pymatgen.io.vasp.outputs import Vasprun
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it did not converge is checked here
+        try:
+            return Vasprun(
+                str(path),
+                parse_dos=False,
+                parse_potcar_file=False,
+                exception_on_bad_xml=whole,
+                **{"parse_eigen": False} | wanted,
+            )
+        except (ET.ParseError, IndexError, AssertionError) as error:
+            raise ValueError(str(error) or "it is truncated") from None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The last run of a directory, after its last stage."""
+
+    inputs: Inputs
+    run: Vasprun
+    state: State
+
+    @classmethod
+    def read(cls, inputs: Inputs) -> Result:
+        """Read what the last stage left; raise `EngineError` if it is missing, damaged or of other inputs."""
+        path = inputs.directory / RESULT
+        try:
+            values = read_json(path)
+            if values["key"] != inputs.key:
+                raise ValueError("it is of other inputs")
+            for name, known in values["fingerprints"].items():
+                path = inputs.directory / name
+                if fingerprint(path) != known:
+                    raise ValueError(f"it is not the file that {RESULT} was written for")
+            path = inputs.directory / RUN
+            electrons = inputs.kind == "dos"
+            run = read_vasprun(path, parse_eigen=electrons, parse_projected_eigen=electrons)
+        except DAMAGE as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+        return cls(inputs, run, State.read(inputs.directory, inputs.key))
+
+    def check(self) -> None:
+        """Raise `Unconverged` above a criterion, `EngineError` if a number cannot be right."""
+        inputs = self.inputs
+        check_electrons(self.run, inputs)
+        if inputs.kind in ("relax", "relax_cell"):
+            forces = self.forces
+            if inputs.kind == "relax_cell":
+                self._check_c()
+                forces = np.vstack([forces, cell_forces(np.array(self.geometry.cell_a), np.array(self.stress))])
+            limit = inputs.execution["max_steps"]
+            check_forces(forces, inputs.protocol["max_force_ev_per_a"], steps_taken(inputs.directory), limit,
+                         inputs.directory)  # fmt: skip
+
+    def _check_c(self) -> None:
+        start, end = self.inputs.atoms.cell.array, np.array(self.geometry.cell_a)
+        if max(np.abs(end[2] - start[2]).max(), np.abs(end[:2, 2]).max()) > _SAME_CELL_A:
+            raise EngineError(
+                f"{self.inputs.directory}: c was {start[2, 2]:.4f} Å and is {end[2, 2]:.4f} Å: this VASP does not "
+                "know LATTICE_CONSTRAINTS, which 6.4 and newer do. Use one of these, or leave out quantities: "
+                "lattice."
+            )
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Final geometry in our order, with our periodicity."""
+        atoms = self.inputs.atoms.copy()
+        final = self.run.final_structure
+        if len(final) != len(atoms):
+            raise EngineError(f"{self.inputs.directory}: {RUN} has {len(final)} atoms instead of {len(atoms)}.")
+        atoms.set_cell(final.lattice.matrix)
+        fractions = self.inputs.ours(final.frac_coords)
+        # VASP folds atoms into the cell; they stay in the images where they began.
+        start = self.inputs.atoms.get_scaled_positions(wrap=False)
+        atoms.set_scaled_positions(fractions - np.round(fractions - start))
+        return Geometry.of(atoms)
+
+    @cached_property
+    def forces(self) -> NDArray[np.float64]:
+        """Of the last ionic step, eV/Å, in our order."""
+        forces: NDArray[np.float64] = self.inputs.ours(np.array(self.run.ionic_steps[-1]["forces"], float))
+        return forces
+
+    @property
+    def stress(self) -> Stress:
+        """Of the last ionic step: xx, yy, zz, yz, xz, xy in eV/Å³, positive if the cell wants to shrink."""
+        return ase_stress(self.run.ionic_steps[-1]["stress"])
+
+    def outcome(self, engine: str) -> Outcome:
+        """Return it as an engine's outcome."""
+        inputs, run = self.inputs, self.run
+        fixed = inputs.kind == "dos"  # energies at a fixed density are not those of a ground state
+        spin = run.parameters["ISPIN"] == 2
+        moments, total = _moments(inputs) if spin and not fixed else (None, None)
+        return Outcome(
+            atoms=self.geometry.atoms(),
+            energy_ev=None if fixed else float(run.final_energy),
+            free_energy_ev=None if fixed else float(run.ionic_steps[-1]["e_fr_energy"]),
+            forces_ev_per_a=None if fixed else self.forces,
+            stress_ev_per_a3=self.stress if inputs.kind == "relax_cell" else None,
+            converged=True,
+            method=method_of(run, engine, inputs.protocol.get("incar", ())),
+            sampling=sampling_of(run),
+            versions=_versions(run),
+            ionic_steps=steps_taken(inputs.directory) - 1 if inputs.kind in ("relax", "relax_cell") else None,
+            scf_steps=scf_steps(inputs.directory),
+            start_moments_mub=_start_moments(inputs) if spin else None,
+            final_moments_mub=moments,
+            total_moment_mub=total,
+            corrections=self.state.corrections,
+            notes=inputs.notes,
+            **self._arrays(),
+        )
+
+    def _arrays(self) -> dict[str, Any]:
+        if self.inputs.kind in ("relax", "relax_cell"):
+            return {"trajectory": _trajectory(self.inputs, len(self.inputs.stages))}
+        if self.inputs.kind == "dos":
+            return _electrons(self.run, self.inputs.protocol["dos_broadening_ev"])
+        return {"density": _density(self.inputs)} if self.inputs.kind == "density" else {}
+
+
+def check_electrons(run: Vasprun, inputs: Inputs) -> None:
+    """Raise `Unconverged` if the last SCF cycle ended above the criterion of the protocol."""
+    where, criterion = inputs.directory, inputs.protocol["energy_convergence_ev"]
+    if not run.converged_electronic:
+        raise Unconverged(
+            f"{where}: the electrons did not converge within NELM {run.parameters['NELM']} iterations; see OSZICAR."
+        )
+    if run.parameters["EDIFF"] > 1.001 * criterion:
+        raise Unconverged(f"{where}: ran with EDIFF {run.parameters['EDIFF']:g} eV instead of {criterion:g} eV.")
+
+
+def ase_stress(kilobar: Any) -> Stress:
+    """Return VASP's stress (3×3, kB) as xx, yy, zz, yz, xz, xy in eV/Å³ with ASE's sign."""
+    from ase.units import GPa
+
+    xx, yy, zz, yz, xz, xy = (-0.1 * GPa * np.array(kilobar, float)).ravel()[[0, 4, 8, 5, 2, 1]].tolist()
+    return xx, yy, zz, yz, xz, xy
+
+
+def method_of(run: Vasprun, engine: str, given: Iterable[str] = ()) -> Method:
+    """Return the method that a run had, from what VASP says of itself; ``given`` are the user's own tags."""
+    parameters = run.parameters
+    titles = {str(spec["titel"]).split()[1].split("_")[0]: str(spec["titel"]) for spec in run.potcar_spec}
+    return Method(
+        engine=engine,
+        engine_version=str(run.vasp_version).split(".")[0],
+        functional=_functional(parameters),
+        cutoff_ev=float(parameters.get("ENMAX", parameters.get("ENCUT", 0.0))),
+        dispersion={0: None, 12: "d3bj"}.get(int(run.incar.get("IVDW", 0)), f"IVDW {run.incar.get('IVDW')}"),
+        paw=titles,
+        numerics=numerics_of(run, given),
+    )
+
+
+def numerics_of(run: Vasprun, given: Iterable[str] = ()) -> dict[str, str]:
+    """Return what else moves energies: precision, projection, the user's own tags, Hubbard's by element.
+
+    Parameters
+    ----------
+    run
+        What ran.
+    given
+        The user's tags that enter the id.
+    """
+    found = {tag: str(run.parameters[tag]).strip().lower() for tag in _NUMERICS if tag in run.parameters}
+    for tag in given:
+        if tag.startswith("LDAU") and isinstance(run.incar.get(tag), list):
+            species = dict.fromkeys(run.atomic_symbols)
+            by_element = zip(species, run.incar[tag], strict=False)
+            found |= {f"{tag} {element}": str(value) for element, value in by_element if value not in (0, -1)}
+        elif tag != "MAGMOM":
+            found[tag] = str(run.incar.get(tag))
+    return found
+
+
+def _functional(parameters: Mapping[str, Any]) -> str:
+    tag = str(parameters.get("GGA", "PE")).strip().upper()
+    return {"PE": "PBE", "--": "PBE", "PS": "PBEsol", "RP": "RPBE", "AM": "AM05"}.get(tag, tag)
+
+
+def sampling_of(run: Vasprun) -> Sampling:
+    """Return the sampling that a run had."""
+    parameters = run.parameters
+    scheme = int(parameters["ISMEAR"])
+    mesh = run.kpoints.kpts[0] if len(run.kpoints.kpts) == 1 else None
+    cell = run.final_structure.lattice.matrix.tolist()
+    return Sampling(
+        cell_a=tuple(map(tuple, cell)),
+        kmesh=None if mesh is None else tuple(int(n) for n in mesh),
+        smearing={0: "gaussian", -1: "fermi-dirac"}.get(scheme, f"ISMEAR {scheme}"),
+        smearing_width_ev=float(parameters["SIGMA"]),
+        spin_polarised=int(parameters["ISPIN"]) == 2,
+        dipole_correction=bool(parameters.get("LDIPOL", False)) and int(parameters.get("IDIPOL", 0)) == 3,
+    )
+
+
+def _versions(run: Vasprun) -> dict[str, str]:
+    from importlib.metadata import version
+
+    from ... import __version__
+
+    packages = {name: version(name) for name in ("pymatgen", "custodian", "numpy")}
+    return {"vasp": str(run.vasp_version), **packages, "sodiate": __version__}
+
+
+def _start_moments(inputs: Inputs) -> tuple[float, ...] | None:
+    given = inputs.stages[-1].get("MAGMOM")
+    return None if given is None else tuple(float(m) for m in inputs.ours(np.array(given, float)))
+
+
+def _moments(inputs: Inputs) -> tuple[tuple[float, ...] | None, float | None]:
+    """Return the moment of each atom, in our order, and that of the cell (μB), from OUTCAR."""
+    from pymatgen.io.vasp.outputs import Outcar
+
+    path = inputs.directory / TEXT
+    try:
+        found = Outcar(str(path))
+    except DAMAGE as error:
+        raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+    atoms = [atom["tot"] for atom in found.magnetization]
+    if len(atoms) != len(inputs.order):
+        return None, found.total_mag
+    return tuple(float(m) for m in inputs.ours(np.array(atoms, float))), found.total_mag
+
+
+def _electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
+    """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
+    from pymatgen.electronic_structure.core import Spin
+
+    from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
+
+    spins = [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
+    energies = np.array([run.eigenvalues[spin][:, :, 0] for spin in spins])
+    occupations = np.array([run.eigenvalues[spin][:, :, 1] for spin in spins]) * (3 - len(spins))
+    weights = np.array(run.actual_kpoints_weights, float)
+    kpoints = np.array(run.actual_kpoints, float)
+    bands = Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi))
+    projections: dict[str, Any] = {}
+    for index, symbol in enumerate(run.atomic_symbols):
+        weight = np.array([run.projected_eigenvalues[spin][:, :, index, :] for spin in spins])
+        for shell, columns in _shells(weight.shape[-1]).items():
+            label = f"{symbol}-{shell}"
+            projections[label] = projections.get(label, 0.0) + weight[..., columns].sum(axis=-1)
+    spacing = min(MAX_SPACING_EV, broadening_ev / 3.0)
+    return {"bands": bands, "dos": dos_from_bands(bands, broadening_ev, projections, spacing)}
+
+
+def _shells(columns: int) -> dict[str, slice]:
+    """Return the columns of each shell: s, p, d (, f), or each m of them with LORBIT = 11."""
+    if columns <= 4:
+        return {_SHELLS[i]: slice(i, i + 1) for i in range(columns)}
+    return {shell: slice(n * n, (n + 1) ** 2) for n, shell in enumerate(_SHELLS) if (n + 1) ** 2 <= columns}
+
+
+def _density(inputs: Inputs) -> Density:
+    """Return the charge density of CHGCAR, which counts the valence electrons."""
+    from pymatgen.io.vasp.outputs import Chgcar
+
+    path = inputs.directory / CHARGE
+    try:
+        charge = Chgcar.from_file(str(path))
+        values = np.asarray(charge.data["total"]) / charge.structure.volume
+    except DAMAGE as error:
+        raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+    return Density(values.astype(np.float32), np.array(charge.structure.lattice.matrix))
+
+
+def launches(directory: Path, stage: int | None = None) -> list[Path]:
+    """Return the directories with VASP's outputs, in the order of the launches, the present one last."""
+    pattern = "*" if stage is None else f"*-stage-{stage}"
+    return [*sorted((directory / LAUNCHES).glob(pattern)), directory]
+
+
+def steps_taken(directory: Path) -> int:
+    """Count the ionic steps of all launches, by the lines that end each in OSZICAR."""
+    return sum(len(re.findall(r"^\s*\d+ F=", text, flags=re.MULTILINE)) for text in _oszicars(directory))
+
+
+def scf_steps(directory: Path) -> int:
+    """Count the SCF iterations of all launches."""
+    return sum(len(re.findall(r"^[A-Z]{3}:\s*\d+", text, flags=re.MULTILINE)) for text in _oszicars(directory))
+
+
+def _oszicars(directory: Path) -> list[str]:
+    paths = [folder / "OSZICAR" for folder in launches(directory)]
+    return [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists()]
+
+
+def _trajectory(inputs: Inputs, stage: int) -> Trajectory | None:
+    """Return the steps of the last stage in all its launches, as far as their files can be read."""
+    steps: list[tuple[float, Any, Any, Any]] = []
+    for folder in launches(inputs.directory, stage):
+        try:
+            run = read_vasprun(folder / RUN, whole=False)
+        except DAMAGE:
+            continue  # killed before the first step
+        for step in run.ionic_steps:
+            if step.get("forces") is not None and "e_fr_energy" in step:
+                matrix = np.array(step["structure"].lattice.matrix)
+                positions = inputs.ours(np.array(step["structure"].cart_coords))
+                steps.append((step["e_fr_energy"], positions, inputs.ours(np.array(step["forces"])), matrix))
+    energies, positions, forces, cells = (np.array(column) for column in zip(*steps, strict=True))
+    return Trajectory(energies, positions, forces, cells if inputs.kind == "relax_cell" else None)

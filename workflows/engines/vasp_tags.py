@@ -1,0 +1,181 @@
+"""INCAR tags: what the protocol says in VASP's words, and what the user adds to it.
+
+The values are those of the VASP wiki, https://www.vasp.at/wiki; PHYSICS of each choice stands in configs/protocols.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .base import EngineError, Unsupported
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Tags = dict[str, Any]
+
+HOW = frozenset(
+    {
+        *(
+            "ALGO",
+            "AMIN",
+            "AMIX",
+            "AMIX_MAG",
+            "BMIX",
+            "BMIX_MAG",
+            "EMAX",
+            "EMIN",
+            "IALGO",
+            "IBRION",
+            "IMIX",
+            "INIMIX",
+        ),
+        *("ISEARCH", "KBLOCK", "KPAR", "LAECHG", "LASYNC", "LCHARG", "LELF", "LORBIT", "LPLANE", "LSCAAWARE"),
+        *("LSCALAPACK", "LSCALU", "LVHAR", "LVTOT", "LWAVE", "MAXMIX", "MIXPRE", "NCORE", "NEDOS", "NELM", "NELMDL"),
+        *("NELMIN", "NPAR", "NSIM", "NWRITE", "POTIM", "SYSTEM", "TIME", "WC"),
+    }
+)
+"""Tags that say how a number is reached or what is written; all others may change it, and enter the id."""
+
+BY_ELEMENT = ("MAGMOM", "LDAUL", "LDAUU", "LDAUJ")
+"""Tags that may be given by element; MAGMOM has a value an atom, the others one a species."""
+
+_FUNCTIONALS = {"PBE": "PE", "PBEsol": "PS", "RPBE": "RP", "AM05": "AM"}
+
+_DISPERSION = {"d3bj": 12}
+
+
+@lru_cache
+def known_tags() -> frozenset[str]:
+    """Return the names of VASP's tags, as pymatgen lists them."""
+    from pymatgen.io.vasp import inputs
+
+    listed = json.loads((Path(inputs.__file__).parent / "incar_parameters.json").read_text(encoding="utf-8"))
+    return frozenset(listed)
+
+
+def stages(
+    protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int, self_consistent: bool, where: str
+) -> list[Tags]:
+    """Return the INCAR of each stage of a calculation, MAGMOM an atom.
+
+    A slab with dipole correction converges badly from scratch, so that it is first run without. A relaxation of the
+    cell is run twice, since the plane waves are those of the cell that a run begins with.
+
+    Parameters
+    ----------
+    protocol
+        Flattened for the kind.
+    kind
+        Kind of calculation.
+    atoms
+        Start geometry in VASP's order, with its start moments.
+    max_steps
+        Ionic steps.
+    self_consistent
+        False for a DOS from the host's charge density.
+    where
+        Directory, for messages.
+    """
+    tags = _electronic(protocol, atoms, where) | _kind(protocol, kind, atoms, max_steps)
+    if kind == "dos" and not self_consistent:
+        return [tags | {"ICHARG": 11} | (_dipole(atoms) | {"LDIPOL": True} if protocol["dipole_correction"] else {})]
+    if protocol["dipole_correction"]:
+        return [tags, tags | _dipole(atoms) | {"LDIPOL": True}]
+    return [tags, tags] if kind == "relax_cell" else [tags]
+
+
+def _electronic(protocol: Mapping[str, Any], atoms: Atoms, where: str) -> Tags:
+    functional = protocol["functional"]
+    if functional not in _FUNCTIONALS:
+        raise EngineError(f"{where}: functional {functional!r}: the engine vasp has {', '.join(_FUNCTIONALS)}.")
+    tags: Tags = {
+        "GGA": _FUNCTIONALS[functional],
+        "PREC": "Accurate",
+        "ENCUT": protocol["cutoff_ev"],
+        "EDIFF": protocol["energy_convergence_ev"],
+        "ALGO": "Normal",
+        "NELM": 200,
+        "LASPH": True,
+        "LREAL": False,
+        "LWAVE": True,
+        "LCHARG": True,
+        **_smearing(protocol["smearing"], where),
+        "ISPIN": 2 if protocol["spin_polarised"] else 1,
+    }
+    if protocol["spin_polarised"]:
+        tags |= {"MAGMOM": atoms.get_initial_magnetic_moments().tolist(), "LORBIT": 11}
+    if protocol.get("dispersion") is not None:
+        tags["IVDW"] = _DISPERSION[protocol["dispersion"]]
+    return tags
+
+
+def _smearing(smearing: Mapping[str, Any], where: str) -> Tags:
+    schemes = {"gaussian": 0, "fermi-dirac": -1}
+    if smearing["kind"] not in schemes:
+        raise Unsupported(f"{where}: smearing {smearing['kind']!r}: the engine vasp has {', '.join(schemes)}.")
+    return {"ISMEAR": schemes[smearing["kind"]], "SIGMA": smearing["width_ev"]}
+
+
+def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) -> Tags:
+    """Return what the kind adds."""
+    if kind in ("relax", "relax_cell"):
+        relaxed: Tags = {"IBRION": 2, "NSW": max_steps, "EDIFFG": -protocol["max_force_ev_per_a"], "ISIF": 2}
+        # c is kept: it holds the vacuum. VASP 6.4 and newer; whether it was kept is checked.
+        return relaxed | ({"ISIF": 3, "LATTICE_CONSTRAINTS": [True, True, False]} if kind == "relax_cell" else {})
+    tags: Tags = {"IBRION": -1, "NSW": 0}
+    if kind == "atom" and protocol["spin_polarised"]:
+        tags |= {"NUPDOWN": round(float(atoms.get_initial_magnetic_moments().sum()))}
+    if kind == "dos":  # the charge density is the host's, and stays
+        tags |= {"LORBIT": 11, "NEDOS": 3001, "LCHARG": False, "LWAVE": False}
+    if kind == "density":
+        names = ("NGXF", "NGYF", "NGZF")
+        tags |= dict(zip(names, fine_grid(atoms.cell.array, protocol["cutoff_ev"]), strict=True))
+    return tags
+
+
+def _dipole(atoms: Atoms) -> Tags:
+    """Return the correction along z about the middle of the slab, in fractions of the cell.
+
+    The middle is that of the sheet, which may lie across the boundary: the mean of the angles that z stands for.
+    """
+    angles = 2 * np.pi * atoms.get_scaled_positions()[:, 2]
+    middle = float(np.angle(np.exp(1j * angles).mean()) / (2 * np.pi) % 1.0)
+    return {"IDIPOL": 3, "DIPOL": [0.5, 0.5, round(middle, 6)]}
+
+
+def fine_grid(cell_a: Any, cutoff_ev: float) -> tuple[int, int, int]:
+    """Return a grid for densities that follows from cell and cutoff alone, as fine as PREC = Accurate makes it.
+
+    Twice the grid that holds every wave up to twice the cutoff's wave vector, N = 2 · 2·G·|a|/π, then the next
+    even number without a prime factor above 7.
+    """
+    from ase.units import Bohr, Hartree
+
+    from .kpoints import smooth
+
+    wave = np.sqrt(2 * cutoff_ev / Hartree) / Bohr
+    first, second, third = (
+        2 * smooth(int(np.ceil(2 * wave * length / np.pi + 1e-6))) for length in np.linalg.norm(cell_a, axis=1)
+    )
+    return first, second, third
+
+
+def with_user_tags(tags: Tags, given: Mapping[str, Any], symbols: Sequence[str]) -> Tags:
+    """Return the tags with the user's over them, those by element expanded to VASP's order of atoms or species."""
+    species = list(dict.fromkeys(symbols))
+    added: Tags = {}
+    for tag, value in given.items():
+        if isinstance(value, Mapping):
+            names = symbols if tag == "MAGMOM" else species
+            missing = -1 if tag == "LDAUL" else 0
+            added[tag] = [value.get(symbol, missing) for symbol in names]
+        else:
+            added[tag] = value
+    return {**tags, **added}
