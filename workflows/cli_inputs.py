@@ -1,4 +1,4 @@
-"""The command that writes the inputs of a campaign, to be looked at before anything is spent."""
+"""Inputs and runs of a code as files: written to be looked at before anything is spent, or taken in afterwards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .cli import CampaignArgument, EngineOption, app
+from .cli import CampaignArgument, EngineOption, _console, _database, app
 
 
 @app.command()
@@ -27,3 +27,29 @@ def inputs(
 
     count = write_inputs(plan_campaign(campaign, engine), out)
     print(f"inputs of {count} calculations in {out}; those with a file {UNRELAXED} start elsewhere when they are run")
+
+
+def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path | None, dry_run: bool) -> None:
+    """Take runs of VASP in, and say of each what became of it; the exit code is 1 if one was refused."""
+    from .documents import Documents
+    from .launchpad import initialise
+    from .plan import plan as plan_campaign
+    from .vasp_import import import_runs
+
+    planned = plan_campaign(campaign, "vasp")
+    console = _console()
+    with _database(root, launchpad, create=True) as database:
+        initialise(database, database.fireworks(root / "logs"))
+        documents = Documents(database.db)
+        documents.add_plan(planned)
+        verdicts = import_runs(folders, planned, documents, root, dry_run)
+    for verdict in verdicts:
+        label = verdict.calculation.label if verdict.calculation else "no calculation"
+        if verdict.reasons:
+            console.print(f"{verdict.folder}: {label}: refused", markup=False)
+            for reason in verdict.reasons:
+                console.print(f"  {reason}", markup=False, soft_wrap=True)
+        else:
+            console.print(f"{verdict.folder}: {label}: {verdict.recorded or 'would be recorded'}", markup=False)
+    if any(verdict.reasons for verdict in verdicts):
+        raise typer.Exit(1)

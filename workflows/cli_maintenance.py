@@ -166,18 +166,32 @@ def export_(
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="An archive made by `sodiate export`.")],
+    folders: Annotated[list[Path], typer.Argument(help="An archive made by `sodiate export`; or runs of VASP.")],
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
+    vasp: Annotated[bool, typer.Option("--vasp", help="The folders are finished runs of VASP.")] = False,
+    campaign: Annotated[str, typer.Option(help="With --vasp: the campaign whose calculations they are.")] = "wsse",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --vasp: say what would be taken.")] = False,
 ) -> None:
-    """Take an archive into the database; what is there stays. `run` then goes on from it.
+    """Take an archive, or runs of VASP, into the database; what is there stays. `run` then goes on from it.
 
-    Example: sodiate import archive --root elsewhere
+    A run of VASP becomes a record if what was run is what the campaign plans; else the difference is shown.
+
+    Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
     """
+    if vasp:
+        from .cli_inputs import import_vasp
+
+        import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
+        return
     from .archive import import_archive, open_archive
     from .documents import Documents
     from .launchpad import initialise
+    from .reading import InputError
 
+    if len(folders) > 1:
+        raise InputError("import: one archive at a time; with --vasp, several runs.")
+    (folder,) = folders
     open_archive(folder)  # before a server is started for nothing
     with _database(root, launchpad, create=True) as database:
         initialise(database, database.fireworks(root.resolve() / "logs"))

@@ -77,7 +77,11 @@ class UserTags:
         if tag in BY_ELEMENT:
             number = float(value)
             return int(number) if tag == "LDAUL" else number
+        wanted = {"int": int, "float": (int, float), "bool": bool}.get(known_tags()[tag], object)
         try:
-            return Incar.proc_val(tag, str(value))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{place}: {value!r}: {error}.") from None
+            typed = Incar.proc_val(tag, str(value))
+        except (ValueError, TypeError):
+            typed = None
+        if not isinstance(typed, wanted):
+            raise InputError(f"{place}: {value!r} is no {known_tags()[tag]}.")
+        return typed

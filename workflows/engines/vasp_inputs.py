@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,7 +91,9 @@ def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
             try:
                 raw = path.read_bytes()
                 text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-                found = PotcarSingle(text, symbol=name)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of releases that pymatgen has no fingerprints of
+                    found = PotcarSingle(text, symbol=name)
                 title, element, enmax = str(found.TITEL), str(found.element), float(found.ENMAX)
             except (*DAMAGE, UnicodeError) as error:
                 raise EngineError(f"{path} is no POTCAR ({error}).") from None

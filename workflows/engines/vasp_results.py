@@ -189,7 +189,7 @@ def method_of(run: Vasprun, engine: str, given: Iterable[str] = ()) -> Method:
     return Method(
         engine=engine,
         engine_version=str(run.vasp_version).split(".")[0],
-        functional=_functional(parameters),
+        functional=_functional(parameters, titles.values()),
         cutoff_ev=float(parameters.get("ENMAX", parameters.get("ENCUT", 0.0))),
         dispersion={0: None, 12: "d3bj"}.get(int(run.incar.get("IVDW", 0)), f"IVDW {run.incar.get('IVDW')}"),
         paw=titles,
@@ -218,9 +218,12 @@ def numerics_of(run: Vasprun, given: Iterable[str] = ()) -> dict[str, str]:
     return found
 
 
-def _functional(parameters: Mapping[str, Any]) -> str:
-    tag = str(parameters.get("GGA", "PE")).strip().upper()
-    return {"PE": "PBE", "--": "PBE", "PS": "PBEsol", "RP": "RPBE", "AM": "AM05"}.get(tag, tag)
+def _functional(parameters: Mapping[str, Any], titles: Iterable[str]) -> str:
+    """Return the functional: GGA's, or that of the data sets where GGA leaves it to them."""
+    tag = str(parameters.get("GGA", "--")).strip().upper()
+    if tag == "--" and all(title.startswith("PAW_PBE ") for title in titles):
+        tag = "PE"
+    return {"PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "AM": "AM05"}.get(tag, f"GGA {tag}")
 
 
 def sampling_of(run: Vasprun) -> Sampling:

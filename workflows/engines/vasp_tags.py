@@ -52,12 +52,12 @@ _DISPERSION = {"d3bj": 12}
 
 
 @lru_cache
-def known_tags() -> frozenset[str]:
-    """Return the names of VASP's tags, as pymatgen lists them."""
+def known_tags() -> Mapping[str, str]:
+    """Return the names of VASP's tags and the types of their values (``int``, ``bool`` …), as pymatgen lists them."""
     from pymatgen.io.vasp import inputs
 
     listed = json.loads((Path(inputs.__file__).parent / "incar_parameters.json").read_text(encoding="utf-8"))
-    return frozenset(listed)
+    return {tag: str(about.get("type", "")) for tag, about in listed.items()}
 
 
 def stages(
