@@ -1,4 +1,4 @@
-"""VASP's inputs: what stands in INCAR, KPOINTS, POSCAR and POTCAR, held against pymatgen's readers and VASP's rules."""
+"""VASP's inputs: what stands in INCAR, KPOINTS, POSCAR and POTCAR, by pymatgen's readers and VASP's rules."""
 
 from __future__ import annotations
 

@@ -19,6 +19,9 @@ def divided(tags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
+_TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
+
+
 class UserTags:
     """Tags by kind or by pattern of labels; a later one goes over an earlier one.
 
@@ -77,7 +80,7 @@ class UserTags:
         if tag in BY_ELEMENT:
             number = float(value)
             return int(number) if tag == "LDAUL" else number
-        wanted = {"int": int, "float": (int, float), "bool": bool}.get(known_tags()[tag], object)
+        wanted = _TYPES.get(known_tags()[tag], (object,))
         try:
             typed = Incar.proc_val(tag, str(value))
         except (ValueError, TypeError):
