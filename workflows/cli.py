@@ -214,6 +214,8 @@ def plan(
     console.print(plan_tree(planned, states))
     for sentence in planned.dropped:
         console.print(f"{sentence}.", markup=False, highlight=False)
+    for line in planned.tags.lines():
+        console.print(f"{line}.", markup=False, highlight=False)
     if planned.not_applicable:
         keys = ", ".join(planned.not_applicable)
         console.print(f"not applicable to {planned.campaign.spec.engine}: {keys}.", markup=False, highlight=False)

@@ -55,6 +55,15 @@ class UserTags:
                 found |= tags
         return found
 
+    def lines(self) -> list[str]:
+        """Return what was given, a line a pattern and class of tags, as INCAR has it."""
+        found = []
+        for pattern, tags in self._given.items():
+            for part, what in zip(divided(tags), ("", ", no part of an id"), strict=True):
+                words = ", ".join(f"{tag} = {value}" for tag, value in part.items())
+                found += [f"INCAR of {pattern}: {words}{what}"] if part else []
+        return found
+
     def refuse_unmatched(self) -> None:
         """Raise `InputError` if a pattern belongs to no calculation, once all were asked for."""
         for pattern in self._given:

@@ -79,8 +79,17 @@ def _force_lines(documents: Documents, calculation: Calculation, directory: Path
         return lines
     last = last_step(directory)
     if last is None:
-        return []
+        return _vasp_lines(directory)
     return [f"  last force  {last['max_force_ev_per_a']:.4f} eV/Å after {last['step']} steps"]
+
+
+def _vasp_lines(directory: Path) -> list[str]:
+    """Return the last force in VASP's OUTCAR and the steps of all launches."""
+    if not (directory / "OUTCAR").exists():
+        return []
+    from .engines.vasp_results import largest_force, steps_taken
+
+    return [f"  last force  {largest_force(directory / 'OUTCAR'):.4f} eV/Å after {steps_taken(directory)} steps"]
 
 
 def last_step(directory: Path) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from custodian.vasp.jobs import VaspJob
 from .base import Stop
 from .files import DAMAGE
 from .processes import end_session, start
+from .vasp_results import RUN, largest_force, read_vasprun
 
 if TYPE_CHECKING:
     import subprocess
@@ -158,8 +158,6 @@ class ElectronsHandler(UnconvergedErrorHandler):
 
     def check(self, directory: str = "./") -> bool:
         """Tell whether the last SCF cycle ran into NELM."""
-        from .vasp_results import RUN, read_vasprun
-
         if self.ending.asked:
             return False
         try:
@@ -189,19 +187,6 @@ class TornHandler(ErrorHandler):
             f"a force of {self.largest:.0f} eV/Å: atoms are inside one another; check the start geometry in POSCAR"
         )
         return {"errors": [words], "actions": None}
-
-
-_BLOCK = re.compile(r"TOTAL-FORCE \(eV/Angst\)\n -+\n(.*?)\n -+", re.DOTALL)
-
-
-def largest_force(path: Path) -> float:
-    """Return the largest force of the last whole step in an OUTCAR, eV/Å; 0 if there is none."""
-    try:
-        blocks = _BLOCK.findall(path.read_text(encoding="utf-8", errors="replace"))
-        rows = [[float(value) for value in line.split()[3:6]] for line in blocks[-1].splitlines()] if blocks else []
-    except (OSError, ValueError):
-        return 0.0
-    return max((sum(value * value for value in row) ** 0.5 for row in rows), default=0.0)
 
 
 def handlers(ending: Ending) -> list[ErrorHandler]:

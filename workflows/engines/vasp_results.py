@@ -329,6 +329,19 @@ def scf_steps(directory: Path) -> int:
     return sum(len(re.findall(r"^[A-Z]{3}:\s*\d+", text, flags=re.MULTILINE)) for text in _oszicars(directory))
 
 
+_FORCES = re.compile(r"TOTAL-FORCE \(eV/Angst\)\n -+\n(.*?)\n -+", re.DOTALL)
+
+
+def largest_force(path: Path) -> float:
+    """Return the largest force of the last whole step in an OUTCAR, eV/Å; 0 if there is none."""
+    try:
+        blocks = _FORCES.findall(path.read_text(encoding="utf-8", errors="replace"))
+        rows = [[float(value) for value in line.split()[3:6]] for line in blocks[-1].splitlines()] if blocks else []
+    except (OSError, ValueError):
+        return 0.0
+    return max((sum(value * value for value in row) ** 0.5 for row in rows), default=0.0)
+
+
 def _oszicars(directory: Path) -> list[str]:
     paths = [folder / "OSZICAR" for folder in launches(directory)]
     return [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists()]
