@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from engine_cases import CASES, Case
+from fake_vasp import Behaviour, install, library
 from sodiate import SodiateError
 from sodiate.workflows.launchpad import Database, initialise, open_root
 from support import Bench
@@ -47,6 +48,17 @@ def gpaw() -> None:
 
 
 @pytest.fixture(scope="session")
+def vasp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The stand-in for VASP on the path, slow enough to be interrupted, and a library of what are no POTCARs."""
+    folder = tmp_path_factory.mktemp("vasp")
+    with pytest.MonkeyPatch.context() as patch:
+        install(folder / "bin", Behaviour(seconds_per_step=0.15))
+        patch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("PMG_VASP_PSP_DIR", str(library(folder / "potcars")))
+        yield folder / "bin"
+
+
+@pytest.fixture(scope="session")
 def dftd3() -> None:
     """The package dftd3."""
     from importlib.util import find_spec
@@ -68,8 +80,8 @@ def chgnet() -> None:
 def case(request: pytest.FixtureRequest) -> Case:
     """Each engine under test."""
     value: Case = request.param
-    if value.name == "gpaw":
-        request.getfixturevalue("gpaw")
+    if value.name != "emt":
+        request.getfixturevalue(value.name)
     return value
 
 

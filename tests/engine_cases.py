@@ -48,6 +48,8 @@ class Case:
         Of the engine.
     atoms
         A structure of at least ``steps`` steps of relaxation.
+    sheet
+        A sheet whose cell relaxes.
     same_ev, same_a
         How far a resumed relaxation may be from an undisturbed one; 0 is bit for bit.
     slope_ev_per_a
@@ -72,6 +74,7 @@ class Case:
     refused: str
     protocol: Mapping[str, Any]
     protocol_keys: Mapping[str, tuple[str, ...]]
+    sheet: Callable[[], Atoms]
 
     def engine(self, **execution: Any) -> Engine:
         return make_engine(self.name, Settings(execution=EXECUTION | execution))
@@ -85,7 +88,7 @@ class Case:
             pytest.skip(f"the engine {self.name} has no {kind}")
 
     def start(self, kind: str) -> Atoms:
-        return monolayer() if kind == "relax_cell" else self.atoms()
+        return self.sheet() if kind == "relax_cell" else self.atoms()
 
     def prepared(self, directory: Path, kind: str, atoms: Atoms | None = None, **execution: Any) -> Path:
         atoms = self.start(kind) if atoms is None else atoms
@@ -135,6 +138,7 @@ EMT = Case(
     refused="O",
     protocol=PROTOCOL,
     protocol_keys={"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev")},
+    sheet=monolayer,
 )
 
 
@@ -142,6 +146,8 @@ def sulphur_with_na() -> Atoms:
     """A row of sulphur with Na beside it: few electrons, so that a launch takes seconds."""
     return Atoms("SNa", [[2.0, 2.05, 2.0], [3.55, 3.85, 3.25]], cell=[4.0, 4.2, 8.0], pbc=True)
 
+
+_ONLY_GPAW = ("density_convergence", "eigenstate_convergence_ev2", "empty_bands")
 
 _ALWAYS = tuple(key for key in GPAW_PROTOCOL if key not in ("max_force_ev_per_a", "dos_broadening_ev"))
 
@@ -167,9 +173,41 @@ GPAW = Case(
         "dos": (*_ALWAYS, "dos_broadening_ev"),
         **dict.fromkeys(("static", "atom", "bulk", "density"), _ALWAYS),
     },
+    sheet=monolayer,
 )
 
-CASES = [EMT, GPAW]
+VASP_PROTOCOL: dict[str, Any] = {
+    **{key: value for key, value in GPAW_PROTOCOL.items() if key not in _ONLY_GPAW},
+    "paw": {"W": "W_sv", "Se": "Se", "S": "S", "Na": "Na_pv", "Al": "Al", "P": "P"},
+    "paw_release": "PBE_54",
+}
+
+_ALWAYS_VASP = tuple(key for key in VASP_PROTOCOL if key not in ("max_force_ev_per_a", "dos_broadening_ev"))
+
+VASP = Case(
+    name="vasp",
+    atoms=host_with_na,
+    steps=9,
+    same_ev=2e-3,
+    same_a=0.05,
+    slope_ev_per_a=1e-6,
+    moved_ev=1e-6,
+    moved_ev_per_a=1e-6,
+    outputs={
+        **dict.fromkeys(("relax", "relax_cell", "dos"), ("result.json", "vasprun.xml", "OUTCAR")),
+        "density": ("result.json", "vasprun.xml", "OUTCAR", "CHGCAR"),
+    },
+    refused="Og",
+    protocol=VASP_PROTOCOL,
+    protocol_keys={
+        **dict.fromkeys(("relax", "relax_cell"), (*_ALWAYS_VASP, "max_force_ev_per_a")),
+        "dos": (*_ALWAYS_VASP, "dos_broadening_ev"),
+        **dict.fromkeys(("static", "atom", "bulk", "density"), _ALWAYS_VASP),
+    },
+    sheet=lambda: host_with_na()[:-1],
+)
+
+CASES = [EMT, GPAW, VASP]
 
 
 def assert_same(case: Case, outcome: Outcome, reference: Outcome) -> None:

@@ -59,7 +59,7 @@ def test_shapes_and_fingerprints(case: Case, tmp_path: Path) -> None:
     assert outcome.method.engine == case.name
     assert outcome.method.engine_version
     assert outcome.sampling is not None
-    assert np.array_equal(outcome.sampling.cell_a, atoms.cell.array)
+    np.testing.assert_allclose(outcome.sampling.cell_a, atoms.cell.array, atol=1e-7)  # as far as a code prints it
     assert {"sodiate", "ase"} <= outcome.versions.keys()
 
 
@@ -113,7 +113,7 @@ def test_relaxation_ends_below_the_criterion_and_not_before(
     assert outcome.ionic_steps == len(largest) - 1 >= case.steps
     assert trajectory.energies_ev[-1] == outcome.free_energy_ev < trajectory.energies_ev[0]
     assert np.array_equal(trajectory.positions_a[-1], outcome.atoms.positions)
-    assert np.array_equal(trajectory.positions_a[0], case.atoms().positions)
+    np.testing.assert_allclose(trajectory.positions_a[0], case.atoms().positions, rtol=0, atol=1e-9)
     assert outcome.atoms.cell.array.tolist() == case.atoms().cell.array.tolist()
 
 

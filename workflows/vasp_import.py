@@ -278,7 +278,7 @@ def _sign(directory: Path, order: list[int], folder: Path) -> None:
         {**values, "order": order, "notes": [*values["notes"], f"imported: run by the user in {folder.name}"]},
     )
     inputs = Inputs.read(directory)
-    State(inputs.key, len(inputs.stages)).write(directory)
+    State(inputs.key, len(inputs.stages), len(inputs.stages)).write(directory)
     files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
     prints = {name: fingerprint(directory / name) for name in files}
     write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints})

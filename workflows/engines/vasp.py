@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
 from .checks import bfgs_settings, check_kind, is_done
 from .files import write_bytes, write_json
 from .kpoints import kpoint_mesh
@@ -17,6 +17,7 @@ from .vasp_inputs import (
     LAUNCHES,
     OUTPUTS,
     POTCAR,
+    RELAXATIONS,
     RESULT,
     SPEC,
     START,
@@ -53,6 +54,8 @@ _NEEDED = (
     *("start_moments_mub", "dipole_correction", "paw", "paw_release"),
 )
 
+_LAST_ELEMENT = 96
+
 _KEPT = ("max_force_ev_per_a", "energy_convergence_ev", "dos_broadening_ev", "dispersion", "incar", "functional")
 
 _FRESH = ("CONTCAR", "WAVECAR", "XDATCAR", "CHG", "DOSCAR", "EIGENVAL", "PROCAR", STATE, RESULT, *OUTPUTS)
@@ -80,7 +83,10 @@ class VaspEngine:
         self.settings = settings
 
     def check(self, atoms: Atoms) -> None:
-        """Nothing: VASP has data for every element; which is used is said by the protocol."""
+        """Raise `Unsupported` for an element beyond curium, of which VASP has no data set."""
+        for symbol, number in zip(atoms.get_chemical_symbols(), atoms.numbers, strict=True):
+            if number > _LAST_ELEMENT:
+                raise Unsupported(f"engine vasp: VASP has no data set for {symbol}.")
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -152,7 +158,7 @@ class VaspEngine:
         where: str,
     ) -> dict[str, Any]:
         kind, protocol, execution = calculation.kind, calculation.protocol, self.settings.execution
-        relaxes = kind in ("relax", "relax_cell")
+        relaxes = kind in RELAXATIONS
         settings = bfgs_settings(execution, self.name, Path(where)) if relaxes else {"max_steps": 0}
         sorted_atoms = atoms[order]
         symbols = sorted_atoms.get_chemical_symbols()

@@ -189,10 +189,47 @@ class TornHandler(ErrorHandler):
         return {"errors": [words], "actions": None}
 
 
-def handlers(ending: Ending) -> list[ErrorHandler]:
+class Seldom(ErrorHandler):
+    """A handler whose look costs something, at most a twentieth of the time while VASP runs, and once at the end.
+
+    Parameters
+    ----------
+    handler
+        Whose findings and remedies these are; it may read all of OUTCAR or POTCAR each time.
+    job
+        Tells whether VASP still runs.
+    """
+
+    def __init__(self, handler: ErrorHandler, job: VaspRun) -> None:
+        self.handler, self.job = handler, job
+        self.is_monitor, self.is_terminating = handler.is_monitor, handler.is_terminating
+        self.raises_runtime_error = handler.raises_runtime_error
+        self.next_look = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what custodian's log says of it."""
+        return {"handler": type(self.handler).__name__}
+
+    def check(self, directory: str = "./") -> bool:
+        """Tell whether there is something to mend, as far as it is time to look."""
+        began = time.monotonic()
+        runs = self.job.process is not None and self.job.process.poll() is None
+        if runs and began < self.next_look:
+            return False
+        found = bool(self.handler.check(directory))
+        now = time.monotonic()
+        self.next_look = now + 20 * (now - began)
+        return found
+
+    def correct(self, directory: str = "./") -> dict[str, Any]:
+        """Mend it."""
+        corrected: dict[str, Any] = self.handler.correct(directory)
+        return corrected
+
+
+def handlers(ending: Ending, job: VaspRun) -> list[ErrorHandler]:
     """Return what watches a run: custodian's handlers for slabs, and ours for stopping."""
-    return [
-        StopHandler(ending),
+    watching = [
         *([TimeHandler(ending)] if ending.wall_time_s is not None else []),
         VaspErrorHandler(),
         ElectronsHandler(ending),
@@ -202,3 +239,4 @@ def handlers(ending: Ending) -> list[ErrorHandler]:
         FrozenJobErrorHandler(timeout=FROZEN_S),
         TornHandler(),
     ]
+    return [StopHandler(ending), *(Seldom(handler, job) for handler in watching)]

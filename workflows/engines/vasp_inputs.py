@@ -30,6 +30,9 @@ CHARGE = "CHGCAR"
 
 WITHOUT_CHARGE = "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh"
 
+RELAXATIONS = ("relax", "relax_cell")
+"""Kinds that take ionic steps."""
+
 OUTPUTS = ("OUTCAR", "OSZICAR", "vasprun.xml", "vasp.out", "std_err.txt", "custodian.json")
 """What each run of VASP writes anew; moved aside before the next one."""
 
@@ -242,11 +245,12 @@ def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
 class State:
     """How far a directory has come: finished stages, what custodian did, and the tags that it left changed.
 
-    A tag of ``changes`` that is None was taken out.
+    ``began`` is the number of the stage whose files are there, from 1; a tag of ``changes`` that is None was taken out.
     """
 
     key: str
     stage: int = 0
+    began: int = 1
     corrections: tuple[str, ...] = ()
     changes: Tags = field(default_factory=dict)
 
@@ -256,7 +260,8 @@ class State:
         try:
             values = read_json(directory / STATE)
             if values["key"] == key:
-                return cls(key, int(values["stage"]), tuple(values["corrections"]), dict(values["changes"]))
+                corrections, changes = tuple(values["corrections"]), dict(values["changes"])
+                return cls(key, int(values["stage"]), int(values["began"]), corrections, changes)
         except DAMAGE:
             pass
         return cls(key)

@@ -6,24 +6,29 @@ import logging
 import shlex
 import shutil
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from custodian.custodian import Custodian, CustodianError
 
 from .base import EngineError, Limits, Stop, Stopped, Unconverged
 from .files import DAMAGE, fingerprint, write_bytes, write_json
 from .processes import locked
 from .vasp_custodian import Ending, VaspRun, handlers
-from .vasp_inputs import LAUNCHES, OUTPUTS, RESULT, Inputs, State, write_incar
-from .vasp_results import FILES, RUN, check_electrons, read_vasprun, steps_taken
+from .vasp_inputs import LAUNCHES, OUTPUTS, RELAXATIONS, RESULT, Inputs, State, write_incar
+from .vasp_results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
 from .vasp_tags import Tags
 
 if TYPE_CHECKING:
     from pymatgen.io.vasp.outputs import Vasprun
 
-_POLL_S = 0.5
+_POLL_S = 0.25
+
+_LEAST_S = 1.0
+"""Less time than this is none."""
 
 
 def run_stages(command: str, inputs: Inputs, limits: Limits, stop: Stop) -> None:
@@ -44,6 +49,8 @@ def run_stages(command: str, inputs: Inputs, limits: Limits, stop: Stop) -> None
         state = State.read(directory, inputs.key)
         for number in range(min(state.stage, len(inputs.stages) - 1), len(inputs.stages)):
             left = None if end is None else end - time.monotonic()
+            if left is not None and left < _LEAST_S:
+                raise Stopped(f"{directory}: its wall time is nearly over; run it again to go on.")
             ending = Ending(stop, left)
             state = _run_stage(command, inputs, number, state, ending, lock)
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
@@ -53,7 +60,9 @@ def run_stages(command: str, inputs: Inputs, limits: Limits, stop: Stop) -> None
 
 def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: Ending, lock: int) -> State:
     directory = inputs.directory
-    began = _begin(inputs, number, state)
+    _begin(inputs, number, state)
+    state = replace(state, began=number + 1)
+    state.write(directory)
     job = VaspRun(shlex.split(command), lock)
     log, failure = _custodian(directory, job, ending)
     state = _learn(state, log)
@@ -62,17 +71,13 @@ def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: 
         run = read_vasprun(directory / RUN)
     except DAMAGE as error:
         run, damage = None, error
-    if run is None or not _is_converged(run, inputs, began):
+    if run is None or not _is_converged(run, inputs):
         if ending.asked:
             raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to go on from its last step.")
         if run is None or failure is not None:
             raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from (failure or damage)
         check_electrons(run, inputs)
-        raise Unconverged(
-            f"{directory}: after {steps_taken(directory)} steps the forces are not below "
-            f"{inputs.protocol['max_force_ev_per_a']:g} eV/Å; raise execution.max_steps (now "
-            f"{inputs.execution['max_steps']}) and retry."
-        )
+        raise Unconverged(_not_enough(inputs))
     if failure is not None:
         raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from failure
     state = replace(state, stage=number + 1)
@@ -80,16 +85,15 @@ def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: 
     return state
 
 
-def _begin(inputs: Inputs, number: int, state: State) -> int:
-    """Put the inputs of a stage, or of its next launch, into place; return the ionic steps that it may take.
+def _begin(inputs: Inputs, number: int, state: State) -> None:
+    """Put the inputs of a stage, or of its next launch, into place.
 
     A relaxation goes on from CONTCAR; what the launch before wrote is kept aside.
     """
     directory = inputs.directory
     if (directory / "OSZICAR").exists():
-        last = min(state.stage, number) + 1
         count = len(list((directory / LAUNCHES).glob("*")))
-        aside = directory / LAUNCHES / f"{count + 1:03d}-stage-{last}"
+        aside = directory / LAUNCHES / f"{count + 1:03d}-stage-{state.began}"
         aside.mkdir(parents=True)
         for name in OUTPUTS:
             if (directory / name).exists():
@@ -97,19 +101,22 @@ def _begin(inputs: Inputs, number: int, state: State) -> int:
     for name in ("STOPCAR", RESULT):
         (directory / name).unlink(missing_ok=True)
     tags: Tags = {**inputs.stages[number], **state.changes}
-    left = 0
-    if inputs.kind in ("relax", "relax_cell"):
-        left = inputs.execution["max_steps"] - steps_taken(directory)
+    if inputs.kind in RELAXATIONS:
+        left = inputs.execution["max_steps"] - max(steps_taken(directory), 0)
         if left < 1:
-            raise Unconverged(
-                f"{directory}: {steps_taken(directory)} steps were not enough; raise execution.max_steps (now "
-                f"{inputs.execution['max_steps']}) and retry."
-            )
-        tags["NSW"] = left
+            raise Unconverged(_not_enough(inputs))
+        tags["NSW"] = left + 1  # the start is a step to VASP
         if _is_whole(directory / "CONTCAR", len(inputs.atoms)):
             write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
     write_incar(directory, {tag: value for tag, value in tags.items() if value is not None})
-    return left
+
+
+def _not_enough(inputs: Inputs) -> str:
+    return (
+        f"{inputs.directory}: after {steps_taken(inputs.directory)} steps the largest force is not below "
+        f"{inputs.protocol['max_force_ev_per_a']:g} eV/Å; raise execution.max_steps (now "
+        f"{inputs.execution['max_steps']}) and retry."
+    )
 
 
 def _is_whole(path: Path, natoms: int) -> bool:
@@ -124,17 +131,20 @@ def _is_whole(path: Path, natoms: int) -> bool:
 def _custodian(directory: Path, job: VaspRun, ending: Ending) -> tuple[list[dict[str, Any]], Exception | None]:
     logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # what it says is in custodian.json
     custodian = Custodian(
-        handlers(ending),
+        handlers(ending, job),
         [job],
         max_errors=10,
         polling_time_step=_POLL_S,
         monitor_freq=2,
         directory=str(directory),
         terminate_on_nonzero_returncode=True,
+        skip_over_errors=True,  # a handler that stumbles over a cut off file is no reason to end VASP
     )
     failure: Exception | None = None
     try:
-        custodian.run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of POTCARs that pymatgen has no fingerprints of
+            custodian.run()
     except (CustodianError, RuntimeError, OSError) as error:
         failure = error
     finally:
@@ -165,19 +175,15 @@ def _in_words(action: dict[str, Any]) -> str:
     return f"{target} {action['action']}"
 
 
-def _is_converged(run: Vasprun, inputs: Inputs, allowed: int) -> bool:
-    """Tell whether a stage has come to its end: electrons, and forces unless nothing moves."""
+def _is_converged(run: Vasprun, inputs: Inputs) -> bool:
+    """Tell whether a stage has come to its end: electrons, and forces unless nothing moves.
+
+    The forces themselves say so: to pymatgen a run that STOPCAR ended is converged like any that took few steps.
+    """
     if not run.converged_electronic:
         return False
-    return allowed == 0 or (len(run.ionic_steps) < allowed and run.converged_ionic) or _is_still(run, inputs)
-
-
-def _is_still(run: Vasprun, inputs: Inputs) -> bool:
-    """Tell whether the forces are below the criterion, however many steps there were."""
-    import numpy as np
-
-    forces = np.linalg.norm(np.array(run.ionic_steps[-1]["forces"], float), axis=1)
-    return inputs.kind == "relax" and float(forces.max()) < inputs.protocol["max_force_ev_per_a"]
+    largest = float(np.linalg.norm(forces_of(run, inputs), axis=1).max())
+    return inputs.kind not in RELAXATIONS or largest < inputs.protocol["max_force_ev_per_a"]
 
 
 def _reason(directory: Path, command: str, log: list[dict[str, Any]]) -> str:

@@ -14,12 +14,13 @@ from ...analysis.records import Bands, Density, Geometry, Method, Sampling, Stre
 from .base import EngineError, Outcome, Unconverged
 from .checks import cell_forces, check_forces
 from .files import DAMAGE, fingerprint, read_json
-from .vasp_inputs import CHARGE, LAUNCHES, RESULT, Inputs, State
+from .vasp_inputs import CHARGE, LAUNCHES, RELAXATIONS, RESULT, START, Inputs, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from ase import Atoms
     from numpy.typing import NDArray
     from pymatgen.io.vasp.outputs import Vasprun
 
@@ -29,6 +30,7 @@ FILES = {"dos": (RUN, TEXT), "density": (RUN, TEXT, CHARGE)}
 """Outputs that a result is made of, by kind; of other kinds those of a DOS."""
 
 _SAME_CELL_A = 1e-5
+_SAME_POSITION_A = 1e-5
 _SHELLS = "spdf"
 
 _NUMERICS = ("PREC", "LREAL", "LASPH", "ADDGRID")
@@ -37,8 +39,6 @@ _NUMERICS = ("PREC", "LREAL", "LASPH", "ADDGRID")
 
 def read_vasprun(path: Path, whole: bool = True, **wanted: bool) -> Vasprun:
     """Read a vasprun.xml; raise one of `DAMAGE` if it is damaged, or truncated and to be whole."""
-    import xml.etree.ElementTree as ET
-
     from pymatgen.io.vasp.outputs import Vasprun
 
     with warnings.catch_warnings():
@@ -46,12 +46,11 @@ def read_vasprun(path: Path, whole: bool = True, **wanted: bool) -> Vasprun:
         try:
             return Vasprun(
                 str(path),
-                parse_dos=False,
                 parse_potcar_file=False,
                 exception_on_bad_xml=whole,
-                **{"parse_eigen": False} | wanted,
+                **{"parse_eigen": False, "parse_dos": False} | wanted,
             )
-        except (ET.ParseError, IndexError, AssertionError) as error:
+        except (SyntaxError, IndexError, AssertionError) as error:  # the first is what XML readers raise
             raise ValueError(str(error) or "it is truncated") from None
 
 
@@ -77,7 +76,8 @@ class Result:
                     raise ValueError(f"it is not the file that {RESULT} was written for")
             path = inputs.directory / RUN
             electrons = inputs.kind == "dos"
-            run = read_vasprun(path, parse_eigen=electrons, parse_projected_eigen=electrons)
+            # The Fermi level is among the DOS.
+            run = read_vasprun(path, parse_eigen=electrons, parse_projected_eigen=electrons, parse_dos=electrons)
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
         return cls(inputs, run, State.read(inputs.directory, inputs.key))
@@ -86,14 +86,12 @@ class Result:
         """Raise `Unconverged` above a criterion, `EngineError` if a number cannot be right."""
         inputs = self.inputs
         check_electrons(self.run, inputs)
-        if inputs.kind in ("relax", "relax_cell"):
-            forces = self.forces
-            if inputs.kind == "relax_cell":
-                self._check_c()
-                forces = np.vstack([forces, cell_forces(np.array(self.geometry.cell_a), np.array(self.stress))])
-            limit = inputs.execution["max_steps"]
-            check_forces(forces, inputs.protocol["max_force_ev_per_a"], steps_taken(inputs.directory), limit,
-                         inputs.directory)  # fmt: skip
+        if inputs.kind == "relax_cell":
+            self._check_c()
+        if inputs.kind in RELAXATIONS:
+            criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
+            taken = steps_taken(inputs.directory)
+            check_forces(forces_of(self.run, inputs), criterion, taken, limit, inputs.directory)
 
     def _check_c(self) -> None:
         start, end = self.inputs.atoms.cell.array, np.array(self.geometry.cell_a)
@@ -107,16 +105,12 @@ class Result:
     @cached_property
     def geometry(self) -> Geometry:
         """Final geometry in our order, with our periodicity."""
-        atoms = self.inputs.atoms.copy()
-        final = self.run.final_structure
-        if len(final) != len(atoms):
-            raise EngineError(f"{self.inputs.directory}: {RUN} has {len(final)} atoms instead of {len(atoms)}.")
-        atoms.set_cell(final.lattice.matrix)
-        fractions = self.inputs.ours(final.frac_coords)
-        # VASP folds atoms into the cell; they stay in the images where they began.
-        start = self.inputs.atoms.get_scaled_positions(wrap=False)
-        atoms.set_scaled_positions(fractions - np.round(fractions - start))
-        return Geometry.of(atoms)
+        if self.inputs.kind in RELAXATIONS:
+            return Geometry.of(placed(self.inputs, self.run.ionic_steps[-1]["structure"]))
+        atoms, ran = self.inputs.atoms, placed(self.inputs, self.run.final_structure)
+        if np.abs(ran.positions - atoms.positions).max() > _SAME_POSITION_A:
+            raise EngineError(f"{self.inputs.directory / RUN} is of other positions than {START} there.")
+        return Geometry.of(atoms)  # with all its digits
 
     @cached_property
     def forces(self) -> NDArray[np.float64]:
@@ -132,6 +126,8 @@ class Result:
     def outcome(self, engine: str) -> Outcome:
         """Return it as an engine's outcome."""
         inputs, run = self.inputs, self.run
+        relaxed = inputs.kind in RELAXATIONS
+        trajectory = _trajectory(inputs, len(inputs.stages)) if relaxed else None
         fixed = inputs.kind == "dos"  # energies at a fixed density are not those of a ground state
         spin = run.parameters["ISPIN"] == 2
         moments, total = _moments(inputs) if spin and not fixed else (None, None)
@@ -145,22 +141,42 @@ class Result:
             method=method_of(run, engine, inputs.protocol.get("incar", ())),
             sampling=sampling_of(run),
             versions=_versions(run),
-            ionic_steps=steps_taken(inputs.directory) - 1 if inputs.kind in ("relax", "relax_cell") else None,
+            ionic_steps=len(trajectory.energies_ev) - 1 if trajectory is not None else None,
             scf_steps=scf_steps(inputs.directory),
             start_moments_mub=_start_moments(inputs) if spin else None,
             final_moments_mub=moments,
             total_moment_mub=total,
             corrections=self.state.corrections,
             notes=inputs.notes,
+            trajectory=trajectory,
             **self._arrays(),
         )
 
     def _arrays(self) -> dict[str, Any]:
-        if self.inputs.kind in ("relax", "relax_cell"):
-            return {"trajectory": _trajectory(self.inputs, len(self.inputs.stages))}
         if self.inputs.kind == "dos":
             return _electrons(self.run, self.inputs.protocol["dos_broadening_ev"])
         return {"density": _density(self.inputs)} if self.inputs.kind == "density" else {}
+
+
+def placed(inputs: Inputs, structure: Any) -> Atoms:
+    """Return VASP's structure as atoms in our order, in the images of the cell where they began.
+
+    Raises
+    ------
+    EngineError
+        If it has another number of atoms, or a cell that was to stay has not.
+    """
+    atoms = inputs.atoms.copy()
+    if len(structure) != len(atoms):
+        raise EngineError(f"{inputs.directory}: {RUN} has {len(structure)} atoms instead of {len(atoms)}.")
+    fractions = inputs.ours(structure.frac_coords)
+    start = atoms.get_scaled_positions(wrap=False)
+    if inputs.kind == "relax_cell":
+        atoms.set_cell(structure.lattice.matrix)
+    elif np.abs(structure.lattice.matrix - atoms.cell.array).max() > _SAME_CELL_A:
+        raise EngineError(f"{inputs.directory}: {RUN} has another cell than {START}, and it was to stay.")
+    atoms.set_scaled_positions(fractions - np.round(fractions - start))
+    return atoms
 
 
 def check_electrons(run: Vasprun, inputs: Inputs) -> None:
@@ -172,6 +188,16 @@ def check_electrons(run: Vasprun, inputs: Inputs) -> None:
         )
     if run.parameters["EDIFF"] > 1.001 * criterion:
         raise Unconverged(f"{where}: ran with EDIFF {run.parameters['EDIFF']:g} eV instead of {criterion:g} eV.")
+
+
+def forces_of(run: Vasprun, inputs: Inputs) -> NDArray[np.float64]:
+    """Return the last forces in VASP's order, then those on the cell vectors if the cell relaxes (eV/Å)."""
+    last = run.ionic_steps[-1]
+    forces = np.array(last["forces"], float)
+    if inputs.kind != "relax_cell":
+        return forces
+    stress = np.array(ase_stress(last["stress"]))
+    return np.vstack([forces, cell_forces(np.array(last["structure"].lattice.matrix), stress)])
 
 
 def ase_stress(kilobar: Any) -> Stress:
@@ -247,7 +273,7 @@ def _versions(run: Vasprun) -> dict[str, str]:
 
     from ... import __version__
 
-    packages = {name: version(name) for name in ("pymatgen", "custodian", "numpy")}
+    packages = {name: version(name) for name in ("pymatgen", "custodian", "ase", "numpy")}
     return {"vasp": str(run.vasp_version), **packages, "sodiate": __version__}
 
 
@@ -263,7 +289,7 @@ def _moments(inputs: Inputs) -> tuple[tuple[float, ...] | None, float | None]:
     path = inputs.directory / TEXT
     try:
         found = Outcar(str(path))
-    except DAMAGE as error:
+    except (*DAMAGE, IndexError) as error:
         raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
     atoms = [atom["tot"] for atom in found.magnetization]
     if len(atoms) != len(inputs.order):
@@ -277,6 +303,8 @@ def _electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
 
     from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 
+    if run.efermi is None:
+        raise EngineError(f"{run.filename}: it has no Fermi level.")
     spins = [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
     energies = np.array([run.eigenvalues[spin][:, :, 0] for spin in spins])
     occupations = np.array([run.eigenvalues[spin][:, :, 1] for spin in spins]) * (3 - len(spins))
@@ -320,8 +348,8 @@ def launches(directory: Path, stage: int | None = None) -> list[Path]:
 
 
 def steps_taken(directory: Path) -> int:
-    """Count the ionic steps of all launches, by the lines that end each in OSZICAR."""
-    return sum(len(re.findall(r"^\s*\d+ F=", text, flags=re.MULTILINE)) for text in _oszicars(directory))
+    """Count the moves of the ions in all launches by the lines that end a step in OSZICAR; -1 before the first."""
+    return sum(len(re.findall(r"^\s*\d+ F=", text, flags=re.MULTILINE)) for text in _oszicars(directory)) - 1
 
 
 def scf_steps(directory: Path) -> int:
@@ -347,8 +375,11 @@ def _oszicars(directory: Path) -> list[str]:
     return [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists()]
 
 
-def _trajectory(inputs: Inputs, stage: int) -> Trajectory | None:
-    """Return the steps of the last stage in all its launches, as far as their files can be read."""
+def _trajectory(inputs: Inputs, stage: int) -> Trajectory:
+    """Return the steps of the last stage in all its launches, as far as their files can be read.
+
+    A launch begins with the geometry at which the one before it ended, if that was not the next one yet.
+    """
     steps: list[tuple[float, Any, Any, Any]] = []
     for folder in launches(inputs.directory, stage):
         try:
@@ -356,9 +387,12 @@ def _trajectory(inputs: Inputs, stage: int) -> Trajectory | None:
         except DAMAGE:
             continue  # killed before the first step
         for step in run.ionic_steps:
-            if step.get("forces") is not None and "e_fr_energy" in step:
-                matrix = np.array(step["structure"].lattice.matrix)
-                positions = inputs.ours(np.array(step["structure"].cart_coords))
-                steps.append((step["e_fr_energy"], positions, inputs.ours(np.array(step["forces"])), matrix))
+            if step.get("forces") is None or "e_fr_energy" not in step:
+                continue
+            atoms = placed(inputs, step["structure"])
+            if steps and np.abs(atoms.positions - steps[-1][1]).max() < _SAME_POSITION_A:
+                steps.pop()
+            forces = inputs.ours(np.array(step["forces"], float))
+            steps.append((float(step["e_fr_energy"]), atoms.positions, forces, atoms.cell.array))
     energies, positions, forces, cells = (np.array(column) for column in zip(*steps, strict=True))
     return Trajectory(energies, positions, forces, cells if inputs.kind == "relax_cell" else None)

@@ -128,7 +128,9 @@ def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) 
     if kind in ("relax", "relax_cell"):
         relaxed: Tags = {"IBRION": 2, "NSW": max_steps, "EDIFFG": -protocol["max_force_ev_per_a"], "ISIF": 2}
         # c is kept: it holds the vacuum. VASP 6.4 and newer; whether it was kept is checked.
-        return relaxed | ({"ISIF": 3, "LATTICE_CONSTRAINTS": [True, True, False]} if kind == "relax_cell" else {})
+        # Half the criterion, since VASP counts the forces on the cell in a way of its own.
+        cell = {"ISIF": 3, "LATTICE_CONSTRAINTS": [True, True, False], "EDIFFG": relaxed["EDIFFG"] / 2}
+        return relaxed | (cell if kind == "relax_cell" else {})
     tags: Tags = {"IBRION": -1, "NSW": 0}
     if kind == "atom" and protocol["spin_polarised"]:
         tags |= {"NUPDOWN": round(float(atoms.get_initial_magnetic_moments().sum()))}

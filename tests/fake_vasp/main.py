@@ -1,0 +1,223 @@
+"""One run of the stand-in, in the present directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import Behaviour, outputs
+from .reading import check, read_incar, read_mesh, read_poscar, read_potcar, refuse
+
+ENTROPY_EV = -0.002
+"""Free energy less energy at zero width: the same for all positions, so that forces belong to both."""
+
+OFFSET_EV = -10.0
+"""Per atom, so that a total energy is negative as VASP's are; it drops out of every difference."""
+
+SCF = 5
+
+
+def main(name: str, folder: str) -> None:
+    behaviour = _behaviour(Path(folder))
+    print(f" running on 1 total cores\n {outputs.VERSION} (stand-in {name})", flush=True)
+    if behaviour.nothing:
+        return
+    if behaviour.hang:
+        time.sleep(3600)
+    if behaviour.say:
+        print(behaviour.say, flush=True)
+        sys.exit(1)
+    Run(name, behaviour).go()
+
+
+def _behaviour(folder: Path) -> Behaviour:
+    """Read what is to go wrong; count the runs, so that it goes wrong only so often."""
+    wanted = Behaviour(**json.loads((folder / "fake-vasp.json").read_text()))
+    with (folder / "runs").open("a") as runs:
+        runs.write(f"{os.getpid()} {Path.cwd().name}\n")
+    count = len((folder / "runs").read_text().splitlines())
+    return wanted if wanted.times is None or count <= wanted.times else Behaviour()
+
+
+class Run:
+    """Inputs, and the files that are written."""
+
+    def __init__(self, name: str, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.tags, self.atoms, self.sets = read_incar(), read_poscar(), read_potcar()
+        self.mesh = read_mesh()
+        check(self.tags, self.atoms, self.sets, self.mesh, name)
+        valence = {one.element: one.valence for one in self.sets}
+        self.valence = [valence[symbol] for symbol in self.atoms.get_chemical_symbols()]
+        from sodiate.workflows.engines.slater_koster import mesh_points
+
+        self.kpoints = mesh_points(self.mesh)
+        self.reference = self.atoms.copy()
+        self.potential = _potential(self.atoms)
+
+    def go(self) -> None:
+        self.xml = outputs.VaspRunXml(self.atoms, self.tags, self.sets, self.mesh, self.kpoints)
+        self.oszicar, self.outcar = (Path(one).open("w") for one in ("OSZICAR", "OUTCAR"))  # noqa: SIM115
+        self.outcar.write(
+            f" vasp.{outputs.VERSION} (a stand-in for tests)\n running    1 mpi-ranks, on    1 nodes\n"
+            f"   number of dos      NEDOS =    301   number of ions     NIONS = {len(self.atoms):6d}\n"
+            "   k-points           NKPTS =      1   k-points in BZ     NKDIM =      1\n"
+            "   number of bands    NBANDS=      8\n"
+            f" total plane-waves  NPLWV =   1000\n   IBRION = {self.tags.get('IBRION', -1):6d}    ionic relax\n"
+            f"   ISPIN  = {self.tags.get('ISPIN', 1):6d}    spin polarized calculation?\n"
+            f"   NELECT = {sum(self.valence):12.4f}\n   NELM = {self.nelm:6d}\n"
+        )
+        Path("CONTCAR").write_text("")  # as VASP leaves it until the first step is done
+        steps = int(self.tags.get("NSW", 0))
+        number = 1
+        while True:
+            energy, forces, stress = self.compute()
+            done = number >= max(steps, 1) or self.is_still(forces, stress) or Path("STOPCAR").exists()
+            self.write(number, energy, forces, stress, done)
+            if done:
+                break
+            self.move(forces)
+            outputs.write_poscar("CONTCAR", self.atoms)  # where the next step will be
+            number += 1
+        self.finish()
+
+    @property
+    def nelm(self) -> int:
+        return int(self.tags.get("NELM", 60))
+
+    def compute(self) -> tuple[float, Any, Any]:
+        """Return energy at zero width (eV), forces (eV/Å) and stress (kB)."""
+        atoms = self.atoms.copy()
+        atoms.set_cell(self.reference.cell, scale_atoms=True)  # the sheet's own springs are far too short for EMT
+        atoms.pbc = _periodic(atoms)
+        atoms.calc = self.potential
+        energy, forces = atoms.get_potential_energy() + OFFSET_EV * len(atoms), atoms.get_forces()
+        strain = self.atoms.cell[0, 0] / self.target - 1.0
+        stiffness = 40.0
+        energy += 0.5 * stiffness * strain**2
+        from ase.units import GPa
+
+        along = 0.5 * stiffness * strain / self.atoms.get_volume() / GPa * -10.0
+        return energy, forces, np.diag([along, along, 0.0])
+
+    @property
+    def target(self) -> float:
+        """The length of the first cell vector that a relaxation of the cell finds."""
+        return float(self.reference.cell[0, 0]) * (1.002 if self.tags.get("ISIF", 2) == 3 else 1.0)
+
+    def is_still(self, forces: Any, stress: Any) -> bool:
+        limit = -float(self.tags.get("EDIFFG", -1e-3))
+        still = np.linalg.norm(forces, axis=1).max() < limit
+        return bool(still and (self.tags.get("ISIF", 2) != 3 or abs(stress).max() < 0.01))
+
+    def move(self, forces: Any) -> None:
+        from ase.calculators.singlepoint import SinglePointCalculator
+        from ase.optimize import BFGS
+
+        if self.tags.get("IBRION") not in (1, 2):
+            refuse("this stand-in moves ions with IBRION = 1 or 2")
+        if not hasattr(self, "optimizer"):
+            self.optimizer = BFGS(self.atoms, logfile=None)
+        self.atoms.calc = SinglePointCalculator(self.atoms, energy=0.0, forces=forces)
+        self.optimizer.step()
+        self.atoms.calc = None
+        if self.tags.get("ISIF", 2) == 3:
+            if self.tags.get("LATTICE_CONSTRAINTS") != [True, True, False]:
+                refuse("ISIF = 3 without LATTICE_CONSTRAINTS would collapse the vacuum")
+            cell = self.atoms.cell.array.copy()
+            cell[:2] *= self.target / cell[0, 0]
+            cell[2, 2] *= 0.9 if self.behaviour.move_c else 1.0
+            self.atoms.set_cell(cell, scale_atoms=False)
+
+    def write(self, number: int, energy: float, forces: Any, stress: Any, last: bool) -> None:
+        """Write a step into all files; then, if that is wanted, die or stand still."""
+        scf = self.nelm if not self.behaviour.electrons else SCF
+        free, moments = energy + ENTROPY_EV, self.moments()
+        mag = "" if moments is None else f"  mag= {sum(moments):10.4f}"
+        lines = "".join(
+            f"DAV:{i:4d}    {free:.12E}   -0.1E-05   -0.1E-06   100   0.1E-03\n" for i in range(1, scf + 1)
+        )
+        self.oszicar.write(
+            f"       N       E                     dE             d eps       ncg     rms          rms(c)\n{lines}"
+        )
+        self.oszicar.write(f"{number:4d} F= {free:.8E} E0= {energy:.8E}  d E ={0.0:.6E}{mag}\n")
+        self.oszicar.flush()
+        print(lines + f"{number:4d} F= {free:.8E} E0= {energy:.8E}", flush=True)
+        if self.behaviour.truncate_after == number:
+            self.xml.put('<calculation>\n<scstep>\n<energy>\n<i name="e_fr_')
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.xml.step(self.atoms, free, energy, forces, stress, scf, self.electrons() if last else "")
+        self.outcar.write(outputs.outcar_step(self.atoms, forces, free, energy, moments))
+        self.outcar.flush()
+        outputs.write_poscar("CONTCAR", self.atoms)
+        if self.behaviour.die_after == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        end = time.monotonic() + self.behaviour.seconds_per_step
+        while time.monotonic() < end and not Path("STOPCAR").exists():
+            time.sleep(0.02)
+
+    def moments(self) -> list[float] | None:
+        """Moments of the ions: NUPDOWN, or that of an odd electron, on the last ion."""
+        if self.tags.get("ISPIN", 1) != 2:
+            return None
+        given = float(self.tags.get("NUPDOWN", -1))
+        total = given if given >= 0 else sum(self.valence) % 2
+        return [0.0] * (len(self.atoms) - 1) + [total]
+
+    def electrons(self) -> str:
+        """Eigenvalues and projections of the dry engine's model, where a DOS asks for them."""
+        if self.tags.get("ICHARG") != 11 and not (
+            self.tags.get("LORBIT") == 11 and self.tags.get("NEDOS", 301) > 301
+        ):
+            return '<dos>\n<i name="efermi"> 0.0 </i>\n</dos>\n'
+        from sodiate.workflows.engines.emt_parameters import load_parameters
+        from sodiate.workflows.engines.slater_koster import Hamiltonian, fill
+
+        points, weights = self.kpoints
+        atoms = self.atoms.copy()
+        atoms.pbc = _periodic(atoms)
+        model = Hamiltonian(atoms, load_parameters())
+        solved = [np.linalg.eigh(model.at(point)) for point in points]
+        energies = np.array([values for values, _ in solved])
+        occupations, fermi = fill(energies, weights, model.electrons)
+        squares = np.array([np.abs(vectors.T) ** 2 for _, vectors in solved])  # k points, bands, orbitals
+        parts = np.zeros((*energies.shape, len(atoms), 9))
+        for ion, shell in enumerate(model.shell):
+            first = model.first_orbital[ion]
+            parts[:, :, ion, shell**2 : (shell + 1) ** 2] = squares[:, :, first : first + 2 * shell + 1]
+        spins = int(self.tags.get("ISPIN", 1))
+        return outputs.electrons_xml([energies] * spins, [occupations / 2] * spins, [parts] * spins, fermi)
+
+    def finish(self) -> None:
+        self.xml.end(self.atoms)
+        self.outcar.write(
+            "\n General timing and accounting informations for this job:\n  Voluntary context switches: 1\n"
+        )
+        self.outcar.close()
+        self.oszicar.close()
+        Path("STOPCAR").unlink(missing_ok=True)
+        if self.tags.get("LWAVE", True):
+            Path("WAVECAR").write_bytes(b"stand-in")
+        if self.tags.get("LCHARG", True):
+            grid = [int(self.tags.get(tag, default)) for tag, default in (("NGXF", 12), ("NGYF", 12), ("NGZF", 40))]
+            outputs.write_chgcar(self.atoms, grid, self.valence, self.moments())
+
+
+def _periodic(atoms: Any) -> tuple[bool, bool, bool]:
+    """As sodiate has them: a lone atom and bulk in all directions, a sheet with vacuum in its plane."""
+    slab = len(set(atoms.get_chemical_symbols())) > 1 or (len(atoms) == 1 and atoms.cell[2, 2] > 2 * atoms.cell[0, 0])
+    return (True, True, not slab)
+
+
+def _potential(atoms: Any) -> Any:
+    from sodiate.workflows.engines.emt_parameters import load_parameters
+    from sodiate.workflows.engines.emt_potential import potential
+
+    return potential(atoms.get_chemical_symbols(), load_parameters())

@@ -1,0 +1,130 @@
+"""What the stand-in reads, and what it refuses as VASP does."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from ase import Atoms
+
+
+def refuse(words: str) -> NoReturn:
+    """End as VASP does when it cannot go on: words on standard output, exit code 1."""
+    print(f" -----------------------------------------------------------------------------\n|  ERROR: {words}")
+    sys.exit(1)
+
+
+def _value(text: str) -> Any:
+    word = text.strip()
+    if re.fullmatch(r"\.?[TF](RUE|ALSE)?\.?", word.upper()):
+        return word.upper().strip(".").startswith("T")
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def _values(text: str) -> Any:
+    """Read a tag's value: one word, or a list of numbers in which ``3*0.5`` counts three times."""
+    words = text.split()
+    if len(words) == 1 and "*" not in words[0]:
+        return _value(words[0])
+    out: list[Any] = []
+    for word in words:
+        count, star, value = word.partition("*")
+        out += [_value(value)] * int(count) if star else [_value(word)]
+    return out
+
+
+def known_tags() -> dict[str, Any]:
+    """VASP's tags, as pymatgen lists them, without importing it."""
+    spec = find_spec("pymatgen.io.vasp")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    path = Path(next(iter(spec.submodule_search_locations))) / "incar_parameters.json"
+    return dict(json.loads(path.read_text()))
+
+
+def read_incar() -> dict[str, Any]:
+    """Read INCAR; a tag that VASP does not know is an error here: nobody reads VASP's warning."""
+    tags: dict[str, Any] = {}
+    for line in Path("INCAR").read_text().splitlines():
+        for part in re.split(r"[#!]", line)[0].split(";"):
+            tag, equals, value = part.partition("=")
+            if equals:
+                tags[tag.strip().upper()] = value.strip() if tag.strip().upper() == "SYSTEM" else _values(value)
+    unknown = sorted(set(tags) - set(known_tags()))
+    if unknown:
+        refuse(f"unknown tag {', '.join(unknown)} in INCAR")
+    return tags
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a POTCAR says of one species."""
+
+    title: str
+    element: str
+    valence: float
+    enmax: float
+
+
+def read_potcar() -> list[DataSet]:
+    text = Path("POTCAR").read_text()
+    found = zip(
+        re.findall(r"TITEL\s*=\s*(.+)", text),
+        re.findall(r"VRHFIN\s*=\s*(\w+)", text),
+        re.findall(r"ZVAL\s*=\s*([\d.]+)", text),
+        re.findall(r"ENMAX\s*=\s*([\d.]+)", text),
+        strict=True,
+    )
+    return [DataSet(title.strip(), element, float(valence), float(enmax)) for title, element, valence, enmax in found]
+
+
+def read_poscar(name: str = "POSCAR") -> Atoms:
+    lines = Path(name).read_text().splitlines()
+    scale = float(lines[1])
+    cell = scale * np.array([[float(x) for x in line.split()[:3]] for line in lines[2:5]])
+    species, counts = lines[5].split(), [int(n) for n in lines[6].split()]
+    if not lines[7].strip().lower().startswith("d"):
+        refuse("POSCAR: this stand-in reads direct coordinates")
+    symbols = [symbol for symbol, count in zip(species, counts, strict=True) for _ in range(count)]
+    rows = np.array([[float(x) for x in line.split()[:3]] for line in lines[8 : 8 + len(symbols)]])
+    return Atoms(symbols, scaled_positions=rows, cell=cell, pbc=True)
+
+
+def read_mesh() -> tuple[int, int, int]:
+    lines = Path("KPOINTS").read_text().splitlines()
+    if int(lines[1]) != 0 or not lines[2].strip().lower().startswith("g"):
+        refuse("KPOINTS: this stand-in reads Gamma-centred meshes")
+    first, second, third = (int(n) for n in lines[3].split())
+    return first, second, third
+
+
+def check(tags: dict[str, Any], atoms: Atoms, sets: list[DataSet], mesh: tuple[int, int, int], name: str) -> None:
+    """Refuse what VASP refuses, and what no slab of sodiate should ask for."""
+    species = list(dict.fromkeys(atoms.get_chemical_symbols()))
+    if [one.element for one in sets] != species:
+        refuse(f"the species of POSCAR ({' '.join(species)}) are not those of POTCAR")
+    if name == "vasp_gam" and mesh != (1, 1, 1):
+        refuse("vasp_gam: the program for Gamma only was given several k points")
+    moments = tags.get("MAGMOM")
+    if tags.get("ISPIN", 1) == 2 and moments is not None and np.size(moments) != len(atoms):
+        refuse(f"MAGMOM has {np.size(moments)} values for {len(atoms)} ions")
+    if "NPAR" in tags and "NCORE" in tags:
+        refuse("NPAR and NCORE are both given")
+    if tags.get("LDIPOL") and tags.get("IDIPOL") not in (1, 2, 3, 4):
+        refuse("LDIPOL needs IDIPOL")
+    if tags.get("ICHARG") == 11 and not Path("CHGCAR").exists():
+        refuse("CHGCAR could not be opened, but ICHARG = 11")
+    vacuum = atoms.cell[2, 2] - np.ptp(atoms.get_positions()[:, 2])
+    if vacuum > 8.0 and mesh[2] != 1:
+        refuse("k points along the vacuum")

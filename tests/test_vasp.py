@@ -1,0 +1,254 @@
+"""VASP under custodian, with the stand-in at the very end: failures mended or told, and the kinds of their own.
+
+The recorded failures and the recorded vasprun.xml are from the test files of the custodian project (MIT licence).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from engine_cases import VASP, host_with_na
+from fake_vasp import HEADS, Behaviour, install
+from sodiate.analysis.density import integral
+from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stop, Stopped, Unconverged
+from sodiate.workflows.engines.processes import locked
+from sodiate.workflows.engines.vasp_results import ase_stress, method_of, read_vasprun, sampling_of
+
+RECORDED = Path(__file__).parent / "data" / "vasp"
+
+
+@pytest.fixture
+def program(vasp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in of this test's own, to be told what to do wrong."""
+    folder = install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def runs(program: Path) -> int:
+    return len((program / "runs").read_text().splitlines())
+
+
+def failing(directory: Path, kind: str = "relax") -> str:
+    VASP.prepared(directory, kind)
+    with pytest.raises(EngineError) as caught:
+        VASP.engine().run(directory, Limits(), Stop())
+    with pytest.raises(EngineError):
+        VASP.engine().collect(directory)
+    assert str(directory) in str(caught.value)
+    return str(caught.value)
+
+
+# What custodian mends, and what nobody can.
+
+
+@pytest.mark.parametrize("name", ["brmix", "zbrent", "eddrmm", "rhosyg"])
+def test_a_recorded_failure_is_mended_and_recorded(name: str, program: Path, tmp_path: Path) -> None:
+    plain = VASP.outcome(tmp_path / "plain", "relax")
+    text = (RECORDED / "stdout" / f"vasp.{name}").read_text(encoding="utf-8", errors="replace")
+    install(program, Behaviour(say=text, times=1))
+    outcome = VASP.outcome(tmp_path / "mended", "relax")
+    assert outcome.corrections
+    assert name in outcome.corrections[0]
+    assert outcome.energy_ev == pytest.approx(plain.energy_ev, abs=2e-3)
+    assert runs(program) == 2
+    assert not plain.corrections
+
+
+def test_a_correction_stays_in_the_next_launch(program: Path, tmp_path: Path) -> None:
+    text = (RECORDED / "stdout" / "vasp.eddrmm").read_text(encoding="utf-8", errors="replace")
+    install(program, Behaviour(say=text, times=1, seconds_per_step=0.0))
+    directory = VASP.prepared(tmp_path / "run", "relax", max_steps=2)
+    with pytest.raises(Unconverged):
+        VASP.finish(directory)
+    VASP.prepared(directory, "relax")
+    outcome = VASP.finish(directory)
+    changed = json.loads((directory / "state.json").read_text())["changes"]
+    assert changed
+    incar = (directory / "INCAR").read_text()
+    assert all(f"{tag} = " in incar for tag, value in changes(changed).items() if value is not None)
+    assert "eddrmm" in outcome.corrections[0]
+
+
+def changes(state: dict[str, object]) -> dict[str, object]:
+    return state
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        (Behaviour(say="Error: no license found for this host"), "no license found"),
+        (Behaviour(nothing=True), "ended without a result"),
+        (Behaviour(truncate_after=1), "ended without a result"),
+        (Behaviour(electrons=False), "did not converge|Unconverged"),
+    ],
+)
+def test_failures_that_nobody_mends_are_told(behaviour: Behaviour, words: str, program: Path, tmp_path: Path) -> None:
+    install(program, behaviour)
+    import re
+
+    assert re.search(words, failing(tmp_path / "run", "static"))
+
+
+def test_atoms_inside_one_another_end_the_run(program: Path, tmp_path: Path) -> None:
+    install(program, Behaviour(seconds_per_step=3.0))
+    atoms = host_with_na()
+    atoms.positions[-1] = atoms.positions[1] + [0, 0, 1.1]
+    directory = VASP.prepared(tmp_path / "run", "relax", atoms)
+    with pytest.raises(EngineError, match=r"atoms are inside one another; check the start geometry"):
+        VASP.engine().run(directory, Limits(), Stop())
+
+
+def test_what_is_not_there(vasp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert "vasp_gam is not found here" in failing(tmp_path / "a", "static")
+    monkeypatch.delenv("PMG_VASP_PSP_DIR")
+    assert "no POTCARs: name their library with `potcars`" in failing(tmp_path / "b", "static")
+
+
+# One VASP a directory, and an end in time.
+
+PARENT = """
+import sys
+from pathlib import Path
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import Limits, Settings, Stop
+
+make_engine("vasp", Settings()).run(Path(sys.argv[1]), Limits(), Stop())
+"""
+
+
+def test_a_vasp_that_outlives_its_sodiate_keeps_others_out(program: Path, tmp_path: Path) -> None:
+    """Where the kernel does not end it (another node, another system), the lock that it holds does."""
+    install(program, Behaviour(seconds_per_step=60.0))
+    directory = VASP.prepared(tmp_path / "run", "relax")
+    code = "import sodiate.workflows.engines.processes as p; p._end_with_parent = None\n" + PARENT
+    parent = subprocess.Popen([sys.executable, "-c", code, str(directory)])
+    end = time.monotonic() + 60
+    while not (program / "runs").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    vasp_pid = int((program / "runs").read_text().split()[0])
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    try:
+        os.kill(vasp_pid, 0)  # it lives
+        with pytest.raises(EngineError, match="another process still computes there"), locked(directory, 0.5):
+            pass
+    finally:
+        os.kill(vasp_pid, signal.SIGKILL)
+    with locked(directory, 10.0):
+        pass
+
+
+def test_the_wall_time_ends_a_step_and_the_next_launch_goes_on(program: Path, tmp_path: Path) -> None:
+    """Custodian's handler lets VASP finish its ionic step; what it reached is where the next launch begins."""
+    install(program, Behaviour(seconds_per_step=1.0))
+    directory = VASP.prepared(tmp_path / "run", "relax")
+    with pytest.raises(Stopped, match="wall time"):
+        VASP.engine().run(directory, Limits(wall_time_s=8.0), Stop())
+    with pytest.raises(EngineError):
+        VASP.engine().collect(directory)
+    assert not (directory / "STOPCAR").exists()
+    install(program)
+    outcome = VASP.finish(directory)
+    plain = VASP.outcome(tmp_path / "plain", "relax")
+    assert outcome.energy_ev == pytest.approx(plain.energy_ev, abs=2e-3)
+    assert len(list((directory / "launches").iterdir())) == 1
+    assert runs(program) == 2
+
+
+# Kinds.
+
+
+def dipole(kind: str, directory: Path, atoms: Atoms | None = None) -> Outcome:
+    calculation = VASP.calculation(kind, dipole_correction=True)
+    VASP.engine().prepare(calculation, atoms or VASP.start(kind), directory, {})
+    return VASP.finish(directory)
+
+
+def test_a_dipole_correction_is_a_stage_of_its_own(program: Path, tmp_path: Path) -> None:
+    outcome = dipole("relax", tmp_path / "run")
+    assert outcome.sampling is not None
+    assert outcome.sampling.dipole_correction is True
+    assert runs(program) == 2
+    assert [path.name for path in (tmp_path / "run" / "launches").iterdir()] == ["001-stage-1"]
+    assert outcome.trajectory is not None
+    assert len(outcome.trajectory.energies_ev) == 1  # the first stage left nothing to do
+
+
+def test_a_cell_keeps_its_vacuum_or_is_refused(program: Path, tmp_path: Path) -> None:
+    start = VASP.sheet()
+    outcome = VASP.outcome(tmp_path / "kept", "relax_cell")
+    assert outcome.atoms is not None
+    assert outcome.atoms.cell[2].tolist() == pytest.approx(start.cell[2].tolist(), abs=1e-7)
+    assert outcome.atoms.cell[0, 0] == pytest.approx(1.002**2 * start.cell[0, 0], rel=1e-5)  # as the stand-in wants
+    assert outcome.stress_ev_per_a3 is not None
+    install(program, Behaviour(move_c=True))
+    assert "LATTICE_CONSTRAINTS, which 6.4 and newer do" in refused_cell(tmp_path / "moved")
+
+
+def refused_cell(directory: Path) -> str:
+    VASP.prepared(directory, "relax_cell")
+    with pytest.raises(EngineError) as caught:
+        VASP.finish(directory)
+    return str(caught.value)
+
+
+def test_densities_count_the_valence_electrons_on_one_grid(program: Path, tmp_path: Path) -> None:
+    atoms = VASP.atoms()
+    found = {}
+    for name, part in {"all": atoms, "host": atoms[:-1], "Na": atoms[-1:]}.items():
+        density = VASP.outcome(tmp_path / name, "density", part).density
+        assert density is not None
+        valence = {head[0].split()[1].split("_")[0]: head[1] for head in HEADS.values()} | {"W": 14}
+        assert integral(density) == pytest.approx(sum(valence[symbol] for symbol in part.symbols), abs=1e-3)
+        found[name] = density.values_per_a3
+    assert found["all"].shape == found["host"].shape == found["Na"].shape
+    assert np.abs(found["all"] - found["host"] - found["Na"]).max() < 1e-4 * found["all"].max()
+
+
+def test_a_dos_without_the_charge_density_says_so(program: Path, tmp_path: Path) -> None:
+    outcome = VASP.outcome(tmp_path / "dos", "dos")
+    assert "self-consistent on the denser mesh" in " ".join(outcome.notes)
+    host = VASP.outcome(tmp_path / "host", "static")
+    assert host.energy_ev is not None
+    directory = tmp_path / "with"
+    VASP.prepared(directory, "dos")
+    shutil.copy(tmp_path / "host" / "CHGCAR", directory)
+    again = VASP.finish(VASP.prepared(directory, "dos"))
+    assert "self-consistent" not in " ".join(again.notes)
+    assert again.bands is not None
+    assert outcome.bands is not None
+    assert again.bands.energies_ev == pytest.approx(outcome.bands.energies_ev, abs=1e-9)
+
+
+# Parsing of what a real VASP wrote.
+
+
+def test_fingerprints_of_recorded_runs() -> None:
+    sodium_chloride = read_vasprun(RECORDED / "vasprun_NaCl_insulator_static.xml.gz")
+    method, sampling = method_of(sodium_chloride, "vasp"), sampling_of(sodium_chloride)
+    assert (method.engine_version, method.functional, method.cutoff_ev) == ("5", "PBE", 500.0)
+    assert method.paw == {"Na": "PAW_PBE Na_pv 19Sep2006", "Cl": "PAW_PBE Cl 06Sep2000"}
+    assert method.numerics == {"PREC": "accura", "LREAL": "false", "LASPH": "false", "ADDGRID": "true"}
+    assert (sampling.kmesh, sampling.smearing, sampling.spin_polarised) == ((5, 5, 5), "ISMEAR -5", False)
+    aluminium = sampling_of(read_vasprun(RECORDED / "vasprun_Al_metal_spin_static.xml.gz"))
+    assert (aluminium.kmesh, aluminium.spin_polarised) == ((11, 11, 11), True)
+
+
+def test_stress_has_the_sign_of_ase() -> None:
+    """A cell under pressure (positive kB) wants to grow: negative in ASE, 1 eV/Å³ being 1602.18 kB."""
+    assert ase_stress([[16.0218, 1, 2], [1, 32.0, 3], [2, 3, -5]])[0] == pytest.approx(-0.01, rel=1e-4)
+    sheared = ase_stress([[0, 1, 2], [1, 0, 3], [2, 3, 0]])[3:]
+    assert sheared == pytest.approx(np.array([-3, -2, -1]) / 1602.177, rel=1e-4)
