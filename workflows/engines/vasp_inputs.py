@@ -245,7 +245,8 @@ def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
 class State:
     """How far a directory has come: finished stages, what custodian did, and the tags that it left changed.
 
-    ``began`` is the number of the stage whose files are there, from 1; a tag of ``changes`` that is None was taken out.
+    ``began`` is the number of the stage whose files are there, from 1; a tag of ``changes`` that is None was taken
+    out.
     """
 
     key: str
