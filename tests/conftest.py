@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import slurm
 from engine_cases import CASES, Case
 from fake_vasp import Behaviour, install, library
 from sodiate import SodiateError
@@ -56,6 +57,17 @@ def vasp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("PMG_VASP_PSP_DIR", str(library(folder / "potcars")))
         yield folder / "bin"
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
+    """A private SLURM."""
+    lacking = slurm.missing()
+    if lacking:
+        skip_unless_required(f"needs {', '.join(lacking)}: Debian's slurmctld slurmd slurm-client")
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,12 @@ def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Cal
 
 
 @app.command()
-def status(root: RootOption = ROOT, launchpad: LaunchpadOption = None) -> None:
-    """Say how far each campaign is, and what failed, runs or was interrupted.
+def status(
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    cluster: Annotated[Path | None, typer.Option(help="Ask this cluster file's scheduler for the jobs, too.")] = None,
+) -> None:
+    """Say how far each campaign is, what failed, runs or was interrupted, and which jobs are for what.
 
     Example: sodiate status
     """
@@ -41,6 +45,13 @@ def status(root: RootOption = ROOT, launchpad: LaunchpadOption = None) -> None:
         from .overview import status_lines
 
         lines = status_lines(Documents(database.db))
+        if cluster is not None:
+            from .cluster import load_cluster
+            from .overview import job_lines
+            from .queueing import jobs_of
+
+            fireworks = database.fireworks(root.resolve() / "logs")
+            lines += job_lines(jobs_of(fireworks, load_cluster(cluster).scheduler))
     console = _console()
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

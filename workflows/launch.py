@@ -67,10 +67,20 @@ class RunCalculation(FiretaskBase):
 
 
 class OurFWorker(FWorker):
-    """FireWorks' worker that takes only our fireworks and carries this process's settings to the task."""
+    """FireWorks' worker that takes only our fireworks and carries this process's settings to the task.
 
-    def __init__(self, worker: Worker, calculations: Iterable[str] | None = None) -> None:
-        super().__init__(name="sodiate", query=ours_query(calculations), env={"root": str(worker.root)})
+    ``calculations`` and ``kinds`` are those that it takes; None for all.
+    """
+
+    def __init__(
+        self, worker: Worker, calculations: Iterable[str] | None = None, kinds: Iterable[str] | None = None
+    ) -> None:
+        super().__init__(
+            name="sodiate",
+            category=list(kinds or ()),
+            query=ours_query(calculations),
+            env={"root": str(worker.root)},
+        )
         self.worker = worker
 
 
@@ -198,7 +208,7 @@ def launch(
     """
     fworker = OurFWorker(worker, identifiers)
     looked_again = False
-    with _launch_directory() as errors:
+    with launch_directory() as errors:
         while not worker.stop.requested():
             if Rocket(launchpad, fworker, None).run(err_file=errors):
                 on_change()
@@ -231,7 +241,7 @@ def _pause(worker: Worker, seconds: float) -> None:
 
 
 @contextmanager
-def _launch_directory() -> Iterator[Any]:
+def launch_directory() -> Iterator[Any]:
     """Give FireWorks a directory of its own for what it writes at each launch, and a file for its tracebacks."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="sodiate-launch-") as name:

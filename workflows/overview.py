@@ -6,12 +6,22 @@ import json
 from collections import Counter
 from math import hypot
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .calculation import Calculation
 from .documents import Documents
 from .engines.files import TRAJECTORY
 from .evaluation import missing_reasons, usable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .queueing import Job
+
+
+def job_lines(jobs: Iterable[Job]) -> list[str]:
+    """Return a line for each job of a cluster: its number, its state, and the calculation that it is for."""
+    return [f"job {job.number} {job.state}: {job.label}" for job in jobs]
 
 
 def status_lines(documents: Documents) -> list[str]:

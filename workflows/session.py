@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +38,8 @@ class Ran:
 
 
 @contextmanager
-def signals_stop(stop: Stop) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a request to stop cleanly; the second signal ends the process."""
+def signals_stop(stop: Stop, more: Sequence[signal.Signals] = ()) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and others into a request to stop cleanly; the second signal ends the process."""
     previous = {}
 
     def ask(number: int, _frame: object) -> None:
@@ -48,7 +48,7 @@ def signals_stop(stop: Stop) -> Iterator[None]:
             signal.raise_signal(number)
         stop.request(signal.Signals(number).name)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *more):
         previous[number] = signal.signal(number, ask)
     try:
         yield

@@ -1,0 +1,176 @@
+"""Campaigns through the queue of a real SLURM: two jobs at once, stopped, cancelled, and what recover makes of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Cli
+from fake_vasp import Behaviour, install
+from slurm import Slurm
+from sodiate.workflows.launchpad import Database, initialise, open_root
+from sodiate.workflows.store import Results
+from support import small_campaign
+
+SMALL = ["atom", "lowest", "bulk", "static", "relax_cell", "dos", "density"]
+
+CLUSTER = {
+    "scheduler": "slurm",
+    "max_jobs": 2,
+    "signal_s": 60,
+    "classes": {
+        "small": {"kinds": SMALL, "wall_time": "00:05:00", "memory_gb": 0.5},
+        "large": {"kinds": ["relax"], "wall_time": "00:05:00", "memory_gb": 0.5},
+    },
+}
+
+
+@pytest.fixture
+def served(slurm_cluster: Slurm, mongod: Path, tmp_path: Path) -> Iterator[Database]:
+    """A database that jobs reach, its launchpad file, and a cluster file."""
+    with open_root(tmp_path / "server") as database:
+        initialise(database, database.fireworks(tmp_path / "logs"))
+        settings = database.settings.model_dump(exclude_none=True)
+        (tmp_path / "my_launchpad.yaml").write_text(yaml.safe_dump(settings))
+        (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(CLUSTER))
+        yield database
+
+
+def queue(cli: Cli, *more: str) -> str:
+    done = cli("queue", "--cluster", "cluster.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root", *more,
+               timeout=280)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def submit(cli: Cli, campaign: str, engine: str = "emt") -> None:
+    done = cli("submit", campaign, "--engine", engine, "--launchpad", "my_launchpad.yaml", "--root", "root")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def wait_until(condition, seconds: float = 90.0) -> None:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.2)
+
+
+def outcomes(database: Database) -> Counter[str]:
+    return Counter(attempt["outcome"] for attempt in database.db["attempts"].find())
+
+
+def test_a_campaign_through_the_queue(served: Database, cli: Cli, tmp_path: Path) -> None:
+    """The table is that of a run without a queue, and each calculation was started and recorded once."""
+    small_campaign(tmp_path)
+    submit(cli, "small.yaml")
+    again = cli("submit", "small.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root")
+    assert "0 of 6 calculations added" in again.stdout
+    printed = queue(cli, "--every", "1")
+    assert printed.count("job ") >= 2
+    assert outcomes(served) == {"completed": 6}
+    assert served.db["records"].count_documents({"state": "current"}) == 6
+    assert cli("run", "small.yaml", "--root", "alone").returncode == 0
+    with Results.open(tmp_path / "my_launchpad.yaml") as there, Results.open(tmp_path / "alone") as here:
+        assert there.adsorption()["adsorption_energy_ev"].tolist() == pytest.approx(
+            here.adsorption()["adsorption_energy_ev"].tolist(), abs=1e-9
+        )
+    logs = [path.read_text() for path in (tmp_path / "root" / "logs" / "jobs").glob("*.out")]
+    assert all("launches; ended because" in log for log in logs)
+
+
+def slow_vasp(vasp: Path, seconds: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tell the stand-in for VASP how long a step takes, and the jobs where it and its POTCARs are."""
+    install(vasp, Behaviour(seconds_per_step=seconds))
+    library = os.environ["PMG_VASP_PSP_DIR"]
+    env = {"vasp_std": str(vasp / "vasp_std"), "vasp_gam": str(vasp / "vasp_gam"), "potcars": library}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({**CLUSTER, "env": env}))
+
+
+def test_vasp_through_the_queue_stopped_by_the_scheduler_goes_on(
+    served: Database,
+    slurm_cluster: Slurm,
+    vasp: Path,
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The signal before the wall time ends VASP after its step; the next job goes on; nothing is recorded twice."""
+    small_campaign(tmp_path, quantities=[])
+    submit(cli, "small.yaml", "vasp")
+    slow_vasp(vasp, 1.0, monkeypatch, tmp_path)
+    assert "job" in queue(cli, "--once")
+    attempts = served.db["attempts"]
+    wait_until(lambda: attempts.find_one({"label": "WSSe+VS", "outcome": "running"}))
+    wait_until(lambda: any((tmp_path / "root").glob("WSSe+VS-*/CONTCAR")))
+    time.sleep(2.0)
+    running = slurm_cluster.call("squeue", "-h", "-t", "R", "-o", "%i %j").split("\n")
+    number = next(line.split()[0] for line in running if "WSSe" in line)
+    slurm_cluster.call("scancel", "--signal=USR1", "--batch", number)
+    wait_until(lambda: attempts.find_one({"label": "WSSe+VS", "outcome": "stopped"}))
+    slurm_cluster.restart_controller()
+    install(vasp)
+    queue(cli, "--every", "1")
+    with Results.open(tmp_path / "my_launchpad.yaml") as results:
+        table = results.adsorption().set_index("site")["adsorption_energy_ev"]
+        assert results["WSSe+VS"].record.provenance.launches == 2
+    assert cli("run", "small.yaml", "--root", "alone").returncode == 0
+    with Results.open(tmp_path / "alone") as results:
+        dry = results.adsorption().set_index("site")["adsorption_energy_ev"]
+    assert table.to_dict() == pytest.approx(dry.to_dict(), abs=1e-3)
+    count = outcomes(served)
+    assert (count["completed"], count["stopped"], count["failed"]) == (5, 1, 0)
+    assert served.db["records"].count_documents({"state": "current"}) == 5
+
+
+def test_cancelled_jobs_are_given_back(
+    served: Database,
+    slurm_cluster: Slurm,
+    vasp: Path,
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """scancel of a job that waits and of one that runs: recover queues both calculations again."""
+    small_campaign(tmp_path, quantities=[])
+    submit(cli, "small.yaml", "vasp")
+    slow_vasp(vasp, 30.0, monkeypatch, tmp_path)
+    slurm_cluster.call("scontrol", "update", "nodename=" + node(slurm_cluster), "state=drain", "reason=test")
+    assert queue(cli, "--once").count("job ") == 2
+    numbers = slurm_cluster.call("squeue", "-h", "-o", "%i").split()
+    slurm_cluster.call("scancel", numbers[0])
+    slurm_cluster.call("scontrol", "update", "nodename=" + node(slurm_cluster), "state=resume")
+    attempts = served.db["attempts"]
+    wait_until(lambda: attempts.find_one({"outcome": "running"}))
+    told = cli("status", "--launchpad", "my_launchpad.yaml", "--root", "root", "--cluster", "cluster.yaml").stdout
+    assert f"job {numbers[1]} RUNNING" in told
+    slurm_cluster.call("scancel", "--signal=KILL", "--full", numbers[1])
+    wait_until(lambda: not slurm_cluster.call("squeue", "-h", "-t", "R", "-o", "%i").split())
+    command = ("recover", "--launchpad", "my_launchpad.yaml", "--root", "root", "--cluster", "cluster.yaml")
+    assert f"(job {numbers[0]}: CANCELLED)" in cli(*command).stdout
+    held = {"state": {"$in": ["RESERVED", "RUNNING"]}}
+    wait_until(lambda: cli(*command) and not served.db["fireworks"].find_one(held))
+    install(vasp)
+    queue(cli, "--every", "1")
+    assert served.db["records"].count_documents({"state": "current"}) == 5
+
+
+def node(slurm_cluster: Slurm) -> str:
+    return slurm_cluster.call("sinfo", "-h", "-N", "-o", "%N").split()[0]
+
+
+def test_jobs_that_end_before_they_begin_are_not_sent_for_ever(served: Database, cli: Cli, tmp_path: Path) -> None:
+    small_campaign(tmp_path, quantities=[])
+    submit(cli, "small.yaml")
+    broken = {**CLUSTER, "max_jobs": 1, "setup": ["echo no such module >&2; exit 1"]}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(broken))
+    options = ("--cluster", "cluster.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root", "--every", "1")
+    done = cli("queue", *options, timeout=120)
+    assert done.returncode == 2
+    assert "ended before its calculation began: read what they printed in" in done.stderr
+    assert outcomes(served) == {}
+    assert not served.db["fireworks"].find_one({"state": "RESERVED"})

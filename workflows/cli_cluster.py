@@ -1,0 +1,119 @@
+"""Commands for clusters: add a campaign, keep jobs in the queue, work in a job, and mend what a kill left."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, _database, app
+
+ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
+LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
+
+
+@app.command()
+def submit(
+    campaign: CampaignArgument,
+    launchpad: LaunchpadFileOption,
+    engine: EngineOption = None,
+    root: RootOption = ROOT,
+) -> None:
+    """Plan a campaign and add it to a launchpad; runs nothing.
+
+    Example: sodiate submit wsse --engine vasp --launchpad my_launchpad.yaml
+    """
+    from .plan import plan as plan_campaign
+
+    planned = plan_campaign(campaign, engine)
+    with _database(root, launchpad, create=True) as database:
+        from .documents import Documents
+        from .launch import submit as submit_plan
+        from .launchpad import initialise
+
+        fireworks = database.fireworks(root.resolve() / "logs")
+        initialise(database, fireworks)
+        added = submit_plan(planned, Documents(database.db), fireworks).added
+    print(f"{planned.campaign.spec.campaign}: {len(added)} of {len(planned.calculations)} calculations added")
+
+
+@app.command()
+def queue(
+    cluster: ClusterOption,
+    launchpad: LaunchpadFileOption,
+    root: RootOption = ROOT,
+    max_jobs: Annotated[int | None, typer.Option(help="Instead of the cluster file's.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Submit what is ready and end, for cron.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 60.0,
+) -> None:
+    """Keep jobs in the cluster's queue until everything is recorded, failed or cancelled; Ctrl-C ends it.
+
+    Jobs in the queue go on without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
+    """
+    from .cluster import load_cluster
+    from .documents import Documents
+    from .queueing import Place, is_going_on, queue_once
+
+    wanted = load_cluster(cluster)
+    place = Place(cluster.resolve(), launchpad.resolve(), root.resolve())
+    with _database(root, launchpad) as database:
+        fireworks = database.fireworks(root.resolve() / "logs")
+        documents = Documents(database.db)
+        while True:
+            for job in queue_once(documents, fireworks, wanted, place, max_jobs or wanted.max_jobs):
+                print(f"job {job.number}: {job.label}", flush=True)
+            if once or not is_going_on(fireworks):
+                break
+            time.sleep(every)
+
+
+@app.command()
+def worker(
+    cluster: ClusterOption,
+    launchpad: LaunchpadFileOption,
+    class_: Annotated[str, typer.Option("--class", help="The resource class of the job.")],
+    root: RootOption = ROOT,
+    fw_id: Annotated[int | None, typer.Option(help="The firework that is reserved to the job.")] = None,
+) -> None:
+    """Compute in a job of the cluster: its reserved calculation, then others of its class while there is time.
+
+    `sodiate queue` writes the job that runs it. USR1 and TERM end it cleanly; the next job goes on.
+
+    Example: sodiate worker --cluster slurm.yaml --class large --launchpad my_launchpad.yaml
+    """
+    from .cluster import load_cluster
+
+    wanted = load_cluster(cluster)
+    wanted.resources(class_)
+    with _database(root, launchpad) as database:
+        from .documents import Documents
+        from .working import work
+
+        fireworks = database.fireworks(root.resolve() / "logs")
+        done = work(Documents(database.db), fireworks, wanted, class_, root.resolve(), fw_id)
+    print(f"{done.launches} launches; ended because: {done.ended}")
+
+
+@app.command()
+def recover(
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="The cluster file, whose scheduler is asked for its jobs.")
+    ] = None,
+) -> None:
+    """Bring FireWorks' states back in line with the records after kills, cancelled jobs and lost nodes.
+
+    Checkpoints stay. `run` and `queue` do it by themselves. Example: sodiate recover --cluster slurm.yaml
+    """
+    from .cluster import load_cluster
+    from .documents import Documents
+    from .queueing import recover as recover_all
+
+    scheduler = None if cluster is None else load_cluster(cluster).scheduler
+    with _database(root, launchpad) as database:
+        fireworks = database.fireworks(root.resolve() / "logs")
+        again = recover_all(Documents(database.db), fireworks, scheduler)
+    print(f"{len(again)} queued again" + "".join(f"\n  {label}" for label in again))

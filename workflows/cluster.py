@@ -1,0 +1,99 @@
+"""The cluster file: a scheduler, resource classes by kind of calculation, and what the codes are told there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ..analysis.records import Frozen
+from .calculation import RECIPES
+from .protocol import Positive
+from .reading import CONFIGS, InputError, load_yaml, nearest, validate
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+def _kind(kind: str) -> str:
+    if kind not in RECIPES:
+        raise ValueError(f"{kind!r} is no kind of calculation{nearest(kind, RECIPES)}; kinds: {', '.join(RECIPES)}.")
+    return kind
+
+
+def _time(text: str) -> str:
+    if not re.fullmatch(r"(\d+-)?\d{1,3}:\d\d:\d\d", text):
+        raise ValueError(f"{text!r} is no time: write hours:minutes:seconds in quotes, such as '24:00:00'.")
+    return text
+
+
+class ResourceClass(Frozen):
+    """What a job of one class asks for; its ``queue`` and ``account`` go before the file's, its ``env`` over it."""
+
+    kinds: tuple[Annotated[str, AfterValidator(_kind)], ...] = Field(min_length=1)
+    nodes: Count = 1
+    tasks: Count = 1
+    cpus_per_task: Count = 1
+    wall_time: Annotated[str, AfterValidator(_time)]
+    memory_gb: Positive
+    memory_max_gb: Positive | None = None
+    queue: str | None = None
+    account: str | None = None
+    env: dict[str, Any] = {}
+
+    @property
+    def wall_time_s(self) -> int:
+        """The wall time in seconds."""
+        days, _, rest = self.wall_time.rpartition("-")
+        hours, minutes, seconds = map(int, rest.split(":"))
+        return (int(days or 0) * 24 + hours) * 3600 + minutes * 60 + seconds
+
+
+class ClusterFile(Frozen):
+    """The keys of a cluster file."""
+
+    scheduler: Literal["slurm", "pbs"]
+    max_jobs: Count
+    queue: str | None = None
+    account: str | None = None
+    modules: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    signal_s: Count = 300
+    env: dict[str, Any] = {}
+    classes: dict[str, ResourceClass] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_class_a_kind(self) -> ClusterFile:
+        listed = [kind for one in self.classes.values() for kind in one.kinds]
+        double = sorted({kind for kind in listed if listed.count(kind) > 1})
+        missing = [kind for kind in RECIPES if kind not in listed]
+        if double:
+            raise ValueError(f"classes: {', '.join(double)} belongs to two classes; a kind belongs to one.")
+        if missing:
+            raise ValueError(f"classes: no class has the kind {', '.join(missing)}.")
+        return self
+
+    def environment(self, name: str) -> dict[str, Any]:
+        """Return what the codes are told in jobs of a class."""
+        return {**self.env, **self.resources(name).env}
+
+    def resources(self, name: str) -> ResourceClass:
+        """Return a class; raise `InputError` if there is none of that name."""
+        if name not in self.classes:
+            raise InputError(f"the cluster has no class {name!r}{nearest(name, self.classes)}.")
+        return self.classes[name]
+
+
+def load_cluster(path: Path) -> ClusterFile:
+    """Read a cluster file, or a bundled one by its name (``slurm``).
+
+    Raises
+    ------
+    InputError
+        If it is missing or says something that sodiate cannot take.
+    """
+    bundled = CONFIGS / "clusters" / f"{path.name}.yaml"
+    if not path.exists() and bundled.exists():
+        path = bundled
+    return validate(ClusterFile, load_yaml(path, "cluster"), f"cluster {path}")

@@ -1,0 +1,190 @@
+"""Jobs for calculations: one reserved to each job, as many as the cluster file allows, and what became of them.
+
+The reservations are FireWorks' (`lpad` shows them). Its own queue launcher is not used: it hides what the scheduler
+says when it refuses, and its scripts do not hand the scheduler's signal on to the worker.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .cluster import ClusterFile
+from .documents import Documents
+from .guarded import ours_query
+from .launch import OurFWorker
+from .reconcile import reconcile
+from .runner import Worker
+from .schedulers import MEMORY, SchedulerError, is_live, script, states, submit
+
+if TYPE_CHECKING:
+    from fireworks.core.launchpad import LaunchPad
+
+_MORE_MEMORY = 1.5
+
+_IDLE_JOBS = 3
+_IDLE_MINUTES = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cluster's workers find everything: files by their whole paths."""
+
+    cluster_file: Path
+    launchpad_file: Path
+    root: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its number, its state in the scheduler's word, and the firework reserved to it."""
+
+    number: str
+    state: str
+    fw_id: int
+    label: str
+
+
+def jobs_of(launchpad: LaunchPad, scheduler: str) -> list[Job]:
+    """Return the jobs whose firework is reserved or running, with their states.
+
+    Raises
+    ------
+    SchedulerError
+        If the scheduler cannot be asked.
+    """
+    query = {"state": {"$in": ["RESERVED", "RUNNING"]}, "state_history.reservation_id": {"$exists": True}}
+    found = list(launchpad.launches.find(query, {"fw_id": 1, "state_history.reservation_id": 1}))
+    numbers = {launch["fw_id"]: _number(launch) for launch in found}
+    labels = launchpad.fireworks.find({"fw_id": {"$in": list(numbers)}}, {"fw_id": 1, "spec.label": 1})
+    known = states(scheduler, numbers.values())
+    return [
+        Job(numbers[d["fw_id"]], known[numbers[d["fw_id"]]], d["fw_id"], d["spec"]["label"])
+        for d in labels.sort("fw_id", 1)
+    ]
+
+
+def _number(launch: Mapping[str, Any]) -> str:
+    return next(str(one["reservation_id"]) for one in launch["state_history"] if "reservation_id" in one)
+
+
+def recover(documents: Documents, launchpad: LaunchPad, scheduler: str | None) -> list[str]:
+    """Bring all states back in line, reservations whose job is gone among them; return what is queued again.
+
+    Parameters
+    ----------
+    documents, launchpad
+        The same database, as ours and as FireWorks'.
+    scheduler
+        ``slurm`` or ``pbs``; None leaves reservations alone.
+
+    Raises
+    ------
+    SchedulerError
+        If the scheduler cannot be asked; then nothing was changed.
+    """
+    again = []
+    if scheduler is not None:
+        for job in jobs_of(launchpad, scheduler):
+            if not is_live(job.state) and _release(launchpad, job):
+                again.append(f"{job.label} (job {job.number}: {job.state})")
+    return again + reconcile(documents, launchpad, documents.calculations.distinct("_id"))
+
+
+def _release(launchpad: LaunchPad, job: Job) -> bool:
+    """Give a firework back whose job never began; True if it was still reserved."""
+    launch = launchpad.launches.find_one({"fw_id": job.fw_id, "state": "RESERVED"}, {"launch_id": 1})
+    if launch is None:
+        return False
+    launchpad.cancel_reservation(launch["launch_id"])
+    return True
+
+
+def queue_once(
+    documents: Documents, launchpad: LaunchPad, cluster: ClusterFile, place: Place, max_jobs: int
+) -> list[Job]:
+    """Recover, then submit a job for each calculation that is ready, up to the limit; return the new jobs.
+
+    Raises
+    ------
+    SchedulerError
+        If the scheduler refuses or cannot be asked; the reservation of the refused job is undone.
+    """
+    recover(documents, launchpad, cluster.scheduler)
+    room = max_jobs - sum(is_live(job.state) for job in jobs_of(launchpad, cluster.scheduler))
+    made: list[Job] = []
+    for name, one in cluster.classes.items():
+        fworker = OurFWorker(Worker(place.root), kinds=one.kinds)
+        while len(made) < room and launchpad.run_exists(fworker):
+            job = _queue(documents, launchpad, cluster, name, place, fworker)
+            if job is None:
+                break
+            made.append(job)
+    return made
+
+
+def is_going_on(launchpad: LaunchPad) -> bool:
+    """Tell whether a calculation is ready, reserved or running; what waits for failed ones does not count."""
+    going = ours_query(states=["READY", "RESERVED", "RUNNING"])
+    return launchpad.fireworks.find_one(going, {"_id": 1}) is not None
+
+
+def _queue(
+    documents: Documents,
+    launchpad: LaunchPad,
+    cluster: ClusterFile,
+    name: str,
+    place: Place,
+    fworker: OurFWorker,
+) -> Job | None:
+    """Reserve a calculation of a class and submit its job."""
+    logs = place.root / "logs" / "jobs"
+    logs.mkdir(parents=True, exist_ok=True)
+    firework, launch_id = launchpad.reserve_fw(fworker, str(logs))
+    if firework is None:
+        return None
+    label = firework.spec["label"]
+    try:
+        calculation = firework.spec["_tasks"][0]["calculation"]
+        _refuse_idle_jobs(documents, launchpad, firework.fw_id, calculation, logs)
+        program = Path(sys.executable).with_name("sodiate")
+        command = [str(program), "worker", "--cluster", str(place.cluster_file)]
+        command += ["--class", name, "--launchpad", str(place.launchpad_file), "--root", str(place.root)]
+        command += ["--fw-id", str(firework.fw_id)]
+        memory = memory_gb(documents, cluster, name, calculation)
+        job_name = "".join(c if c.isalnum() or c in "+-_." else "_" for c in label)
+        path = logs / f"{job_name}-{firework.fw_id}.sh"
+        path.write_text(script(cluster, name, job_name, memory, command, logs), encoding="utf-8")
+        number = submit(cluster.scheduler, path)
+    except (SchedulerError, OSError):
+        launchpad.cancel_reservation(launch_id)
+        raise
+    launchpad.set_reservation_id(launch_id, number)
+    return Job(number, "PENDING", firework.fw_id, label)
+
+
+def _refuse_idle_jobs(documents: Documents, launchpad: LaunchPad, fw_id: int, calculation: str, logs: Path) -> None:
+    """Refuse to go on where jobs end before their calculation begins: what is wrong there is wrong for all."""
+    since = datetime.now(UTC) - timedelta(minutes=_IDLE_MINUTES)
+    last = documents.attempts.find_one({"calculation": calculation}, sort=[("started", -1)])
+    if last is not None:
+        since = max(since, datetime.fromisoformat(last["started"]))
+    query = {"fw_id": fw_id, "state": "READY", "state_history.reservation_id": {"$exists": True}}
+    query["state_history.0.created_on"] = {"$gt": since.replace(tzinfo=None)}
+    if launchpad.launches.count_documents(query) >= _IDLE_JOBS:
+        raise SchedulerError(
+            f"the last {_IDLE_JOBS} jobs of firework {fw_id} ended before its calculation began: read what they "
+            f"printed in {logs}, mend it, and queue again; it is tried again {_IDLE_MINUTES} minutes after the first."
+        )
+
+
+def memory_gb(documents: Documents, cluster: ClusterFile, name: str, calculation: str) -> float:
+    """Return the memory of a job: half more for each time that the calculation ran out of it, up to the limit."""
+    one = cluster.resources(name)
+    ends = documents.attempts.find({"calculation": calculation, "reason": {"$ne": None}}, {"reason": 1})
+    times = sum(bool(MEMORY.search(attempt["reason"])) for attempt in ends)
+    return float(min(one.memory_gb * _MORE_MEMORY**times, one.memory_max_gb or one.memory_gb))

@@ -1,0 +1,85 @@
+"""What runs in a job: the calculation that is reserved to it, then others of its class while there is time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fireworks.core.rocket import Rocket
+
+from .cluster import ClusterFile
+from .documents import Documents
+from .engines.base import Limits, Stop
+from .launch import OurFWorker, launch_directory
+from .reconcile import reconcile
+from .runner import Worker
+from .schedulers import seconds_left
+from .session import signals_stop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fireworks.core.launchpad import LaunchPad
+
+_MARGIN_S = 30.0
+"""Kept of the wall time, to record and to hand back."""
+
+_SHARE = 0.25
+"""A further calculation is begun while this share of the class's wall time is left."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job's worker did: how many launches, and why it ended."""
+
+    launches: int
+    ended: str
+
+
+def work(
+    documents: Documents, launchpad: LaunchPad, cluster: ClusterFile, name: str, root: Path, fw_id: int | None
+) -> Work:
+    """Compute until the time is over, nothing is ready, or the scheduler says so.
+
+    Parameters
+    ----------
+    documents, launchpad
+        The same database, as ours and as FireWorks'.
+    cluster, name
+        The cluster file, and the class of this job.
+    root
+        Where the calculations' directories are.
+    fw_id
+        The firework that is reserved to this job.
+    """
+    began = time.time()
+    one, stop = cluster.resources(name), Stop()
+    launched: list[int] = []
+    with signals_stop(stop, (signal.SIGUSR1,)), launch_directory() as errors:
+        while True:
+            left = seconds_left(cluster, name, began, os.environ) - _MARGIN_S
+            if stop.requested():
+                ended = stop.reason
+                break
+            if left <= 0 or (launched and left < _SHARE * one.wall_time_s):
+                ended = "too little of its wall time is left"
+                break
+            worker = Worker(root=root, env=cluster.environment(name), limits=Limits(left), stop=stop)
+            reserved = fw_id if not launched else None
+            if reserved is not None and not _is_reserved(launchpad, reserved):
+                reserved = None
+            fworker = OurFWorker(worker, kinds=one.kinds)
+            if not Rocket(launchpad, fworker, reserved).run(err_file=errors):
+                ended = "nothing more is ready"
+                break
+            launched.append(reserved or 0)
+    reconcile(documents, launchpad, documents.calculations.distinct("_id"))
+    return Work(len(launched), ended)
+
+
+def _is_reserved(launchpad: LaunchPad, fw_id: int) -> bool:
+    """Tell whether the firework still waits for this job: it may have been cancelled or done meanwhile."""
+    return launchpad.fireworks.find_one({"fw_id": fw_id, "state": "RESERVED"}, {"_id": 1}) is not None
