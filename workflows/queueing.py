@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from .cluster import ClusterFile
 from .documents import Documents
 from .guarded import ours_query
 from .launch import OurFWorker
-from .reconcile import reconcile
+from .reconcile import age_s, reconcile
 from .runner import Worker
 from .schedulers import MEMORY, SchedulerError, is_live, script, states, submit
 
@@ -169,13 +168,11 @@ def _queue(
 
 def _refuse_idle_jobs(documents: Documents, launchpad: LaunchPad, fw_id: int, calculation: str, logs: Path) -> None:
     """Refuse to go on where jobs end before their calculation begins: what is wrong there is wrong for all."""
-    since = datetime.now(UTC) - timedelta(minutes=_IDLE_MINUTES)
     last = documents.attempts.find_one({"calculation": calculation}, sort=[("started", -1)])
-    if last is not None:
-        since = max(since, datetime.fromisoformat(last["started"]))
+    span = 60.0 * _IDLE_MINUTES if last is None else min(60.0 * _IDLE_MINUTES, age_s(last["started"]))
     query = {"fw_id": fw_id, "state": "READY", "state_history.reservation_id": {"$exists": True}}
-    query["state_history.0.created_on"] = {"$gt": since.replace(tzinfo=None)}
-    if launchpad.launches.count_documents(query) >= _IDLE_JOBS:
+    given_back = launchpad.launches.find(query, {"state_history": 1})
+    if sum(age_s(launch["state_history"][0]["created_on"]) < span for launch in given_back) >= _IDLE_JOBS:
         raise SchedulerError(
             f"the last {_IDLE_JOBS} jobs of firework {fw_id} ended before its calculation began: read what they "
             f"printed in {logs}, mend it, and queue again; it is tried again {_IDLE_MINUTES} minutes after the first."

@@ -129,10 +129,10 @@ def is_busy(documents: Documents, launchpad: LaunchPad, document: Mapping[str, A
     if last is not None and last["outcome"] == "running" and found.get("lease") is None:
         return False  # its lease was that of a process that is gone
     times = [document["updated_on"], *([last["ended"]] if last is not None and "ended" in last else [])]
-    return min(map(_age_s, times)) < GRACE_S
+    return min(map(age_s, times)) < GRACE_S
 
 
-def _age_s(moment: datetime | str) -> float:
+def age_s(moment: datetime | str) -> float:
     """Return the seconds since a time that FireWorks writes as a date or as text, in UTC."""
     then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return (datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()
