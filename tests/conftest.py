@@ -59,14 +59,19 @@ def vasp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder / "bin"
 
 
+@pytest.fixture
+def slurm_cluster(_slurm: slurm.Slurm, monkeypatch: pytest.MonkeyPatch) -> slurm.Slurm:
+    """A private SLURM, which commands of the test find."""
+    monkeypatch.setenv("SLURM_CONF", _slurm.environment["SLURM_CONF"])
+    return _slurm
+
+
 @pytest.fixture(scope="session")
-def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
-    """A private SLURM."""
+def _slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
     lacking = slurm.missing()
     if lacking:
         skip_unless_required(f"needs {', '.join(lacking)}: Debian's slurmctld slurmd slurm-client")
-    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as running, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLURM_CONF", running.environment["SLURM_CONF"])
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as running:
         yield running
 
 

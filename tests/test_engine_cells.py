@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_cases import PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle, monolayer
+from engine_cases import EMT, GPAW, PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle, monolayer
 from sodiate.analysis.density import density_difference, integral
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, Unconverged
 from sodiate.workflows.engines.checks import cell_forces
@@ -21,6 +21,15 @@ from sodiate.workflows.engines.checks import cell_forces
 CRITERION = PROTOCOL["max_force_ev_per_a"]
 VALENCE = {"S": 6, "Na": 7}
 """Electrons of the PAW data sets, Na with its 2s and 2p."""
+
+
+@pytest.fixture(params=[EMT, GPAW], ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Engines whose forces are their own; the stand-in for VASP has made-up springs in its cell (test_vasp.py)."""
+    value: Case = request.param
+    if value.name == "gpaw":
+        request.getfixturevalue("gpaw")
+    return value
 
 
 @pytest.fixture(scope="module")

@@ -131,6 +131,9 @@ def run(
     engine: EngineOption = None,
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="Compute on this machine although it has a scheduler.")
+    ] = False,
 ) -> None:
     """Plan a campaign, submit it, launch it, and print its adsorption energies.
 
@@ -143,6 +146,8 @@ def run(
     from .session import run as run_session
 
     planned = plan_campaign(campaign, engine)
+    if planned.campaign.spec.engine != "emt" and not here:
+        _refuse_login_node(planned)
     root = root.resolve()
     console = _console()
     _announce(planned, root, console)
@@ -165,6 +170,20 @@ def run(
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def _refuse_login_node(planned: Plan) -> None:
+    """Refuse to compute where jobs are submitted, unless the user says so."""
+    from .reading import InputError
+    from .schedulers import on_login_node
+
+    found = on_login_node()
+    if found is not None:
+        spec = planned.campaign.spec
+        raise InputError(
+            f"run: {found} is here, and this is no job of it: {spec.engine} would compute on a login node. Use "
+            f"`sodiate submit {spec.campaign}` and `sodiate queue`, or say --here."
+        )
 
 
 def _announce(planned: Plan, root: Path, console: Console) -> None:

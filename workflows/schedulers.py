@@ -18,6 +18,8 @@ _TIMEOUT_S = 60
 
 SUBMIT = {"slurm": "sbatch", "pbs": "qsub"}
 
+_ASK = {"slurm": ["squeue", "--noheader", "--me"], "pbs": ["qstat"]}
+
 JOB = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID"}
 """The variable of a job's environment that has its number."""
 
@@ -43,10 +45,21 @@ class SchedulerError(SodiateError):
 
 
 def on_login_node() -> str | None:
-    """Return the submit command if there is a scheduler here and this is no job of it."""
+    """Return the submit command if a scheduler answers here and this is no job of it."""
     if any(variable in os.environ for variable in JOB.values()):
         return None
-    return next((command for command in SUBMIT.values() if shutil.which(command)), None)
+    for scheduler, command in SUBMIT.items():
+        if shutil.which(command) and _answers(_ASK[scheduler]):
+            return command
+    return None
+
+
+def _answers(command: list[str]) -> bool:
+    """Tell whether a command works: its program alone may be installed where no cluster is."""
+    try:
+        return _run(command).returncode == 0
+    except SchedulerError:
+        return False
 
 
 def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command: Sequence[str], logs: Path) -> str:
