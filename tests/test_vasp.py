@@ -20,7 +20,8 @@ from ase import Atoms
 from engine_cases import VASP, host_with_na
 from fake_vasp import HEADS, Behaviour, install
 from sodiate.analysis.density import integral
-from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stop, Stopped, Unconverged
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged
 from sodiate.workflows.engines.processes import locked
 from sodiate.workflows.engines.vasp_results import ase_stress, method_of, read_vasprun, sampling_of
 
@@ -252,3 +253,48 @@ def test_stress_has_the_sign_of_ase() -> None:
     assert ase_stress([[16.0218, 1, 2], [1, 32.0, 3], [2, 3, -5]])[0] == pytest.approx(-0.01, rel=1e-4)
     sheared = ase_stress([[0, 1, 2], [1, 0, 3], [2, 3, 0]])[3:]
     assert sheared == pytest.approx(np.array([-3, -2, -1]) / 1602.177, rel=1e-4)
+
+
+def paths(path: Path) -> set[tuple[str, ...]]:
+    """The elements of an XML file: each path of tags, with the names of attributes and, but for values, of ``name``."""
+    import gzip
+    import xml.etree.ElementTree as ET
+
+    text = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    found: set[tuple[str, ...]] = set()
+
+    def visit(element: ET.Element, above: tuple[str, ...]) -> None:
+        attributes = sorted(set(element.attrib) - {"type", "comment", "dim", "param"})
+        values = element.tag in ("i", "v", "separator") and {"incar", "parameters"} & {
+            one.split("[")[0] for one in above
+        }
+        named = [element.attrib["name"]] if "name" in attributes and not values else []
+        here = (*above, element.tag + (f"[{named[0]}]" if named else ""))
+        found.add(here)
+        for child in element:
+            visit(child, here)
+
+    visit(ET.fromstring(text), ())
+    return {one for one in found if "parameters" not in one}
+
+
+def test_the_stand_in_writes_what_real_ones_have(program: Path, tmp_path: Path) -> None:
+    """No element of its vasprun.xml is one that recorded real files lack, or stands elsewhere."""
+    VASP.outcome(tmp_path / "relax", "relax")
+    VASP.outcome(tmp_path / "dos", "dos")
+    real = set().union(*(paths(path) for path in RECORDED.glob("vasprun*.gz")))
+    for kind in ("relax", "dos"):
+        ours = paths(tmp_path / kind / "vasprun.xml")
+        assert len(ours) > 30
+        assert sorted(ours - real) == []
+
+
+def test_large_files_go_unless_they_are_to_be_kept(program: Path, tmp_path: Path) -> None:
+    VASP.outcome(tmp_path / "run", "static")
+    assert (tmp_path / "run" / "CHGCAR").exists()
+    assert not (tmp_path / "run" / "WAVECAR").exists()
+    directory = VASP.prepared(tmp_path / "kept", "static")
+    engine = make_engine("vasp", Settings(worker={"keep": ["WAVECAR"]}))
+    engine.run(directory, Limits(), Stop())
+    assert (directory / "WAVECAR").exists()
+    assert not (directory / "CHGCAR").exists()

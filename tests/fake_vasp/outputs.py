@@ -69,14 +69,9 @@ def _structure(atoms: Atoms, name: str = "") -> str:
     )
 
 
-def _energy(free: float, zero: float, entropy: float, last: bool) -> str:
+def _energy(free: float, zero: float, entropy: float) -> str:
     words = [("e_fr_energy", free), ("e_wo_entrp", free - entropy), ("e_0_energy", zero)]
-    extra = [("eentropy", entropy)] if last else []
-    return (
-        "<energy>\n"
-        + "".join(f'<i name="{name}">{value:20.12f} </i>\n' for name, value in extra + words)
-        + "</energy>\n"
-    )
+    return "<energy>\n" + "".join(f'<i name="{name}">{value:20.12f} </i>\n' for name, value in words) + "</energy>\n"
 
 
 class VaspRunXml:
@@ -132,12 +127,12 @@ class VaspRunXml:
         """Write one ionic step; ``rest`` is what the last one has beyond."""
         entropy = 2 * (free - zero)
         loops = "".join(
-            f'<scstep>\n<time name="total"> 0.01 0.01</time>\n{_energy(free, zero, entropy, False)}</scstep>\n'
+            f'<scstep>\n<time name="total"> 0.01 0.01</time>\n{_energy(free, zero, entropy)}</scstep>\n'
             for _ in range(scf)
         )
         self.put(
             f"<calculation>\n{loops}{_structure(atoms)}{_rows('forces', forces, '20.12f')}"
-            f"{_rows('stress', stress)}{_energy(free, zero, entropy, True)}"
+            f"{_rows('stress', stress)}{_energy(free, zero, entropy)}"
             f'<time name="totalsc"> 0.01 0.01</time>\n{rest}</calculation>\n'
         )
 

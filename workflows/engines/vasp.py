@@ -56,6 +56,12 @@ _NEEDED = (
 
 _LAST_ELEMENT = 96
 
+_LARGE = ("WAVECAR", "CHGCAR", "CHG")
+"""Files that fill disks; what is not to be kept goes once the calculation is done."""
+
+_KEEP = ("CHGCAR",)
+"""A DOS begins with the host's."""
+
 _KEPT = ("max_force_ev_per_a", "energy_convergence_ev", "dos_broadening_ev", "dispersion", "incar", "functional")
 
 _FRESH = ("CONTCAR", "WAVECAR", "XDATCAR", "CHG", "DOSCAR", "EIGENVAL", "PROCAR", STATE, RESULT, *OUTPUTS)
@@ -70,7 +76,7 @@ class VaspEngine:
     settings
         ``execution`` holds, for a relaxation, ``max_steps``, and ``incar``: tags that say how. ``worker`` may hold
         ``vasp_std`` and ``vasp_gam`` (commands), ``incar`` (tags such as NCORE), ``potcars`` (the library; else the
-        environment's PMG_VASP_PSP_DIR).
+        environment's PMG_VASP_PSP_DIR), ``keep`` (of WAVECAR, CHGCAR and CHG, CHGCAR alone if absent).
     """
 
     name = "vasp"
@@ -214,6 +220,9 @@ class VaspEngine:
         from .vasp_launch import run_stages
 
         run_stages(command, inputs, limits, stop)
+        for name in _LARGE:
+            if name not in self.settings.worker.get("keep", _KEEP):
+                (directory / name).unlink(missing_ok=True)
 
     def _command(self, inputs: Inputs) -> str:
         """Return the command, Γ's own executable where Γ is the only k point."""
