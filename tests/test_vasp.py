@@ -260,14 +260,12 @@ def paths(path: Path) -> set[tuple[str, ...]]:
     import gzip
     import xml.etree.ElementTree as ET
 
-    text = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     found: set[tuple[str, ...]] = set()
 
     def visit(element: ET.Element, above: tuple[str, ...]) -> None:
         attributes = sorted(set(element.attrib) - {"type", "comment", "dim", "param"})
-        values = element.tag in ("i", "v", "separator") and {"incar", "parameters"} & {
-            one.split("[")[0] for one in above
-        }
+        values = element.tag in ("i", "v", "separator") and bool({"incar", "parameters"} & set(above))
         named = [element.attrib["name"]] if "name" in attributes and not values else []
         here = (*above, element.tag + (f"[{named[0]}]" if named else ""))
         found.add(here)
