@@ -256,7 +256,7 @@ def test_stress_has_the_sign_of_ase() -> None:
 
 
 def paths(path: Path) -> set[tuple[str, ...]]:
-    """The elements of an XML file: each path of tags, with the names of attributes and, but for values, of ``name``."""
+    """The elements of an XML file, each as its path of tags, with the name where that is no parameter's."""
     import gzip
     import xml.etree.ElementTree as ET
 

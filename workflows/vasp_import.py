@@ -6,6 +6,7 @@ A run is laid into the directory of its calculation, and read and recorded from 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +74,12 @@ def import_runs(
         One a folder.
     """
     verdicts = {folder: _verdict(folder, plan, documents) for folder in folders}
-    for calculation in plan.calculations:
-        for verdict in verdicts.values():
-            if verdict.calculation == calculation and not verdict.reasons:
-                verdict.reasons = _take(verdict, plan, documents, root, dry_run)
+    with tempfile.TemporaryDirectory(prefix="sodiate-import-") as scratch:
+        place = Path(scratch) if dry_run else root
+        for calculation in plan.calculations:
+            for verdict in verdicts.values():
+                if verdict.calculation == calculation and not verdict.reasons:
+                    verdict.reasons = _take(verdict, plan, documents, place, dry_run)
     return list(verdicts.values())
 
 
@@ -208,7 +211,7 @@ def _take(verdict: Verdict, plan: Plan, documents: Documents, root: Path, dry_ru
     lacking = [p.label for p in calculation.parents.values() if documents.record(p.id) is None]
     if lacking and not dry_run:
         return [f"it starts from {', '.join(lacking)}, which has no record yet: import that run, too"]
-    directory = (root if not dry_run else root / ".import") / calculation.directory_name
+    directory = root / calculation.directory_name
     if directory.exists():
         return [f"{directory} is there already: `sodiate run` goes on in it; move it away to import this run"]
     try:
