@@ -53,7 +53,7 @@ def vasp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The stand-in for VASP on the path, slow enough to be interrupted, and a library of what are no POTCARs."""
     folder = tmp_path_factory.mktemp("vasp")
     with pytest.MonkeyPatch.context() as patch:
-        install(folder / "bin", Behaviour(seconds_per_step=0.15))
+        install(folder / "bin", Behaviour(seconds_per_step=0.3))
         patch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("PMG_VASP_PSP_DIR", str(library(folder / "potcars")))
         yield folder / "bin"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from conftest import Cli
+from fake_vasp import library as make_library
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
@@ -22,49 +23,11 @@ from support import small_campaign
 
 SITE = "WSSe+VS/V_S@top"
 
-# As in the public POTCARs: title, valence electrons, recommended cutoff. There is nothing else of them here.
-HEADS = {
-    "W_sv": ("PAW_PBE W_sv 04Sep2015", 14, 223.057),
-    "Se": ("PAW_PBE Se 06Sep2000", 6, 211.555),
-    "S": ("PAW_PBE S 06Sep2000", 6, 258.689),
-    "Na_pv": ("PAW_PBE Na_pv 19Sep2006", 7, 259.561),
-}
-
-
-def potcar(name: str) -> str:
-    """A file with the head of a POTCAR, and made-up numbers where the data would be."""
-    title, valence, enmax = HEADS[name]
-    element = name.split("_")[0]
-    return f"""  {title}
-   {valence:.4f}
- parameters from PSCTR are:
-   VRHFIN ={element}: none
-   LEXCH  = PE
-   EATOM  =  1.0000 eV,  0.1 Ry
-
-   TITEL  = {title}
-   LULTRA =        F    use ultrasoft PP ?
-   RPACOR =    0.000    partial core radius
-   POMASS =   1.000; ZVAL   =   {valence:.3f}    mass and valenz
-   ENMAX  =  {enmax}; ENMIN  =  {0.75 * enmax:.3f} eV
-   EAUG   =  400.000
-
-END of PSCTR-controll parameters
- local part
-   1.0
-  0.1 0.2 0.3
- End of Dataset
-"""
-
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """A library of POTCARs as VASP ships it."""
-    for name in HEADS:
-        folder = tmp_path / "library" / "potpaw_PBE.54" / name
-        folder.mkdir(parents=True)
-        (folder / "POTCAR").write_text(potcar(name))
-    return tmp_path / "library"
+    """A library of what are no POTCARs, as VASP ships it."""
+    return make_library(tmp_path / "library")
 
 
 def prepared(name: str, directory: Path, planned: Plan | None = None, **worker: Any) -> Path:
@@ -76,6 +39,11 @@ def prepared(name: str, directory: Path, planned: Plan | None = None, **worker: 
     settings = Settings(execution=planned.execution(calculation), worker=worker)
     make_engine("vasp", settings).prepare(calculation, atoms, directory, {})
     return directory
+
+
+@pytest.fixture(autouse=True)
+def _no_library_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
 
 
 # What the files say.
@@ -154,8 +122,8 @@ def test_potcars_that_are_not_there(tmp_path: Path, library: Path) -> None:
         data_sets(names, "PBE_54", ["W"], tmp_path / "nowhere")
     with pytest.raises(EngineError, match=r"no POTCARs of release PBE_64"):
         data_sets(names, "PBE_64", ["W"], library)
-    with pytest.raises(EngineError, match=r"no POTCAR W_pv for W there; .*protocol.paw.W"):
-        data_sets({"W": "W_pv"}, "PBE_54", ["W"], library)
+    with pytest.raises(EngineError, match=r"no POTCAR W_sv_GW for W there; .*protocol.paw.W"):
+        data_sets({"W": "W_sv_GW"}, "PBE_54", ["W"], library)
     with pytest.raises(EngineError, match=r"is the POTCAR of Se, not of S"):
         data_sets({"S": "Se"}, "PBE_54", ["S"], library)
     (library / "potpaw_PBE.54" / "Se" / "POTCAR").write_text("hello")
@@ -237,10 +205,7 @@ def test_tags_that_cannot_be(tags: dict[str, Any], words: str, tmp_path: Path) -
 # The command.
 
 
-def test_inputs_are_written_without_licence_or_database(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
+def test_inputs_are_written_without_licence_or_database(cli: Cli, tmp_path: Path) -> None:
     done = cli("inputs", "wsse", "--engine", "vasp", "--out", "inputs")
     assert done.returncode == 0, done.stderr
     folders = sorted((tmp_path / "inputs").iterdir())

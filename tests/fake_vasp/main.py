@@ -133,8 +133,8 @@ class Run:
                 refuse("ISIF = 3 without LATTICE_CONSTRAINTS would collapse the vacuum")
             cell = self.atoms.cell.array.copy()
             cell[:2] *= self.target / cell[0, 0]
-            cell[2, 2] *= 0.9 if self.behaviour.move_c else 1.0
-            self.atoms.set_cell(cell, scale_atoms=False)
+            cell[2, 2] = self.reference.cell[2, 2] * (0.99 if self.behaviour.move_c else 1.0)
+            self.atoms.set_cell(cell, scale_atoms=True)
 
     def write(self, number: int, energy: float, forces: Any, stress: Any, last: bool) -> None:
         """Write a step into all files; then, if that is wanted, die or stand still."""

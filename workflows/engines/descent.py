@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RISE_EV = 0.001
 """A step that raises the energy by more goes too far: the next one is half as long."""
 
-RETURN_EV = 0.05
+RETURN_EV = 0.3
 """A step that raises the energy by more is no place to go on from."""
 
 
