@@ -135,7 +135,7 @@ def _custodian(directory: Path, job: VaspRun, ending: Ending) -> tuple[list[dict
         [job],
         max_errors=10,
         polling_time_step=_POLL_S,
-        monitor_freq=2,
+        monitor_freq=1,
         directory=str(directory),
         terminate_on_nonzero_returncode=True,
         skip_over_errors=True,  # a handler that stumbles over a cut off file is no reason to end VASP
