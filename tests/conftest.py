@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import slurm
-from engine_cases import CASES, Case
-from fake_vasp import Behaviour, install, library
+from engine_cases import CASES, VASP_PACE, Case
+from fake_vasp import install, library
 from sodiate import SodiateError
 from sodiate.workflows.launchpad import Database, initialise, open_root
 from support import Bench
@@ -53,7 +53,7 @@ def vasp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The stand-in for VASP on the path, slow enough to be interrupted, and a library of what are no POTCARs."""
     folder = tmp_path_factory.mktemp("vasp")
     with pytest.MonkeyPatch.context() as patch:
-        install(folder / "bin", Behaviour(seconds_per_step=0.3))
+        install(folder / "bin", VASP_PACE)
         patch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("PMG_VASP_PSP_DIR", str(library(folder / "potcars")))
         yield folder / "bin"

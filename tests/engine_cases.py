@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import mx2
+from fake_vasp import Behaviour, install
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import Engine, EngineError, Limits, Outcome, Settings, Stop
@@ -60,6 +63,8 @@ class Case:
         Files of a finished calculation, by kind, whose damage has to be noticed.
     refused
         An element that the engine does not have.
+    slowly
+        Within it a run waits between its steps, where a stop would otherwise race with the run's own end.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Case:
     protocol: Mapping[str, Any]
     protocol_keys: Mapping[str, tuple[str, ...]]
     sheet: Callable[[], Atoms]
+    slowly: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def engine(self, **execution: Any) -> Engine:
         return make_engine(self.name, Settings(execution=EXECUTION | execution))
@@ -176,6 +182,19 @@ GPAW = Case(
     sheet=monolayer,
 )
 
+VASP_PACE = Behaviour(seconds_per_step=0.3)
+
+
+@contextmanager
+def _slow_vasp() -> Iterator[None]:
+    folder = Path(str(shutil.which("vasp_std"))).parent
+    install(folder, replace(VASP_PACE, seconds_per_step=5.0))
+    try:
+        yield
+    finally:
+        install(folder, VASP_PACE)
+
+
 VASP_PROTOCOL: dict[str, Any] = {
     **{key: value for key, value in GPAW_PROTOCOL.items() if key not in _ONLY_GPAW},
     "paw": {"W": "W_sv", "Se": "Se", "S": "S", "Na": "Na_pv", "Al": "Al", "P": "P"},
@@ -206,6 +225,7 @@ VASP = Case(
         **dict.fromkeys(("static", "atom", "bulk", "density"), _ALWAYS_VASP),
     },
     sheet=lambda: host_with_na()[:-1],
+    slowly=_slow_vasp,
 )
 
 CASES = [EMT, GPAW, VASP]

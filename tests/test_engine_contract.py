@@ -211,7 +211,7 @@ def test_stop_ends_cleanly_and_the_run_goes_on(
     case: Case, consultations: int, undisturbed: Callable[[Case], Outcome], tmp_path: Path
 ) -> None:
     directory = case.prepared(tmp_path / "stopped", "relax")
-    with pytest.raises(Stopped, match="the test asked for it") as caught:
+    with case.slowly(), pytest.raises(Stopped, match="the test asked for it") as caught:
         case.engine().run(directory, Limits(), StopAfter(consultations))
     assert str(directory) in str(caught.value)
     with pytest.raises(EngineError):
