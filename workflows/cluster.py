@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..analysis.records import Frozen
 from .calculation import RECIPES
+from .engines.vasp_tags import HOW
 from .protocol import Positive
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
@@ -28,6 +29,29 @@ def _time(text: str) -> str:
     return text
 
 
+def _how(tags: dict[str, Any]) -> dict[str, Any]:
+    for tag in tags:
+        if tag not in HOW:
+            raise ValueError(
+                f"{tag} may change a number{nearest(tag, HOW)}; write it into the campaign's incar, which every "
+                "machine reads. Here belong NCORE, KPAR and the like."
+            )
+    return tags
+
+
+class Environment(Frozen):
+    """What codes are told on a cluster: commands, where POTCARs are, INCAR tags, scratch, which large files stay."""
+
+    vasp_std: str | None = None
+    vasp_gam: str | None = None
+    vasp_ncl: str | None = None
+    gpaw_command: str | None = None
+    potcars: str | None = None
+    incar: Annotated[dict[str, Any], AfterValidator(_how)] | None = None
+    keep: tuple[Literal["WAVECAR", "CHGCAR", "CHG"], ...] | None = None
+    scratch: str | None = None
+
+
 class ResourceClass(Frozen):
     """What a job of one class asks for; its ``queue`` and ``account`` go before the file's, its ``env`` over it."""
 
@@ -40,7 +64,7 @@ class ResourceClass(Frozen):
     memory_max_gb: Positive | None = None
     queue: str | None = None
     account: str | None = None
-    env: dict[str, Any] = {}
+    env: Environment = Environment()
 
     @property
     def wall_time_s(self) -> int:
@@ -60,7 +84,7 @@ class ClusterFile(Frozen):
     modules: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     signal_s: Count = 300
-    env: dict[str, Any] = {}
+    env: Environment = Environment()
     classes: dict[str, ResourceClass] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -76,7 +100,11 @@ class ClusterFile(Frozen):
 
     def environment(self, name: str) -> dict[str, Any]:
         """Return what the codes are told in jobs of a class."""
-        return {**self.env, **self.resources(name).env}
+        return {
+            key: value
+            for one in (self.env, self.resources(name).env)
+            for key, value in one.model_dump(exclude_none=True).items()
+        }
 
     def resources(self, name: str) -> ResourceClass:
         """Return a class; raise `InputError` if there is none of that name."""

@@ -24,6 +24,7 @@ from .engines import engine_of
 from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stop, Stopped
 from .evaluation import failures, usable_for
 from .lease import Lease, LeaseLost, Owner
+from .scratch import computing_in
 from .workdirs import Workdir, own_directory
 
 if TYPE_CHECKING:
@@ -186,7 +187,9 @@ class _Run:
         if start is not None and moments is not None:
             start.set_initial_magnetic_moments(moments)
         engine.prepare(self.calculation, start, self.directory, self.parents)
-        engine.run(self.directory, self.worker.limits, self.stop)
+        scratch = self.worker.env.get("scratch")
+        with computing_in(self.directory, scratch) as place:
+            engine.run(place, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
         record = self._record(outcome, engine, workdir, settings, (planned or {}).get("not_applicable", ()))
         arrays = {name: getattr(outcome, name) for name in ("bands", "dos", "trajectory", "density")}

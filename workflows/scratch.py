@@ -1,0 +1,135 @@
+"""A calculation computed on a disk near the cores, its files copied back: while it runs, and when it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+
+from .. import SodiateError
+from .engines.base import EngineError
+from .engines.processes import locked
+from .workdirs import CLAIM
+
+EVERY_S = 300.0
+"""So often files are copied back: this much is lost if the node is."""
+
+_LARGE = 64_000_000
+
+_STAY = ("lock", CLAIM)
+
+
+@contextmanager
+def computing_in(directory: Path, scratch: str | None, every_s: float = EVERY_S) -> Iterator[Path]:
+    """Give the place to compute in: a copy of the directory below ``scratch``, or the directory itself.
+
+    However the block ends, the directory is then as the copy was, and the copy is gone.
+
+    Parameters
+    ----------
+    directory
+        Of the calculation; locked meanwhile.
+    scratch
+        A folder that exists on the machine; ``$VARIABLES`` and ``~`` are expanded. None computes in the directory.
+    every_s
+        Seconds between two copies while the code runs, of all but large files (WAVECAR).
+
+    Raises
+    ------
+    EngineError
+        If there is no such folder, or no room in it.
+    SodiateError
+        What the block raised, with the directory in place of the copy in its message.
+    """
+    if scratch is None:
+        yield directory
+        return
+    folder = Path(os.path.expandvars(scratch)).expanduser()
+    if not folder.is_dir():
+        raise EngineError(f"{directory}: scratch {scratch}: there is no folder {folder} on this machine.")
+    with locked(directory):
+        place = Path(tempfile.mkdtemp(prefix="sodiate-", dir=folder)) / directory.name
+        try:
+            _copy_out(directory, place)
+            with _copying_back(place, directory, every_s):
+                yield place
+        except SodiateError as error:
+            raise type(error)(str(error).replace(str(place), str(directory))) from error
+        finally:
+            try:
+                if place.is_dir():
+                    copy_back(place, directory)
+            finally:
+                shutil.rmtree(place.parent, ignore_errors=True)
+
+
+def _copy_out(directory: Path, place: Path) -> None:
+    try:
+        shutil.copytree(directory, place, ignore=shutil.ignore_patterns(*_STAY, "*.partial"))
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(place, ignore_errors=True)  # half a copy is not to be copied back
+        raise EngineError(f"{directory}: cannot be copied to {place.parent} ({error}).") from None
+
+
+def copy_back(place: Path, directory: Path, largest: float = float("inf")) -> None:
+    """Make a directory what its copy is; a kill at any moment leaves no file in part, and the result comes last.
+
+    Parameters
+    ----------
+    place
+        The copy.
+    directory
+        What it was copied from.
+    largest
+        Files with more bytes are left out.
+    """
+    there = {path.relative_to(place): path.stat().st_size for path in place.rglob("*") if path.is_file()}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path.relative_to(directory) not in there and path.name not in _STAY:
+            path.unlink()
+    for name in sorted(there, key=lambda name: (name.name == "result.json", name)):
+        if name.name not in _STAY and there[name] <= largest:
+            _copy(place / name, directory / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file unless the target is it already."""
+    with suppress(FileNotFoundError):
+        if _stamp(source) == _stamp(target):
+            return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        shutil.copy2(source, partial)
+        partial.replace(target)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _copying_back(place: Path, directory: Path, every_s: float) -> Iterator[None]:
+    """Copy back now and then; a copy that fails, since a file went away or the disk is full, is tried again."""
+    ended = Event()
+
+    def copy() -> None:
+        while not ended.wait(every_s):
+            with suppress(OSError):
+                copy_back(place, directory, _LARGE)
+
+    thread = Thread(target=copy, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
