@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import Cli
@@ -19,7 +21,7 @@ from support import small_campaign
 
 SMALL = ["atom", "lowest", "bulk", "static", "relax_cell", "dos", "density"]
 
-CLUSTER = {
+CLUSTER: dict[str, Any] = {
     "scheduler": "slurm",
     "max_jobs": 2,
     "signal_s": 60,
@@ -41,9 +43,9 @@ def served(slurm_cluster: Slurm, mongod: Path, tmp_path: Path) -> Iterator[Datab
         yield database
 
 
-def queue(cli: Cli, *more: str) -> str:
-    done = cli("queue", "--cluster", "cluster.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root", *more,
-               timeout=280)  # fmt: skip
+def queue(cli: Cli, *more: str, timeout: float = 280.0) -> str:
+    options = ("--cluster", "cluster.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root")
+    done = cli("queue", *options, *more, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -83,26 +85,54 @@ def test_a_campaign_through_the_queue(served: Database, cli: Cli, tmp_path: Path
     assert all("launches; ended because" in log for log in logs)
 
 
-def slow_vasp(vasp: Path, seconds: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tell the stand-in for VASP how long a step takes, and the jobs where it and its POTCARs are."""
-    install(vasp, Behaviour(seconds_per_step=seconds))
+def whole_table(path: Path) -> pd.DataFrame:
+    """Energies of all sites against both references, where they ended, and how many there are."""
+    with Results.open(path) as results:
+        frame = results.adsorption()
+    return frame.set_index(["model", "site"])[
+        ["adsorption_energy_ev", "adsorption_energy_bulk_ev", "end"]
+    ].sort_index()
+
+
+@pytest.mark.parametrize(("engine", "count"), [("emt", 48), pytest.param("vasp", 63, marks=pytest.mark.slow)])
+def test_the_papers_campaign_by_two_jobs_at_once(
+    engine: str, count: int, served: Database, vasp: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """The oracle is the dry engine without a queue: the same forces by another path, to 1 meV at each site."""
+    install(vasp)
+    tell_jobs(vasp, tmp_path)
+    submit(cli, "wsse", engine)
+    queue(cli, "--every", "1", timeout=1800)
+    assert outcomes(served) == {"completed": count}
+    assert served.db["records"].count_documents({"state": "current"}) == count
+    assert most_at_once(served) == 2
+    assert cli("run", "wsse", "--root", "alone").returncode == 0
+    here, there = whole_table(tmp_path / "alone"), whole_table(tmp_path / "my_launchpad.yaml")
+    assert len(here) == 31
+    pd.testing.assert_frame_equal(there, here, atol=1e-3 if engine == "vasp" else 1e-9, rtol=0)
+
+
+def most_at_once(database: Database) -> int:
+    """How many calculations were under way at the same time."""
+    spans = [(one["started"], one["ended"]) for one in database.db["attempts"].find()]
+    return max(sum(began <= moment < ended for began, ended in spans) for moment, _ in spans)
+
+
+def tell_jobs(vasp: Path, tmp_path: Path, **changes: Any) -> None:
+    """Tell jobs where the stand-in for VASP and its POTCARs are."""
     library = os.environ["PMG_VASP_PSP_DIR"]
     env = {"vasp_std": str(vasp / "vasp_std"), "vasp_gam": str(vasp / "vasp_gam"), "potcars": library}
-    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({**CLUSTER, "env": env}))
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({**CLUSTER, "env": env, **changes}))
 
 
 def test_vasp_through_the_queue_stopped_by_the_scheduler_goes_on(
-    served: Database,
-    slurm_cluster: Slurm,
-    vasp: Path,
-    cli: Cli,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    served: Database, slurm_cluster: Slurm, vasp: Path, cli: Cli, tmp_path: Path
 ) -> None:
     """The signal before the wall time ends VASP after its step; the next job goes on; nothing is recorded twice."""
     small_campaign(tmp_path, quantities=[])
     submit(cli, "small.yaml", "vasp")
-    slow_vasp(vasp, 1.0, monkeypatch, tmp_path)
+    install(vasp, Behaviour(seconds_per_step=1.0))
+    tell_jobs(vasp, tmp_path)
     assert "job" in queue(cli, "--once")
     attempts = served.db["attempts"]
     wait_until(lambda: attempts.find_one({"label": "WSSe+VS", "outcome": "running"}))
@@ -128,17 +158,13 @@ def test_vasp_through_the_queue_stopped_by_the_scheduler_goes_on(
 
 
 def test_cancelled_jobs_are_given_back(
-    served: Database,
-    slurm_cluster: Slurm,
-    vasp: Path,
-    cli: Cli,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    served: Database, slurm_cluster: Slurm, vasp: Path, cli: Cli, tmp_path: Path
 ) -> None:
     """scancel of a job that waits and of one that runs: recover queues both calculations again."""
     small_campaign(tmp_path, quantities=[])
     submit(cli, "small.yaml", "vasp")
-    slow_vasp(vasp, 30.0, monkeypatch, tmp_path)
+    install(vasp, Behaviour(seconds_per_step=30.0))
+    tell_jobs(vasp, tmp_path)
     slurm_cluster.call("scontrol", "update", "nodename=" + node(slurm_cluster), "state=drain", "reason=test")
     assert queue(cli, "--once").count("job ") == 2
     numbers = slurm_cluster.call("squeue", "-h", "-o", "%i").split()
@@ -157,6 +183,29 @@ def test_cancelled_jobs_are_given_back(
     install(vasp)
     queue(cli, "--every", "1")
     assert served.db["records"].count_documents({"state": "current"}) == 5
+
+
+def test_a_job_killed_by_its_wall_time_goes_on_in_the_next(
+    served: Database, slurm_cluster: Slurm, vasp: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """VASP hangs, deaf to STOPCAR, until SLURM's limit of a minute: TERM, then KILL; the next jobs do the rest."""
+    small_campaign(tmp_path, quantities=[])
+    submit(cli, "small.yaml", "vasp")
+    install(vasp, Behaviour(hang=True, times=2))
+    minute = {name: {**one, "wall_time": "00:01:00"} for name, one in CLUSTER["classes"].items()}
+    tell_jobs(vasp, tmp_path, classes=minute)
+    assert queue(cli, "--once").count("job ") == 2
+    wait_until(lambda: served.db["attempts"].count_documents({"outcome": "running"}) == 2)
+    wait_until(lambda: not slurm_cluster.call("squeue", "-h", "-t", "R", "-o", "%i").split(), seconds=150)
+    states = slurm_cluster.call("squeue", "-h", "-t", "all", "-o", "%T").split()
+    assert states.count("TIMEOUT") >= 1
+    tell_jobs(vasp, tmp_path)
+    queue(cli, "--every", "1")
+    assert served.db["records"].count_documents({"state": "current"}) == 5
+    count = outcomes(served)
+    assert (count["completed"], count.total()) == (5, 7)
+    with Results.open(tmp_path / "my_launchpad.yaml") as results:
+        assert results["WSSe+VS"].record.provenance.launches == 2
 
 
 def node(slurm_cluster: Slurm) -> str:

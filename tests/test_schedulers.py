@@ -71,7 +71,7 @@ def test_the_bundled_files_are_valid(name: str) -> None:
         ({"scheduller": "slurm"}, "unknown key 'scheduller'.*scheduler"),
         ({"scheduler": "lsf"}, "scheduler"),
         ({"max_jobs": 0}, "max_jobs"),
-        ({"env": {"vasp": "srun vasp_std"}}, "env: unknown key 'vasp'.*vasp_std"),
+        ({"env": {"vasp": "srun vasp_std"}}, "unknown key 'env.vasp'.*vasp_std"),
         ({"env": {"incar": {"ISMEAR": 1}}}, "ISMEAR may change a number.*campaign's incar"),
         ({"env": {"keep": ["PROCAR"]}}, "keep"),
         ({"classes": {"a": {"kinds": ["relax"], "wall_time": "01:00:00", "memory_gb": 1}}}, "no class has the kind"),

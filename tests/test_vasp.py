@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +198,65 @@ def test_a_cell_keeps_its_vacuum_or_is_refused(program: Path, tmp_path: Path) ->
     assert outcome.stress_ev_per_a3 is not None
     install(program, Behaviour(move_c=True))
     assert "LATTICE_CONSTRAINTS, which 6.4 and newer do" in refused_cell(tmp_path / "moved")
+
+
+def scanned(directory: Path, atoms: Atoms, **protocol: Any) -> Outcome:
+    """A lattice constant by E(a)."""
+    engine = VASP.engine(cell="scan")
+    directory.mkdir(exist_ok=True)
+    engine.prepare(VASP.calculation("relax_cell", **protocol), atoms, directory, {})
+    engine.run(directory, Limits(), Stop())
+    return engine.collect(directory)
+
+
+def stretched(atoms: Atoms, a: float) -> Atoms:
+    """The sheet with another lattice constant."""
+    cell = atoms.cell.array.copy()
+    cell[:2] *= a / atoms.cell.lengths()[0]
+    atoms.set_cell(cell, scale_atoms=True)
+    return atoms
+
+
+def least_a(atoms: Atoms) -> float:
+    """The lattice constant of least energy of the dry potential (2.7 Å), by a search, the atoms relaxed at each a."""
+    from ase.optimize import BFGS
+    from scipy.optimize import minimize_scalar
+    from sodiate.workflows.engines.emt_parameters import load_parameters
+    from sodiate.workflows.engines.emt_potential import potential
+
+    def energy(a: float) -> float:
+        trial = stretched(atoms.copy(), a)
+        trial.calc = potential(trial.get_chemical_symbols(), load_parameters())
+        BFGS(trial, logfile=None).run(fmax=0.001, steps=500)
+        return float(trial.get_potential_energy())
+
+    a = float(atoms.cell.lengths()[0])
+    return float(minimize_scalar(energy, bounds=(0.8 * a, 0.9 * a), method="bounded", options={"xatol": 1e-4}).x)
+
+
+def test_a_lattice_constant_by_a_scan_for_an_older_vasp(program: Path, tmp_path: Path) -> None:
+    """And killed on its way, twice in a stage: each stage has the cell that it is to have."""
+    a = least_a(VASP.sheet())
+    start = stretched(VASP.sheet(), a / 1.008)
+    outcome = scanned(tmp_path / "scan", start)
+    assert outcome.atoms is not None
+    assert outcome.atoms.cell.lengths()[0] == pytest.approx(a, abs=2e-3)
+    assert outcome.atoms.cell[2].tolist() == pytest.approx(start.cell[2].tolist(), abs=1e-9)
+    assert "by E(a): a cubic through 5 energies" in outcome.notes[-1]
+    assert runs(program) == 6
+    install(program, Behaviour(die_after=1, times=3))
+    for _ in range(3):
+        with pytest.raises(EngineError):
+            scanned(tmp_path / "killed", start)
+    again = scanned(tmp_path / "killed", start)
+    assert again.atoms is not None
+    assert again.atoms.cell.lengths()[0] == pytest.approx(outcome.atoms.cell.lengths()[0], abs=1e-3)
+
+
+def test_a_scan_that_ends_at_its_end_is_refused(program: Path, tmp_path: Path) -> None:
+    start = stretched(VASP.sheet(), 0.95 * VASP.sheet().cell.lengths()[0])
+    with pytest.raises(EngineError, match=r"least at an end of the scan \(0.98: .*declare a nearer lattice constant"):
+        scanned(tmp_path / "scan", start)
 
 
 def refused_cell(directory: Path) -> str:

@@ -115,7 +115,7 @@ class Execution(Frozen):
 
     ``start_stiffness_ev_per_a2`` is the diagonal of the Hessian to begin with, by element and ``other``; ``coarse``
     is a cheaper relaxation from whose end and with whose curvature the real one begins; ``start_potential`` places
-    the adsorbate before either.
+    the adsorbate before either; ``cell``: VASP finds a lattice constant by the stress or a scan of E(a).
     """
 
     optimizer: Literal["bfgs"]
@@ -124,6 +124,7 @@ class Execution(Frozen):
     start_stiffness_ev_per_a2: dict[str, Positive] | None = None
     coarse: Coarse | None = None
     start_potential: Literal["chgnet"] | None = None
+    cell: Literal["stress", "scan"] | None = None
 
     @field_validator("start_stiffness_ev_per_a2")
     @classmethod

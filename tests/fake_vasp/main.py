@@ -212,7 +212,8 @@ class Run:
 
 def _periodic(atoms: Any) -> tuple[bool, bool, bool]:
     """As sodiate has them: a lone atom and bulk in all directions, a sheet with vacuum in its plane."""
-    slab = len(set(atoms.get_chemical_symbols())) > 1 or (len(atoms) == 1 and atoms.cell[2, 2] > 2 * atoms.cell[0, 0])
+    lengths = atoms.cell.lengths()
+    slab = len(set(atoms.get_chemical_symbols())) > 1 or (len(atoms) == 1 and lengths[2] > 2 * lengths[0])
     return (True, True, not slab)
 
 

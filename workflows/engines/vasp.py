@@ -31,6 +31,7 @@ from .vasp_inputs import (
     write_poscar,
     write_potcar,
 )
+from .vasp_scan import scan_of
 from .vasp_tags import Tags, stages, with_user_tags
 from .xyz import exact_xyz
 
@@ -74,7 +75,8 @@ class VaspEngine:
     Parameters
     ----------
     settings
-        ``execution`` holds, for a relaxation, ``max_steps``, and ``incar``: tags that say how. ``worker`` may hold
+        ``execution`` holds, for a relaxation, ``max_steps``, and ``incar``: tags that say how; ``cell: scan`` finds a
+        lattice constant by E(a). ``worker`` may hold
         ``vasp_std`` and ``vasp_gam`` (commands), ``incar`` (tags such as NCORE), ``potcars`` (the library; else the
         environment's PMG_VASP_PSP_DIR), ``keep`` (of WAVECAR, CHGCAR and CHG, CHGCAR alone if absent).
     """
@@ -166,6 +168,8 @@ class VaspEngine:
         kind, protocol, execution = calculation.kind, calculation.protocol, self.settings.execution
         relaxes = kind in RELAXATIONS
         settings = bfgs_settings(execution, self.name, Path(where)) if relaxes else {"max_steps": 0}
+        scans = kind == "relax_cell" and execution.get("cell") == "scan"
+        run_as = "relax" if scans else kind
         sorted_atoms = atoms[order]
         symbols = sorted_atoms.get_chemical_symbols()
         given = {
@@ -175,16 +179,19 @@ class VaspEngine:
         }
 
         def incars(self_consistent: bool) -> list[Tags]:
-            tags = stages(protocol, kind, sorted_atoms, settings["max_steps"], self_consistent, where)
+            tags = stages(protocol, run_as, sorted_atoms, settings["max_steps"], self_consistent, where)
             return [with_user_tags({"SYSTEM": calculation.label, **one}, given, symbols) for one in tags]
 
-        without = {"without_charge": incars(True)} if kind == "dos" else {}
+        more: dict[str, Any] = {"without_charge": incars(True)} if kind == "dos" else {}
+        tags = incars(kind != "dos")
+        if scans:
+            tags, more["scales"] = scan_of(tags)
         return {
             "calculation": calculation.id,
             "label": calculation.label,
             "kind": kind,
-            "stages": incars(kind != "dos"),
-            **without,
+            "stages": tags,
+            **more,
             "mesh": list(kpoint_mesh(atoms, protocol["kpoint_length_a"])),
             "order": order,
             "protocol": {key: protocol[key] for key in _KEPT if protocol.get(key) is not None},

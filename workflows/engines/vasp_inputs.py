@@ -178,6 +178,8 @@ class Inputs:
         Title of the POTCAR of each element; empty if there was none when the inputs were written.
     notes
         Warnings for the record.
+    scales
+        Of a scan of E(a), the lattice constant of each stage in that declared, None where it is that of least energy.
     key
         Tells inputs apart that give different numbers.
     """
@@ -193,6 +195,7 @@ class Inputs:
     atoms: Atoms
     paw: dict[str, str]
     notes: tuple[str, ...]
+    scales: tuple[float | None, ...]
     key: str
 
     @classmethod
@@ -222,10 +225,16 @@ class Inputs:
                 atoms=atoms,
                 paw=values["paw"],
                 notes=tuple(notes),
+                scales=tuple(values.get("scales", ())),
                 key=inputs_key(values, atoms),
             )
         except DAMAGE as error:
             raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
+
+    @property
+    def by_stress(self) -> bool:
+        """True if the cell relaxes by its stress."""
+        return self.kind == "relax_cell" and not self.scales
 
     def ours(self, rows: Any) -> Any:
         """Return an array with a row an atom, given in VASP's order, in ours."""
@@ -238,12 +247,13 @@ def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
     """Return a hash of what the numbers follow from."""
     geometry = Geometry.of(atoms).model_dump(mode="json")
     tags = [{t: v for t, v in stage.items() if t not in HOW and t != "NSW"} for stage in values["stages"]]
-    return digest([values["kind"], tags, values["mesh"], values["paw"], geometry])
+    scales = [values["scales"]] if "scales" in values else []
+    return digest([values["kind"], tags, values["mesh"], values["paw"], geometry, *scales])
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a directory has come: finished stages, what custodian did, and the tags that it left changed.
+    """How far a directory has come: finished stages, their energies, what custodian did and left changed.
 
     ``began`` is the number of the stage whose files are there, from 1; a tag of ``changes`` that is None was taken
     out.
@@ -254,6 +264,7 @@ class State:
     began: int = 1
     corrections: tuple[str, ...] = ()
     changes: Tags = field(default_factory=dict)
+    energies_ev: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, directory: Path, key: str) -> State:
@@ -262,7 +273,8 @@ class State:
             values = read_json(directory / STATE)
             if values["key"] == key:
                 corrections, changes = tuple(values["corrections"]), dict(values["changes"])
-                return cls(key, int(values["stage"]), int(values["began"]), corrections, changes)
+                energies = tuple(map(float, values["energies_ev"]))
+                return cls(key, int(values["stage"]), int(values["began"]), corrections, changes, energies)
         except DAMAGE:
             pass
         return cls(key)

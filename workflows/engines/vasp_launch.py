@@ -20,6 +20,7 @@ from .processes import locked
 from .vasp_custodian import Ending, VaspRun, handlers
 from .vasp_inputs import LAUNCHES, OUTPUTS, RELAXATIONS, RESULT, Inputs, State, write_incar
 from .vasp_results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
+from .vasp_scan import place_cell
 from .vasp_tags import Tags
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: 
         raise Unconverged(_not_enough(inputs))
     if failure is not None:
         raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from failure
-    state = replace(state, stage=number + 1)
+    state = replace(state, stage=number + 1, energies_ev=(*state.energies_ev, float(run.final_energy)))
     state.write(directory)
     return state
 
@@ -108,6 +109,8 @@ def _begin(inputs: Inputs, number: int, state: State) -> None:
         tags["NSW"] = left + 1  # the start is a step to VASP
         if _is_whole(directory / "CONTCAR", len(inputs.atoms)):
             write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
+        if inputs.scales:
+            place_cell(inputs, number, state.energies_ev)
     write_incar(directory, {tag: value for tag, value in tags.items() if value is not None})
 
 

@@ -15,6 +15,7 @@ from .base import EngineError, Outcome, Unconverged
 from .checks import cell_forces, check_forces
 from .files import DAMAGE, fingerprint, read_json
 from .vasp_inputs import CHARGE, LAUNCHES, RELAXATIONS, RESULT, START, Inputs, State
+from .vasp_scan import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,8 +99,7 @@ class Result:
         if max(np.abs(end[2] - start[2]).max(), np.abs(end[:2, 2]).max()) > _SAME_CELL_A:
             raise EngineError(
                 f"{self.inputs.directory}: c was {start[2, 2]:.4f} Å and is {end[2, 2]:.4f} Å: this VASP does not "
-                "know LATTICE_CONSTRAINTS, which 6.4 and newer do. Use one of these, or leave out quantities: "
-                "lattice."
+                "know LATTICE_CONSTRAINTS, which 6.4 and newer do. Use one of these, or execution: {cell: scan}."
             )
 
     @cached_property
@@ -147,7 +147,7 @@ class Result:
             final_moments_mub=moments,
             total_moment_mub=total,
             corrections=self.state.corrections,
-            notes=inputs.notes,
+            notes=(*inputs.notes, *note(inputs, self.state.energies_ev)),
             trajectory=trajectory,
             **self._arrays(),
         )
@@ -194,7 +194,7 @@ def forces_of(run: Vasprun, inputs: Inputs) -> NDArray[np.float64]:
     """Return the last forces in VASP's order, then those on the cell vectors if the cell relaxes (eV/Å)."""
     last = run.ionic_steps[-1]
     forces = np.array(last["forces"], float)
-    if inputs.kind != "relax_cell":
+    if not inputs.by_stress:
         return forces
     stress = np.array(ase_stress(last["stress"]))
     return np.vstack([forces, cell_forces(np.array(last["structure"].lattice.matrix), stress)])
