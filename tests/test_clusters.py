@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pbs
 import pytest
 import yaml
 from conftest import Cli
@@ -33,7 +35,13 @@ CLUSTER: dict[str, Any] = {
 
 
 @pytest.fixture
-def served(slurm_cluster: Slurm, mongod: Path, tmp_path: Path) -> Iterator[Database]:
+def served(slurm_cluster: Slurm, reachable: Database) -> Database:
+    """A database that jobs of SLURM reach, its launchpad file, and a cluster file."""
+    return reachable
+
+
+@pytest.fixture
+def reachable(mongod: Path, tmp_path: Path) -> Iterator[Database]:
     """A database that jobs reach, its launchpad file, and a cluster file."""
     with open_root(tmp_path / "server") as database:
         initialise(database, database.fireworks(tmp_path / "logs"))
@@ -94,7 +102,9 @@ def whole_table(path: Path) -> pd.DataFrame:
     ].sort_index()
 
 
-@pytest.mark.parametrize(("engine", "count"), [("emt", 48), pytest.param("vasp", 63, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("engine", "count"), [("emt", 48), pytest.param("vasp", 63, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
 def test_the_papers_campaign_by_two_jobs_at_once(
     engine: str, count: int, served: Database, vasp: Path, cli: Cli, tmp_path: Path
 ) -> None:
@@ -193,10 +203,10 @@ def test_a_job_killed_by_its_wall_time_goes_on_in_the_next(
     submit(cli, "small.yaml", "vasp")
     install(vasp, Behaviour(hang=True, times=2))
     minute = {name: {**one, "wall_time": "00:01:00"} for name, one in CLUSTER["classes"].items()}
-    tell_jobs(vasp, tmp_path, classes=minute)
+    tell_jobs(vasp, tmp_path, classes=minute, signal_s=15)
     assert queue(cli, "--once").count("job ") == 2
     wait_until(lambda: served.db["attempts"].count_documents({"outcome": "running"}) == 2)
-    wait_until(lambda: not slurm_cluster.call("squeue", "-h", "-t", "R", "-o", "%i").split(), seconds=150)
+    wait_until(lambda: not slurm_cluster.call("squeue", "-h", "-t", "R,CG", "-o", "%i").split(), seconds=150)
     states = slurm_cluster.call("squeue", "-h", "-t", "all", "-o", "%T").split()
     assert states.count("TIMEOUT") >= 1
     tell_jobs(vasp, tmp_path)
@@ -206,6 +216,34 @@ def test_a_job_killed_by_its_wall_time_goes_on_in_the_next(
     assert (count["completed"], count.total()) == (5, 7)
     with Results.open(tmp_path / "my_launchpad.yaml") as results:
         assert results["WSSe+VS"].record.provenance.launches == 2
+
+
+def test_a_stand_in_for_pbs_to_the_complete_table(
+    reachable: Database, vasp: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PBS sends no signal: the worker ends VASP by the clock, and the next job goes on."""
+    monkeypatch.setenv("PATH", f"{pbs.install(tmp_path / 'pbs')}{os.pathsep}{os.environ['PATH']}")
+    small_campaign(tmp_path, quantities=[])
+    submit(cli, "small.yaml", "vasp")
+    install(vasp, Behaviour(seconds_per_step=10.0))
+    short = {name: {**one, "wall_time": "00:00:50"} for name, one in CLUSTER["classes"].items()}
+    tell_jobs(vasp, tmp_path, scheduler="pbs", classes=short, signal_s=25)
+    assert queue(cli, "--once").count("job 10") == 2
+    attempts = reachable.db["attempts"]
+    wait_until(lambda: attempts.find_one({"label": "WSSe+VS", "outcome": "running"}))
+    told = cli("status", "--launchpad", "my_launchpad.yaml", "--root", "root", "--cluster", "cluster.yaml").stdout
+    assert "RUNNING" in told or " R" in told
+    wait_until(lambda: attempts.find_one({"label": "WSSe+VS", "outcome": "stopped"}))
+    stopped = attempts.find_one({"label": "WSSe+VS", "outcome": "stopped"})
+    assert stopped is not None
+    assert re.search(r"its wall time .*is nearly over", stopped["reason"])
+    install(vasp)
+    tell_jobs(vasp, tmp_path, scheduler="pbs")
+    queue(cli, "--every", "1")
+    assert reachable.db["records"].count_documents({"state": "current"}) == 5
+    with Results.open(tmp_path / "my_launchpad.yaml") as results:
+        assert results["WSSe+VS"].record.provenance.launches == 2
+    assert any("wall time" in path.read_text() for path in (tmp_path / "pbs" / "jobs").iterdir())
 
 
 def node(slurm_cluster: Slurm) -> str:

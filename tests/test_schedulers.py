@@ -71,6 +71,7 @@ def test_the_bundled_files_are_valid(name: str) -> None:
         ({"scheduller": "slurm"}, "unknown key 'scheduller'.*scheduler"),
         ({"scheduler": "lsf"}, "scheduler"),
         ({"max_jobs": 0}, "max_jobs"),
+        ({"signal_s": 3000}, "classes.all: calculations are ended signal_s .3000 s. before"),
         ({"env": {"vasp": "srun vasp_std"}}, "unknown key 'env.vasp'.*vasp_std"),
         ({"env": {"incar": {"ISMEAR": 1}}}, "ISMEAR may change a number.*campaign's incar"),
         ({"env": {"keep": ["PROCAR"]}}, "keep"),
@@ -185,7 +186,7 @@ def test_the_guides_commands_work(slurm_cluster: Slurm, cli: Cli, tmp_path: Path
     commands = re.findall(r"```console\n(.*?)```", GUIDE, re.S)[0].splitlines()
     assert len(commands) == 7
     small_campaign(tmp_path)
-    one = {"kinds": ALL, "wall_time": "00:05:00", "memory_gb": 0.5}
+    one = {"kinds": ALL, "wall_time": "00:10:00", "memory_gb": 0.5}
     (tmp_path / "slurm.yaml").write_text(
         yaml.safe_dump({"scheduler": "slurm", "max_jobs": 1, "classes": {"all": one}})
     )

@@ -96,6 +96,12 @@ class ClusterFile(Frozen):
             raise ValueError(f"classes: {', '.join(double)} belongs to two classes; a kind belongs to one.")
         if missing:
             raise ValueError(f"classes: no class has the kind {', '.join(missing)}.")
+        for name, one in self.classes.items():
+            if 2 * self.signal_s > one.wall_time_s:
+                raise ValueError(
+                    f"classes.{name}: calculations are ended signal_s ({self.signal_s} s) before the wall time of "
+                    f"{one.wall_time}; make that longer, or signal_s at most half of it."
+                )
         return self
 
     def environment(self, name: str) -> dict[str, Any]:

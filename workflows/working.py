@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Timer
 from typing import TYPE_CHECKING
 
 from fireworks.core.rocket import Rocket
@@ -58,7 +61,8 @@ def work(
     began = time.time()
     one, stop = cluster.resources(name), Stop()
     launched: list[int] = []
-    with signals_stop(stop, (signal.SIGUSR1,)), launch_directory() as errors:
+    nearly_over = _nearly_over(stop, seconds_left(cluster, name, began, os.environ) - cluster.signal_s)
+    with signals_stop(stop, (signal.SIGUSR1,)), launch_directory() as errors, nearly_over:
         while True:
             left = seconds_left(cluster, name, began, os.environ) - _MARGIN_S
             if stop.requested():
@@ -78,6 +82,18 @@ def work(
             launched.append(reserved or 0)
     reconcile(documents, launchpad, documents.calculations.distinct("_id"))
     return Work(len(launched), ended)
+
+
+@contextmanager
+def _nearly_over(stop: Stop, seconds: float) -> Iterator[None]:
+    """Do after some seconds what SLURM's signal does: PBS sends none."""
+    timer = Timer(max(seconds, 0.0), stop.request, ["its wall time is nearly over"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _is_reserved(launchpad: LaunchPad, fw_id: int) -> bool:
