@@ -9,9 +9,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Cli
-from fake_vasp import install
+from fake_vasp import Behaviour, install
 from sodiate.workflows.store import Results
 from support import small_campaign
 
@@ -65,6 +66,22 @@ def test_the_table_of_the_dry_engine_by_another_path(ran: Path, cli: Cli, tmp_pa
     assert b"PAW_PBE W_sv 04Sep2015" in b"".join(texts)  # the title of a data set is a fingerprint, not its content
     assert "last force" in cli("show", "WSSe+VS/V_S@top", "--root", "root").stdout
     assert (site / "launches" / "001-stage-1" / "vasprun.xml").exists()
+
+
+def test_a_correction_that_changes_the_sampling_of_one_side_is_no_difference(
+    vasp: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """Custodian mends VASP's DENTET by a denser k mesh: at that site alone, so that no energy may be subtracted."""
+    install(vasp, Behaviour(say="DENTET", times=1, where="V_S@top"))
+    small_campaign(tmp_path, quantities=[])
+    cli("run", "small.yaml", "--engine", "vasp", "--root", "root", timeout=280)
+    with Results.open(tmp_path / "root") as results:
+        corrections = results["WSSe+VS/V_S@top"].record.provenance.corrections
+        frame = results.adsorption().set_index("site")
+    assert any(correction.startswith("dentet: KPOINTS") for correction in corrections), corrections
+    assert np.isnan(frame.loc["V_S@top", "adsorption_energy_ev"])
+    assert "kmesh" in frame.loc["V_S@top", "reason"]
+    assert np.isfinite(frame.loc["T_W@bottom", "adsorption_energy_ev"])
 
 
 def test_finished_runs_become_records_if_they_are_what_is_planned(ran: Path, cli: Cli, tmp_path: Path) -> None:

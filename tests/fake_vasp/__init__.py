@@ -43,6 +43,8 @@ class Behaviour:
         True: ends at once with exit code 0.
     electrons
         False: no SCF cycle converges before NELM.
+    where
+        It goes wrong only in directories with this in their name.
     move_c
         True: a relaxation of the cell lets c go, as a VASP does that does not know LATTICE_CONSTRAINTS.
     """
@@ -56,6 +58,7 @@ class Behaviour:
     electrons: bool = True
     move_c: bool = False
     times: int | None = None
+    where: str = ""
 
 
 def install(folder: Path, behaviour: Behaviour | None = None) -> Path:

@@ -42,8 +42,9 @@ def _behaviour(folder: Path) -> Behaviour:
     wanted = Behaviour(**json.loads((folder / "fake-vasp.json").read_text()))
     with (folder / "runs").open("a") as runs:
         runs.write(f"{os.getpid()} {Path.cwd().name}\n")
-    count = len((folder / "runs").read_text().splitlines())
-    return wanted if wanted.times is None or count <= wanted.times else Behaviour()
+    count = sum(wanted.where in line for line in (folder / "runs").read_text().splitlines())
+    meant = wanted.where in Path.cwd().name and (wanted.times is None or count <= wanted.times)
+    return wanted if meant else Behaviour()
 
 
 class Run:
