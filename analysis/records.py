@@ -170,6 +170,7 @@ class Record(Frozen):
     ``energy_ev`` is extrapolated to zero smearing, ``free_energy_ev`` is the one that the forces belong to.
     ``physical`` is False for a dry run, whose numbers are mock values. An unconverged run leaves no record. Only a
     relaxation of the cell has a stress (xx, yy, zz, yz, xz, xy); a ``lowest`` has the geometry of the site it chose.
+    ``vacuum_ev`` are the vacuum levels below and above a slab, on the scale of its eigenvalues.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -192,6 +193,7 @@ class Record(Frozen):
     sampling: Sampling | None
     not_applicable: tuple[str, ...] = ()
     gap: BandGap | None = None
+    vacuum_ev: tuple[float, float] | None = None
     site: SiteChange | None = None
     choice: Choice | None = None
     notes: tuple[str, ...] = ()
@@ -211,8 +213,8 @@ class Record(Frozen):
 
 _SCIENCE = {
     *("calculation", "physical", "energy_ev", "free_energy_ev", "geometry", "forces_ev_per_a", "stress_ev_per_a3"),
-    *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "choice"),
-    *("input_digest", "parents"),
+    *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "vacuum_ev"),
+    *("choice", "input_digest", "parents"),
 }
 
 
@@ -231,6 +233,9 @@ class Bands:
         Shape (k points,), summing to 1.
     fermi_ev
         Fermi level on the scale of the eigenvalues.
+    by_atom
+        Weight of each state on each atom, shape (spins, k points, bands, atoms); as a code projects, so that a
+        state's need not add up to 1, and stored to three digits. None in older records.
     """
 
     energies_ev: NDArray[np.float64]
@@ -238,6 +243,7 @@ class Bands:
     kpoints: NDArray[np.float64]
     weights: NDArray[np.float64]
     fermi_ev: float
+    by_atom: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True)

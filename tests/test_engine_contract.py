@@ -148,6 +148,14 @@ def test_dos_and_bands(case: Case, tmp_path: Path) -> None:
     below = dos.energies_ev <= dos.fermi_ev
     held = trapezoid(dos.total[:, below].sum(axis=0), dos.energies_ev[below])
     assert held == pytest.approx(count, abs=0.05 * count)
+    # What is on the atoms of an element is what is on its shells.
+    assert bands.by_atom is not None
+    on_atoms = np.einsum("k,skna->a", bands.weights, bands.by_atom.astype(float)) * (3 - spins)
+    for symbol in set(case.atoms().get_chemical_symbols()):
+        atoms = [atom.index for atom in case.atoms() if atom.symbol == symbol]
+        shells = sum(part for label, part in dos.projected.items() if label.split("-")[0] == symbol)
+        on_shells = trapezoid(np.sum(shells, axis=0), dos.energies_ev)
+        assert on_atoms[atoms].sum() == pytest.approx(on_shells, rel=2e-3)
 
 
 # Refusals.

@@ -23,6 +23,7 @@ from conftest import Cli
 from engine_cases import GPAW, GPAW_PROTOCOL
 from sodiate import SodiateError
 from sodiate.analysis.density import check_state, integral, planar_average, term_names
+from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Settings, Stop
 from sodiate.workflows.engines.gpaw_custodian import FrozenHandler, ScfHandler
@@ -307,6 +308,25 @@ def check_density_difference(root: Path) -> None:
     assert len(moments) == 3
     assert (profile * heights).sum() * spacing == pytest.approx(-(moments[0] - moments[1] - moments[2]), abs=3e-3)
     assert abs(moments[0] - moments[1] - moments[2]) > 0.03
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_the_two_vacuum_levels_of_a_janus_layer(tmp_path: Path) -> None:
+    """Against GPAW's own work functions, and the step of 0.73 eV between the faces in C2DB: higher outside S."""
+    layer = Monolayer(metal="W", top="S", bottom="Se", a=3.252, bond_top=2.416, bond_bottom=2.538)
+    atoms = box(build_monolayer(layer, (1, 1)), vacuum=15.0, headroom=0.0)
+    protocol = {"dipole_correction": True, "cutoff_ev": 250.0, "kpoint_length_a": 13.0}
+    directory = tmp_path / "janus"
+    directory.mkdir()
+    GPAW.engine().prepare(GPAW.calculation("dos", **protocol), atoms, directory, {})
+    outcome = GPAW.finish(directory)
+    assert outcome.vacuum_ev is not None
+    assert outcome.bands is not None
+    told = re.search(r"Workfunctions: (\S+), (\S+) eV", (directory / "gpaw-1.txt").read_text())
+    assert told is not None
+    ours = [level - outcome.bands.fermi_ev for level in outcome.vacuum_ev]
+    assert sorted(ours) == pytest.approx(sorted(map(float, told.groups())), abs=5e-3)
+    assert outcome.vacuum_ev[1] - outcome.vacuum_ev[0] == pytest.approx(0.73, abs=0.05)
 
 
 @pytest.mark.usefixtures("gpaw")

@@ -256,6 +256,7 @@ class _Run:
             method=outcome.method,
             sampling=outcome.sampling,
             not_applicable=tuple(not_applicable),
+            vacuum_ev=outcome.vacuum_ev,
             gap=None if outcome.bands is None else band_gap(outcome.bands),
             site=self._site(outcome.atoms),
             choice=outcome.choice,

@@ -98,6 +98,8 @@ class Outcome:
         xx, yy, zz, yz, xz, xy, of a calculation that relaxed the cell.
     converged
         True only if every criterion of the protocol was met.
+    vacuum_ev
+        Vacuum levels below and above a slab, on the scale of its eigenvalues.
     start_moments_mub, final_moments_mub, total_moment_mub
         Per atom and for the cell; None for a calculation without spin.
     """
@@ -115,6 +117,7 @@ class Outcome:
     start_moments_mub: tuple[float, ...] | None = None
     final_moments_mub: tuple[float, ...] | None = None
     total_moment_mub: float | None = None
+    vacuum_ev: tuple[float, float] | None = None
     bands: Bands | None = None
     dos: Dos | None = None
     trajectory: Trajectory | None = None

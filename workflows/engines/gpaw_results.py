@@ -123,6 +123,7 @@ class Result:
             start_moments_mub=_floats(values["start_moments_mub"]),
             final_moments_mub=_floats(values["moments_mub"]),
             total_moment_mub=values["total_moment_mub"],
+            vacuum_ev=None if values.get("vacuum_ev") is None else tuple(values["vacuum_ev"]),
             corrections=inputs.corrections,
             notes=_notes(inputs, values),
             command=_command_of(inputs.directory),

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gpaw.mpi import broadcast, world
 
 from ... import __version__
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
+from ...analysis.levels import vacuum_levels
 from ...analysis.records import ArrayRecord, Bands, Density, Geometry, to_arrays
 from .base import Limits, Stop
 from .checks import BANDS, DOS, GRID
@@ -199,14 +201,24 @@ def _electrons(inputs: Inputs, text: str) -> dict[str, Any]:
         calculator = GPAW(**inputs.calculator, txt=text)
         calculator.get_potential_energy(inputs.atoms)
     inputs.atoms.calc = calculator
-    bands = _bands(calculator)
+    by_shell, by_atom = _projections(calculator)
+    bands = replace(_bands(calculator), by_atom=by_atom)
     dos = dos_from_bands(
         bands,
         inputs.protocol["dos_broadening_ev"],
-        _projections(calculator),
+        by_shell,
         min(MAX_SPACING_EV, inputs.protocol["dos_broadening_ev"] / 3.0),
     )
-    return {"fingerprints": _keep(inputs, {BANDS: bands, DOS: dos}), "self_consistent": self_consistent}
+    return {
+        "fingerprints": _keep(inputs, {BANDS: bands, DOS: dos}),
+        "self_consistent": self_consistent,
+        "vacuum_ev": _vacuum(inputs, calculator),
+    }
+
+
+def _vacuum(inputs: Inputs, calculator: Any) -> tuple[float, float] | None:
+    planes = calculator.get_electrostatic_potential().mean(axis=(0, 1))
+    return None if inputs.atoms.pbc[2] else vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))
 
 
 def _keep(inputs: Inputs, files: dict[str, ArrayRecord]) -> dict[str, str]:
@@ -256,17 +268,21 @@ def _bands(calculator: Any) -> Bands:
     return Bands(energies, occupations * (3 - spins), kpoints, weights, float(calculator.get_fermi_level()))
 
 
-def _projections(calculator: Any) -> dict[str, Any]:
-    """Return the weight of each state on the bound PAW projectors of each element and shell."""
+def _projections(calculator: Any) -> tuple[dict[str, Any], Any]:
+    """Return the weight of each state on the bound PAW projectors of each element and shell, and of each atom."""
     from gpaw.dos import IBZWaveFunctions, get_projector_numbers
 
     states = IBZWaveFunctions(calculator)
     found: dict[str, Any] = {}
+    by_atom = []
     for index, setup in enumerate(calculator.dft.setups):
+        atom: Any = 0.0
         for shell in range(3):
             numbers = get_projector_numbers(setup, shell)
             if numbers:
                 weights = states.pdos_weights(index, numbers).transpose(2, 0, 1)
                 label = f"{setup.symbol}-{_SHELLS[shell]}"
                 found[label] = found.get(label, 0.0) + weights
-    return found
+                atom = atom + weights
+        by_atom.append(atom)
+    return found, np.stack(by_atom, axis=-1).astype(np.float16)

@@ -255,5 +255,7 @@ def electrons(
         str(label): squares[None, :, hamiltonian.labels == label, :].sum(axis=2)
         for label in dict.fromkeys(hamiltonian.labels)
     }
-    bands = Bands(energies[None], occupations[None], kpoints, weights, fermi)
+    owner = np.repeat(np.arange(len(atoms)), np.diff(hamiltonian.first_orbital))
+    by_atom = np.stack([squares[:, owner == atom].sum(axis=1) for atom in range(len(atoms))], axis=-1)
+    bands = Bands(energies[None], occupations[None], kpoints, weights, fermi, by_atom[None].astype(np.float16))
     return bands, dos_from_bands(bands, broadening_ev, characters, min(MAX_SPACING_EV, broadening_ev / 3.0))

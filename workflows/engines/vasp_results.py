@@ -310,7 +310,8 @@ def _electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
     occupations = np.array([run.eigenvalues[spin][:, :, 1] for spin in spins]) * (3 - len(spins))
     weights = np.array(run.actual_kpoints_weights, float)
     kpoints = np.array(run.actual_kpoints, float)
-    bands = Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi))
+    by_atom = np.array([run.projected_eigenvalues[spin].sum(axis=-1) for spin in spins]).astype(np.float16)
+    bands = Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi), by_atom)
     projections: dict[str, Any] = {}
     for index, symbol in enumerate(run.atomic_symbols):
         weight = np.array([run.projected_eigenvalues[spin][:, :, index, :] for spin in spins])
