@@ -314,7 +314,7 @@ def results(
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-from . import cli_cluster, cli_converge, cli_inputs, cli_maintenance  # noqa: E402, F401  # further commands
+from . import cli_cluster, cli_converge, cli_inputs, cli_maintenance, cli_report  # noqa: E402, F401  # further commands
 
 if __name__ == "__main__":
     main()

@@ -260,6 +260,11 @@ def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
     return None if given is None else [float(given[role]) for role in _roles(calculation, natoms)]
 
 
+def next_to_defects(host: Calculation) -> list[int]:
+    """Return the indices, in the host's atoms, of those that are bonded to a removed or replaced atom."""
+    return [index for index, role in enumerate(_host_of(host).roles) if role == "next_to_defect"]
+
+
 def _roles(calculation: Calculation, natoms: int) -> list[str]:
     match calculation.structure["op"]:
         case "host":

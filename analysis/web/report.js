@@ -1,0 +1,196 @@
+"use strict";
+(async () => {
+  const groups = JSON.parse(document.getElementById("data").textContent);
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+  const configuration = { responsive: true, displaylogo: false, displayModeBar: innerWidth > 700 };
+
+  // Plotly is packed: unpack it, then let the browser read it as any script.
+  async function unpack() {
+    const packed = document.getElementById("plotly").textContent.trim();
+    if (!packed) return false;
+    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+    return true;
+  }
+
+  const layout = (more) => ({
+    paper_bgcolor: style("--panel"), plot_bgcolor: style("--panel"), font: { color: style("--ink"), size: 13 },
+    margin: { l: 60, r: 16, t: 44, b: 54 }, legend: { orientation: "h", y: 1.13, x: 0 }, ...more,
+  });
+  const axis = (title, more) => ({ title: { text: title }, gridcolor: style("--line"), zerolinecolor: style("--soft"), ...more });
+  const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+  function adsorption(group) {
+    const known = group.objects.filter((one) => one.adsorption_energy_ev !== null);
+    const mock = group.physical ? "" : " (mock)";
+    const traces = [{
+      type: "bar", name: "this work" + mock, x: known.map((one) => safe(one.model)), y: known.map((one) => one.adsorption_energy_ev),
+      text: known.map((one) => one.adsorption_energy_ev.toFixed(2)), textposition: "outside", cliponaxis: false,
+      customdata: known.map((one) => safe(one.site)), hovertemplate: "%{x}<br>%{customdata}<br>%{y:.3f} eV<extra></extra>",
+      marker: { color: group.physical ? colours[0] : style("--panel"), line: { color: colours[0], width: 2 }, pattern: group.physical ? {} : { shape: "/", fgcolor: colours[0] } },
+    }];
+    // Beside mock values there is nothing to compare with.
+    const paper = group.physical ? group.objects.filter((one) => one.paper_adsorption_energy_ev !== null) : [];
+    if (paper.length) traces.push({
+      type: "scatter", mode: "markers", name: "Lei et al. 2023", x: paper.map((one) => safe(one.model)), y: paper.map((one) => one.paper_adsorption_energy_ev),
+      marker: { color: colours[1], symbol: "diamond", size: 13, line: { color: style("--paper"), width: 1.5 } }, hovertemplate: "%{x}<br>paper %{y:.2f} eV<extra></extra>",
+    });
+    return [traces, layout({ yaxis: axis("ΔE / eV" + mock), xaxis: axis(""), showlegend: true })];
+  }
+
+  function dos(group, host, zero) {
+    const data = host.dos;
+    zero = zero in data.zeros ? zero : Object.keys(data.zeros)[0];
+    const x = data.energies.map((energy) => energy - data.zeros[zero]);
+    const totals = Object.entries(data.curves).map(([label, spins]) => [label, Math.max(...spins.flat())]);
+    const drawn = totals.filter(([label]) => label !== "total").sort((a, b) => b[1] - a[1]).slice(0, 6).map(([label]) => label);
+    const traces = [];
+    for (const label of ["total", ...drawn]) data.curves[label].forEach((curve, spin) => traces.push({
+      type: "scatter", mode: "lines", name: label, legendgroup: label, showlegend: spin === 0, x, y: spin ? curve.map((value) => -value) : curve,
+      line: { width: label === "total" ? 1.6 : 1.2, color: label === "total" ? style("--ink") : colours[drawn.indexOf(label)] },
+      hovertemplate: `${safe(label)} %{x:.3f} eV: %{y:.2f}<extra></extra>`,
+    }));
+    const names = { VBM: "E − E<sub>VBM</sub> / eV", E_F: "E − E<sub>F</sub> / eV", vacuum: "E − E<sub>vacuum, top</sub> / eV" };
+    const mock = group.physical ? "" : " (mock)";
+    const middle = (data.zeros.VBM ?? data.zeros.E_F) - data.zeros[zero];
+    const fermi = data.zeros.E_F - data.zeros[zero];
+    const shapes = [{ type: "line", x0: fermi, x1: fermi, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: style("--soft") } }];
+    return [traces, layout({
+      xaxis: axis(names[zero], { range: [middle - 6, middle + 4] }), yaxis: axis("states / (eV cell)" + mock), shapes,
+    })];
+  }
+
+  function atoms(group, host) {
+    const data = host.atoms;
+    const at = (axis) => (index) => data.positions[index][axis];
+    const traces = [];
+    const lines = { x: [], y: [], z: [] };
+    for (const [i, j] of data.bonds) ["x", "y", "z"].forEach((key, axis) => lines[key].push(data.positions[i][axis], data.positions[j][axis], null));
+    traces.push({ type: "scatter3d", mode: "lines", ...lines, line: { color: style("--soft"), width: 4 }, hoverinfo: "skip", showlegend: false });
+    for (const symbol of Object.keys(data.colours)) {
+      const chosen = data.symbols.map((_, index) => index).filter((index) => data.symbols[index] === symbol);
+      traces.push({
+        type: "scatter3d", mode: "markers", name: symbol, x: chosen.map(at(0)), y: chosen.map(at(1)), z: chosen.map(at(2)),
+        marker: { size: 9 * data.radii[symbol], color: data.colours[symbol], line: { color: "#333333", width: 1 } },
+        hovertemplate: `${symbol} (%{x:.2f}, %{y:.2f}, %{z:.2f}) Å<extra></extra>`,
+      });
+    }
+    for (const [name, colour] of [["gain", "#E69F00"], ["loss", "#56B4E9"]]) {
+      const surface = host.isosurfaces?.[name];
+      if (surface) traces.push({
+        type: "mesh3d", name: `electrons ${name}, ${host.isosurfaces.value} e/Å³`, showlegend: true, opacity: 0.55, color: colour, hoverinfo: "skip",
+        x: surface.vertices.map((p) => p[0]), y: surface.vertices.map((p) => p[1]), z: surface.vertices.map((p) => p[2]),
+        i: surface.faces.map((f) => f[0]), j: surface.faces.map((f) => f[1]), k: surface.faces.map((f) => f[2]),
+      });
+    }
+    const bare = { visible: false };
+    return [traces, layout({
+      margin: { l: 0, r: 0, t: 44, b: 0 }, dragmode: "orbit",
+      scene: { xaxis: bare, yaxis: bare, zaxis: bare, aspectmode: "data", camera: { projection: { type: "orthographic" }, eye: { x: 0.4, y: -1.25, z: 0.55 } } },
+    })];
+  }
+
+  function map(group, host) {
+    const data = host.atoms;
+    const traces = Object.keys(data.colours).map((symbol) => {
+      const chosen = data.symbols.map((_, index) => index).filter((index) => data.symbols[index] === symbol);
+      return {
+        type: "scatter", mode: "markers", name: symbol, x: chosen.map((i) => data.positions[i][0]), y: chosen.map((i) => data.positions[i][1]), hoverinfo: "skip",
+        marker: { size: 14 * data.radii[symbol], color: data.colours[symbol], opacity: 0.45, line: { color: "#333333", width: 1 } },
+      };
+    });
+    const done = host.map.filter((site) => site.energy !== null);
+    const mock = group.physical ? "" : " (mock)";
+    const several = new Set(done.map((site) => site.energy)).size > 1;
+    traces.push({
+      type: "scatter", mode: "markers+text", name: "Na sites", x: done.map((site) => site.x), y: done.map((site) => site.y),
+      text: done.map((site) => site.energy.toFixed(2)), textposition: done.map((site) => (site.face === "bottom" ? "bottom center" : "top center")), textfont: { color: style("--ink") },
+      customdata: done.map((site) => `${safe(site.site)}, ended at ${safe(site.end ?? site.site)}`),
+      hovertemplate: "%{customdata}<br>%{text} eV<extra></extra>", showlegend: false,
+      marker: {
+        size: 15, symbol: done.map((site) => (site.face === "bottom" ? "triangle-down" : "triangle-up")), line: { color: style("--ink"), width: 1.5 },
+        color: done.map((site) => site.energy), colorscale: "Cividis", showscale: several, colorbar: { title: { text: "ΔE / eV" + mock, side: "right" }, thickness: 12 },
+      },
+    });
+    const [a, b] = data.cell;
+    const corners = [[0, 0], [a[0], a[1]], [a[0] + b[0], a[1] + b[1]], [b[0], b[1]], [0, 0]];
+    traces.push({ type: "scatter", mode: "lines", x: corners.map((p) => p[0]), y: corners.map((p) => p[1]), line: { color: style("--soft"), width: 1 }, hoverinfo: "skip", showlegend: false });
+    return [traces, layout({
+      xaxis: axis("x / Å"), yaxis: axis("y / Å", { scaleanchor: "x" }),
+    })];
+  }
+
+  function relaxation(group, index) {
+    const one = group.relaxations[index];
+    const steps = one.energies.map((_, step) => step);
+    return [[
+      { type: "scatter", mode: "lines+markers", name: "energy above the last", x: steps, y: one.energies, line: { color: colours[0] } },
+      { type: "scatter", mode: "lines+markers", name: "largest force", x: steps, y: one.forces, yaxis: "y2", line: { color: colours[1], dash: "dot" } },
+    ], layout({
+      xaxis: axis("step"), yaxis: axis("energy above the last / eV"), margin: { l: 60, r: 64, t: 44, b: 54 },
+      yaxis2: axis("largest force / (eV/Å)", { overlaying: "y", side: "right", type: "log", showgrid: false, tickformat: ".1~g", dtick: "D2" }),
+    })];
+  }
+
+  const choice = { zero: "VBM", relaxation: {} };
+  function draw(place) {
+    const [number, kind, which] = place.dataset.plot.split("/");
+    const group = groups[number], host = group.hosts[which];
+    const drawn = {
+      adsorption: () => adsorption(group), dos: () => dos(group, host, choice.zero), atoms: () => atoms(group, host),
+      map: () => map(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0),
+    }[kind]();
+    Plotly.react(place, ...drawn, configuration).then(() => { place.dataset.drawn = "yes"; });
+  }
+  const shown = () => document.querySelectorAll(".plot[data-drawn], .plot[data-near]");
+
+  // Tables sort by a click or a key on a heading; numbers as numbers.
+  for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => {
+    const head = button.closest("th"), body = head.closest("table").tBodies[0];
+    const column = [...head.parentNode.children].indexOf(head);
+    const down = head.getAttribute("aria-sort") === "ascending";
+    for (const other of head.parentNode.children) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const value = (row) => row.cells[column].textContent;
+    const sorted = [...body.rows].sort((first, second) => {
+      const [a, b] = [value(first), value(second)], numbers = [Number(a), Number(b)];
+      if (a === "—" || b === "—") return (a === "—") - (b === "—");
+      const order = numbers.some(Number.isNaN) ? a.localeCompare(b) : numbers[0] - numbers[1];
+      return down ? -order : order;
+    });
+    body.append(...sorted);
+  });
+
+  for (const button of document.querySelectorAll("[data-download]")) button.addEventListener("click", () => {
+    const [number, what, index] = button.dataset.download.split("/");
+    const group = groups[number];
+    const text = what === "poscar" ? group.hosts[index].poscar : group[what];
+    const name = what === "poscar" ? `${group.hosts[index].name}.vasp` : `${group.campaign}-${group.engine}.${what}`;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+
+  for (const select of document.querySelectorAll("[data-relaxation]")) select.addEventListener("change", () => {
+    choice.relaxation[select.dataset.relaxation] = Number(select.value);
+    draw(document.querySelector(`[data-plot="${select.dataset.relaxation}/relaxation/0"]`));
+  });
+  for (const select of document.querySelectorAll("[data-zero]")) select.addEventListener("change", () => {
+    choice.zero = select.value;
+    for (const other of document.querySelectorAll("[data-zero]")) other.value = select.value;
+    for (const place of shown()) if (place.classList.contains("dos")) draw(place);
+  });
+
+  if (!(await unpack())) return;
+  const watcher = new IntersectionObserver((seen) => {
+    for (const one of seen) if (one.isIntersecting) { one.target.dataset.near = "yes"; draw(one.target); watcher.unobserve(one.target); }
+  }, { rootMargin: "400px" });
+  for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown().forEach(draw));
+})();

@@ -1,0 +1,235 @@
+"""The report in a real browser: drawn, sorted, downloaded, small, dark, offline; and what stands in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser as browsers
+import numpy as np
+import pytest
+from ase import Atoms
+from conftest import Cli, skip_unless_required
+from sodiate.analysis.density import Density
+from sodiate.analysis.payload import dos_payload, isosurfaces
+from sodiate.analysis.records import Bands, Dos
+from sodiate.analysis.report import render
+from sodiate.workflows.reporting import rolled, shifted, to_the_middle
+from support import small_campaign
+
+HOSTILE = 'Nä <script>alert(1)</script> "quoted" & {{DATA}} </script>'
+ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, mongod: Path) -> Path:
+    """A finished dry campaign with a hostile title, and its report."""
+    folder = tmp_path_factory.mktemp("report")
+    small_campaign(folder, title=HOSTILE, supercell=[3, 3], sites=["V_S@top", "T_W@bottom", "H@top"])
+    program = str(Path(sys.executable).with_name("sodiate"))
+    for words in (["run", "small.yaml", "--root", "root"], ["report", "--root", "root", "--out", "report.html"]):
+        subprocess.run([program, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browsers.Browser]:
+    """A browser."""
+    lacking = browsers.missing()
+    if lacking:
+        skip_unless_required(f"needs {', '.join(lacking)}: Debian's chromium chromium-driver")
+    pytest.importorskip("selenium")
+    with browsers.browser(tmp_path_factory.mktemp("downloads")) as window:
+        yield window
+
+
+@pytest.fixture
+def page(window: browsers.Browser, place: Path) -> browsers.Browser:
+    """The report, opened anew."""
+    window.media("light")
+    window.open(place / "report.html")
+    return window
+
+
+def colours(pixels: np.ndarray) -> int:
+    return len(np.unique(pixels.reshape(-1, 3), axis=0))
+
+
+def test_figures_are_drawn_offline_without_a_complaint(page: browsers.Browser) -> None:
+    for kind in ("adsorption", "atoms", "map", "dos", "relaxation"):
+        pixels = page.drawn(f".plot.{kind}")
+        assert colours(pixels) > 30, kind
+    atoms = page.drawn(".plot.atoms")
+    assert page.run("return document.querySelectorAll('.plot.atoms canvas').length") >= 1
+    # Blue tungsten, yellow sulphur, orange selenium and violet sodium of Jmol's colours, each some hundred pixels.
+    for colour in ((0x21, 0x94, 0xD6), (0xFF, 0xFF, 0x30), (0xFF, 0xA1, 0x00), (0xAB, 0x5C, 0xF2)):
+        assert (np.abs(atoms.astype(int) - colour).max(axis=2) < 25).sum() > 300, colour
+    assert page.complaints() == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in page.requests())
+
+
+def test_a_dry_run_says_so_and_stands_beside_no_difference(page: browsers.Browser) -> None:
+    text = page.find("body").text
+    assert "DRY RUN: mock (dry run, not physical)" in text
+    assert "less paper" not in text
+    assert "ΔE (mock) / eV" in text
+
+
+def test_hostile_names_are_text(page: browsers.Browser) -> None:
+    assert page.find("h2").text == HOSTILE
+    assert page.run("return document.querySelectorAll('script').length") <= 4
+
+
+def test_tables_sort_by_number_and_by_keyboard(page: browsers.Browser) -> None:
+    page.run("document.querySelector('details').open = true")
+    column = "[...document.querySelectorAll('details table.sortable tbody tr')].map(r => r.cells[2].textContent)"
+    heading = "details table.sortable th:nth-child(3) button"
+    page.find(heading).send_keys("\ue007")  # enter
+    rising = [float(text) for text in page.run(f"return {column}")]
+    assert rising == sorted(rising)
+    page.find(heading).click()
+    assert [float(text) for text in page.run(f"return {column}")] == sorted(rising, reverse=True)
+    sort = page.run("return document.querySelector('details table.sortable th:nth-child(3)').ariaSort")
+    assert sort == "descending"
+
+
+def test_downloads_are_the_right_bytes(page: browsers.Browser, place: Path) -> None:
+    program = str(Path(sys.executable).with_name("sodiate"))
+    for what in ("csv", "json"):
+        page.find(f"[data-download='0/{what}']").click()
+        path = page.downloads / f"small-emt.{what}"
+        page.wait(path.exists)
+        command = [program, "results", "--root", "root", "--format", what]
+        told = subprocess.run(command, cwd=place, check=True, capture_output=True).stdout
+        assert path.read_bytes().strip() == told.strip()
+    page.run("document.querySelector('[data-download=\"0/poscar/0\"]').click()")
+    path = page.downloads / "WSSe+VS.vasp"
+    page.wait(path.exists)
+    from ase.io import read
+
+    assert len(read(path)) == 27
+    assert page.complaints() == []
+
+
+def test_energies_count_from_what_is_chosen(page: browsers.Browser) -> None:
+    page.drawn(".plot.dos")
+    first = page.run("return document.querySelector('.plot.dos').layout.xaxis.title.text")
+    assert "VBM" in first
+    page.run("const s = document.querySelector('[data-zero]'); s.value = 'E_F'; s.dispatchEvent(new Event('change'))")
+    page.wait(lambda: "VBM" not in page.run("return document.querySelector('.plot.dos').layout.xaxis.title.text"))
+    assert page.run("return document.querySelector('.plot.dos').layout.shapes[0].x0") == 0
+
+
+def test_a_phone_and_the_night(page: browsers.Browser) -> None:
+    def ground() -> int:
+        return int(page.drawn(".plot.dos")[2, 2].sum())
+
+    light = ground()
+    page.media("dark")
+    page.wait(lambda: ground() < 200 < light)
+    page.phone(360)
+    try:
+        page.open(Path(page.run("return location.pathname")))
+        assert page.run("return document.documentElement.scrollWidth") <= 360
+        assert page.drawn(".plot.adsorption").shape[1] <= 360
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# What stands in it, without a browser.
+
+
+def test_the_real_archive_within_its_size_and_time(cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(ARCHIVE, tmp_path / "archive")
+    began = time.monotonic()
+    done = cli("report", "--archive", "archive", "--campaign", "wsse-gpaw")
+    assert time.monotonic() - began < 10
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert len(page) < 5e6
+    assert "mock (dry run" not in page.split('<script type="application/json"')[0]
+    assert "-1.851" in page
+    assert "paper -2.21" in page
+
+
+def test_half_finished_and_empty_say_what_is_missing(cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(ARCHIVE, tmp_path / "archive")
+    cli("report", "--archive", "archive", "--campaign", "wsse-gpaw")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Still missing" in page
+    assert "not yet run" in page
+    assert "Nothing is recorded here yet" in render("empty", [])
+    refused = cli("report", "--root", "nowhere")
+    assert refused.returncode == 2
+    assert "nowhere is no root of sodiate" in refused.stderr
+    refused = cli("report", "--archive", "archive", "--out", "no/such/folder.html")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+
+
+def test_engines_are_kept_apart(place: Path, cli: Cli, tmp_path: Path) -> None:
+    """One database with two campaigns: two sections, each with its method."""
+    small_campaign(tmp_path, campaign="one")
+    small_campaign(tmp_path, campaign="two", protocol={**_paper_protocol(), "kpoint_length_a": 10.0})
+    for name in ("one", "two"):
+        assert cli("run", f"{name}.yaml", "--root", "root").returncode == 0
+    assert cli("report", "--root", "root").returncode == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert [group["campaign"] for group in data] == ["one", "two"]
+    assert data[0]["objects"][0]["method_id"] != data[1]["objects"][0]["method_id"]
+    assert page.count("<section id=") == 2
+
+
+def _paper_protocol() -> dict[str, object]:
+    import yaml
+    from sodiate.workflows.reading import CONFIGS
+
+    found: dict[str, object] = yaml.safe_load((CONFIGS / "protocols" / "paper.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_dos_has_the_zeros_that_there_are() -> None:
+    grid = np.arange(-20, 20, 0.01)
+    dos = Dos(grid, np.ones((1, len(grid))), {"W-d": np.ones((1, len(grid)))}, 0.3, 0.05)
+    energies = np.array([[[-1.0, 1.0]]])
+    bands = Bands(energies, np.array([[[2.0, 0.0]]]), np.zeros((1, 3)), np.ones(1), 0.3)
+    found = dos_payload(dos, bands, (4.0, 4.5))
+    assert found["zeros"] == {"VBM": -1.0, "E_F": 0.3, "vacuum": 4.5}
+    assert (found["energies"][0], found["energies"][-1]) == pytest.approx((-9.0, 5.0), abs=0.02)
+    assert "vacuum" not in dos_payload(dos, bands, None)["zeros"]
+
+
+def test_an_isosurface_is_where_the_density_has_its_value() -> None:
+    """A Gaussian in a skewed cell: a sphere of known radius, also across the cell's sides."""
+    cell = np.array([[8.0, 0.0, 0.0], [-4.0, 7.0, 0.0], [0.0, 0.0, 10.0]])
+    shape = (48, 48, 60)
+    fractions = np.stack(np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij"), axis=-1)
+    centre = np.array([0.5, 0.5, 0.5])
+    distance = np.linalg.norm((fractions - centre) @ cell, axis=-1)
+    density = Density(np.exp(-(distance**2)), cell)
+    found = isosurfaces(density)
+    assert found is not None
+    assert "loss" not in found
+    radius = np.linalg.norm(np.array(found["gain"]["vertices"]) - centre @ cell, axis=1)
+    assert radius == pytest.approx(np.sqrt(-np.log(found["value"])), abs=0.03)
+    assert isosurfaces(Density(np.zeros(shape), cell)) is None
+
+
+def test_atoms_and_their_density_move_together() -> None:
+    cell = np.diag([6.0, 5.0, 12.0])
+    atoms = Atoms("WNa", scaled_positions=[[0.25, 0.5, 0.4], [0.0, 0.0, 0.6]], cell=cell, pbc=(True, True, False))
+    values = np.zeros((12, 10, 20))
+    values[3, 5, 8], values[0, 0, 12] = 1.0, 2.0
+    shift = to_the_middle(atoms, "Na", values.shape)
+    moved, density = shifted(atoms, shift, values.shape), rolled(Density(values, cell), shift)
+    for index, value in ((0, 1.0), (1, 2.0)):
+        point = np.round(moved.get_scaled_positions()[index] * values.shape).astype(int)
+        assert density.values_per_a3[tuple(point)] == value
+    assert moved.get_scaled_positions()[1, :2] == pytest.approx([0.5, 0.5])
+    assert to_the_middle(atoms[:1], "Na", values.shape) == (0, 0)

@@ -1,0 +1,34 @@
+"""The command that writes a page to look at, and to hand on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli import ROOT, LaunchpadOption, RootOption, _results, app
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,
+) -> None:
+    """Write one page with tables, figures and structures that works from a file, offline.
+
+    Example: sodiate report --archive docs/reproduction --out report.html
+    """
+    from ..analysis.report import render
+    from .engines.files import write_bytes
+    from .reporting import gather
+
+    with _results(root, launchpad, archive) as found:
+        groups = gather(found, campaign, engine)
+    page = render(f"Results in {(archive or launchpad or root).name}", groups).encode()
+    write_bytes(out, page)
+    print(f"{out}: {len(groups)} campaigns, {len(page) / 1e6:.1f} MB; open it in a browser")

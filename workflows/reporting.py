@@ -1,0 +1,226 @@
+"""What a report shows, gathered from a database or an archive: campaign by campaign, method by method."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import SodiateError
+from ..analysis.payload import (
+    atoms_payload,
+    cost_row,
+    dos_payload,
+    isosurfaces,
+    level_lines,
+    relaxation_payload,
+)
+from ..structures.lattice import bond_reach
+from .evaluation import missing_reasons, usable
+from .operations import next_to_defects
+from .tables import as_objects, remark_lines, to_csv, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ase import Atoms
+
+    from ..analysis.entries import CampaignEntry, ModelEntry
+    from ..analysis.records import Density, Record
+    from .store import Results
+
+
+def gather(results: Results, campaign: str | None = None, engine: str | None = None) -> list[dict[str, Any]]:
+    """Return the content of a report, a group for each campaign, engine and method.
+
+    Parameters
+    ----------
+    results
+        Where everything is.
+    campaign, engine
+        Only these.
+
+    Returns
+    -------
+    list of dict
+        JSON-like values for `sodiate.analysis.report.render`; the last revision of each.
+    """
+    latest: dict[tuple[str, str, str], CampaignEntry] = {}
+    for entry in results.entries(campaign, engine):
+        key = (entry.campaign, entry.engine, entry.method_id)
+        if key not in latest or latest[key].revision < entry.revision:
+            latest[key] = entry
+    return [_group(results, entry) for entry in latest.values()]
+
+
+def _array(results: Results, record: Record, name: str) -> Any:
+    return results.documents.arrays(record, name)
+
+
+def _group(results: Results, entry: CampaignEntry) -> dict[str, Any]:
+    documents = results.documents
+    records, stale = usable(documents, entry.ids)
+    reasons = missing_reasons(documents, entry.ids, records, stale)
+    objects = as_objects(results.of(entry))
+    by_label = {record.label: record for record in records.values()}
+    method = next((record.method for record in records.values() if record.kind == "relax"), None)
+    names = {identifier: name for name, identifier in entry.names.items()}
+    return {
+        "campaign": entry.campaign,
+        "title": entry.title,
+        "engine": entry.engine,
+        "method_id": entry.method_id,
+        "physical": all(one["physical"] for one in objects),
+        "method": [] if method is None else _method_lines(method.model_dump(mode="json", exclude_none=True)),
+        "objects": objects,
+        "remarks": remark_lines(objects),
+        "hosts": [
+            _host(results, entry, model, records, one) for model, one in zip(entry.models, objects, strict=True)
+        ],
+        "relaxations": _relaxations(results, records, names),
+        "costs": [cost_row(record) for record in sorted(by_label.values(), key=lambda record: record.label)],
+        "missing": [[names[i], reason] for i, reason in reasons.items() if i in names],
+        "csv": to_csv(objects),
+        "json": to_json(objects),
+        "yaml": entry.yaml,
+    }
+
+
+def _method_lines(method: Mapping[str, Any]) -> list[list[str]]:
+    lines = []
+    for key, value in method.items():
+        text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        if text:
+            lines.append([key.replace("_ev", " (eV)").replace("_", " "), text])
+    return lines
+
+
+def _relaxations(results: Results, records: Mapping[str, Record], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    found = []
+    for identifier, record in records.items():
+        if record.kind not in ("relax", "relax_cell"):
+            continue
+        trajectory = _array(results, record, "trajectory")
+        if trajectory is not None:
+            found.append({"name": names.get(identifier, record.label), **relaxation_payload(trajectory)})
+    return found
+
+
+def _host(
+    results: Results, entry: CampaignEntry, model: ModelEntry, records: Mapping[str, Record], one: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what is drawn of a host."""
+    clean = records.get(model.host)
+    best = next((records.get(site.calculation) for site in model.sites if site.name == one["site"]), None)
+    shown = best or clean
+    difference = _difference(results, entry, model)
+    atoms = None if shown is None or shown.geometry is None else shown.geometry.atoms()
+    points = (1000, 1000) if difference is None else difference.values_per_a3.shape[:2]
+    shift = (0, 0) if atoms is None else to_the_middle(atoms, entry.adsorbate, points)
+    if atoms is not None:
+        atoms = shifted(atoms, shift, points)
+    return {
+        "name": model.name,
+        "dos": _dos(results, model, records),
+        "levels": _levels(results, model, records),
+        "atoms": None if atoms is None else atoms_payload(atoms, bonded(atoms)),
+        "shown": None if shown is None else shown.label,
+        "poscar": None if atoms is None else _poscar(atoms),
+        "map": [] if atoms is None else _map(model, records, one, lambda other: shifted(other, shift, points)),
+        "isosurfaces": None if difference is None else isosurfaces(rolled(difference, shift)),
+    }
+
+
+def _dos(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> dict[str, Any] | None:
+    record = records.get(model.dos or "")
+    dos = None if record is None else _array(results, record, "dos")
+    if record is None or dos is None:
+        return None
+    return dos_payload(dos, _array(results, record, "bands"), record.vacuum_ev)
+
+
+def _levels(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> list[str]:
+    record = records.get(model.dos or "")
+    bands = None if record is None else _array(results, record, "bands")
+    if record is None or record.gap is None or bands is None:
+        return []
+    next_to = next_to_defects(results.documents.calculation(model.host))
+    return level_lines(bands, record.gap, record.vacuum_ev, next_to)
+
+
+def bonded(atoms: Atoms) -> list[tuple[int, int]]:
+    """Return the pairs of atoms that are bonded within the drawn cell, not across its sides."""
+    distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=2)
+    reach = bond_reach(atoms.numbers[:, None], atoms.numbers[None])
+    return [(int(i), int(j)) for i, j in np.argwhere((distances < reach) & (distances > 0)) if i < j]
+
+
+def _poscar(atoms: Atoms) -> str:
+    from ase.io import write
+
+    buffer = io.StringIO()
+    write(buffer, atoms, format="vasp", direct=True, sort=True)
+    return buffer.getvalue()
+
+
+def _map(
+    model: ModelEntry,
+    records: Mapping[str, Record],
+    one: Mapping[str, Any],
+    placed: Callable[[Atoms], Atoms],
+) -> list[dict[str, Any]]:
+    """Return where each Na site ended, with its energy."""
+    energies = {site["start"]: site for site in one["sites"]}
+    found = []
+    for site in model.sites:
+        record = records.get(site.calculation)
+        if record is None or record.geometry is None:
+            continue
+        place = placed(record.geometry.atoms()).positions[-1]  # the adsorbate is the last atom
+        told = energies[site.name]
+        found.append(
+            {
+                "site": site.name,
+                "end": told["end"],
+                "energy": told["adsorption_energy_ev"],
+                "x": round(place[0], 3),
+                "y": round(place[1], 3),
+                "face": site.name.partition("@")[2].split("-")[0],
+            }
+        )
+    return found
+
+
+def _difference(results: Results, entry: CampaignEntry, model: ModelEntry) -> Density | None:
+    if not model.densities:
+        return None
+    try:
+        return results.density_difference(model.name, entry.campaign, entry.engine)
+    except SodiateError:  # not computed yet, or in an archive, which leaves the grids out
+        return None
+
+
+def to_the_middle(atoms: Atoms, adsorbate: str, points: tuple[int, ...]) -> tuple[int, int]:
+    """Return the shift, in points of a grid along a and b, that brings the adsorbate nearest to the cell's middle."""
+    if atoms.get_chemical_symbols()[-1] != adsorbate:
+        return 0, 0
+    x, y = atoms.get_scaled_positions()[-1, :2]
+    return round((0.5 - x) * points[0]), round((0.5 - y) * points[1])
+
+
+def shifted(atoms: Atoms, shift: tuple[int, int], points: tuple[int, ...]) -> Atoms:
+    """Return atoms moved by a shift in points of a grid, and put back into the cell."""
+    moved = atoms.copy()
+    fractions = atoms.get_scaled_positions(wrap=False)
+    fractions[:, :2] += np.array(shift) / points[:2]
+    # An atom on the cell's side stays on it, whatever the last digits say.
+    fractions[:, :2] = (fractions[:, :2] + 1e-4) % 1.0 - 1e-4
+    moved.set_scaled_positions(fractions)
+    return moved
+
+
+def rolled(density: Density, shift: tuple[int, int]) -> Density:
+    """Return a density moved by a shift in its own points."""
+    return replace(density, values_per_a3=np.roll(density.values_per_a3, shift, axis=(0, 1)))
