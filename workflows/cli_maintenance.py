@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +14,12 @@ from .cli import ROOT, LaunchpadOption, RootOption, _console, _database, app
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
+    from rich.console import Console
 
     from .documents import Documents
+
+_EVERY_S = 2.0
+"""So often `status --watch` looks."""
 
 LabelArgument = Annotated[str, typer.Argument(help="A calculation's name, such as WSSe+VS/V_S@top, or its id.")]
 OnlyCampaign = Annotated[str | None, typer.Option(help="The campaign meant, if several have the name.")]
@@ -35,26 +40,48 @@ def status(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
     cluster: Annotated[Path | None, typer.Option(help="Ask this cluster file's scheduler for the jobs, too.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")] = False,
 ) -> None:
     """Say how far each campaign is, what failed, runs or was interrupted, and which jobs are for what.
 
-    Example: sodiate status
+    Example: sodiate status --watch
     """
     with _database(root, launchpad) as database:
         from .documents import Documents
         from .overview import status_lines
 
-        lines = status_lines(Documents(database.db))
-        if cluster is not None:
-            from .cluster import load_cluster
-            from .overview import job_lines
-            from .queueing import jobs_of
+        def look() -> list[str]:
+            lines = status_lines(Documents(database.db))
+            if cluster is not None:
+                from .cluster import load_cluster
+                from .overview import job_lines
+                from .queueing import jobs_of
 
-            fireworks = database.fireworks(root.resolve() / "logs")
-            lines += job_lines(jobs_of(fireworks, load_cluster(cluster).scheduler))
-    console = _console()
+                fireworks = database.fireworks(root.resolve() / "logs")
+                lines += job_lines(jobs_of(fireworks, load_cluster(cluster).scheduler))
+            return lines
+
+        console = _console()
+        if watch:
+            _watch(console, look)
+            return
+        lines = look()
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _watch(console: Console, look: Callable[[], list[str]]) -> None:
+    """Show lines that are made anew every two seconds, until Ctrl-C."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(Text("\n".join(look())), refresh=True)
+                sleep(_EVERY_S)
+        except KeyboardInterrupt:
+            pass
 
 
 @app.command()

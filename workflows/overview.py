@@ -30,6 +30,7 @@ def status_lines(documents: Documents) -> list[str]:
     everything = list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
     records, stale = usable(documents, everything)
     reasons = missing_reasons(documents, everything, records, stale)
+    steps = _steps_so_far(documents)
     lines = []
     for entry in entries:
         counts = Counter(_word(reasons.get(identifier)) for identifier in entry.ids)
@@ -38,11 +39,22 @@ def status_lines(documents: Documents) -> list[str]:
             f"{entry.campaign} ({entry.engine}, method {entry.method_id}, revision {entry.revision}): {summary}"
         )
         lines += [
-            f"  {name}: {reasons[identifier]}"
+            f"  {name}: {reasons[identifier]}{steps.get(identifier, '')}"
             for name, identifier in entry.names.items()
             if reasons.get(identifier, "not yet run") != "not yet run"
         ]
     return lines or ["no campaign"]
+
+
+def _steps_so_far(documents: Documents) -> dict[str, str]:
+    """Return the last step of each calculation that runs, as far as its directory is on this machine."""
+    found = {}
+    for attempt in documents.attempts.find({"outcome": "running"}, {"calculation": 1, "directory": 1}):
+        last = last_step(Path(attempt["directory"]))
+        if last is not None:
+            force = last["max_force_ev_per_a"]
+            found[attempt["calculation"]] = f", step {last['step']}, largest force {force:.3f} eV/Å"
+    return found
 
 
 def _word(reason: str | None) -> str:
