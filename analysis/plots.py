@@ -34,6 +34,9 @@ NEGLIGIBLE = 0.02
 """Share of all projections, over the models, below which one is not drawn."""
 
 _DPI = 130
+_DATE = {"pdf": "CreationDate", "svg": "Date"}
+"""What is left out of a figure, so that the same numbers give the same file."""
+
 _HATCH = "///"
 
 
@@ -178,8 +181,13 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Figure:
-    """Write a figure as PNG."""
-    figure.savefig(path, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
+    """Write a figure in the format of the path's suffix: png, pdf or svg."""
+    kind = path.suffix.lstrip(".")
+    more = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {"metadata": {_DATE[kind]: None}}
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "sodiate"}):  # ids inside an svg follow from its content
+        figure.savefig(path, format=kind, dpi=_DPI, **more)
     return figure
 
 

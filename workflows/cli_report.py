@@ -32,3 +32,25 @@ def report(
     page = render(f"Results in {(archive or launchpad or root).name}", groups).encode()
     write_bytes(out, page)
     print(f"{out}: {len(groups)} campaigns, {len(page) / 1e6:.1f} MB; open it in a browser")
+
+
+@app.command()
+def si(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Of this campaign.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Of this engine.")] = None,
+) -> None:
+    """Write what goes with a manuscript: methods, tables, references, structures, vector figures.
+
+    Example: sodiate si --archive docs/reproduction --campaign wsse-gpaw --out si
+    """
+    from .supplement import write_supplement
+
+    with _results(root, launchpad, archive) as found:
+        names = write_supplement(found, out, campaign, engine)
+    print(f"{len(names)} files in {out}:")
+    for name in names:
+        print(f"  {name}")

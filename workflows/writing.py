@@ -27,7 +27,7 @@ UNRELAXED = "UNRELAXED"
 
 
 @contextmanager
-def _new_folder(folder: Path, what: str) -> Iterator[Path]:
+def new_folder(folder: Path, what: str) -> Iterator[Path]:
     """Give a folder to write into, which takes its place if all goes well; else nothing is left behind.
 
     Raises
@@ -74,7 +74,7 @@ def write_structures(plan: Plan, folder: Path) -> int:
     from ase.io import write
 
     names = [name for name, calculation in plan.names.items() if calculation.kind == "relax"]
-    with _new_folder(folder, "structures") as partial:
+    with new_folder(folder, "structures") as partial:
         for name in names:
             model, _, site = name.partition("/")
             # ASE takes what follows an @ in a file's name for the number of an image.
@@ -113,7 +113,7 @@ def write_inputs(plan: Plan, folder: Path) -> int:
         If the folder holds something or cannot be written, or the engine refuses; nothing is left behind then.
     """
     listed = [calculation for calculation in plan.calculations if calculation.kind != "lowest"]
-    with _new_folder(folder, "inputs") as partial:
+    with new_folder(folder, "inputs") as partial:
         for calculation in listed:
             atoms, why = _as_if(calculation)
             moments = operations.start_moments(calculation, len(atoms))

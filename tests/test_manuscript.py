@@ -1,0 +1,124 @@
+"""What goes with a manuscript: each claim is in the records, each number follows from the ids beside it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+from conftest import Cli
+from sodiate.analysis.manuscript import bibliography, booktabs, cited, to_tex
+from sodiate.workflows.archive import open_archive
+
+ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
+
+
+@pytest.fixture
+def written(cli: Cli, tmp_path: Path) -> Path:
+    """The supplement of the reproduction."""
+    shutil.copytree(ARCHIVE, tmp_path / "archive")
+    done = cli("si", "--archive", "archive", "--campaign", "wsse-gpaw", "--out", "si")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "si"
+
+
+def test_each_number_follows_from_the_records_beside_it(written: Path) -> None:
+    records = open_archive(ARCHIVE).current()
+    rows = list(csv.DictReader((written / "numbers.csv").open()))
+    assert len(rows) >= 10
+    for row in rows:
+        found = [records[identifier] for identifier in row["records"].split()]
+        if not row["quantity"].startswith("adsorption"):
+            continue
+        together, host, reference = (record.energy_ev for record in found)
+        natoms = len(found[2].geometry.symbols) if found[2].geometry else 1
+        assert float(row["value"]) == pytest.approx(together - host - reference / natoms, abs=1e-9)
+        assert found[0].label == f"{row['host']}/{row['site']}"
+
+
+def test_the_methods_claim_what_ran(written: Path) -> None:
+    text = (written / "methods.md").read_text()
+    for claim in (
+        *("GPAW 26.7.0", "PBE functional", "plane waves up to 500 eV", "3×3 cells", "Γ-centred 2×2×1"),
+        *("Gaussian smearing of 0.05 eV", "spin polarisation", "dipole correction", "12 × 12.5 × 13 Å", "1.00 μB"),
+    ):
+        assert claim in text, claim
+    force = float(re.search(r"no force exceeded (\S+) eV/Å", text)[1])  # type: ignore[index]
+    assert 0.0 < force <= 0.02
+    assert "mock" not in text
+    assert "D3" not in text
+    assert "VASP" not in text
+
+
+def test_citations_have_entries_that_a_reader_of_bibtex_takes(written: Path) -> None:
+    import bibtexparser
+
+    text = (written / "references.bib").read_text()
+    entries = {entry["ID"]: entry for entry in bibtexparser.loads(text).entries}
+    assert set(cited((written / "methods.md").read_text())) <= entries.keys()
+    assert all(entry["doi"].startswith("10.") and entry["year"] for entry in entries.values())
+    tex = (written / "methods.tex").read_text()
+    assert set(re.findall(r"\\cite\{(\w+)\}", tex)) == set(cited((written / "methods.md").read_text()))
+    with pytest.raises(KeyError):
+        bibliography(["Nobody2030"])
+
+
+def test_structures_are_those_of_the_records(written: Path) -> None:
+    (record,) = [r for r in open_archive(ARCHIVE).current().values() if r.label == "WSSe+VS/V_S@top"]
+    assert record.geometry is not None
+    known = record.geometry.atoms()
+    for suffix in ("vasp", "cif"):
+        atoms = read(written / "structures" / f"WSSe+VS_V_S_top.{suffix}")
+        assert sorted(atoms.get_chemical_symbols()) == sorted(known.get_chemical_symbols())
+        for atom in atoms:
+            same = known[known.numbers == atom.number]
+            same.set_pbc(True)
+            same.append("X")
+            same.positions[-1] = atom.position
+            assert same.get_distances(-1, range(len(same) - 1), mic=True).min() < 1e-3
+
+
+def test_figures_are_vectors_and_the_same_each_time(written: Path, cli: Cli) -> None:
+    assert cli("si", "--archive", "archive", "--campaign", "wsse-gpaw", "--out", "again").returncode == 0
+    for name in ("adsorption.pdf", "adsorption.svg"):
+        content = (written / "figures" / name).read_bytes()
+        assert content == (written.parent / "again" / "figures" / name).read_bytes()
+        assert content[:4] == (b"%PDF" if name.endswith("pdf") else b"<?xm")
+
+
+def test_a_dry_run_says_so_in_every_text(cli: Cli, tmp_path: Path) -> None:
+    from support import small_campaign
+
+    small_campaign(tmp_path)
+    assert cli("run", "small.yaml", "--root", "root").returncode == 0
+    assert cli("si", "--root", "root", "--out", "si").returncode == 0
+    for name in ("methods.md", "methods.tex", "adsorption.md", "adsorption.tex", "numbers.csv"):
+        assert "mock (dry run, not physical)" in (tmp_path / "si" / name).read_text(), name
+    assert "published" not in (tmp_path / "si" / "adsorption.tex").read_text()
+    assert "Lei2023" not in (tmp_path / "si" / "references.bib").read_text()
+    assert (tmp_path / "si" / "figures" / "dos.svg").exists()
+
+
+def test_one_campaign_into_a_new_folder(cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(ARCHIVE, tmp_path / "archive")
+    several = cli("si", "--archive", "archive", "--out", "si")
+    assert several.returncode == 2
+    assert "a supplement is of one campaign and engine: name it" in several.stderr
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    full = cli("si", "--archive", "archive", "--campaign", "wsse-gpaw", "--out", "full")
+    assert "full is not a new or empty folder" in full.stderr
+    assert not (tmp_path / "si").exists()
+
+
+def test_latex_takes_what_it_is_given() -> None:
+    assert to_tex("Å of V_S at 50 % [@A1; @B2] {x} \\ $") == (
+        r"\AA{} of V\_S at 50 \% \cite{A1,B2} \{x\} \textbackslash{} \$"
+    )
+    table = booktabs(["host", "ΔE (eV)"], [["W_1", "-0.59"]], mock=False)
+    assert r"W\_1 & $-$0.59 \\" in table
+    assert np.sum([table.count(r"\begin"), -table.count(r"\end")]) == 0

@@ -1,0 +1,158 @@
+"""What goes with a manuscript, as files: methods, tables, references, structures, vector figures, and ids."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.manuscript import Ran, adsorption_table, bibliography, booktabs, cited, markdown, methods, to_tex
+from ..analysis.plots import AdsorptionBar, adsorption_bars, dos_plot
+from ..analysis.records import MOCK, Dos
+from .evaluation import usable
+from .reading import InputError
+from .tables import as_objects
+from .writing import FORMATS, new_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..analysis.entries import CampaignEntry, ModelEntry
+    from ..analysis.records import Record
+    from .store import Results
+
+VECTOR = (".pdf", ".svg")
+
+
+def write_supplement(results: Results, folder: Path, campaign: str | None, engine: str | None) -> list[str]:
+    """Write the supplement of one campaign; return the names of its files.
+
+    Parameters
+    ----------
+    results
+        Where the records are.
+    folder
+        A new or empty folder.
+    campaign, engine
+        Which, where there are several.
+
+    Raises
+    ------
+    InputError
+        If none or several campaigns are meant, or nothing of it is recorded.
+    """
+    entries = results.entries(campaign, engine)
+    if len(entries) != 1:
+        known = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in entries)
+        raise InputError(f"{results.title}: a supplement is of one campaign and engine: name it; here are: {known}.")
+    (entry,) = entries
+    records, _ = usable(results.documents, entry.ids)
+    if not records:
+        raise InputError(f"campaign {entry.campaign}: nothing is recorded yet; run it first.")
+    objects = as_objects(results.of(entry))
+    mock = not all(one["physical"] for one in objects)
+    text = methods(_ran(entry, records))
+    with new_folder(folder, "supplements") as place:
+        _write(place / "methods.md", text)
+        _write(place / "methods.tex", to_tex(text))
+        heads, rows = adsorption_table(objects)
+        _write(place / "adsorption.md", markdown(heads, rows, mock))
+        _write(place / "adsorption.tex", booktabs(heads, rows, mock))
+        _write(place / "references.bib", bibliography([*cited(text), *([] if mock else ["Lei2023"])]))
+        _numbers(place / "numbers.csv", entry, objects)
+        _structures(place / "structures", entry, records, objects)
+        _figures(results, place / "figures", entry, records, objects, mock)
+        return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def _ran(entry: CampaignEntry, records: Mapping[str, Record]) -> Ran:
+    slabs = [i for model in entry.models for i in (model.host, *(site.calculation for site in model.sites))]
+    return Ran(
+        slabs=[records[i] for i in dict.fromkeys(slabs) if i in records],
+        spectra=[records[dos] for model in entry.models if (dos := model.dos or "") in records],
+        atom=records.get(entry.atom),
+        bulk=records.get(entry.bulk or ""),
+        supercells=[f"{a}×{b}" for a, b in dict.fromkeys(model.supercell for model in entry.models)],
+    )
+
+
+def _numbers(path: Path, entry: CampaignEntry, objects: list[dict[str, Any]]) -> None:
+    """Write each number of the tables with the ids of the records that it comes from."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["host", "site", "quantity", "value", "note", "records"])
+        for model, one in zip(entry.models, objects, strict=True):
+            note = "" if one["physical"] else MOCK
+            atom, bulk = entry.references(model)
+            calculations = {site.name: site.calculation for site in model.sites}
+            for site in one["sites"]:
+                terms = [calculations[site["start"]], model.host]
+                for key, reference in (("adsorption_energy_ev", atom), ("adsorption_energy_bulk_ev", bulk)):
+                    if site[key] is not None:
+                        writer.writerow(
+                            [
+                                model.name,
+                                site["start"],
+                                key,
+                                repr(site[key]),
+                                note,
+                                " ".join([*terms, str(reference)]),
+                            ]
+                        )
+            if one["band_gap_ev"] is not None:
+                writer.writerow([model.name, "", "band_gap_ev", repr(one["band_gap_ev"]), note, model.dos])
+
+
+def _structures(
+    folder: Path, entry: CampaignEntry, records: Mapping[str, Record], objects: list[dict[str, Any]]
+) -> None:
+    from ase.io import write
+
+    folder.mkdir()
+    for model, one in zip(entry.models, objects, strict=True):
+        best = {site.name: site.calculation for site in model.sites}.get(one["site"] or "")
+        for name, identifier in ((model.name, model.host), (f"{model.name}_{one['site']}", best)):
+            record = records.get(identifier or "")
+            if record is None or record.geometry is None:
+                continue
+            for kind in ("vasp", "cif"):
+                path = folder / f"{name.replace('@', '_')}{FORMATS[kind]}"
+                write(path, record.geometry.atoms(), format=kind, **({"direct": True} if kind == "vasp" else {}))
+
+
+def _figures(
+    results: Results,
+    folder: Path,
+    entry: CampaignEntry,
+    records: Mapping[str, Record],
+    objects: list[dict[str, Any]],
+    mock: bool,
+) -> None:
+    folder.mkdir()
+    bars = [
+        AdsorptionBar(
+            one["model"],
+            one["adsorption_energy_ev"],
+            one["paper_adsorption_energy_ev"],
+            one["site"],
+            "; ".join(one["reasons"][:1]) or None,
+        )
+        for one in objects
+    ]
+    spectra = {model.name: _dos(results, model, records) for model in entry.models}
+    drawn = {name: dos for name, dos in spectra.items() if dos is not None}
+    gaps = {m.name: gap for m in entry.models if m.name in drawn and (gap := records[m.dos or ""].gap) is not None}
+    for suffix in VECTOR:
+        adsorption_bars(bars, folder / f"adsorption{suffix}", mock)
+        if drawn:
+            dos_plot(drawn, gaps, folder / f"dos{suffix}", mock)
+
+
+def _dos(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> Dos | None:
+    record = records.get(model.dos or "")
+    found = None if record is None else results.documents.arrays(record, "dos")
+    return found if isinstance(found, Dos) else None
