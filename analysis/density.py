@@ -120,5 +120,33 @@ def planar_average(density: Density) -> tuple[NDArray[np.float64], NDArray[np.fl
     return heights, density.values_per_a3.mean(axis=(0, 1), dtype=np.float64) * area
 
 
+def transferred_charge(difference: Density, sheet_a: float, adsorbate_a: float) -> float:
+    """Return the electrons that an adsorbate gave to a sheet, by integration of Δρ.
+
+    q(z) = ∫ Δρ dV over all that lies on the sheet's side of the plane z. Its extremum between the sheet and the
+    adsorbate is where electrons neither come nor go; what was gained on the sheet's side is what was transferred.
+
+    Parameters
+    ----------
+    difference
+        Δρ, which integrates to zero.
+    sheet_a, adsorbate_a
+        Heights of the sheet's middle and of the adsorbate above the cell's bottom, Å; the adsorbate may be below.
+
+    Returns
+    -------
+    float
+        Electrons, positive if the sheet gained them.
+    """
+    heights, profile = planar_average(difference)
+    if adsorbate_a < sheet_a:
+        top = heights[-1] + heights[1]
+        heights, profile = (top - heights)[::-1], profile[::-1]
+        sheet_a, adsorbate_a = top - sheet_a, top - adsorbate_a
+    held = np.cumsum(profile) * float(np.diff(heights[:2])[0])
+    between = held[(heights > sheet_a) & (heights < adsorbate_a)]
+    return float(between[np.abs(between).argmax()]) if between.size else 0.0
+
+
 def _volume(density: Density) -> float:
     return float(abs(np.linalg.det(density.cell_a)))

@@ -127,7 +127,8 @@ def _adsorption_words(group: Mapping[str, Any]) -> str:
 def _summary(group: Mapping[str, Any]) -> str:
     physical = group["physical"]
     word = "" if physical else " (mock)"
-    heads = ["host", "cell", "best site", "ended at", f"ΔE{word} / eV", f"against bulk{word} / eV", "paper / eV"]
+    heads = ["host", "cell", "best site", "ended at", f"ΔE{word} / eV", f"against bulk{word} / eV"]
+    heads += [f"voltage{word} / V", "paper / eV"]
     heads += ["less paper / eV"] if physical else []
     heads += [f"gap{word} / eV", "moment / μB", "sites"]
     rows = []
@@ -135,7 +136,7 @@ def _summary(group: Mapping[str, Any]) -> str:
         best: Mapping[str, Any] = next((site for site in one["sites"] if site["start"] == one["site"]), {})
         row = [one["model"], one["supercell"], one["site"], best.get("end")]
         row += [_number(one[key]) for key in ("adsorption_energy_ev", "adsorption_energy_bulk_ev")]
-        row.append(_number(one["paper_adsorption_energy_ev"]))
+        row += [_number(one["adsorption_voltage_v"], 2), _number(one["paper_adsorption_energy_ev"])]
         row += [_number(one["difference_from_paper_ev"])] if physical else []
         row += [_number(one["band_gap_ev"]), _number(best.get("total_moment_mub"), 2)]
         row.append(f"{sum(s['adsorption_energy_ev'] is not None for s in one['sites'])}/{len(one['sites'])}")

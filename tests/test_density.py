@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from math import erf
+
 import numpy as np
 import pytest
 from ase import Atoms
-from sodiate.analysis.density import DensityMismatch, density_difference, integral, planar_average, term_names
+from sodiate.analysis.density import (
+    DensityMismatch,
+    density_difference,
+    integral,
+    planar_average,
+    term_names,
+    transferred_charge,
+)
 from sodiate.analysis.records import Density, from_arrays, to_arrays
 from sodiate.workflows.engines.gpaw_inputs import density_grid
 
@@ -66,6 +75,20 @@ def test_the_difference_is_what_moved() -> None:
     assert (profile * heights).sum() * heights[1] == pytest.approx(-1.8, abs=1e-6)  # e·Å: electrons went down
     gain = gaussian(1.0, (0.0, 0.0, 0.5)).values_per_a3 - gaussian(1.0, (0.5, 0.5, 0.6)).values_per_a3
     np.testing.assert_allclose(difference.values_per_a3, gain, atol=1e-9)
+
+
+@pytest.mark.parametrize("fraction", [0.62, 0.38])
+def test_transferred_charge_is_what_was_moved(fraction: float) -> None:
+    """Between two Gaussians, on either side: what of each lies beyond the plane midway does not count as moved."""
+    for moved in (0.8, 0.4):
+        gain = gaussian(moved, (0.0, 0.0, 0.5)).values_per_a3 - gaussian(moved, (0.5, 0.5, fraction)).values_per_a3
+        height = CELL[2, 2]
+        found = transferred_charge(Density(gain, CELL), 0.5 * height, fraction * height)
+        expected = moved * erf(abs(fraction - 0.5) * height / 2 / 0.45 / 2**0.5)
+        assert expected > 0.95 * moved
+        assert found == pytest.approx(expected, abs=0.002)
+    back = transferred_charge(Density(-gain, CELL), 0.5 * height, fraction * height)
+    assert back == pytest.approx(-expected, abs=0.002)
 
 
 def test_densities_on_other_points_are_refused() -> None:

@@ -29,6 +29,7 @@ from sodiate.workflows.engines.base import EngineError, Limits, Settings, Stop
 from sodiate.workflows.engines.gpaw_custodian import FrozenHandler, ScfHandler
 from sodiate.workflows.engines.gpaw_inputs import calculator_settings
 from sodiate.workflows.plan import plan
+from sodiate.workflows.reporting import gather
 from sodiate.workflows.store import Results
 
 TINY = Path(__file__).parent / "data" / "gpaw-tiny.yaml"
@@ -288,8 +289,14 @@ def check_density_difference(root: Path) -> None:
         apart = [results[f"WSe2/density/{part}"].atoms for part in ("host", "Na")]
         atoms = results["WSe2/density/Na-on-host"].atoms
         lowest = results["WSe2/lowest"].record
+        (host,) = gather(results)[0]["hosts"]
         with pytest.raises(SodiateError, match="no density difference of 'WSe'"):
             results.density_difference("WSe")
+    assert host["isosurfaces"]["gain"]["faces"]
+    assert host["isosurfaces"]["loss"]["faces"]
+    told = [re.fullmatch(r"Na gave (\S+) electrons to the sheet .*", line) for line in host["levels"]]
+    # A full layer of Na is a metal of its own: it gives next to nothing, and is pushed back by the sheet.
+    assert -0.2 < float(next(found for found in told if found)[1]) < 0.2
     other = together.model_copy(update={"energy_ev": site.energy_ev + 0.2})  # as of Na without its spin
     with pytest.raises(SodiateError, match=r"T_W@top was relaxed to .* two electronic states"):
         check_state(other, lowest)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
+from ..analysis.density import integral, transferred_charge
 from ..analysis.payload import (
     atoms_payload,
     cost_row,
@@ -124,7 +125,7 @@ def _host(
     return {
         "name": model.name,
         "dos": _dos(results, model, records),
-        "levels": _levels(results, model, records),
+        "levels": [*_levels(results, model, records), *_charge_lines(difference, shown, entry.adsorbate)],
         "atoms": None if atoms is None else atoms_payload(atoms, bonded(atoms)),
         "shown": None if shown is None else shown.label,
         "poscar": None if atoms is None else _poscar(atoms),
@@ -191,6 +192,16 @@ def _map(
             }
         )
     return found
+
+
+def _charge_lines(difference: Density | None, shown: Record | None, adsorbate: str) -> list[str]:
+    """Say how many electrons the adsorbate gave to the sheet."""
+    if difference is None or shown is None or shown.geometry is None:
+        return []
+    heights = np.array(shown.geometry.positions_a)[:, 2]
+    given = transferred_charge(difference, float(heights[:-1].mean()), float(heights[-1]))
+    where = f"integral of Δρ up to the plane between them; ∫Δρ is {integral(difference):.0e} e"
+    return [f"{adsorbate} gave {given:.2f} electrons to the sheet ({where})"]
 
 
 def _difference(results: Results, entry: CampaignEntry, model: ModelEntry) -> Density | None:

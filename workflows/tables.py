@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.adsorption import ModelResult, SiteResult
+from ..analysis.energetics import adsorption_voltage
 from ..analysis.records import MOCK
 from .reading import InputError
 
@@ -36,6 +37,7 @@ def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
             "site": m.site,
             "adsorption_energy_ev": m.adsorption_energy_ev,
             "adsorption_energy_bulk_ev": m.adsorption_energy_bulk_ev,
+            "adsorption_voltage_v": _voltage(m),
             "paper_adsorption_energy_ev": m.paper_adsorption_energy_ev,
             "difference_from_paper_ev": _difference(m),
             "band_gap_ev": m.band_gap_ev,
@@ -74,6 +76,12 @@ def _difference(model: ModelResult) -> float | None:
     """Return ΔE less the paper's; None for a mock value, with which none may be formed."""
     ours, theirs = model.adsorption_energy_ev, model.paper_adsorption_energy_ev
     return ours - theirs if model.physical and ours is not None and theirs is not None else None
+
+
+def _voltage(model: ModelResult) -> float | None:
+    """Return the voltage against the bulk metal at which the sheet takes the adsorbate up."""
+    energy = model.adsorption_energy_bulk_ev
+    return None if energy is None else adsorption_voltage(energy)
 
 
 def _lattice_difference(model: ModelResult) -> float | None:
@@ -120,8 +128,8 @@ def to_csv(objects: Sequence[dict[str, Any]]) -> str:
     """Return one line a host; sites and reasons are joined by semicolons."""
     columns = [
         *("campaign", "model", "supercell", "adsorbate", "engine", "method_id", "site"),
-        *("adsorption_energy_ev", "adsorption_energy_bulk_ev", "paper_adsorption_energy_ev"),
-        "difference_from_paper_ev",
+        *("adsorption_energy_ev", "adsorption_energy_bulk_ev", "adsorption_voltage_v"),
+        *("paper_adsorption_energy_ev", "difference_from_paper_ev"),
         *("band_gap_ev", "gap_nature", "declared_lattice_a", "relaxed_lattice_a", "lattice_difference_a"),
         *("physical", "note", "converged", "reasons", "sites", "compare_with", "changes", "effect_ev"),
     ]
