@@ -189,6 +189,15 @@ def test_a_dipole_correction_is_a_stage_of_its_own(program: Path, tmp_path: Path
     assert len(outcome.trajectory.energies_ev) == 1  # the first stage left nothing to do
 
 
+def test_the_vacuum_levels_of_both_faces(program: Path, tmp_path: Path) -> None:
+    """As the stand-in's LOCPOT has them, which is large and does not stay."""
+    outcome = dipole("dos", tmp_path / "run")
+    assert outcome.vacuum_ev == pytest.approx((4.0, 4.7), abs=1e-3)
+    assert not (tmp_path / "run" / "LOCPOT").exists()
+    assert VASP.outcome(tmp_path / "plain", "dos").vacuum_ev == pytest.approx((4.0, 4.0), abs=1e-3)
+    assert VASP.outcome(tmp_path / "relax", "relax").vacuum_ev is None
+
+
 def test_a_cell_keeps_its_vacuum_or_is_refused(program: Path, tmp_path: Path) -> None:
     start = VASP.sheet()
     outcome = VASP.outcome(tmp_path / "kept", "relax_cell")

@@ -209,6 +209,8 @@ class Run:
         if self.tags.get("LCHARG", True):
             grid = [int(self.tags.get(tag, default)) for tag, default in (("NGXF", 12), ("NGYF", 12), ("NGZF", 40))]
             outputs.write_chgcar(self.atoms, grid, self.valence, self.moments())
+        if self.tags.get("LVHAR", False):
+            outputs.write_locpot(self.atoms, (4, 4, 200), 0.7 if self.tags.get("LDIPOL") else 0.0)
 
 
 def _periodic(atoms: Any) -> tuple[bool, bool, bool]:

@@ -234,6 +234,15 @@ def write_poscar(name: str, atoms: Atoms) -> None:
     Path(name).write_text("\n".join([*head, "Direct", *lines[3:]]) + "\n")
 
 
+def write_locpot(atoms: Atoms, grid: Sequence[int], step: float) -> None:
+    """Write a potential that is 4 eV below the ions, more by a step above, and a well at them."""
+    height = atoms.cell.lengths()[2]
+    z = np.arange(grid[2]) * height / grid[2]
+    middle = atoms.positions[:, 2].mean()
+    plane = 4.0 + step / (1 + np.exp(-3 * (z - middle))) - 20 * np.exp(-((z - middle) ** 2))
+    _write_grid("LOCPOT", atoms, [np.broadcast_to(plane, grid)])
+
+
 def write_chgcar(atoms: Atoms, grid: Sequence[int], valence: Sequence[float], moments: Any) -> None:
     """Write a charge density of Gaussians at the ions, each with the valence electrons of its POTCAR."""
     axes = [np.arange(n) / n for n in grid]
@@ -245,10 +254,14 @@ def write_chgcar(atoms: Atoms, grid: Sequence[int], valence: Sequence[float], mo
             factors.append(np.exp(-0.5 * (near * length / 0.7) ** 2))
         shape = factors[0][:, None, None] * factors[1][None, :, None] * factors[2][None, None, :]
         total += electrons * shape / shape.mean()
-    write_poscar("CHGCAR", atoms)
-    with Path("CHGCAR").open("a") as file:
-        for values in [total] if moments is None else [total, 0.0 * total]:
-            file.write("\n" + " ".join(f"{n:4d}" for n in grid) + "\n")
+    _write_grid("CHGCAR", atoms, [total] if moments is None else [total, 0.0 * total])
+
+
+def _write_grid(name: str, atoms: Atoms, parts: Sequence[Any]) -> None:
+    write_poscar(name, atoms)
+    with Path(name).open("a") as file:
+        for values in parts:
+            file.write("\n" + " ".join(f"{n:4d}" for n in values.shape) + "\n")
             flat = values.ravel(order="F")
             for start in range(0, len(flat), 5):
                 file.write(" ".join(f"{x:17.11E}" for x in flat[start : start + 5]) + "\n")

@@ -17,6 +17,7 @@ from .vasp_inputs import (
     LAUNCHES,
     OUTPUTS,
     POTCAR,
+    POTENTIAL,
     RELAXATIONS,
     RESULT,
     SPEC,
@@ -57,7 +58,7 @@ _NEEDED = (
 
 _LAST_ELEMENT = 96
 
-_LARGE = ("WAVECAR", "CHGCAR", "CHG")
+_LARGE = ("WAVECAR", "CHGCAR", "CHG", "LOCPOT")
 """Files that fill disks; what is not to be kept goes once the calculation is done."""
 
 _KEEP = ("CHGCAR",)
@@ -65,7 +66,7 @@ _KEEP = ("CHGCAR",)
 
 _KEPT = ("max_force_ev_per_a", "energy_convergence_ev", "dos_broadening_ev", "dispersion", "incar", "functional")
 
-_FRESH = ("CONTCAR", "WAVECAR", "XDATCAR", "CHG", "DOSCAR", "EIGENVAL", "PROCAR", STATE, RESULT, *OUTPUTS)
+_FRESH = ("CONTCAR", "WAVECAR", "XDATCAR", "CHG", POTENTIAL, "DOSCAR", "EIGENVAL", "PROCAR", STATE, RESULT, *OUTPUTS)
 """What an earlier launch with other inputs left, of which nothing may go on."""
 
 

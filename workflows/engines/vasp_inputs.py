@@ -26,7 +26,7 @@ STATE = "state.json"
 RESULT = "result.json"
 LAUNCHES = "launches"
 POTCAR, SPEC = "POTCAR", "POTCAR.spec"
-CHARGE = "CHGCAR"
+CHARGE, POTENTIAL = "CHGCAR", "LOCPOT"
 
 WITHOUT_CHARGE = "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh"
 

@@ -17,6 +17,7 @@ from custodian.custodian import Custodian, CustodianError
 from .base import EngineError, Limits, Stop, Stopped, Unconverged
 from .files import DAMAGE, fingerprint, write_bytes, write_json
 from .processes import locked
+from .vasp_arrays import vacuum
 from .vasp_custodian import Ending, VaspRun, handlers
 from .vasp_inputs import LAUNCHES, OUTPUTS, RELAXATIONS, RESULT, Inputs, State, write_incar
 from .vasp_results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
@@ -56,7 +57,7 @@ def run_stages(command: str, inputs: Inputs, limits: Limits, stop: Stop) -> None
             state = _run_stage(command, inputs, number, state, ending, lock)
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
         prints = {name: fingerprint(directory / name) for name in files}
-        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints})
+        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, "vacuum_ev": vacuum(inputs)})
 
 
 def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: Ending, lock: int) -> State:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.records import Bands, Density, Geometry, Method, Sampling, Stress, Trajectory
+from ...analysis.records import Geometry, Method, Sampling, Stress, Trajectory
 from .base import EngineError, Outcome, Unconverged
 from .checks import cell_forces, check_forces
 from .files import DAMAGE, fingerprint, read_json
+from .vasp_arrays import density, electrons
 from .vasp_inputs import CHARGE, LAUNCHES, RELAXATIONS, RESULT, START, Inputs, State
 from .vasp_scan import note
 
@@ -32,7 +33,6 @@ FILES = {"dos": (RUN, TEXT), "density": (RUN, TEXT, CHARGE)}
 
 _SAME_CELL_A = 1e-5
 _SAME_POSITION_A = 1e-5
-_SHELLS = "spdf"
 
 _NUMERICS = ("PREC", "LREAL", "LASPH", "ADDGRID")
 """Tags that move energies by some meV and belong to no other field of a record."""
@@ -62,6 +62,7 @@ class Result:
     inputs: Inputs
     run: Vasprun
     state: State
+    vacuum_ev: tuple[float, float] | None
 
     @classmethod
     def read(cls, inputs: Inputs) -> Result:
@@ -76,12 +77,13 @@ class Result:
                 if fingerprint(path) != known:
                     raise ValueError(f"it is not the file that {RESULT} was written for")
             path = inputs.directory / RUN
-            electrons = inputs.kind == "dos"
+            wanted = inputs.kind == "dos"
             # The Fermi level is among the DOS.
-            run = read_vasprun(path, parse_eigen=electrons, parse_projected_eigen=electrons, parse_dos=electrons)
+            run = read_vasprun(path, parse_eigen=wanted, parse_projected_eigen=wanted, parse_dos=wanted)
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-        return cls(inputs, run, State.read(inputs.directory, inputs.key))
+        vacuum = values.get("vacuum_ev")
+        return cls(inputs, run, State.read(inputs.directory, inputs.key), None if vacuum is None else tuple(vacuum))
 
     def check(self) -> None:
         """Raise `Unconverged` above a criterion, `EngineError` if a number cannot be right."""
@@ -146,6 +148,7 @@ class Result:
             start_moments_mub=_start_moments(inputs) if spin else None,
             final_moments_mub=moments,
             total_moment_mub=total,
+            vacuum_ev=self.vacuum_ev,
             corrections=self.state.corrections,
             notes=(*inputs.notes, *note(inputs, self.state.energies_ev)),
             trajectory=trajectory,
@@ -154,8 +157,8 @@ class Result:
 
     def _arrays(self) -> dict[str, Any]:
         if self.inputs.kind == "dos":
-            return _electrons(self.run, self.inputs.protocol["dos_broadening_ev"])
-        return {"density": _density(self.inputs)} if self.inputs.kind == "density" else {}
+            return electrons(self.run, self.inputs.protocol["dos_broadening_ev"])
+        return {"density": density(self.inputs)} if self.inputs.kind == "density" else {}
 
 
 def placed(inputs: Inputs, structure: Any) -> Atoms:
@@ -295,51 +298,6 @@ def _moments(inputs: Inputs) -> tuple[tuple[float, ...] | None, float | None]:
     if len(atoms) != len(inputs.order):
         return None, found.total_mag
     return tuple(float(m) for m in inputs.ours(np.array(atoms, float))), found.total_mag
-
-
-def _electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
-    """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
-    from pymatgen.electronic_structure.core import Spin
-
-    from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
-
-    if run.efermi is None:
-        raise EngineError(f"{run.filename}: it has no Fermi level.")
-    spins = [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
-    energies = np.array([run.eigenvalues[spin][:, :, 0] for spin in spins])
-    occupations = np.array([run.eigenvalues[spin][:, :, 1] for spin in spins]) * (3 - len(spins))
-    weights = np.array(run.actual_kpoints_weights, float)
-    kpoints = np.array(run.actual_kpoints, float)
-    by_atom = np.array([run.projected_eigenvalues[spin].sum(axis=-1) for spin in spins]).astype(np.float16)
-    bands = Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi), by_atom)
-    projections: dict[str, Any] = {}
-    for index, symbol in enumerate(run.atomic_symbols):
-        weight = np.array([run.projected_eigenvalues[spin][:, :, index, :] for spin in spins])
-        for shell, columns in _shells(weight.shape[-1]).items():
-            label = f"{symbol}-{shell}"
-            projections[label] = projections.get(label, 0.0) + weight[..., columns].sum(axis=-1)
-    spacing = min(MAX_SPACING_EV, broadening_ev / 3.0)
-    return {"bands": bands, "dos": dos_from_bands(bands, broadening_ev, projections, spacing)}
-
-
-def _shells(columns: int) -> dict[str, slice]:
-    """Return the columns of each shell: s, p, d (, f), or each m of them with LORBIT = 11."""
-    if columns <= 4:
-        return {_SHELLS[i]: slice(i, i + 1) for i in range(columns)}
-    return {shell: slice(n * n, (n + 1) ** 2) for n, shell in enumerate(_SHELLS) if (n + 1) ** 2 <= columns}
-
-
-def _density(inputs: Inputs) -> Density:
-    """Return the charge density of CHGCAR, which counts the valence electrons."""
-    from pymatgen.io.vasp.outputs import Chgcar
-
-    path = inputs.directory / CHARGE
-    try:
-        charge = Chgcar.from_file(str(path))
-        values = np.asarray(charge.data["total"]) / charge.structure.volume
-    except DAMAGE as error:
-        raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    return Density(values.astype(np.float32), np.array(charge.structure.lattice.matrix))
 
 
 def launches(directory: Path, stage: int | None = None) -> list[Path]:

@@ -135,7 +135,7 @@ def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) 
     if kind == "atom" and protocol["spin_polarised"]:
         tags |= {"NUPDOWN": round(float(atoms.get_initial_magnetic_moments().sum()))}
     if kind == "dos":  # the charge density is the host's, and stays
-        tags |= {"LORBIT": 11, "NEDOS": 3001, "LCHARG": False, "LWAVE": False}
+        tags |= {"LORBIT": 11, "NEDOS": 3001, "LCHARG": False, "LWAVE": False, "LVHAR": True}
     if kind == "density":
         names = ("NGXF", "NGYF", "NGZF")
         tags |= dict(zip(names, fine_grid(atoms.cell.array, protocol["cutoff_ev"]), strict=True))

@@ -1,0 +1,78 @@
+"""Arrays from VASP's files: bands and DOS from vasprun.xml, the density of CHGCAR, the vacuum levels of LOCPOT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.records import Bands, Density
+from .base import EngineError
+from .files import DAMAGE
+from .vasp_inputs import CHARGE, POTENTIAL, Inputs
+
+if TYPE_CHECKING:
+    from pymatgen.io.vasp.outputs import Vasprun
+
+_SHELLS = "spdf"
+
+
+def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
+    """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
+    from pymatgen.electronic_structure.core import Spin
+
+    from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
+
+    if run.efermi is None:
+        raise EngineError(f"{run.filename}: it has no Fermi level.")
+    spins = [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
+    energies = np.array([run.eigenvalues[spin][:, :, 0] for spin in spins])
+    occupations = np.array([run.eigenvalues[spin][:, :, 1] for spin in spins]) * (3 - len(spins))
+    weights = np.array(run.actual_kpoints_weights, float)
+    kpoints = np.array(run.actual_kpoints, float)
+    by_atom = np.array([run.projected_eigenvalues[spin].sum(axis=-1) for spin in spins]).astype(np.float16)
+    bands = Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi), by_atom)
+    projections: dict[str, Any] = {}
+    for index, symbol in enumerate(run.atomic_symbols):
+        weight = np.array([run.projected_eigenvalues[spin][:, :, index, :] for spin in spins])
+        for shell, columns in _shells(weight.shape[-1]).items():
+            label = f"{symbol}-{shell}"
+            projections[label] = projections.get(label, 0.0) + weight[..., columns].sum(axis=-1)
+    spacing = min(MAX_SPACING_EV, broadening_ev / 3.0)
+    return {"bands": bands, "dos": dos_from_bands(bands, broadening_ev, projections, spacing)}
+
+
+def _shells(columns: int) -> dict[str, slice]:
+    """Return the columns of each shell: s, p, d (, f), or each m of them with LORBIT = 11."""
+    if columns <= 4:
+        return {_SHELLS[i]: slice(i, i + 1) for i in range(columns)}
+    return {shell: slice(n * n, (n + 1) ** 2) for n, shell in enumerate(_SHELLS) if (n + 1) ** 2 <= columns}
+
+
+def density(inputs: Inputs) -> Density:
+    """Return the charge density of CHGCAR, which counts the valence electrons."""
+    from pymatgen.io.vasp.outputs import Chgcar
+
+    path = inputs.directory / CHARGE
+    try:
+        charge = Chgcar.from_file(str(path))
+        values = np.asarray(charge.data["total"]) / charge.structure.volume
+    except DAMAGE as error:
+        raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+    return Density(values.astype(np.float32), np.array(charge.structure.lattice.matrix))
+
+
+def vacuum(inputs: Inputs) -> tuple[float, float] | None:
+    """Return the vacuum levels of LOCPOT below and above a slab (eV); None without the file, or without a plateau."""
+    from pymatgen.io.vasp.outputs import Locpot
+
+    from ...analysis.levels import vacuum_levels
+
+    path = inputs.directory / POTENTIAL
+    if inputs.atoms.pbc[2] or not path.exists():
+        return None
+    try:
+        planes = np.asarray(Locpot.from_file(str(path)).get_average_along_axis(2))
+    except (*DAMAGE, IndexError):  # cut off: what it would have said is no part of the energies
+        return None
+    return vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))
