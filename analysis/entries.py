@@ -38,6 +38,7 @@ class ModelEntry(Frozen):
     lowest: str
     densities: dict[str, str] = {}
     lattice: LatticeEntry | None = None
+    bands: str | None = None
     atom: str | None = None
     bulk: str | None = None
     compare_with: str | None = None

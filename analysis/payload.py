@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .bandpath import path_axis, zero_of_bands
 from .electronic import ElectronicError
 from .levels import DefectLevel, defect_levels, work_functions, zero_of
 from .records import BandGap, Bands, Density, Dos, Record, Trajectory
@@ -53,6 +54,20 @@ def dos_payload(dos: Dos, bands: Bands | None, vacuum_ev: tuple[float, float] | 
         "curves": {label: rounded(curve[:, kept], 4) for label, curve in curves.items()},
         "zeros": zeros,
         "broadening": dos.broadening_ev,
+    }
+
+
+def bands_payload(bands: Bands, cell_a: NDArray[np.float64]) -> dict[str, Any]:
+    """Return bands along a path: distances (1/Å), special points, and energies (eV) of each band from ``zero``."""
+    zero, name = zero_of_bands(bands)
+    distance, ticks = path_axis(bands.kpoints, cell_a)
+    energies = bands.energies_ev - zero
+    near = (energies.max(axis=1) > WINDOW_EV[0]) & (energies.min(axis=1) < WINDOW_EV[1])
+    return {
+        "distance": rounded(distance, 4),
+        "ticks": ticks,
+        "zero": name,
+        "spins": [rounded(levels[:, kept].T, 3) for levels, kept in zip(energies, near, strict=True)],
     }
 
 

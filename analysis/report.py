@@ -166,6 +166,9 @@ def _host(number: int, index: int, host: Mapping[str, Any]) -> str:
         words = f"Sites on {name}: " + "; ".join(map(_site_words, host["map"]))
         caption = "Where the adsorbate ended, ▲ on the top and ▼ on the bottom, with ΔE."
         parts.append(_figure(number, "map", str(index), words, caption))
+    if host["bands"] is not None:
+        words = f"Bands of the 1×1 host of {name} along Γ–M–K–Γ"
+        parts.append(_figure(number, "bands", str(index), words, f"{words}; spin down dashed."))
     if host["dos"] is not None:
         parts.append(_zeros(host["dos"]["zeros"]))
         words = f"Density of states of {name}; {'; '.join(host['levels'])}"

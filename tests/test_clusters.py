@@ -21,7 +21,7 @@ from sodiate.workflows.launchpad import Database, initialise, open_root
 from sodiate.workflows.store import Results
 from support import small_campaign
 
-SMALL = ["atom", "lowest", "bulk", "static", "relax_cell", "dos", "density"]
+SMALL = ["atom", "lowest", "bulk", "static", "relax_cell", "dos", "bands", "density"]
 
 CLUSTER: dict[str, Any] = {
     "scheduler": "slurm",

@@ -30,7 +30,8 @@ ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
 def place(tmp_path_factory: pytest.TempPathFactory, mongod: Path) -> Path:
     """A finished dry campaign with a hostile title, and its report."""
     folder = tmp_path_factory.mktemp("report")
-    small_campaign(folder, title=HOSTILE, supercell=[3, 3], sites=["V_S@top", "T_W@bottom", "H@top"])
+    small_campaign(folder, title=HOSTILE, supercell=[3, 3], quantities=["dos", "bands"],
+                   sites=["V_S@top", "T_W@bottom", "H@top"])  # fmt: skip
     program = str(Path(sys.executable).with_name("sodiate"))
     for words in (["run", "small.yaml", "--root", "root"], ["report", "--root", "root", "--out", "report.html"]):
         subprocess.run([program, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -61,7 +62,7 @@ def colours(pixels: np.ndarray) -> int:
 
 
 def test_figures_are_drawn_offline_without_a_complaint(page: browsers.Browser) -> None:
-    for kind in ("adsorption", "atoms", "map", "dos", "relaxation"):
+    for kind in ("adsorption", "atoms", "map", "dos", "bands", "relaxation"):
         pixels = page.drawn(f".plot.{kind}")
         assert colours(pixels) > 30, kind
     atoms = page.drawn(".plot.atoms")

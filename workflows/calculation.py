@@ -20,6 +20,7 @@ RECIPES: Mapping[str, int] = {
     "atom": 1,
     "bulk": 1,
     "dos": 1,
+    "bands": 1,
     "density": 1,
     "lowest": 2,  # 2: the record holds the geometry of the site that was chosen
 }

@@ -17,7 +17,7 @@ from ..structures.slabs import Slab, read_slab
 from .protocol import Changes, NotNegative, Positive, Protocol, Truth
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
-Quantity = Literal["dos", "bulk_reference", "density_difference", "lattice"]
+Quantity = Literal["dos", "bands", "bulk_reference", "density_difference", "lattice"]
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
 _NAME = re.compile(r"[\w+@.\-]+")
 

@@ -79,6 +79,8 @@ class Plan:
         The references; ``bulk`` is None if the campaign has none.
     lattices
         The relaxation of the 1×1 cell of each monolayer, by its name, if the campaign asks for it.
+    bands
+        The bands of the 1×1 host of each monolayer, by its name, if the campaign asks for them.
     dropped
         One sentence for each quantity that the engine cannot give.
     not_applicable
@@ -92,6 +94,7 @@ class Plan:
     atom: Calculation
     bulk: Calculation | None
     lattices: Mapping[str, Calculation]
+    bands: Mapping[str, Calculation]
     dropped: tuple[str, ...]
     not_applicable: tuple[str, ...]
     tags: UserTags
@@ -104,6 +107,8 @@ class Plan:
         if self.bulk is not None:
             out[f"{adsorbate}-{self.bulk.structure['lattice']}"] = self.bulk
         out |= {f"{layer}/lattice": calculation for layer, calculation in self.lattices.items()}
+        for layer, calculation in self.bands.items():
+            out |= {f"{layer}/1x1": calculation.parents["geometry"], f"{layer}/bands": calculation}
         for model in self.models:
             for reference in (model.atom, model.bulk):
                 if reference is not None and all(reference.id != known.id for known in out.values()):
@@ -159,6 +164,7 @@ class Plan:
                 lowest=model.lowest.id,
                 densities={part: calculation.id for part, calculation in model.densities.items()},
                 lattice=self._lattice_entry(model.layer),
+                bands=bands.id if (bands := self.bands.get(model.layer or "")) else None,
                 atom=model.atom.id,
                 bulk=model.bulk.id if model.bulk else None,
                 compare_with=model.compare_with,

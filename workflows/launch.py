@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ..analysis.entries import CampaignEntry
 
-PRIORITY = {"lowest": 0, "dos": 1, "density": 1, "relax": 2, "bulk": 3, "atom": 3, "relax_cell": 3}
+PRIORITY = {"lowest": 0, "dos": 1, "bands": 1, "density": 1, "relax": 2, "bulk": 3, "atom": 3, "relax_cell": 3}
 
 
 class SameCalculation(DupeFinderBase):

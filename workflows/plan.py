@@ -30,6 +30,7 @@ KIND_OF_QUANTITY = {
     "bulk_reference": "bulk",
     "density_difference": "density",
     "lattice": "relax_cell",
+    "bands": "bands",
 }
 
 
@@ -80,6 +81,7 @@ class _Planner:
             atom=self._atom(own),
             bulk=self._bulk(own),
             lattices=self._lattices(models) if "lattice" in self.quantities else {},
+            bands=self._bands(models) if "bands" in self.quantities else {},
             dropped=tuple(self.dropped),
             not_applicable=split(flatten(own, "relax"), self.engine.protocol_keys)[1],
             tags=self.tags,
@@ -202,21 +204,35 @@ class _Planner:
 
     def _lattices(self, models: Iterable[PlannedModel]) -> dict[str, Calculation]:
         """Return the relaxation of the 1×1 cell of each monolayer that a host repeats."""
-        layers = dict.fromkeys(model.layer for model in models if model.layer is not None)
-        if not layers:
-            raise InputError(f"{self.where}: quantities: lattice is that of monolayers; no model is made of one.")
-        headroom = self.spec.adsorbate.start_heights_a.highest
-        cells = {
-            layer: operations.host(
-                self.spec.monolayers[layer].monolayer(), (1, 1), (), self.spec.vacuum_a, headroom, 0.0
-            )
-            for layer in layers
-        }
         return {
             layer: self._calculation(
                 "relax_cell", operation, {}, f"{operations.Host(operation).label}/lattice", self.campaign.protocol
             )
-            for layer, operation in cells.items()
+            for layer, operation in self._primitive_hosts(models, "lattice").items()
+        }
+
+    def _bands(self, models: Iterable[PlannedModel]) -> dict[str, Calculation]:
+        """Return the bands of the relaxed 1×1 host of each monolayer."""
+        protocol, found = self.campaign.protocol, {}
+        for layer, operation in self._primitive_hosts(models, "bands").items():
+            label = operations.Host(operation).label
+            host = self._calculation("relax", operation, {}, label, protocol)
+            found[layer] = self._calculation(
+                "bands", operations.geometry(), {"geometry": host}, f"{label}/bands", protocol
+            )
+        return found
+
+    def _primitive_hosts(self, models: Iterable[PlannedModel], quantity: str) -> dict[str, operations.Operation]:
+        """Declare the 1×1 host of each monolayer that a host repeats."""
+        layers = dict.fromkeys(model.layer for model in models if model.layer is not None)
+        if not layers:
+            raise InputError(f"{self.where}: quantities: {quantity} is that of monolayers; no model is made of one.")
+        headroom = self.spec.adsorbate.start_heights_a.highest
+        return {
+            layer: operations.host(
+                self.spec.monolayers[layer].monolayer(), (1, 1), (), self.spec.vacuum_a, headroom, 0.0
+            )
+            for layer in layers
         }
 
     def _origin(self, model: Model) -> tuple[Monolayer | Slab, tuple[str, ...]]:

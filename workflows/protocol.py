@@ -61,10 +61,11 @@ class Overrides(Frozen):
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
     paw_release: str | None = None
     dos_broadening_ev: Positive | None = None
+    band_points: Annotated[int, Field(strict=True, ge=4)] | None = None
     box_a: tuple[Positive, Positive, Positive] | None = None
 
 
-SECTIONS = ("dos", "atom", "bulk")
+SECTIONS = ("dos", "bands", "atom", "bulk")
 """Kinds with sampling rules of their own."""
 
 
@@ -72,6 +73,7 @@ class Changes(Overrides):
     """What a protocol has otherwise than another: common keys, and sections for the kinds with rules of their own."""
 
     dos: Overrides = Overrides()
+    bands: Overrides = Overrides()
     atom: Overrides = Overrides()
     bulk: Overrides = Overrides()
 
@@ -91,6 +93,7 @@ class Protocol(Changes):
 _ONLY_FOR = {
     "max_force_ev_per_a": frozenset({"relax", "relax_cell"}),
     "dos_broadening_ev": frozenset({"dos"}),
+    "band_points": frozenset({"bands"}),
     "box_a": frozenset({"atom"}),
 }
 

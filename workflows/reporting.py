@@ -12,6 +12,7 @@ from .. import SodiateError
 from ..analysis.density import integral, transferred_charge
 from ..analysis.payload import (
     atoms_payload,
+    bands_payload,
     cost_row,
     dos_payload,
     isosurfaces,
@@ -125,6 +126,7 @@ def _host(
     return {
         "name": model.name,
         "dos": _dos(results, model, records),
+        "bands": _bands(results, entry, model, records),
         "levels": [*_levels(results, model, records), *_charge_lines(difference, shown, entry.adsorbate)],
         "atoms": None if atoms is None else atoms_payload(atoms, bonded(atoms)),
         "shown": None if shown is None else shown.label,
@@ -132,6 +134,17 @@ def _host(
         "map": [] if atoms is None else _map(model, records, one, lambda other: shifted(other, shift, points)),
         "isosurfaces": None if difference is None else isosurfaces(rolled(difference, shift)),
     }
+
+
+def _bands(
+    results: Results, entry: CampaignEntry, model: ModelEntry, records: Mapping[str, Record]
+) -> dict[str, Any] | None:
+    """Return the bands of the 1×1 host, under the first model that it belongs to."""
+    record = records.get(model.bands or "")
+    first = next(other for other in entry.models if other.bands == model.bands)
+    if record is None or record.geometry is None or first.name != model.name:
+        return None
+    return bands_payload(_array(results, record, "bands"), np.array(record.geometry.cell_a))
 
 
 def _dos(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> dict[str, Any] | None:

@@ -297,6 +297,8 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
         references.add(line(plan.bulk.label, plan.bulk.id, "  bulk"))
     for layer, calculation in plan.lattices.items():
         tree.add(line(f"{layer}/lattice", calculation.id, "  1×1, cell relaxed in the plane"))
+    for layer, calculation in plan.bands.items():
+        tree.add(line(f"{layer}/bands", calculation.id, "  Γ–M–K–Γ of the relaxed 1×1 host"))
     for model in plan.models:
         cell = "×".join(map(str, model.supercell))
         branch = tree.add(line(model.name, model.host.id, f"  {cell}, relax"))

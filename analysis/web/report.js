@@ -64,6 +64,20 @@
     })];
   }
 
+  function bands(group, host) {
+    const data = host.bands;
+    const traces = data.spins.map((levels, spin) => ({
+      type: "scatter", mode: "lines", name: spin ? "spin down" : "spin up", showlegend: data.spins.length > 1, connectgaps: false,
+      x: levels.flatMap(() => [...data.distance, null]), y: levels.flatMap((level) => [...level, null]),
+      line: { color: colours[spin], width: 1.3, dash: spin ? "dot" : "solid" }, hovertemplate: "%{y:.3f} eV<extra></extra>",
+    }));
+    const name = { VBM: "E − E<sub>VBM</sub> / eV", E_F: "E − E<sub>F</sub> / eV" }[data.zero];
+    return [traces, layout({
+      yaxis: axis(name + (group.physical ? "" : " (mock)"), { range: [-4, 4] }),
+      xaxis: axis("", { tickvals: data.ticks.map(([at]) => at), ticktext: data.ticks.map(([, label]) => label), range: [0, data.distance.at(-1)] }),
+    })];
+  }
+
   function atoms(group, host) {
     const data = host.atoms;
     const at = (axis) => (index) => data.positions[index][axis];
@@ -141,7 +155,7 @@
     const [number, kind, which] = place.dataset.plot.split("/");
     const group = groups[number], host = group.hosts[which];
     const drawn = {
-      adsorption: () => adsorption(group), dos: () => dos(group, host, choice.zero), atoms: () => atoms(group, host),
+      adsorption: () => adsorption(group), dos: () => dos(group, host, choice.zero), atoms: () => atoms(group, host), bands: () => bands(group, host),
       map: () => map(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0),
     }[kind]();
     Plotly.react(place, ...drawn, configuration).then(() => { place.dataset.drawn = "yes"; });

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from ..calculation import Calculation
 
-_NEEDED = {"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev")}
+_NEEDED = {"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev"),
+           "bands": ("kpoint_length_a", "band_points")}  # fmt: skip
 
 _LOST = 1.4
 """A bond between a metal and a chalcogen is lost if it has grown by this factor."""
@@ -43,8 +44,8 @@ class EmtEngine:
 
     name = "emt"
     physical = False
-    capabilities = frozenset({"relax", "static", "atom", "bulk", "dos"})
-    protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev"})
+    capabilities = frozenset({"relax", "static", "atom", "bulk", "dos", "bands"})
+    protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev", "band_points"})
     checkpoint_files: tuple[str, ...] = (TRAJECTORY,)
 
     def __init__(self, settings: Settings) -> None:

@@ -90,6 +90,8 @@ class Result:
             values = _relax(atoms, inputs, limits, stop)
         elif inputs.kind == "dos":
             values |= _electrons(atoms, inputs)
+        elif inputs.kind == "bands":
+            values |= _along_path(atoms, inputs)
         result = cls(
             key=inputs.key,
             energy_ev=float(atoms.get_potential_energy()),
@@ -169,6 +171,16 @@ def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
     return {"bands": bands, "dos": dos, "kmesh": kpoint_mesh(atoms, length), "notes": (_ELECTRONS_NOTE,)}
 
 
+def _along_path(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
+    from ...analysis.bandpath import path_points
+    from .slater_koster import band_structure
+
+    protocol = inputs.protocol
+    kpoints = path_points(atoms.cell.array, round(protocol["band_points"]))
+    bands = band_structure(atoms, load_parameters(), protocol["kpoint_length_a"], kpoints)
+    return {"bands": bands, "notes": (_ELECTRONS_NOTE,)}
+
+
 def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
     """Return the trajectory of a relaxation, or bands and DOS, that belong to a result."""
     if inputs.kind == "relax":
@@ -180,5 +192,5 @@ def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
                 f"{inputs.directory / TRAJECTORY} does not end where {RESULT} does; delete both and run again."
             )
         return {"trajectory": trajectory}
-    kinds = ("bands", "dos") if inputs.kind == "dos" else ()
+    kinds = {"dos": ("bands", "dos"), "bands": ("bands",)}.get(inputs.kind, ())
     return read_arrays_of(inputs.directory, kinds, result.fingerprints, RESULT)

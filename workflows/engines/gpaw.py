@@ -25,6 +25,7 @@ from .gpaw_inputs import (
     RELAXATIONS,
     RESULT,
     SCRIPT,
+    SPECTRA,
     START,
     Inputs,
     calculator_settings,
@@ -47,6 +48,8 @@ from sodiate.workflows.engines.gpaw_worker import main
 main()
 """
 
+_KEPT = ("max_force_ev_per_a", "dos_broadening_ev", "band_points", "dispersion")
+
 _INSTALL = "pip install 'sodiate[gpaw]' (it needs Debian's libxc-dev libopenblas-dev libopenmpi-dev openmpi-bin)"
 
 
@@ -63,7 +66,7 @@ class GpawEngine:
 
     name = "gpaw"
     physical = True
-    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "density"})
+    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
 
@@ -109,7 +112,7 @@ class GpawEngine:
         directory.mkdir(parents=True, exist_ok=True)
         if execution.get("start_potential") is not None:
             atoms, execution["start_potential"] = settle_adsorbate(atoms, directory)
-        protocol = {k: calculation.protocol[k] for k in ("max_force_ev_per_a", "dos_broadening_ev", "dispersion")
+        protocol = {k: calculation.protocol[k] for k in _KEPT
                     if k in calculation.protocol}  # fmt: skip
         values = {
             "calculation": calculation.id,
@@ -124,7 +127,7 @@ class GpawEngine:
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
         write_bytes(directory / SCRIPT, _SCRIPT_TEXT.encode())
-        if kind == "dos":
+        if kind in SPECTRA:
             _take_density(parents.get("geometry"), directory)
 
     def _drop_other_corrections(self, directory: Path, values: dict[str, Any], atoms: Atoms) -> None:

@@ -38,9 +38,12 @@ PROTOCOL_KEYS = frozenset(
     {
         *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
         *("spin_polarised", "start_moments_mub", "dipole_correction", "dispersion", "dos_broadening_ev", "box_a"),
-        *("density_convergence", "eigenstate_convergence_ev2", "empty_bands"),
+        *("band_points", "density_convergence", "eigenstate_convergence_ev2", "empty_bands"),
     }
 )
+
+SPECTRA = ("dos", "bands")
+"""Kinds whose eigenvalues are those of a fixed density."""
 
 _NEEDED = (
     *("functional", "cutoff_ev", "energy_convergence_ev", "kpoint_length_a", "smearing", "spin_polarised"),
@@ -87,7 +90,7 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
             "eigenstates": protocol["eigenstate_convergence_ev2"],
         },
     }
-    if kind == "dos":
+    if kind in SPECTRA:
         settings["convergence"]["bands"] = "CBM+1.0"
     if kind in ("density", "relax_cell"):
         # Densities are subtracted point by point; and a grid that grew with the cell would bend E(a).

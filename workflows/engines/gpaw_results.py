@@ -111,7 +111,7 @@ class Result:
             ),
             sampling=Sampling(
                 cell_a=self.geometry.cell_a,
-                kmesh=tuple(values["kmesh"]),
+                kmesh=None if values["kmesh"] is None else tuple(values["kmesh"]),
                 smearing=_smearing_name(occupations),
                 smearing_width_ev=occupations["width"],
                 spin_polarised=values["spins"] == 2,
@@ -136,7 +136,7 @@ def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
         from .relaxation import read_trajectory
 
         return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
-    kinds = {"dos": ("bands", "dos"), "density": ("density",)}.get(inputs.kind, ())
+    kinds = {"dos": ("bands", "dos"), "bands": ("bands",), "density": ("density",)}.get(inputs.kind, ())
     return read_arrays_of(inputs.directory, kinds, values.get("fingerprints", {}), RESULT)
 
 

@@ -20,6 +20,7 @@ from gpaw.dft import GPAW
 from gpaw.mpi import broadcast, world
 
 from ... import __version__
+from ...analysis.bandpath import path_points
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.levels import vacuum_levels
 from ...analysis.records import ArrayRecord, Bands, Density, Geometry, to_arrays
@@ -27,7 +28,7 @@ from .base import Limits, Stop
 from .checks import BANDS, DOS, GRID
 from .dispersion import Dispersed
 from .files import TRAJECTORY, fingerprint, write_arrays, write_json
-from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RELAXATIONS, RESULT, Inputs
+from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RELAXATIONS, RESULT, SPECTRA, Inputs
 from .relaxation import Criteria, Ranks, Step, relax
 
 _SHELLS = "spd"
@@ -95,7 +96,9 @@ def _compute(inputs: Inputs) -> None:
     steps, electrons = 0, {}
     if not inputs.calculator["spinpol"]:
         inputs.atoms.set_initial_magnetic_moments(None)  # GPAW would take them for a wish to polarise
-    if inputs.kind == "dos":
+    if inputs.kind == "bands":
+        electrons = _along_path(inputs, _output(inputs.directory, ranks))
+    elif inputs.kind == "dos":
         electrons = _electrons(inputs, _output(inputs.directory, ranks))
     elif inputs.kind in RELAXATIONS:
         steps = _relaxed(inputs, ranks)
@@ -105,7 +108,7 @@ def _compute(inputs: Inputs) -> None:
     values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind == "density":
         electrons = _density(inputs, calculator)
-    if inputs.kind not in ("dos", "density"):
+    if inputs.kind not in (*SPECTRA, "density"):
         calculator.write(inputs.directory / DENSITY, include_projections=False)
     if world.rank == 0:
         write_json(inputs.directory / RESULT, values | electrons)
@@ -144,7 +147,7 @@ def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
 
 def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str, Any]:
     """Return what the calculator says that it ran and found; all ranks take part."""
-    fixed = inputs.kind == "dos"
+    fixed = inputs.kind in SPECTRA
     energy = None if fixed else float(atoms.get_potential_energy())
     free = None if fixed else float(atoms.get_potential_energy(force_consistent=True))
     forces = None if fixed else atoms.get_forces().tolist()
@@ -163,7 +166,7 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str
         "moments_mub": np.asarray(calculator.get_magnetic_moments()).tolist() if spins == 2 else None,
         "total_moment_mub": float(calculator.get_magnetic_moment()) if spins == 2 else None,
         "spins": spins,
-        "kmesh": [int(n) for n in ran.ibzwfs.ibz.bz.size_c] if hasattr(ran.ibzwfs.ibz.bz, "size_c") else [1, 1, 1],
+        "kmesh": _mesh(ran, inputs.kind),
         "ibz_kpoints": len(ran.ibzwfs.ibz),
         "cutoff_ev": float(calculator.params.todict()["mode"]["ecut"]),
         "functional": str(calculator.get_xc_functional()),
@@ -173,6 +176,14 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str
         "ranks": world.size,
         "versions": _versions(inputs.protocol.get("dispersion")),
     }
+
+
+def _mesh(ran: Any, kind: str) -> list[int] | None:
+    """Return the k mesh; None along a path."""
+    if kind == "bands":
+        return None
+    zone = ran.ibzwfs.ibz.bz
+    return [int(n) for n in zone.size_c] if hasattr(zone, "size_c") else [1, 1, 1]
 
 
 def _versions(d3: str | None) -> dict[str, str]:
@@ -221,6 +232,26 @@ def _vacuum(inputs: Inputs, calculator: Any) -> tuple[float, float] | None:
     return None if inputs.atoms.pbc[2] else vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))
 
 
+def _along_path(inputs: Inputs, text: str) -> dict[str, Any]:
+    """Compute the bands of the parent's density along Γ–M–K–Γ; its Fermi level stays."""
+    saved = _saved_density(inputs)
+    self_consistent = saved is None
+    if saved is None:
+        saved = GPAW(**inputs.calculator, txt=text)
+        saved.get_potential_energy(inputs.atoms)
+    fermi = float(saved.get_fermi_level())
+    path = path_points(inputs.atoms.cell.array, inputs.protocol["band_points"])
+    kept = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")}
+    calculator = saved.fixed_density(**kept, kpts=path, symmetry="off", txt=text.replace(".txt", "-path.txt"))
+    calculator.get_potential_energy()
+    inputs.atoms.calc = calculator
+    bands = replace(_bands(calculator), by_atom=_projections(calculator)[1], fermi_ev=fermi)
+    filled = np.where(bands.energies_ev < fermi, 3.0 - len(bands.energies_ev), 0.0)  # a path has no Fermi level
+    bands = replace(bands, occupations=filled, kpoints=path, weights=np.full(len(path), 1 / len(path)))
+    kept_files = _keep(inputs, {BANDS: bands})
+    return {"fingerprints": kept_files, "self_consistent": self_consistent, "vacuum_ev": _vacuum(inputs, calculator)}
+
+
 def _keep(inputs: Inputs, files: dict[str, ArrayRecord]) -> dict[str, str]:
     """Write arrays, the first rank alone, and return the fingerprint of each file."""
     if world.rank > 0:
@@ -245,16 +276,21 @@ def _density(inputs: Inputs, calculator: Any) -> dict[str, Any]:
 
 def _from_density(inputs: Inputs, text: str) -> Any:
     """Return the converged bands of the parent's density; None if it is not there or cannot be read."""
-    density = inputs.directory / PARENT_DENSITY
-    try:
-        saved = GPAW(density)
-    except Exception:  # absent, truncated, of another GPAW: whatever its reader makes of that
+    saved = _saved_density(inputs)
+    if saved is None:
         return None
     keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver")
     kept = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
     calculator = saved.fixed_density(**kept, txt=text, update_fermi_level=True)
     calculator.get_potential_energy()
     return calculator
+
+
+def _saved_density(inputs: Inputs) -> Any:
+    try:
+        return GPAW(inputs.directory / PARENT_DENSITY)
+    except Exception:  # absent, truncated, of another GPAW: whatever its reader makes of that
+        return None
 
 
 def _bands(calculator: Any) -> Bands:

@@ -224,6 +224,26 @@ def fill(energies_ev: Floats, weights: Floats, electrons: float) -> tuple[Floats
     return 2.0 * (below | partial), float(fermi)
 
 
+def band_structure(atoms: Atoms, parameters: EmtParameters, kpoint_length_a: float, kpoints: Floats) -> Bands:
+    """Return the model's bands at k points of a path, filled up to the Fermi level of a mesh.
+
+    Parameters
+    ----------
+    atoms, parameters, kpoint_length_a
+        As for `electrons`.
+    kpoints
+        Fractions of the reciprocal vectors, shape (points, 3).
+    """
+    hamiltonian = Hamiltonian(atoms, parameters)
+    mesh, weights = mesh_points(kpoint_mesh(atoms, kpoint_length_a))
+    levels = np.array([np.linalg.eigvalsh(hamiltonian.at(kpoint)) for kpoint in mesh])
+    _, fermi = fill(levels, weights, hamiltonian.electrons)
+    solved = [np.linalg.eigvalsh(hamiltonian.at(kpoint)) for kpoint in kpoints]
+    energies = np.array([solved], dtype=np.float64)
+    occupations = np.where(energies < fermi, 2.0, 0.0)
+    return Bands(energies, occupations, kpoints, np.full(len(kpoints), 1 / len(kpoints)), fermi)
+
+
 def electrons(
     atoms: Atoms, parameters: EmtParameters, kpoint_length_a: float, broadening_ev: float
 ) -> tuple[Bands, Dos]:

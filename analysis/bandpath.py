@@ -1,0 +1,120 @@
+"""The way through the Brillouin zone of a hexagonal sheet, and its bands drawn along it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .electronic import ElectronicError, band_gap
+from .records import MOCK, Bands
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+PATH = ("Γ", "M", "K", "Γ")
+
+SPECIAL = {"Γ": (0.0, 0.0, 0.0), "M": (0.5, 0.0, 0.0), "K": (1 / 3, 1 / 3, 0.0)}
+"""Fractions of the reciprocal vectors of a cell with 120° between a and b."""
+
+_SAME = 1e-6
+
+
+def path_points(cell_a: Array, points: int) -> Array:
+    """Return k points along Γ–M–K–Γ, evenly spaced by their distance, each special point among them.
+
+    Parameters
+    ----------
+    cell_a
+        Cell vectors as rows, a and b of one length with 120° between them.
+    points
+        How many in all, at least four.
+
+    Returns
+    -------
+    array
+        Fractions of the reciprocal vectors, shape (points, 3).
+
+    Raises
+    ------
+    ElectronicError
+        If the cell is not hexagonal, or there are too few points.
+    """
+    a, b = np.asarray(cell_a, float)[:2]
+    cosine = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    if abs(np.linalg.norm(a) - np.linalg.norm(b)) > 1e-3 or abs(cosine + 0.5) > 1e-3:
+        raise ElectronicError("Γ–M–K–Γ is a path of hexagonal cells with 120° between a and b; this cell is none")
+    if points < len(PATH):
+        raise ElectronicError(f"{points} points are too few for {'–'.join(PATH)}")
+    corners = np.array([SPECIAL[name] for name in PATH])
+    lengths = np.linalg.norm(np.diff(corners, axis=0) @ _reciprocal(cell_a), axis=1)
+    steps = np.maximum(np.round(lengths / lengths.sum() * (points - 1)), 1).astype(int)
+    steps[0] += points - 1 - steps.sum()
+    legs = [
+        first + (last - first) * np.arange(count)[:, None] / count
+        for first, last, count in zip(corners[:-1], corners[1:], steps, strict=True)
+    ]
+    return np.vstack([*legs, corners[-1:]])
+
+
+def path_axis(kpoints: Array, cell_a: Array) -> tuple[Array, list[tuple[float, str]]]:
+    """Return the distance along a path (1/Å) at each k point, and where special points lie on it."""
+    moved = np.linalg.norm(np.diff(kpoints, axis=0) @ _reciprocal(cell_a), axis=1)
+    distance = np.concatenate([[0.0], np.cumsum(moved)])
+    ticks = [
+        (float(at), name)
+        for at, k in zip(distance, kpoints, strict=True)
+        for name, special in SPECIAL.items()
+        if np.abs(k - special).max() < _SAME
+    ]
+    return distance, ticks
+
+
+def _reciprocal(cell_a: Array) -> Array:
+    return 2 * np.pi * np.linalg.inv(np.asarray(cell_a, float)).T
+
+
+def zero_of_bands(bands: Bands) -> tuple[float, str]:
+    """Return the valence band maximum of a semiconductor, else the Fermi level, and its name."""
+    edge = band_gap(bands).vbm_ev
+    return (bands.fermi_ev, "E_F") if edge is None else (edge, "VBM")
+
+
+def bands_plot(bands: Bands, cell_a: Array, title: str, path: Path, mock: bool) -> Figure:
+    """Draw bands along a path; the axis says from where energies count.
+
+    Parameters
+    ----------
+    bands
+        At the k points of `path_points`.
+    cell_a
+        Of the cell.
+    title
+        Name of the host.
+    path
+        The png, pdf or svg to write.
+    mock
+        Whether they come from a dry run.
+    """
+    from .plots import COLOURS, NORMAL, heading, new_figure, save
+
+    zero, name = zero_of_bands(bands)
+    distance, ticks = path_axis(bands.kpoints, cell_a)
+    figure = new_figure(5.6, 5.4)
+    axes = figure.add_axes((0.15, 0.09, 0.81, 0.78))
+    for spin, levels in enumerate(bands.energies_ev):
+        axes.plot(distance, levels - zero, color=COLOURS[spin], linewidth=1.2, linestyle="-" if spin == 0 else "--")
+    for at, _ in ticks:
+        axes.axvline(at, color="#999999", linewidth=0.8)
+    axes.axhline(0.0, color="#999999", linewidth=0.8, linestyle=":")
+    axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=NORMAL)
+    axes.set_xlim(distance[0], distance[-1])
+    axes.set_ylim(-4.0, 4.0)
+    words = {"VBM": "E − E(VBM) (eV)", "E_F": "E − E(F) (eV)"}[name]
+    axes.set_ylabel(f"{words} mock" if mock else words, fontsize=NORMAL)
+    heading(figure, f"{title}: {MOCK}" if mock else title, mock)
+    return save(figure, path)
