@@ -109,6 +109,35 @@ def test_a_dry_run_says_so_in_every_text(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "si" / "figures" / "dos.svg").exists()
 
 
+def test_results_for_other_programs(cli: Cli, tmp_path: Path) -> None:
+    """Read back by ASE: energies and forces are the records'."""
+    from ase.db import connect
+    from sodiate.workflows.store import Results
+    from support import small_campaign
+
+    small_campaign(tmp_path)
+    assert cli("run", "small.yaml", "--root", "root").returncode == 0
+    for form in ("poscar", "cif", "extxyz", "ase-db", "csv"):
+        done = cli("export", form, "--format", form, "--root", "root")
+        assert done.returncode == 0, done.stderr
+    with Results.open(tmp_path / "root") as results:
+        known = results["WSSe+VS/V_S@top"].atoms
+        table = results.adsorption()
+    (path,) = (tmp_path / "extxyz").glob("small-emt-*/WSSe+VS_V_S_top.extxyz")
+    atoms = read(path)
+    assert atoms.get_potential_energy() == pytest.approx(known.get_potential_energy(), abs=1e-6)
+    np.testing.assert_allclose(atoms.get_forces(), known.get_forces(), atol=1e-6)
+    database = connect(tmp_path / "ase-db" / "results.db")
+    assert len(database) == 3
+    row = database.get(name="WSSe+VS/V_S@top")
+    assert row.energy == pytest.approx(known.get_potential_energy(), abs=1e-9)
+    assert row.physical is False or row.physical == 0
+    (csv_path,) = (tmp_path / "csv").glob("small-emt-*.csv")
+    assert "mock (dry run" in csv_path.read_text()
+    assert len(list((tmp_path / "poscar").glob("*/*.vasp"))) == len(list((tmp_path / "cif").glob("*/*.cif"))) == 3
+    assert len(table) == 2
+
+
 def test_one_campaign_into_a_new_folder(cli: Cli, tmp_path: Path) -> None:
     shutil.copytree(ARCHIVE, tmp_path / "archive")
     several = cli("si", "--archive", "archive", "--out", "si")

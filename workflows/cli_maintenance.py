@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .documents import Documents
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    archive = "archive"
+    poscar = "poscar"
+    cif = "cif"
+    extxyz = "extxyz"
+    ase_db = "ase-db"
+    csv = "csv"
+
 
 _EVERY_S = 2.0
 """So often `status --watch` looks."""
@@ -189,15 +202,27 @@ def export_(
     folder: Annotated[Path, typer.Argument(help="A new folder, or an earlier archive to be replaced.")],
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
+    format: Annotated[ExportFormat, typer.Option(help="An archive, or the results for other programs.")] = (
+        ExportFormat.archive
+    ),
 ) -> None:
     """Write records, campaigns and the last geometries of unfinished calculations into an archive.
 
-    Example: sodiate export archive
+    Example: sodiate export archive; sodiate export structures --format cif
     """
     with _database(root, launchpad) as database:
         from .archive import export_archive
         from .documents import Documents
 
+        if format is not ExportFormat.archive:
+            from contextlib import ExitStack
+
+            from .store import Results
+            from .supplement import write_results
+
+            results = Results(Documents(database.db), ExitStack(), database.title)
+            print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
+            return
         carried = export_archive(Documents(database.db), root.resolve(), folder.resolve())
     print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
 

@@ -61,19 +61,9 @@ class Finished:
         InputError
             For a calculation without a structure, such as ``lowest``.
         """
-        from ase.calculators.singlepoint import SinglePointCalculator
-
         if self.record.geometry is None:
             raise InputError(f"{self.name} compares energies; it has no atoms of its own.")
-        atoms = self.record.geometry.atoms()
-        if self.record.energy_ev is not None:
-            atoms.calc = SinglePointCalculator(
-                atoms,
-                energy=self.record.energy_ev,
-                free_energy=self.record.free_energy_ev,
-                forces=self.record.forces_ev_per_a,
-            )
-        return atoms
+        return with_energy(self.record)
 
     @property
     def structure(self) -> Structure:
@@ -122,6 +112,22 @@ class Finished:
         if found is None:
             raise InputError(f"{self.name} has no density of states; ask for that of a host.")
         return to_pymatgen_dos(found, self.atoms)
+
+
+def with_energy(record: Record) -> Atoms:
+    """Return the atoms of a record that has some, with its energy and forces."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    assert record.geometry is not None
+    atoms = record.geometry.atoms()
+    if record.energy_ev is not None:
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=record.energy_ev,
+            free_energy=record.free_energy_ev,
+            forces=record.forces_ev_per_a,
+        )
+    return atoms
 
 
 class Results:

@@ -11,8 +11,9 @@ from ..analysis.plots import AdsorptionBar, adsorption_bars, dos_plot
 from ..analysis.records import MOCK, Dos
 from .evaluation import usable
 from .reading import InputError
-from .tables import as_objects
-from .writing import FORMATS, new_folder
+from .store import with_energy
+from .tables import as_objects, to_csv
+from .writing import new_folder, write_atoms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,18 +111,15 @@ def _numbers(path: Path, entry: CampaignEntry, objects: list[dict[str, Any]]) ->
 def _structures(
     folder: Path, entry: CampaignEntry, records: Mapping[str, Record], objects: list[dict[str, Any]]
 ) -> None:
-    from ase.io import write
-
     folder.mkdir()
     for model, one in zip(entry.models, objects, strict=True):
         best = {site.name: site.calculation for site in model.sites}.get(one["site"] or "")
-        for name, identifier in ((model.name, model.host), (f"{model.name}_{one['site']}", best)):
+        for name, identifier in ((model.name, model.host), (f"{model.name}/{one['site']}", best)):
             record = records.get(identifier or "")
             if record is None or record.geometry is None:
                 continue
-            for kind in ("vasp", "cif"):
-                path = folder / f"{name.replace('@', '_')}{FORMATS[kind]}"
-                write(path, record.geometry.atoms(), format=kind, **({"direct": True} if kind == "vasp" else {}))
+            for form in ("vasp", "cif"):
+                write_atoms(folder, name, record.geometry.atoms(), form)
 
 
 def _figures(
@@ -156,3 +154,49 @@ def _dos(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> 
     record = records.get(model.dos or "")
     found = None if record is None else results.documents.arrays(record, "dos")
     return found if isinstance(found, Dos) else None
+
+
+def write_results(results: Results, folder: Path, form: str) -> int:
+    """Write what is recorded in a format of other programs; return the number of structures, or of tables.
+
+    Parameters
+    ----------
+    results
+        Where the records are.
+    folder
+        A new or empty folder.
+    form
+        ``poscar``, ``cif`` or ``extxyz``: each relaxed structure as a file, below its campaign and engine; ``ase-db``:
+        all of them in one database of ASE, with energies and forces; ``csv``: a table for each campaign.
+    """
+    count = 0
+    with new_folder(folder, "results") as place:
+        for entry in results.entries():
+            name = f"{entry.campaign}-{entry.engine}-{entry.method_id}"
+            if form == "csv":
+                _write(place / f"{name}.csv", to_csv(as_objects(results.of(entry))))
+                count += 1
+                continue
+            records, _ = usable(results.documents, entry.ids)
+            for title, identifier in entry.names.items():
+                record = records.get(identifier)
+                if record is None or record.geometry is None or record.kind not in ("relax", "relax_cell"):
+                    continue
+                if form == "ase-db":
+                    _into_database(place / "results.db", entry, title, record)
+                else:
+                    write_atoms(place / name, title, with_energy(record), {"poscar": "vasp"}.get(form, form))
+                count += 1
+    return count
+
+
+def _into_database(path: Path, entry: CampaignEntry, title: str, record: Record) -> None:
+    from ase.db import connect
+
+    said = {"name": title, "campaign": entry.campaign, "engine": entry.engine, "method": f"id {entry.method_id}"}
+    said |= {
+        "calculation": f"id {record.calculation}",
+        "physical": record.physical,
+    }  # ASE takes bare digits for numbers
+    with connect(path) as database:
+        database.write(with_energy(record), key_value_pairs=said)

@@ -71,23 +71,28 @@ def write_structures(plan: Plan, folder: Path) -> int:
     InputError
         If the folder holds something or cannot be written; nothing is left behind then.
     """
-    from ase.io import write
-
     names = [name for name, calculation in plan.names.items() if calculation.kind == "relax"]
     with new_folder(folder, "structures") as partial:
         for name in names:
             model, _, site = name.partition("/")
-            # ASE takes what follows an @ in a file's name for the number of an image.
-            path = partial / model / (site.replace("@", "_") or "host")
-            path.parent.mkdir(parents=True, exist_ok=True)
             atoms = plan[name].atoms()
-            for form, ending in FORMATS.items():
-                options = {"sort": True, "vasp5": True, "direct": True} if form == "vasp" else {}
-                periodic = atoms.copy()
-                if form == "cif":
-                    periodic.pbc = True  # a CIF knows no slab
-                write(path.with_name(path.name + ending), periodic, format=form, **options)
+            for form in FORMATS:
+                write_atoms(partial / model, site or "host", atoms, form)
     return len(names)
+
+
+def write_atoms(folder: Path, name: str, atoms: Atoms, form: str) -> None:
+    """Write one structure in one of `FORMATS`; energy and forces go into an extxyz if the atoms have them."""
+    from ase.io import write
+
+    # ASE takes what follows an @ in a file's name for the number of an image.
+    path = folder / f"{name.replace('@', '_').replace('/', '_')}{FORMATS[form]}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"sort": True, "vasp5": True, "direct": True} if form == "vasp" else {}
+    if form == "cif":
+        atoms = atoms.copy()
+        atoms.pbc = True  # a CIF knows no slab
+    write(path, atoms, format=form, **options)
 
 
 def write_inputs(plan: Plan, folder: Path) -> int:
