@@ -166,8 +166,8 @@ def write_results(results: Results, folder: Path, form: str) -> int:
     folder
         A new or empty folder.
     form
-        ``poscar``, ``cif`` or ``extxyz``: each relaxed structure as a file, below its campaign and engine; ``ase-db``:
-        all of them in one database of ASE, with energies and forces; ``csv``: a table for each campaign.
+        ``poscar``, ``cif`` or ``extxyz``: each relaxed structure as a file, below its campaign and engine;
+        ``ase-db``: all of them in one database of ASE, with energies and forces; ``csv``: a table for each campaign.
     """
     count = 0
     with new_folder(folder, "results") as place:
@@ -193,10 +193,8 @@ def write_results(results: Results, folder: Path, form: str) -> int:
 def _into_database(path: Path, entry: CampaignEntry, title: str, record: Record) -> None:
     from ase.db import connect
 
-    said = {"name": title, "campaign": entry.campaign, "engine": entry.engine, "method": f"id {entry.method_id}"}
-    said |= {
-        "calculation": f"id {record.calculation}",
-        "physical": record.physical,
-    }  # ASE takes bare digits for numbers
+    # With a word before them, since ASE takes ids of digits alone for numbers.
+    said: dict[str, Any] = {"method": f"id {entry.method_id}", "calculation": f"id {record.calculation}"}
+    said |= {"name": title, "campaign": entry.campaign, "engine": entry.engine, "physical": record.physical}
     with connect(path) as database:
         database.write(with_energy(record), key_value_pairs=said)
