@@ -195,6 +195,7 @@ def test_cancelled_jobs_are_given_back(
     assert served.db["records"].count_documents({"state": "current"}) == 5
 
 
+@pytest.mark.slow  # two minutes of waiting for SLURM's limit
 def test_a_job_killed_by_its_wall_time_goes_on_in_the_next(
     served: Database, slurm_cluster: Slurm, vasp: Path, cli: Cli, tmp_path: Path
 ) -> None:
