@@ -49,12 +49,7 @@ def gather(results: Results, campaign: str | None = None, engine: str | None = N
     list of dict
         JSON-like values for `sodiate.analysis.report.render`; the last revision of each.
     """
-    latest: dict[tuple[str, str, str], CampaignEntry] = {}
-    for entry in results.entries(campaign, engine):
-        key = (entry.campaign, entry.engine, entry.method_id)
-        if key not in latest or latest[key].revision < entry.revision:
-            latest[key] = entry
-    return [_group(results, entry) for entry in latest.values()]
+    return [_group(results, entry) for entry in results.entries(campaign, engine)]
 
 
 def _array(results: Results, record: Record, name: str) -> Any:
@@ -66,7 +61,6 @@ def _group(results: Results, entry: CampaignEntry) -> dict[str, Any]:
     records, stale = usable(documents, entry.ids)
     reasons = missing_reasons(documents, entry.ids, records, stale)
     objects = as_objects(results.of(entry))
-    by_label = {record.label: record for record in records.values()}
     method = next((record.method for record in records.values() if record.kind == "relax"), None)
     names = {identifier: name for name, identifier in entry.names.items()}
     return {
@@ -82,7 +76,7 @@ def _group(results: Results, entry: CampaignEntry) -> dict[str, Any]:
             _host(results, entry, model, records, one) for model, one in zip(entry.models, objects, strict=True)
         ],
         "relaxations": _relaxations(results, records, names),
-        "costs": [cost_row(record) for record in sorted(by_label.values(), key=lambda record: record.label)],
+        "costs": [cost_row(record) for record in sorted(records.values(), key=lambda record: record.label)],
         "missing": [[names[i], reason] for i, reason in reasons.items() if i in names],
         "csv": to_csv(objects),
         "json": to_json(objects),
@@ -118,6 +112,7 @@ def _host(
     best = next((records.get(site.calculation) for site in model.sites if site.name == one["site"]), None)
     shown = best or clean
     difference = _difference(results, entry, model)
+    dos, levels = _spectrum(results, model, records)
     atoms = None if shown is None or shown.geometry is None else shown.geometry.atoms()
     points = (1000, 1000) if difference is None else difference.values_per_a3.shape[:2]
     shift = (0, 0) if atoms is None else to_the_middle(atoms, entry.adsorbate, points)
@@ -125,9 +120,9 @@ def _host(
         atoms = shifted(atoms, shift, points)
     return {
         "name": model.name,
-        "dos": _dos(results, model, records),
+        "dos": dos,
         "bands": _bands(results, entry, model, records),
-        "levels": [*_levels(results, model, records), *_charge_lines(difference, shown, entry.adsorbate)],
+        "levels": [*levels, *_charge_lines(difference, shown, entry.adsorbate)],
         "atoms": None if atoms is None else atoms_payload(atoms, bonded(atoms)),
         "shown": None if shown is None else shown.label,
         "poscar": None if atoms is None else _poscar(atoms),
@@ -147,21 +142,19 @@ def _bands(
     return bands_payload(_array(results, record, "bands"), np.array(record.geometry.cell_a))
 
 
-def _dos(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> dict[str, Any] | None:
+def _spectrum(
+    results: Results, model: ModelEntry, records: Mapping[str, Record]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return a host's DOS, None without one, and what is said of its levels."""
     record = records.get(model.dos or "")
-    dos = None if record is None else _array(results, record, "dos")
-    if record is None or dos is None:
-        return None
-    return dos_payload(dos, _array(results, record, "bands"), record.vacuum_ev)
-
-
-def _levels(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> list[str]:
-    record = records.get(model.dos or "")
-    bands = None if record is None else _array(results, record, "bands")
-    if record is None or record.gap is None or bands is None:
-        return []
+    if record is None:
+        return None, []
+    dos, bands = (_array(results, record, name) for name in ("dos", "bands"))
+    drawn = None if dos is None else dos_payload(dos, bands, record.vacuum_ev)
+    if record.gap is None or bands is None:
+        return drawn, []
     next_to = next_to_defects(results.documents.calculation(model.host))
-    return level_lines(bands, record.gap, record.vacuum_ev, next_to)
+    return drawn, level_lines(bands, record.gap, record.vacuum_ev, next_to)
 
 
 def bonded(atoms: Atoms) -> list[tuple[int, int]]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.adsorption import ModelResult
 from ..analysis.entries import CampaignEntry
-from ..analysis.records import Dos, Record
+from ..analysis.records import Record
 from .documents import Documents
 from .engines.base import Stop
 from .evaluation import usable
+from .figures import draw_bars, draw_dos, spectra_of
 from .graph import Plan
 from .launchpad import Database, initialise
 from .runner import Worker
@@ -162,7 +163,7 @@ def _files(
     wanted = [table]
     if any(model.adsorption_energy_ev is not None for model in models):
         wanted.append(bars)
-    spectra = {m.name: records[m.dos] for m in entry.models if m.dos is not None and m.dos in records}
+    spectra = spectra_of(entry, records)
     if spectra:
         wanted.append(dos)
     content = to_csv(as_objects(models))
@@ -172,10 +173,10 @@ def _files(
     mock = not all(model.physical for model in models)
     if bars in wanted:
         with _whole(bars) as draft:
-            _draw_bars(models, draft, mock)
+            draw_bars(models, draft, mock)
     if spectra:
         with _whole(dos) as draft:
-            _draw_dos(documents, spectra, draft, mock)
+            draw_dos(documents, spectra, draft, mock)
     with _whole(table) as draft:
         draft.write_text(content, encoding="utf-8")
     return wanted
@@ -190,27 +191,3 @@ def _whole(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _draw_bars(models: list[ModelResult], path: Path, mock: bool) -> None:
-    from ..analysis.plots import AdsorptionBar, adsorption_bars
-
-    rows = [
-        AdsorptionBar(
-            m.model,
-            m.adsorption_energy_ev,
-            m.paper_adsorption_energy_ev,
-            m.site,
-            m.reasons[0] if m.reasons and m.adsorption_energy_ev is None else None,
-        )
-        for m in models
-    ]
-    adsorption_bars(rows, path, mock)
-
-
-def _draw_dos(documents: Documents, spectra: Mapping[str, Record], path: Path, mock: bool) -> None:
-    from ..analysis.plots import dos_plot
-
-    arrays = {name: documents.arrays(record, "dos") for name, record in spectra.items()}
-    gaps = {name: record.gap for name, record in spectra.items() if record.gap is not None}
-    dos_plot({name: dos for name, dos in arrays.items() if isinstance(dos, Dos)}, gaps, path, mock)

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.manuscript import Ran, adsorption_table, bibliography, booktabs, cited, markdown, methods, to_tex
-from ..analysis.plots import AdsorptionBar, adsorption_bars, dos_plot
-from ..analysis.records import MOCK, Dos
+from ..analysis.records import MOCK
 from .evaluation import usable
+from .figures import draw_bars, draw_dos, spectra_of
 from .reading import InputError
 from .store import with_energy
 from .tables import as_objects, to_csv
 from .writing import new_folder, write_atoms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from ..analysis.entries import CampaignEntry, ModelEntry
+    from ..analysis.adsorption import ModelResult
+    from ..analysis.entries import CampaignEntry
     from ..analysis.records import Record
     from .store import Results
 
@@ -50,9 +51,11 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
     records, _ = usable(results.documents, entry.ids)
     if not records:
         raise InputError(f"campaign {entry.campaign}: nothing is recorded yet; run it first.")
-    objects = as_objects(results.of(entry))
+    models = results.of(entry)
+    spectra = spectra_of(entry, records)
+    objects = as_objects(models)
     mock = not all(one["physical"] for one in objects)
-    text = methods(_ran(entry, records))
+    text = methods(_ran(entry, records, spectra))
     with new_folder(folder, "supplements") as place:
         _write(place / "methods.md", text)
         _write(place / "methods.tex", to_tex(text))
@@ -62,7 +65,7 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
         _write(place / "references.bib", bibliography([*cited(text), *([] if mock else ["Lei2023"])]))
         _numbers(place / "numbers.csv", entry, objects)
         _structures(place / "structures", entry, records, objects)
-        _figures(results, place / "figures", entry, records, objects, mock)
+        _figures(results, place / "figures", models, spectra, mock)
         return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
 
 
@@ -70,11 +73,11 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
 
-def _ran(entry: CampaignEntry, records: Mapping[str, Record]) -> Ran:
+def _ran(entry: CampaignEntry, records: Mapping[str, Record], spectra: Mapping[str, Record]) -> Ran:
     slabs = [i for model in entry.models for i in (model.host, *(site.calculation for site in model.sites))]
     return Ran(
         slabs=[records[i] for i in dict.fromkeys(slabs) if i in records],
-        spectra=[records[dos] for model in entry.models if (dos := model.dos or "") in records],
+        spectra=list(spectra.values()),
         atom=records.get(entry.atom),
         bulk=records.get(entry.bulk or ""),
         supercells=[f"{a}×{b}" for a, b in dict.fromkeys(model.supercell for model in entry.models)],
@@ -125,35 +128,15 @@ def _structures(
 def _figures(
     results: Results,
     folder: Path,
-    entry: CampaignEntry,
-    records: Mapping[str, Record],
-    objects: list[dict[str, Any]],
+    models: Sequence[ModelResult],
+    spectra: Mapping[str, Record],
     mock: bool,
 ) -> None:
     folder.mkdir()
-    bars = [
-        AdsorptionBar(
-            one["model"],
-            one["adsorption_energy_ev"],
-            one["paper_adsorption_energy_ev"],
-            one["site"],
-            "; ".join(one["reasons"][:1]) or None,
-        )
-        for one in objects
-    ]
-    spectra = {model.name: _dos(results, model, records) for model in entry.models}
-    drawn = {name: dos for name, dos in spectra.items() if dos is not None}
-    gaps = {m.name: gap for m in entry.models if m.name in drawn and (gap := records[m.dos or ""].gap) is not None}
     for suffix in VECTOR:
-        adsorption_bars(bars, folder / f"adsorption{suffix}", mock)
-        if drawn:
-            dos_plot(drawn, gaps, folder / f"dos{suffix}", mock)
-
-
-def _dos(results: Results, model: ModelEntry, records: Mapping[str, Record]) -> Dos | None:
-    record = records.get(model.dos or "")
-    found = None if record is None else results.documents.arrays(record, "dos")
-    return found if isinstance(found, Dos) else None
+        draw_bars(models, folder / f"adsorption{suffix}", mock)
+        if spectra:
+            draw_dos(results.documents, spectra, folder / f"dos{suffix}", mock)
 
 
 def write_results(results: Results, folder: Path, form: str) -> int:
