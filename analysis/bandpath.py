@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,6 +59,38 @@ def path_points(cell_a: Array, points: int) -> Array:
         for first, last, count in zip(corners[:-1], corners[1:], steps, strict=True)
     ]
     return np.vstack([*legs, corners[-1:]])
+
+
+def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_atom: Any = None) -> Bands:
+    """Return the bands of a path, filled as those of the mesh that its density comes from.
+
+    A path has no Fermi level of its own: its points are no mean over the zone. If the mesh has a gap, as many bands
+    are full along the path; else those below its Fermi level.
+
+    Parameters
+    ----------
+    energies_ev
+        Shape (spins, points, bands).
+    kpoints
+        Of the path, shape (points, 3).
+    mesh
+        Bands of the self-consistent calculation, on the same scale.
+    by_atom
+        Weight of each state on each atom, shape (spins, points, bands, atoms).
+    """
+    energies = np.asarray(energies_ev, float)
+    full, fermi = 3.0 - len(energies), mesh.fermi_ev
+    if band_gap(mesh).gap_ev > 0:
+        per_spin = np.einsum("k,skn->s", mesh.weights / mesh.weights.sum(), mesh.occupations) / full
+        rank = energies.argsort(axis=2, kind="stable").argsort(axis=2, kind="stable")
+        below = rank < per_spin.round()[:, None, None]
+        # It may lie on an edge of the mesh's bands; the path, which has further points, must not cross it.
+        fermi = float(np.clip(fermi, energies[below].max(), energies[~below].min()))
+    else:
+        below = energies < fermi
+    return Bands(
+        energies, np.where(below, full, 0.0), kpoints, np.full(len(kpoints), 1 / len(kpoints)), fermi, by_atom
+    )
 
 
 def path_axis(kpoints: Array, cell_a: Array) -> tuple[Array, list[tuple[float, str]]]:

@@ -9,8 +9,8 @@ import pytest
 from ase import Atoms
 from conftest import Cli
 from engine_cases import CASES, Case, host_with_na
-from sodiate.analysis.bandpath import SPECIAL, bands_plot, path_axis, path_points, zero_of_bands
-from sodiate.analysis.electronic import ElectronicError
+from sodiate.analysis.bandpath import SPECIAL, bands_plot, filled_along, path_axis, path_points, zero_of_bands
+from sodiate.analysis.electronic import ElectronicError, band_gap
 from sodiate.analysis.records import Bands
 from sodiate.workflows.store import Results
 from support import small_campaign
@@ -64,6 +64,25 @@ def test_bands_of_a_triangular_lattice_are_drawn(tmp_path: Path) -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["Γ", "M", "K", "Γ"]
     assert axes.lines[0].get_ydata()[0] == pytest.approx(-9.0)  # type: ignore[index]
     assert (tmp_path / "bands.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.6])
+def test_a_path_is_filled_as_its_mesh(shift: float) -> None:
+    """With a gap by counting, wherever the code put the Fermi level; a metal up to that level."""
+    kpoints = path_points(CELL, 31)
+    wave = np.cos(2 * np.pi * kpoints[:, 0])
+    levels = np.stack([wave, 1.5 - wave / 4 + shift], axis=-1)[None]
+    one = np.zeros((1, 3)), np.ones(1)
+    edge = Bands(np.array([[[0.9, 1.3]]] * 2), np.array([[[1.0, 0.0]]] * 2), *one, 0.9)
+    spins = np.repeat(levels, 2, axis=0)
+    semiconductor = filled_along(spins, kpoints, edge)
+    assert (semiconductor.occupations == [1.0, 0.0]).all()
+    assert band_gap(semiconductor).vbm_ev == pytest.approx(1.0)  # above the mesh's Fermi level
+    half = Bands(np.array([[[0.2, 1.9]]]), np.array([[[1.0, 0.0]]]), *one, 0.2)
+    metal = filled_along(levels, kpoints, half)
+    assert np.array_equal(metal.occupations > 0, levels < 0.2)
+    assert set(np.unique(metal.occupations)) == {0.0, 2.0}
+    assert band_gap(metal).gap_ev == 0.0
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -303,6 +303,30 @@ def test_a_dos_without_the_charge_density_says_so(program: Path, tmp_path: Path)
     assert again.bands.energies_ev == pytest.approx(outcome.bands.energies_ev, abs=1e-9)
 
 
+def test_bands_go_on_where_they_were_killed(program: Path, tmp_path: Path) -> None:
+    """Killed along the path, the density before it stays; without the bands of that stage nothing is told."""
+    protocol = VASP.protocol | {"band_points": 9}
+    atoms, whole, killed = host_with_na()[:-1], tmp_path / "whole", tmp_path / "killed"
+    for directory in (whole, killed):
+        VASP.engine().prepare(VASP.calculation("bands", **protocol), atoms, directory, {})
+    expected = VASP.finish(whole).bands
+    install(program, Behaviour(die_after=1, incar="ICHARG = 11"))
+    with pytest.raises(EngineError):
+        make_engine("vasp", Settings()).run(killed, Limits(), Stop())
+    install(program)
+    again = VASP.finish(killed)
+    assert again.bands is not None
+    assert expected is not None
+    assert np.array_equal(again.bands.energies_ev, expected.energies_ev)
+    assert again.sampling is not None
+    assert again.sampling.kmesh is None
+    assert (again.bands.occupations.sum(axis=2) == again.bands.occupations[0, 0].sum()).all()
+    (before,) = (killed / "launches").glob("*-stage-1/vasprun.xml")
+    before.write_text(before.read_text()[:5000])
+    with pytest.raises(EngineError, match=r"launches.*vasprun.xml is missing or damaged"):
+        VASP.engine().collect(killed)
+
+
 # Parsing of what a real VASP wrote.
 
 

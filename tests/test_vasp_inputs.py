@@ -80,6 +80,11 @@ def test_kinds_differ_in_what_they_must(tmp_path: Path) -> None:
     dos = Incar.from_file(prepared("WSSe/dos", tmp_path / "dos") / "INCAR")
     assert (dos["ICHARG"], dos["LORBIT"], dos["NEDOS"], dos["LCHARG"]) == (11, 11, 3001, False)
     assert tuple(Kpoints.from_file(tmp_path / "dos" / "KPOINTS").kpts[0]) == (4, 4, 1)
+    along = plan("wsse-gpaw-best", "vasp")
+    for number, (charge, dipole) in enumerate([(None, None), (None, True), (11, True)], start=1):
+        incar = Incar.from_file(prepared("WSSe/bands", tmp_path / "bands", along) / f"INCAR.stage-{number}")
+        assert (incar.get("ICHARG"), incar.get("LDIPOL"), incar["LCHARG"]) == (charge, dipole, charge is None)
+    assert tuple(Kpoints.from_file(tmp_path / "bands" / "KPOINTS").kpts[0]) == (6, 6, 1)
     lattice = plan("validation", "vasp")
     cell = Incar.from_file(prepared("WSe2/lattice", tmp_path / "cell", lattice) / "INCAR")
     assert (cell["ISIF"], cell["LATTICE_CONSTRAINTS"]) == (3, [True, True, False])

@@ -45,6 +45,8 @@ class Behaviour:
         False: no SCF cycle converges before NELM.
     where
         It goes wrong only in directories with this in their name.
+    incar
+        It goes wrong only with this in INCAR.
     move_c
         True: a relaxation of the cell lets c go, as a VASP does that does not know LATTICE_CONSTRAINTS.
     """
@@ -59,6 +61,7 @@ class Behaviour:
     move_c: bool = False
     times: int | None = None
     where: str = ""
+    incar: str = ""
 
 
 def install(folder: Path, behaviour: Behaviour | None = None) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import Behaviour, outputs
-from .reading import check, read_incar, read_mesh, read_poscar, read_potcar, refuse
+from .reading import check, read_incar, read_mesh, read_path, read_poscar, read_potcar, refuse
 
 ENTROPY_EV = -0.002
 """Free energy less energy at zero width: the same for all positions, so that forces belong to both."""
@@ -44,6 +44,7 @@ def _behaviour(folder: Path) -> Behaviour:
         runs.write(f"{os.getpid()} {Path.cwd().name}\n")
     count = sum(wanted.where in line for line in (folder / "runs").read_text().splitlines())
     meant = wanted.where in Path.cwd().name and (wanted.times is None or count <= wanted.times)
+    meant = meant and wanted.incar in Path("INCAR").read_text()
     return wanted if meant else Behaviour()
 
 
@@ -53,13 +54,18 @@ class Run:
     def __init__(self, name: str, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.tags, self.atoms, self.sets = read_incar(), read_poscar(), read_potcar()
-        self.mesh = read_mesh()
+        path = read_path()
+        self.mesh = read_mesh() if path is None else None
         check(self.tags, self.atoms, self.sets, self.mesh, name)
         valence = {one.element: one.valence for one in self.sets}
         self.valence = [valence[symbol] for symbol in self.atoms.get_chemical_symbols()]
         from sodiate.workflows.engines.slater_koster import mesh_points
 
-        self.kpoints = mesh_points(self.mesh)
+        if self.mesh is not None:
+            self.kpoints = mesh_points(self.mesh)
+        else:
+            assert path is not None
+            self.kpoints = path, np.full(len(path), 1 / len(path))
         self.reference = self.atoms.copy()
         self.potential = _potential(self.atoms)
 
@@ -173,10 +179,8 @@ class Run:
         return [0.0] * (len(self.atoms) - 1) + [total]
 
     def electrons(self) -> str:
-        """Eigenvalues and projections of the dry engine's model, where a DOS asks for them."""
-        if self.tags.get("ICHARG") != 11 and not (
-            self.tags.get("LORBIT") == 11 and self.tags.get("NEDOS", 301) > 301
-        ):
+        """Eigenvalues and projections of the dry engine's model, for small cells and where a DOS asks for them."""
+        if self.tags.get("ICHARG") != 11 and len(self.atoms) > 4 and self.tags.get("NEDOS", 301) == 301:
             return '<dos>\n<i name="efermi"> 0.0 </i>\n</dos>\n'
         from sodiate.workflows.engines.emt_parameters import load_parameters
         from sodiate.workflows.engines.slater_koster import Hamiltonian, fill

@@ -78,7 +78,7 @@ class VaspRunXml:
     """vasprun.xml, written as far as the run has come."""
 
     def __init__(
-        self, atoms: Atoms, tags: dict[str, Any], sets: Sequence[Any], mesh: Sequence[int], kpoints: Any
+        self, atoms: Atoms, tags: dict[str, Any], sets: Sequence[Any], mesh: Sequence[int] | None, kpoints: Any
     ) -> None:
         self.file = Path("vasprun.xml").open("w")  # noqa: SIM115
         parameters = FULL | {tag: value for tag, value in tags.items() if tag in FULL}
@@ -102,9 +102,8 @@ class VaspRunXml:
             '<i name="subversion" type="string">(a stand-in for tests) </i>\n'
             '<i name="platform" type="string">none </i>\n<i name="date" type="string">2026 01 01 </i>\n'
             f'<i name="time" type="string">00:00:00 </i>\n</generator>\n<incar>\n{incar}</incar>\n'
-            '<kpoints>\n<generation param="Gamma">\n<v type="int" name="divisions">'
-            f'{" ".join(map(str, mesh))} </v>\n<v name="usershift"> 0.0 0.0 0.0 </v>\n</generation>\n'
-            f"{_rows('kpointlist', points)}{_rows('weights', weights[:, None])}</kpoints>\n<parameters>\n"
+            f"<kpoints>\n{_generation(mesh)}{_rows('kpointlist', points)}{_rows('weights', weights[:, None])}"
+            "</kpoints>\n<parameters>\n"
             '<separator name="electronic" >\n'
             + "".join(_item(k, v) + "\n" for k, v in parameters.items())
             + f"</separator>\n</parameters>\n<atominfo>\n<atoms> {len(atoms):6d} </atoms>\n"
@@ -139,6 +138,16 @@ class VaspRunXml:
     def end(self, atoms: Atoms) -> None:
         self.put(f"{_structure(atoms, 'finalpos')}</modeling>\n")
         self.file.close()
+
+
+def _generation(mesh: Sequence[int] | None) -> str:
+    """How a mesh was made; real files have nothing of the kind for points given one by one."""
+    if mesh is None:
+        return ""
+    return (
+        '<generation param="Gamma">\n<v type="int" name="divisions">'
+        f'{" ".join(map(str, mesh))} </v>\n<v name="usershift"> 0.0 0.0 0.0 </v>\n</generation>\n'
+    )
 
 
 _DIMENSIONS = ("band", "kpoint", "spin")

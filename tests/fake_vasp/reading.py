@@ -101,6 +101,19 @@ def read_poscar(name: str = "POSCAR") -> Atoms:
     return Atoms(symbols, scaled_positions=rows, cell=cell, pbc=True)
 
 
+def read_path() -> np.ndarray | None:
+    """K points given one by one, shape (points, 3); None if KPOINTS asks for a mesh."""
+    lines = Path("KPOINTS").read_text().splitlines()
+    if int(lines[1]) == 0:
+        return None
+    if not lines[2].strip().lower().startswith("r"):
+        refuse("KPOINTS: this stand-in reads fractions of the reciprocal vectors")
+    rows = [[float(x) for x in line.split()] for line in lines[3 : 3 + int(lines[1])]]
+    if len(rows) != int(lines[1]) or any(len(row) != 4 for row in rows):
+        refuse("KPOINTS: a line a point: three fractions and a weight")
+    return np.array(rows)[:, :3]
+
+
 def read_mesh() -> tuple[int, int, int]:
     lines = Path("KPOINTS").read_text().splitlines()
     if int(lines[1]) != 0 or not lines[2].strip().lower().startswith("g"):
@@ -109,7 +122,9 @@ def read_mesh() -> tuple[int, int, int]:
     return first, second, third
 
 
-def check(tags: dict[str, Any], atoms: Atoms, sets: list[DataSet], mesh: tuple[int, int, int], name: str) -> None:
+def check(
+    tags: dict[str, Any], atoms: Atoms, sets: list[DataSet], mesh: tuple[int, int, int] | None, name: str
+) -> None:
     """Refuse what VASP refuses, and what no slab of sodiate should ask for."""
     species = list(dict.fromkeys(atoms.get_chemical_symbols()))
     if [one.element for one in sets] != species:
@@ -125,6 +140,8 @@ def check(tags: dict[str, Any], atoms: Atoms, sets: list[DataSet], mesh: tuple[i
         refuse("LDIPOL needs IDIPOL")
     if tags.get("ICHARG") == 11 and not Path("CHGCAR").exists():
         refuse("CHGCAR could not be opened, but ICHARG = 11")
+    if mesh is None and tags.get("ICHARG") != 11:
+        refuse("a path of k points without a fixed density (ICHARG = 11): its occupations would mean nothing")
     vacuum = atoms.cell[2, 2] - np.ptp(atoms.get_positions()[:, 2])
-    if vacuum > 8.0 and mesh[2] != 1:
+    if mesh is not None and vacuum > 8.0 and mesh[2] != 1:
         refuse("k points along the vacuum")

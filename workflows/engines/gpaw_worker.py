@@ -20,7 +20,7 @@ from gpaw.dft import GPAW
 from gpaw.mpi import broadcast, world
 
 from ... import __version__
-from ...analysis.bandpath import path_points
+from ...analysis.bandpath import filled_along, path_points
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.levels import vacuum_levels
 from ...analysis.records import ArrayRecord, Bands, Density, Geometry, to_arrays
@@ -233,21 +233,19 @@ def _vacuum(inputs: Inputs, calculator: Any) -> tuple[float, float] | None:
 
 
 def _along_path(inputs: Inputs, text: str) -> dict[str, Any]:
-    """Compute the bands of the parent's density along Γ–M–K–Γ; its Fermi level stays."""
+    """Compute the bands of the parent's density along Γ–M–K–Γ, filled as those of its mesh."""
     saved = _saved_density(inputs)
     self_consistent = saved is None
     if saved is None:
         saved = GPAW(**inputs.calculator, txt=text)
         saved.get_potential_energy(inputs.atoms)
-    fermi = float(saved.get_fermi_level())
+    mesh = _bands(saved)
     path = path_points(inputs.atoms.cell.array, inputs.protocol["band_points"])
     kept = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")}
     calculator = saved.fixed_density(**kept, kpts=path, symmetry="off", txt=text.replace(".txt", "-path.txt"))
     calculator.get_potential_energy()
     inputs.atoms.calc = calculator
-    bands = replace(_bands(calculator), by_atom=_projections(calculator)[1], fermi_ev=fermi)
-    filled = np.where(bands.energies_ev < fermi, 3.0 - len(bands.energies_ev), 0.0)  # a path has no Fermi level
-    bands = replace(bands, occupations=filled, kpoints=path, weights=np.full(len(path), 1 / len(path)))
+    bands = filled_along(_bands(calculator).energies_ev, path, mesh, _projections(calculator)[1])
     kept_files = _keep(inputs, {BANDS: bands})
     return {"fingerprints": kept_files, "self_consistent": self_consistent, "vacuum_ev": _vacuum(inputs, calculator)}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...analysis.bandpath import filled_along
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.records import Bands, Dos
 from .emt_potential import Pairs
@@ -225,7 +226,7 @@ def fill(energies_ev: Floats, weights: Floats, electrons: float) -> tuple[Floats
 
 
 def band_structure(atoms: Atoms, parameters: EmtParameters, kpoint_length_a: float, kpoints: Floats) -> Bands:
-    """Return the model's bands at k points of a path, filled up to the Fermi level of a mesh.
+    """Return the model's bands at k points of a path, filled as those of a mesh.
 
     Parameters
     ----------
@@ -237,11 +238,9 @@ def band_structure(atoms: Atoms, parameters: EmtParameters, kpoint_length_a: flo
     hamiltonian = Hamiltonian(atoms, parameters)
     mesh, weights = mesh_points(kpoint_mesh(atoms, kpoint_length_a))
     levels = np.array([np.linalg.eigvalsh(hamiltonian.at(kpoint)) for kpoint in mesh])
-    _, fermi = fill(levels, weights, hamiltonian.electrons)
-    solved = [np.linalg.eigvalsh(hamiltonian.at(kpoint)) for kpoint in kpoints]
-    energies = np.array([solved], dtype=np.float64)
-    occupations = np.where(energies < fermi, 2.0, 0.0)
-    return Bands(energies, occupations, kpoints, np.full(len(kpoints), 1 / len(kpoints)), fermi)
+    occupations, fermi = fill(levels, weights, hamiltonian.electrons)
+    solved = np.array([[np.linalg.eigvalsh(hamiltonian.at(kpoint)) for kpoint in kpoints]])
+    return filled_along(solved, kpoints, Bands(levels[None], occupations[None], mesh, weights, fermi))
 
 
 def electrons(

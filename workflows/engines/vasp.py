@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...analysis.bandpath import path_points
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
 from .checks import bfgs_settings, check_kind, is_done
 from .files import write_bytes, write_json
@@ -47,7 +48,7 @@ PROTOCOL_KEYS = frozenset(
     {
         *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
         *("spin_polarised", "start_moments_mub", "dipole_correction", "dispersion", "dos_broadening_ev", "box_a"),
-        *("paw", "paw_release", "incar"),
+        *("band_points", "paw", "paw_release", "incar"),
     }
 )
 
@@ -84,7 +85,7 @@ class VaspEngine:
 
     name = "vasp"
     physical = True
-    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "density"})
+    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
     checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml")
 
@@ -184,6 +185,8 @@ class VaspEngine:
             return [with_user_tags({"SYSTEM": calculation.label, **one}, given, symbols) for one in tags]
 
         more: dict[str, Any] = {"without_charge": incars(True)} if kind == "dos" else {}
+        if kind == "bands":
+            more["path"] = path_points(atoms.cell.array, protocol["band_points"]).tolist()
         tags = incars(kind != "dos")
         if scans:
             tags, more["scales"] = scan_of(tags)
@@ -234,7 +237,7 @@ class VaspEngine:
 
     def _command(self, inputs: Inputs) -> str:
         """Return the command, Γ's own executable where Γ is the only k point."""
-        name = "vasp_gam" if inputs.mesh == (1, 1, 1) else "vasp_std"
+        name = "vasp_gam" if inputs.mesh == (1, 1, 1) and inputs.kind != "bands" else "vasp_std"
         name = "vasp_ncl" if any(inputs.stages[-1].get(tag) for tag in ("LSORBIT", "LNONCOLLINEAR")) else name
         command = str(self.settings.worker.get(name, name))
         program = command.split()[0]

@@ -17,21 +17,31 @@ if TYPE_CHECKING:
 _SHELLS = "spdf"
 
 
-def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
-    """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
+def _spins(run: Vasprun) -> list[Any]:
     from pymatgen.electronic_structure.core import Spin
 
-    from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
+    return [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
 
+
+def eigenvalues(run: Vasprun) -> Bands:
+    """Return the eigenvalues of a run, with the weight of each state on each atom if it was projected."""
     if run.efermi is None:
         raise EngineError(f"{run.filename}: it has no Fermi level.")
-    spins = [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
+    spins = _spins(run)
     energies = np.array([run.eigenvalues[spin][:, :, 0] for spin in spins])
     occupations = np.array([run.eigenvalues[spin][:, :, 1] for spin in spins]) * (3 - len(spins))
     weights = np.array(run.actual_kpoints_weights, float)
     kpoints = np.array(run.actual_kpoints, float)
-    by_atom = np.array([run.projected_eigenvalues[spin].sum(axis=-1) for spin in spins]).astype(np.float16)
-    bands = Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi), by_atom)
+    parts = run.projected_eigenvalues
+    by_atom = np.array([parts[spin].sum(axis=-1) for spin in spins]).astype(np.float16) if parts else None
+    return Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi), by_atom)
+
+
+def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
+    """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
+    from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
+
+    bands, spins = eigenvalues(run), _spins(run)
     projections: dict[str, Any] = {}
     for index, symbol in enumerate(run.atomic_symbols):
         weight = np.array([run.projected_eigenvalues[spin][:, :, index, :] for spin in spins])

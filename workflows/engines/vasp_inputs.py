@@ -140,6 +140,12 @@ def write_kpoints(directory: Path, mesh: Sequence[int]) -> None:
     write_bytes(directory / "KPOINTS", f"{Kpoints.gamma_automatic(tuple(mesh))}\n".encode())
 
 
+def write_path(directory: Path, kpoints: Sequence[Sequence[float]]) -> None:
+    """Write the k points of a path, one by one, as fractions of the reciprocal vectors."""
+    rows = "".join(f"{x:20.14f}{y:20.14f}{z:20.14f} 1\n" for x, y, z in kpoints)
+    write_bytes(directory / "KPOINTS", f"Path\n{len(kpoints)}\nReciprocal\n{rows}".encode())
+
+
 def write_poscar(directory: Path, atoms: Atoms) -> None:
     """Write the POSCAR of atoms that are in VASP's order, in fractions of the cell with all digits."""
     species = list(dict.fromkeys(atoms.get_chemical_symbols()))
@@ -180,6 +186,8 @@ class Inputs:
         Warnings for the record.
     scales
         Of a scan of E(a), the lattice constant of each stage in that declared, None where it is that of least energy.
+    path
+        K points of the last stage of bands, fractions of the reciprocal vectors.
     key
         Tells inputs apart that give different numbers.
     """
@@ -196,6 +204,7 @@ class Inputs:
     paw: dict[str, str]
     notes: tuple[str, ...]
     scales: tuple[float | None, ...]
+    path: tuple[tuple[float, float, float], ...]
     key: str
 
     @classmethod
@@ -226,6 +235,7 @@ class Inputs:
                 paw=values["paw"],
                 notes=tuple(notes),
                 scales=tuple(values.get("scales", ())),
+                path=tuple(map(tuple, values.get("path", ()))),
                 key=inputs_key(values, atoms),
             )
         except DAMAGE as error:
@@ -247,8 +257,8 @@ def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
     """Return a hash of what the numbers follow from."""
     geometry = Geometry.of(atoms).model_dump(mode="json")
     tags = [{t: v for t, v in stage.items() if t not in HOW and t != "NSW"} for stage in values["stages"]]
-    scales = [values["scales"]] if "scales" in values else []
-    return digest([values["kind"], tags, values["mesh"], values["paw"], geometry, *scales])
+    more = [values[name] for name in ("scales", "path") if name in values]
+    return digest([values["kind"], tags, values["mesh"], values["paw"], geometry, *more])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .files import DAMAGE, fingerprint, write_bytes, write_json
 from .processes import locked
 from .vasp_arrays import vacuum
 from .vasp_custodian import Ending, VaspRun, handlers
-from .vasp_inputs import LAUNCHES, OUTPUTS, RELAXATIONS, RESULT, Inputs, State, write_incar
+from .vasp_inputs import LAUNCHES, OUTPUTS, RELAXATIONS, RESULT, Inputs, State, write_incar, write_path
 from .vasp_results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
 from .vasp_scan import place_cell
 from .vasp_tags import Tags
@@ -112,6 +112,8 @@ def _begin(inputs: Inputs, number: int, state: State) -> None:
             write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
         if inputs.scales:
             place_cell(inputs, number, state.energies_ev)
+    if inputs.path and number == len(inputs.stages) - 1:
+        write_path(directory, inputs.path)
     write_incar(directory, {tag: value for tag, value in tags.items() if value is not None})
 
 

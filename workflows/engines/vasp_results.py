@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.records import Geometry, Method, Sampling, Stress, Trajectory
+from ...analysis.bandpath import filled_along
+from ...analysis.records import Bands, Geometry, Method, Sampling, Stress, Trajectory
 from .base import EngineError, Outcome, Unconverged
 from .checks import cell_forces, check_forces
 from .files import DAMAGE, fingerprint, read_json
-from .vasp_arrays import density, electrons
+from .vasp_arrays import density, eigenvalues, electrons
 from .vasp_inputs import CHARGE, LAUNCHES, RELAXATIONS, RESULT, START, Inputs, State
 from .vasp_scan import note
+from .vasp_tags import SPECTRA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +35,9 @@ FILES = {"dos": (RUN, TEXT), "density": (RUN, TEXT, CHARGE)}
 
 _SAME_CELL_A = 1e-5
 _SAME_POSITION_A = 1e-5
+
+_SAME_K = 1e-6
+"""VASP writes eight digits of a k point."""
 
 _NUMERICS = ("PREC", "LREAL", "LASPH", "ADDGRID")
 """Tags that move energies by some meV and belong to no other field of a record."""
@@ -77,7 +82,7 @@ class Result:
                 if fingerprint(path) != known:
                     raise ValueError(f"it is not the file that {RESULT} was written for")
             path = inputs.directory / RUN
-            wanted = inputs.kind == "dos"
+            wanted = inputs.kind in SPECTRA
             # The Fermi level is among the DOS.
             run = read_vasprun(path, parse_eigen=wanted, parse_projected_eigen=wanted, parse_dos=wanted)
         except DAMAGE as error:
@@ -130,7 +135,7 @@ class Result:
         inputs, run = self.inputs, self.run
         relaxed = inputs.kind in RELAXATIONS
         trajectory = _trajectory(inputs, len(inputs.stages)) if relaxed else None
-        fixed = inputs.kind == "dos"  # energies at a fixed density are not those of a ground state
+        fixed = inputs.kind in SPECTRA  # energies at a fixed density are not those of a ground state
         spin = run.parameters["ISPIN"] == 2
         moments, total = _moments(inputs) if spin and not fixed else (None, None)
         return Outcome(
@@ -158,7 +163,22 @@ class Result:
     def _arrays(self) -> dict[str, Any]:
         if self.inputs.kind == "dos":
             return electrons(self.run, self.inputs.protocol["dos_broadening_ev"])
+        if self.inputs.kind == "bands":
+            return {"bands": along_path(self.inputs, self.run)}
         return {"density": density(self.inputs)} if self.inputs.kind == "density" else {}
+
+
+def along_path(inputs: Inputs, run: Vasprun) -> Bands:
+    """Return the bands of the last stage, filled as those of the mesh of the stage before."""
+    before = launches(inputs.directory, len(inputs.stages) - 1)[:-1]
+    path = (before or [inputs.directory / LAUNCHES])[-1] / RUN
+    try:
+        mesh, found = eigenvalues(read_vasprun(path, parse_eigen=True, parse_dos=True)), eigenvalues(run)
+        if np.shape(found.kpoints) != np.shape(inputs.path) or np.abs(found.kpoints - inputs.path).max() > _SAME_K:
+            raise ValueError(f"{RUN} beside it is not along the path that was asked for")
+    except DAMAGE as error:
+        raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+    return filled_along(found.energies_ev, np.array(inputs.path), mesh, found.by_atom)
 
 
 def placed(inputs: Inputs, structure: Any) -> Atoms:

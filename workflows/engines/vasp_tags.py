@@ -43,6 +43,9 @@ HOW = frozenset(
 )
 """Tags that say how a number is reached or what is written; all others may change it, and enter the id."""
 
+SPECTRA = ("dos", "bands")
+"""Kinds whose eigenvalues are those of a fixed charge density."""
+
 BY_ELEMENT = ("MAGMOM", "LDAUL", "LDAUU", "LDAUJ")
 """Tags that may be given by element; MAGMOM has a value an atom, the others one a species."""
 
@@ -66,7 +69,8 @@ def stages(
     """Return the INCAR of each stage of a calculation, MAGMOM an atom.
 
     A slab with dipole correction converges badly from scratch, so that it is first run without. A relaxation of the
-    cell is run twice, since the plane waves are those of the cell that a run begins with.
+    cell is run twice, since the plane waves are those of the cell that a run begins with. Bands are last of all, from
+    the charge density of the stage before.
 
     Parameters
     ----------
@@ -83,11 +87,16 @@ def stages(
     where
         Directory, for messages.
     """
-    tags = _electronic(protocol, atoms, where) | _kind(protocol, kind, atoms, max_steps)
+    electronic = _electronic(protocol, atoms, where)
+    tags = electronic | _kind(protocol, kind, atoms, max_steps)
+    dipole: Tags = _dipole(atoms) | {"LDIPOL": True} if protocol["dipole_correction"] else {}
     if kind == "dos" and not self_consistent:
-        return [tags | {"ICHARG": 11} | (_dipole(atoms) | {"LDIPOL": True} if protocol["dipole_correction"] else {})]
-    if protocol["dipole_correction"]:
-        return [tags, tags | _dipole(atoms) | {"LDIPOL": True}]
+        return [tags | dipole | {"ICHARG": 11}]
+    if kind == "bands":
+        before = electronic | {"IBRION": -1, "NSW": 0}
+        return [before, *([before | dipole] if dipole else []), tags | dipole | {"ICHARG": 11}]
+    if dipole:
+        return [tags, tags | dipole]
     return [tags, tags] if kind == "relax_cell" else [tags]
 
 
@@ -134,8 +143,10 @@ def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) 
     tags: Tags = {"IBRION": -1, "NSW": 0}
     if kind == "atom" and protocol["spin_polarised"]:
         tags |= {"NUPDOWN": round(float(atoms.get_initial_magnetic_moments().sum()))}
-    if kind == "dos":  # the charge density is the host's, and stays
-        tags |= {"LORBIT": 11, "NEDOS": 3001, "LCHARG": False, "LWAVE": False, "LVHAR": True}
+    if kind in SPECTRA:  # the charge density is the host's, and stays
+        tags |= {"LORBIT": 11, "LCHARG": False, "LWAVE": False, "LVHAR": True}
+    if kind == "dos":
+        tags["NEDOS"] = 3001
     if kind == "density":
         names = ("NGXF", "NGYF", "NGZF")
         tags |= dict(zip(names, fine_grid(atoms.cell.array, protocol["cutoff_ev"]), strict=True))
