@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import hypot
-from typing import Any, Literal
+from typing import Literal
 
-from .. import SodiateError
+from .comparability import ProtocolMismatch, check_method, check_sampling, edges_a
 from .entries import CampaignEntry, ModelEntry, SiteEntry
+from .formation import FormationResult, formation_result
 from .paper import paper_value
-from .records import Choice, Record, Sampling
+from .records import Choice, Record
 
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""
-
-
-class ProtocolMismatch(SodiateError):
-    """Two records were run in ways that make the difference of their energies meaningless."""
 
 
 def lowest(energies_ev: Mapping[str, float], ignored: Mapping[str, str]) -> Choice:
@@ -33,67 +29,6 @@ def lowest(energies_ev: Mapping[str, float], ignored: Mapping[str, str]) -> Choi
     least = min(energies_ev.values())
     site = min(name for name, energy in energies_ev.items() if energy - least < TIE_EV)
     return Choice(site=site, energies_ev=dict(energies_ev), ignored=dict(ignored))
-
-
-def check_method(first: Record, second: Record) -> None:
-    """Refuse two records whose method differs: code, functional, cutoff, dispersion, PAW set of shared elements.
-
-    Raises
-    ------
-    ProtocolMismatch
-        Naming both sides and each value that differs.
-    """
-    one, other = first.method, second.method
-    differing = _differing(one.model_dump(exclude={"paw"}), other.model_dump(exclude={"paw"}))
-    for element in sorted(_elements(first) & _elements(second)):
-        if one.paw.get(element) != other.paw.get(element):
-            differing.append(f"PAW of {element} {one.paw.get(element)} ≠ {other.paw.get(element)}")
-    if first.physical != second.physical:
-        differing.append("one of them is a mock")
-    _refuse(first, second, "method", differing)
-
-
-def _elements(record: Record) -> set[str]:
-    return set(record.geometry.symbols) if record.geometry else set(record.method.paw)
-
-
-def check_sampling(first: Record, second: Record) -> None:
-    """Refuse two records of one slab cell whose sampling differs: cell, k mesh, smearing, spin, dipole.
-
-    Raises
-    ------
-    ProtocolMismatch
-        Naming both sides and each value that differs.
-    """
-    if first.sampling is None or second.sampling is None:
-        raise ProtocolMismatch(f"{(first if first.sampling is None else second).label} has no sampling record.")
-    one, other = first.sampling, second.sampling
-    differing = _differing(one.model_dump(exclude={"cell_a"}), other.model_dump(exclude={"cell_a"}))
-    if _furthest(one, other) > 1e-4:
-        differing.append(f"cell {_edges(one)} ≠ {_edges(other)} Å")
-    _refuse(first, second, "sampling", differing)
-
-
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    return [f"{key} {one[key]} ≠ {other[key]}" for key in one if one[key] != other[key]]
-
-
-def _furthest(one: Sampling, other: Sampling) -> float:
-    pairs = zip(sum(one.cell_a, ()), sum(other.cell_a, ()), strict=True)
-    return max(abs(a - b) for a, b in pairs)
-
-
-def _edges_a(sampling: Sampling) -> list[float]:
-    return [hypot(*axis) for axis in sampling.cell_a]
-
-
-def _edges(sampling: Sampling) -> str:
-    return " × ".join(f"{edge:.4f}" for edge in _edges_a(sampling))
-
-
-def _refuse(first: Record, second: Record, what: str, differing: list[str]) -> None:
-    if differing:
-        raise ProtocolMismatch(f"{what} of {first.label} and {second.label} differs: {'; '.join(differing)}")
 
 
 def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Record) -> float:
@@ -143,6 +78,7 @@ class ModelResult:
 
     ``reasons`` says in words what is missing and why; ``converged`` is True only if nothing is. The lattice constants
     are those of the host's monolayer, if the campaign relaxes its cell: as declared, which the host has, and relaxed.
+    ``formation`` is that of its vacancies, if the campaign asks for it.
     ``effect_ev`` is ΔE less that of the model ``compare_with``, from which ``changes`` tell this one.
     """
 
@@ -168,6 +104,7 @@ class ModelResult:
     compare_with: str | None = None
     changes: tuple[str, ...] = ()
     effect_ev: float | None = None
+    formation: FormationResult | None = None
 
 
 def model_results(
@@ -224,7 +161,8 @@ def _model(
     for name, identifier in parts:
         if identifier is not None and identifier not in records:
             complaints.insert(0, f"{name}: {missing[identifier]}")
-    complaints += _choice_complaint(model, records, missing, best)
+    formation = formation_result(model.formation, model.host, records, missing) if model.formation else None
+    complaints += [*_choice_complaint(model, records, missing, best), *_formation_complaint(formation)]
     return ModelResult(
         campaign=entry.campaign,
         model=model.name,
@@ -241,13 +179,18 @@ def _model(
         band_gap_ev=gap.gap_ev if gap else None,
         gap_nature=gap.nature if gap else None,
         declared_lattice_a=lattice.declared_a if lattice else None,
-        relaxed_lattice_a=_edges_a(relaxed.sampling)[0] if relaxed and relaxed.sampling else None,
+        relaxed_lattice_a=edges_a(relaxed.sampling)[0] if relaxed and relaxed.sampling else None,
         converged=not complaints,
         reasons=tuple(complaints),
         sites=tuple(sites),
         compare_with=model.compare_with,
         changes=model.changes,
+        formation=formation,
     )
+
+
+def _formation_complaint(formation: FormationResult | None) -> list[str]:
+    return [f"formation energy: {formation.reason}"] if formation is not None and formation.reason is not None else []
 
 
 def _choice_complaint(

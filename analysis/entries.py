@@ -21,6 +21,19 @@ class LatticeEntry(Frozen):
     calculation: str
 
 
+class FormationEntry(Frozen):
+    """What the formation energy of a host's vacancies is held against, by the ids of calculations.
+
+    ``pristine`` is the same cell without vacancies, ``removed`` counts the missing atoms of each element, ``unit``
+    those of the formula unit, the metal first; ``elements`` are the references.
+    """
+
+    pristine: str
+    removed: dict[str, int]
+    unit: dict[str, int]
+    elements: dict[str, str]
+
+
 class ModelEntry(Frozen):
     """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
 
@@ -43,6 +56,7 @@ class ModelEntry(Frozen):
     bulk: str | None = None
     compare_with: str | None = None
     changes: tuple[str, ...] = ()
+    formation: FormationEntry | None = None
 
 
 class Named(Frozen):

@@ -75,7 +75,7 @@ def read_slab(path: str | Path) -> Slab:
         vacuum gap of 5 Å along one axis, with such gaps along several, or with overlapping atoms.
     """
     path = Path(path)
-    atoms = _read_atoms(path)
+    atoms = read_atoms(path)
     cell, axis, declared = _vacuum_axis(atoms, path)
     # Cyclic, so that the handedness of the lattice stays.
     order = [(axis + 1) % 3, (axis + 2) % 3, axis]
@@ -90,7 +90,8 @@ def read_slab(path: str | Path) -> Slab:
     return slab
 
 
-def _read_atoms(path: Path) -> Atoms:
+def read_atoms(path: Path) -> Atoms:
+    """Read the atoms of a structure file; raise `StructureError`, naming it, if it does not hold an ordered one."""
     if path.is_dir():
         raise StructureError(f"{path}: a directory, not a structure file; name the file in it.")
     if not path.exists():

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ..analysis.records import Frozen
+from ..structures.elements import Elemental, read_crystal, read_molecule
 from ..structures.errors import StructureError
 from ..structures.monolayers import Monolayer
 from ..structures.slabs import Slab, read_slab
 from .protocol import Changes, NotNegative, Positive, Protocol, Truth
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
-Quantity = Literal["dos", "bands", "bulk_reference", "density_difference", "lattice"]
+Quantity = Literal["dos", "bands", "bulk_reference", "density_difference", "lattice", "vacancy_formation"]
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
 _NAME = re.compile(r"[\w+@.\-]+")
 
@@ -95,10 +96,28 @@ class Adsorbate(Frozen):
 
 
 class BulkReference(Frozen):
-    """The elemental solid that is the second reference: lattice and conventional lattice constant in Å."""
+    """An element as it is found: a cubic metal by its lattice constant in Å, or a crystal's or molecule's file.
 
-    lattice: Literal["bcc", "fcc"]
-    a: Positive
+    A metal is computed as it is given; atoms of a file are relaxed, a crystal's in the cell of the file, a
+    molecule's in the box of the isolated atom.
+    """
+
+    lattice: Literal["bcc", "fcc"] | None = None
+    a: Positive | None = None
+    crystal: str | None = None
+    molecule: str | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> BulkReference:
+        forms = sum(form is not None for form in (self.lattice, self.crystal, self.molecule))
+        if forms != 1 or (self.lattice is None) != (self.a is None):
+            raise ValueError("a reference is {lattice, a}, or {crystal: FILE}, or {molecule: FILE}.")
+        return self
+
+    @property
+    def form(self) -> str:
+        """What stands after the element in the name of the calculation."""
+        return self.lattice or ("crystal" if self.crystal is not None else "molecule")
 
 
 class Coarse(Frozen):
@@ -222,6 +241,8 @@ class Campaign:
         The protocol it names.
     slabs
         The content of each structure file that a model names.
+    elements
+        The content of each structure file that a bulk reference names, by element.
     source
         The file it was read from.
     text
@@ -233,6 +254,7 @@ class Campaign:
     spec: CampaignFile
     protocol: Protocol
     slabs: Mapping[str, Slab]
+    elements: Mapping[str, Elemental]
     source: Path
     text: str
     bundled: bool
@@ -271,10 +293,12 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
     if engine is not None:
         merged["engine"] = engine
     spec = validate(CampaignFile, merged, where)
+    protocol = _protocol(spec.protocol, path.parent, where)
     return Campaign(
         spec=spec,
-        protocol=_protocol(spec.protocol, path.parent, where),
+        protocol=protocol,
         slabs=_slabs(spec, path.parent, where),
+        elements=_elements(spec, protocol, path.parent, where),
         source=path,
         text=path.read_text(encoding="utf-8"),
         bundled=str(name) in bundled,
@@ -312,3 +336,18 @@ def _slabs(spec: CampaignFile, folder: Path, where: str) -> dict[str, Slab]:
             except StructureError as error:
                 raise InputError(f"{where}: model {model.title}: {error}") from None
     return slabs
+
+
+def _elements(spec: CampaignFile, protocol: Protocol, folder: Path, where: str) -> dict[str, Elemental]:
+    found = {}
+    for element, given in spec.bulk_references.items():
+        try:
+            if given.crystal is not None:
+                found[element] = read_crystal(folder / given.crystal, element)
+            elif given.molecule is not None:
+                if protocol.atom.box_a is None:
+                    raise StructureError("its protocol has no atom.box_a, the box for a molecule.")
+                found[element] = read_molecule(folder / given.molecule, element, protocol.atom.box_a)
+        except StructureError as error:
+            raise InputError(f"{where}: bulk_references.{element}: {error}") from None
+    return found

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.entries import CampaignEntry, LatticeEntry, ModelEntry, Named, SiteEntry
+from ..analysis.entries import CampaignEntry, FormationEntry, LatticeEntry, ModelEntry, Named, SiteEntry
 from ..analysis.records import digest
 from . import operations
 from .calculation import Calculation
 from .campaign import Campaign
 from .incar import UserTags, divided
 from .reading import InputError, nearest
+from .references import Formation
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -24,7 +25,8 @@ class PlannedModel:
     """One host of a campaign with the calculations that belong to it, its references among them.
 
     ``densities`` are the terms of Δρ by part; ``layer`` is the monolayer that the host repeats, if it is one;
-    ``changes`` says in words what is different from the model ``compare_with``.
+    ``formation`` is what its vacancies' formation energy is held against; ``changes`` says in words what is different
+    from the model ``compare_with``.
     """
 
     name: str
@@ -38,6 +40,7 @@ class PlannedModel:
     lowest: Calculation
     densities: Mapping[str, Calculation]
     layer: str | None
+    formation: Formation | None
     compare_with: str | None = None
     changes: tuple[str, ...] = ()
 
@@ -105,7 +108,7 @@ class Plan:
         adsorbate = self.campaign.spec.adsorbate.element
         out = {adsorbate: self.atom}
         if self.bulk is not None:
-            out[f"{adsorbate}-{self.bulk.structure['lattice']}"] = self.bulk
+            out[self.bulk.label] = self.bulk
         out |= {f"{layer}/lattice": calculation for layer, calculation in self.lattices.items()}
         for layer, calculation in self.bands.items():
             out |= {f"{layer}/1x1": calculation.parents["geometry"], f"{layer}/bands": calculation}
@@ -113,12 +116,33 @@ class Plan:
             for reference in (model.atom, model.bulk):
                 if reference is not None and all(reference.id != known.id for known in out.values()):
                     out[f"{model.name}/{reference.label}"] = reference
+            out |= self._formation_names(model, out)
             out[model.name] = model.host
             if model.dos is not None:
                 out[f"{model.name}/dos"] = model.dos
             out |= {f"{model.name}/{site}": calculation for site, calculation in model.sites.items()}
             out[f"{model.name}/lowest"] = model.lowest
             out |= {f"{model.name}/density/{part}": calculation for part, calculation in model.densities.items()}
+        return out
+
+    @property
+    def elements(self) -> dict[str, Calculation]:
+        """References of formation energies that no model has of its own, by their names."""
+        found = [model.formation.elements.values() for model in self.models if model.formation is not None]
+        labels = {calculation.label for group in found for calculation in group}
+        return {name: calculation for name, calculation in self.names.items() if name in labels}
+
+    def _formation_names(self, model: PlannedModel, known: Mapping[str, Calculation]) -> dict[str, Calculation]:
+        """Name the references of vacancies: an element's once, a pristine host only if it is no model itself."""
+        if model.formation is None:
+            return {}
+        out = {}
+        for reference in model.formation.elements.values():
+            plain = reference.label not in known or known[reference.label].id == reference.id
+            out[reference.label if plain else f"{model.name}/{reference.label}"] = reference
+        pristine = model.formation.pristine
+        if all(pristine.id != other.host.id for other in self.models):
+            out[f"{model.name}/pristine"] = pristine
         return out
 
     @property
@@ -169,6 +193,7 @@ class Plan:
                 bulk=model.bulk.id if model.bulk else None,
                 compare_with=model.compare_with,
                 changes=model.changes,
+                formation=None if model.formation is None else _formation_entry(model.formation),
             )
             for model in self.models
         )
@@ -193,3 +218,12 @@ class Plan:
             return None
         declared = self.campaign.spec.monolayers[layer].a
         return LatticeEntry(layer=layer, declared_a=declared, calculation=self.lattices[layer].id)
+
+
+def _formation_entry(formation: Formation) -> FormationEntry:
+    return FormationEntry(
+        pristine=formation.pristine.id,
+        removed=dict(formation.removed),
+        unit=dict(formation.unit),
+        elements={element: calculation.id for element, calculation in formation.elements.items()},
+    )

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..structures.elements import Elemental
 from ..structures.errors import StructureError
 from ..structures.lattice import bond_reach
 from ..structures.models import resolve_vacancies
@@ -34,6 +35,7 @@ RECIPES: Mapping[str, int] = {
     "chosen": 1,
     "atom": 1,
     "bulk": 1,
+    "elemental": 1,
     "none": 1,
 }
 """Version of what each operation means; raised when a fix changes the atoms that the same words give."""
@@ -114,6 +116,11 @@ def atom(element: str, box_a: Sequence[float]) -> Operation:
 def bulk(element: str, lattice: str, a: float) -> Operation:
     """Declare the primitive cell of an elemental cubic solid with conventional lattice constant ``a`` (Å)."""
     return _operation("bulk", element=element, lattice=lattice, a=float(a))
+
+
+def elemental(given: Elemental) -> Operation:
+    """Declare an element's crystal or molecule with all its coordinates."""
+    return _operation("elemental", **asdict(given))
 
 
 def none() -> Operation:
@@ -250,6 +257,8 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             from ase.build import bulk as ase_bulk
 
             return ase_bulk(operation["element"], operation["lattice"], a=operation["a"])
+        case "elemental":
+            return Elemental(*(tuple(operation[key]) for key in ("symbols", "cell", "positions"))).atoms()
         case _:
             return None
 

@@ -24,6 +24,7 @@ from .graph import Plan, PlannedModel
 from .incar import UserTags, divided
 from .protocol import Protocol, flatten, split
 from .reading import InputError, nearest
+from .references import Formation, reference, removed_atoms
 
 KIND_OF_QUANTITY = {
     "dos": "dos",
@@ -31,6 +32,7 @@ KIND_OF_QUANTITY = {
     "density_difference": "density",
     "lattice": "relax_cell",
     "bands": "bands",
+    "vacancy_formation": "bulk",
 }
 
 
@@ -120,8 +122,9 @@ class _Planner:
         parents: Mapping[str, Calculation],
         label: str,
         protocol: Protocol,
+        section: str | None = None,
     ) -> Calculation:
-        values, _ = split(flatten(protocol, kind), self.engine.protocol_keys)
+        values, _ = split(flatten(protocol, kind, section), self.engine.protocol_keys)
         plain = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
         if "paw" in self.engine.protocol_keys:
             values["paw"] = self._data_sets(plain)
@@ -152,14 +155,8 @@ class _Planner:
         repeat = model.supercell or self.spec.supercell
         heights = self.spec.adsorbate.start_heights_a
         origin, named = self._origin(model)
-        operation = operations.host(
-            origin,
-            repeat,
-            self._defects(model, origin, named, repeat),
-            self.spec.vacuum_a,
-            heights.highest,
-            self.spec.symmetry_breaking_a,
-        )
+        defects = self._defects(model, origin, named, repeat)
+        operation = self._host(origin, repeat, defects)
         ideal = operations.Host(operation)
         label = ideal.label
         self.engine.check(ideal.atoms)
@@ -185,6 +182,32 @@ class _Planner:
             lowest=lowest,
             densities=self._densities(label, lowest, protocol) if "density_difference" in self.quantities else {},
             layer=parse_model(model.model)[0] if model.model is not None else None,
+            formation=self._formation(origin, repeat, defects, protocol),
+        )
+
+    def _host(
+        self, origin: Monolayer | Slab, repeat: tuple[int, int], defects: tuple[Defect, ...]
+    ) -> operations.Operation:
+        spec = self.spec
+        headroom = spec.adsorbate.start_heights_a.highest
+        return operations.host(origin, repeat, defects, spec.vacuum_a, headroom, spec.symmetry_breaking_a)
+
+    def _formation(
+        self, origin: Monolayer | Slab, repeat: tuple[int, int], defects: tuple[Defect, ...], protocol: Protocol
+    ) -> Formation | None:
+        """Return what the formation energy of a host's vacancies is held against, if it is wanted and has one."""
+        removed = removed_atoms(defects)
+        if "vacancy_formation" not in self.quantities or not removed or not isinstance(origin, Monolayer):
+            return None
+        operation = self._host(origin, repeat, ())
+        unit = {origin.metal: 1}
+        for chalcogen in (origin.top, origin.bottom):
+            unit[chalcogen] = unit.get(chalcogen, 0) + 1
+        return Formation(
+            pristine=self._calculation("relax", operation, {}, operations.Host(operation).label, protocol),
+            removed=removed,
+            unit=unit,
+            elements={element: self._reference(element, "vacancy_formation", protocol) for element in unit},
         )
 
     def _site(self, host: Calculation, site: Site, height_a: float, protocol: Protocol) -> Calculation:
@@ -302,13 +325,10 @@ class _Planner:
         return self._calculation("atom", operations.atom(element, box_a), {}, element, protocol)
 
     def _bulk(self, protocol: Protocol) -> Calculation | None:
-        element = self.spec.adsorbate.element
         if "bulk_reference" not in self.quantities:
             return None
-        if element not in self.spec.bulk_references:
-            raise InputError(
-                f"{self.where}: quantities: bulk_reference needs bulk_references.{element}: {{lattice, a}}."
-            )
-        given = self.spec.bulk_references[element]
-        operation = operations.bulk(element, given.lattice, given.a)
-        return self._calculation("bulk", operation, {}, f"{element}-{given.lattice}", protocol)
+        return self._reference(self.spec.adsorbate.element, "bulk_reference", protocol)
+
+    def _reference(self, element: str, quantity: str, protocol: Protocol) -> Calculation:
+        found = reference(self.campaign, element, f"{self.where}: quantities: {quantity}")
+        return self._calculation(found.kind, found.structure, {}, found.label, protocol, found.section)

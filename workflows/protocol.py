@@ -98,7 +98,7 @@ _ONLY_FOR = {
 }
 
 
-def flatten(protocol: Protocol, kind: str) -> dict[str, Any]:
+def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[str, Any]:
     """Return the protocol of one kind of calculation: common keys, its own section over them, nothing unused.
 
     Parameters
@@ -107,6 +107,8 @@ def flatten(protocol: Protocol, kind: str) -> dict[str, Any]:
         The protocol file.
     kind
         Kind of calculation.
+    section
+        Whose rules it follows, if not those of its kind.
 
     Returns
     -------
@@ -114,8 +116,9 @@ def flatten(protocol: Protocol, kind: str) -> dict[str, Any]:
         Plain JSON-like values, sorted by nothing but their keys' meaning; None stands for nothing.
     """
     values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(SECTIONS))
-    if kind in SECTIONS:
-        values |= getattr(protocol, kind).model_dump(mode="json", exclude_none=True)
+    section = section or kind
+    if section in SECTIONS:
+        values |= getattr(protocol, section).model_dump(mode="json", exclude_none=True)
     return {key: value for key, value in values.items() if kind in _ONLY_FOR.get(key, {kind})}
 
 

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import SodiateError
-from ..analysis.adsorption import ModelResult, SiteResult, check_method, check_sampling, model_results
+from ..analysis.adsorption import ModelResult, SiteResult, model_results
+from ..analysis.comparability import check_method, check_sampling
 from ..analysis.density import check_state, density_difference, term_names
 from ..analysis.entries import CampaignEntry
 from ..analysis.records import MOCK, Bands, Density, Dos, Record, Trajectory

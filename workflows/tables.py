@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.adsorption import ModelResult, SiteResult
@@ -52,6 +53,7 @@ def as_objects(models: Iterable[ModelResult]) -> list[dict[str, Any]]:
             "compare_with": m.compare_with,
             "changes": list(m.changes),
             "effect_ev": m.effect_ev,
+            "vacancy_formation": None if m.formation is None else asdict(m.formation),
             "sites": list(map(_site_object, m.sites)),
         }
         for m in models
@@ -132,14 +134,17 @@ def to_csv(objects: Sequence[dict[str, Any]]) -> str:
         *("paper_adsorption_energy_ev", "difference_from_paper_ev"),
         *("band_gap_ev", "gap_nature", "declared_lattice_a", "relaxed_lattice_a", "lattice_difference_a"),
         *("physical", "note", "converged", "reasons", "sites", "compare_with", "changes", "effect_ev"),
+        *("formation_x_rich_ev", "formation_metal_rich_ev"),
     ]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for one in objects:
         sites = [f"{s['start']}={_number(s['adsorption_energy_ev'], '-')}" for s in one["sites"]]
         joined = {key: "; ".join(one[key]) for key in ("reasons", "changes")}
-        writer.writerow(one | joined | {"sites": "; ".join(sites)})
+        formation = one.get("vacancy_formation") or {}
+        ends = {f"formation_{key}": formation.get(key) for key in ("x_rich_ev", "metal_rich_ev")}
+        writer.writerow(one | joined | ends | {"sites": "; ".join(sites)})
     return buffer.getvalue()
 
 
@@ -202,8 +207,8 @@ def best_end(one: dict[str, Any]) -> str | None:
 
 
 def remark_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what stands under the table: effects of changes, lattice constants, what is missing."""
-    return [*effect_lines(objects), *lattice_lines(objects), *reason_lines(objects)]
+    """Return what stands under the table: effects of changes, formation energies, lattices, what is missing."""
+    return [*effect_lines(objects), *formation_lines(objects), *lattice_lines(objects), *reason_lines(objects)]
 
 
 def reason_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
@@ -215,6 +220,22 @@ def reason_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
             part, _, why = reason.partition(": ")
             parts.setdefault(why, []).append(part)
         lines += [f"{one['model']}: {', '.join(names)}: {why}" for why, names in parts.items()]
+    return lines
+
+
+def formation_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each host with vacancies: their formation energy at both ends, and what these assume."""
+    lines = []
+    for one in objects:
+        formation = one["vacancy_formation"]
+        if formation is None or formation["x_rich_ev"] is None:
+            continue
+        what = " + ".join(f"{n} V_{element}" for element, n in formation["removed"].items())
+        said = "" if one["physical"] else f", {MOCK}"
+        lines.append(
+            f"{one['model']}: formation energy of {what}: {formation['x_rich_ev']:.3f} eV X-rich, "
+            f"{formation['metal_rich_ev']:.3f} eV metal-rich ({'; '.join(formation['conditions'])}){said}"
+        )
     return lines
 
 
@@ -272,6 +293,20 @@ def plan_objects(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _common_branches(plan: Plan, tree: Tree, line: Callable[[str, str, str], str]) -> None:
+    """Add what belongs to no model: references, and the 1×1 cells of the monolayers."""
+    references = tree.add("references")
+    references.add(line(plan.campaign.spec.adsorbate.element, plan.atom.id, "  isolated atom"))
+    if plan.bulk is not None:
+        references.add(line(plan.bulk.label, plan.bulk.id, "  bulk"))
+    for name, calculation in plan.elements.items():
+        references.add(line(name, calculation.id, "  element, for formation energies"))
+    for layer, calculation in plan.lattices.items():
+        tree.add(line(f"{layer}/lattice", calculation.id, "  1×1, cell relaxed in the plane"))
+    for layer, calculation in plan.bands.items():
+        tree.add(line(f"{layer}/bands", calculation.id, "  Γ–M–K–Γ of the relaxed 1×1 host"))
+
+
 def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
     """Return a plan as a tree with counts; ``states`` adds a word for each calculation id."""
     from rich.markup import escape
@@ -291,19 +326,14 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
         f"[bold]{escape(spec.campaign)}[/] with {spec.engine}, method {plan.method_id}: "
         f"{len(plan.calculations)} calculations ({total})"
     )
-    references = tree.add("references")
-    references.add(line(spec.adsorbate.element, plan.atom.id, "  isolated atom"))
-    if plan.bulk is not None:
-        references.add(line(plan.bulk.label, plan.bulk.id, "  bulk"))
-    for layer, calculation in plan.lattices.items():
-        tree.add(line(f"{layer}/lattice", calculation.id, "  1×1, cell relaxed in the plane"))
-    for layer, calculation in plan.bands.items():
-        tree.add(line(f"{layer}/bands", calculation.id, "  Γ–M–K–Γ of the relaxed 1×1 host"))
+    _common_branches(plan, tree, line)
+    own = {plan.atom.label: "  isolated atom of its own", "pristine": "  the host without its vacancies"}
     for model in plan.models:
         cell = "×".join(map(str, model.supercell))
         branch = tree.add(line(model.name, model.host.id, f"  {cell}, relax"))
-        if model.atom.id != plan.atom.id:
-            branch.add(line(model.atom.label, model.atom.id, "  isolated atom of its own"))
+        for part, words in own.items():
+            if f"{model.name}/{part}" in plan.names:
+                branch.add(line(part, plan.names[f"{model.name}/{part}"].id, words))
         if model.dos is not None:
             branch.add(line("dos", model.dos.id, "  DOS and gap"))
         for site, calculation in model.sites.items():
