@@ -2,15 +2,18 @@
 
 The basins are scikit-image's watersheds of the density upside down, flooded from the atoms. Programs made
 for Bader's analysis alone were judged first: pybader has had no release since 2022, baderkit does not go with today's
-pymatgen, and Henkelman's own is no package. `sodiate export --format cube` writes what they read.
+pymatgen, and Henkelman's own is no package. `sodiate export --format cube` writes what they read. For Na in the
+sulphur vacancy of WSSe+VS+VSe pybader (run once by hand) and this differ by 0.03 electrons on Na, 0.1 on a W.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .density import density_difference, integral, transferred_charge
 from .records import Density
 
 if TYPE_CHECKING:
@@ -53,6 +56,45 @@ def basin_electrons(density: Density, positions_a: NDArray[np.float64]) -> NDArr
     held = np.bincount(inside.ravel(), values.ravel().astype(np.float64), len(positions_a) + 1)[1:]
     volume: NDArray[np.float64] = held * abs(np.linalg.det(density.cell_a)) / values.size
     return volume
+
+
+@dataclass(frozen=True)
+class ChargeTransfer:
+    """Electrons that an adsorbate gave to a sheet, counted in two ways; positive if it lost them.
+
+    ``by_plane`` is what Δρ brought to the sheet's side of the plane between them, ``by_basin`` what the adsorbate's
+    basin lacks. They differ by the electrons that stay between the two, which the plane and the basin's wall divide
+    otherwise.
+    """
+
+    by_plane: float
+    by_basin: float
+
+
+def charge_transfer(
+    together: Density, host: Density, adsorbate: Density, positions_a: NDArray[np.float64]
+) -> ChargeTransfer:
+    """Count the electrons that an adsorbate gave.
+
+    Parameters
+    ----------
+    together, host, adsorbate
+        The terms of Δρ; the last one holds the electrons that the adsorbate began with.
+    positions_a
+        Of the atoms of ``together``, the adsorbate last, shape (atoms, 3), Å.
+
+    Raises
+    ------
+    DensityMismatch
+        If grids or cells differ.
+    """
+    heights = positions_a[:, 2]
+    difference = density_difference(together, host, adsorbate)
+    kept = basin_electrons(together, positions_a)[-1]
+    return ChargeTransfer(
+        by_plane=transferred_charge(difference, float(heights[:-1].mean()), float(heights[-1])),
+        by_basin=float(integral(adsorbate) - kept),
+    )
 
 
 def _cores(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.units import Bohr
 from conftest import Cli
 from engine_cases import GPAW, GPAW_PROTOCOL
 from sodiate import SodiateError
@@ -31,6 +32,7 @@ from sodiate.workflows.engines.gpaw_inputs import calculator_settings
 from sodiate.workflows.plan import plan
 from sodiate.workflows.reporting import gather
 from sodiate.workflows.store import Results
+from sodiate.workflows.supplement import write_results
 
 TINY = Path(__file__).parent / "data" / "gpaw-tiny.yaml"
 
@@ -281,6 +283,27 @@ def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     check_density_difference(tmp_path / "root")
 
 
+def check_cubes(root: Path, held: float) -> None:
+    """Read back by another reader than the writer's, they hold the valence electrons, 26 of the sheet and 7 of Na."""
+    from ase.io.cube import read_cube_data
+
+    folder = root.parent / "cubes"
+    with Results.open(root) as results:
+        assert write_results(results, folder, "cube") == 2
+        given = results.charge_transfer("WSe2")
+    sums = {}
+    for path in folder.glob("*/*.cube"):
+        points, atoms = read_cube_data(str(path))
+        sums[path.stem] = points.mean() * atoms.get_volume() / Bohr**3
+        assert sorted(atoms.symbols) == ["Na", "Se", "Se", "W"]
+    assert sums == {
+        "WSe2-density": pytest.approx(33.0, abs=1e-3),
+        "WSe2-difference": pytest.approx(held, abs=1e-3),
+    }
+    assert -0.2 < given.by_plane < 0.2
+    assert -0.3 < given.by_basin < 0.9
+
+
 def check_density_difference(root: Path) -> None:
     """No electron is lost; the dipole of Δρ is that of GPAW's own dipole moments; the state is the relaxed site's."""
     with Results.open(root) as results:
@@ -292,6 +315,7 @@ def check_density_difference(root: Path) -> None:
         (host,) = gather(results)[0]["hosts"]
         with pytest.raises(SodiateError, match="no density difference of 'WSe'"):
             results.density_difference("WSe")
+    check_cubes(root, integral(difference))
     assert host["isosurfaces"]["gain"]["faces"]
     assert host["isosurfaces"]["loss"]["faces"]
     told = [re.fullmatch(r"Na gave (\S+) electrons to the sheet .*", line) for line in host["levels"]]

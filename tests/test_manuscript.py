@@ -132,6 +132,10 @@ def test_results_for_other_programs(cli: Cli, tmp_path: Path) -> None:
     row = database.get(name="WSSe+VS/V_S@top")
     assert row.energy == pytest.approx(known.get_potential_energy(), abs=1e-9)
     assert row.physical is False or row.physical == 0
+    none = cli("export", "cube", "--format", "cube", "--root", "root")
+    assert none.returncode == 2
+    assert "nothing to write as cube: no campaign here has density differences whose grids" in none.stderr
+    assert not (tmp_path / "cube").exists()
     (csv_path,) = (tmp_path / "csv").glob("small-emt-*.csv")
     assert "mock (dry run" in csv_path.read_text()
     assert len(list((tmp_path / "poscar").glob("*/*.vasp"))) == len(list((tmp_path / "cif").glob("*/*.cif"))) == 3

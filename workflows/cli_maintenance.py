@@ -29,6 +29,7 @@ class ExportFormat(StrEnum):
     extxyz = "extxyz"
     ase_db = "ase-db"
     csv = "csv"
+    cube = "cube"
 
 
 _EVERY_S = 2.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from ..analysis.density import integral, transferred_charge
+from ..analysis.density import integral
 from ..analysis.payload import (
     atoms_payload,
     bands_payload,
@@ -122,7 +122,7 @@ def _host(
         "name": model.name,
         "dos": dos,
         "bands": _bands(results, entry, model, records),
-        "levels": [*levels, *_charge_lines(difference, shown, entry.adsorbate)],
+        "levels": [*levels, *_charge_lines(results, entry, model, difference)],
         "atoms": None if atoms is None else atoms_payload(atoms, bonded(atoms)),
         "shown": None if shown is None else shown.label,
         "poscar": None if atoms is None else _poscar(atoms),
@@ -200,14 +200,15 @@ def _map(
     return found
 
 
-def _charge_lines(difference: Density | None, shown: Record | None, adsorbate: str) -> list[str]:
+def _charge_lines(results: Results, entry: CampaignEntry, model: ModelEntry, difference: Density | None) -> list[str]:
     """Say how many electrons the adsorbate gave to the sheet."""
-    if difference is None or shown is None or shown.geometry is None:
+    if difference is None:
         return []
-    heights = np.array(shown.geometry.positions_a)[:, 2]
-    given = transferred_charge(difference, float(heights[:-1].mean()), float(heights[-1]))
-    where = f"integral of Δρ up to the plane between them; ∫Δρ is {integral(difference):.0e} e"
-    return [f"{adsorbate} gave {given:.2f} electrons to the sheet ({where})"]
+    given = results.charge_transfer(model.name, entry.campaign, entry.engine)
+    return [
+        f"{entry.adsorbate} gave {given.by_plane:.2f} electrons to the sheet (integral of Δρ up to the plane between "
+        f"them; ∫Δρ is {integral(difference):.0e} e), {given.by_basin:.2f} by its basin (Bader)"
+    ]
 
 
 def _difference(results: Results, entry: CampaignEntry, model: ModelEntry) -> Density | None:

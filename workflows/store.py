@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .. import SodiateError
 from ..analysis.adsorption import ModelResult, SiteResult, model_results
+from ..analysis.bader import ChargeTransfer, charge_transfer
 from ..analysis.comparability import check_method, check_sampling
 from ..analysis.density import check_state, density_difference, term_names
 from ..analysis.entries import CampaignEntry
@@ -276,6 +277,24 @@ class Results:
             If one of the three densities is missing, with the reason, or was run in another way than the others, or
             if the adsorbate's electrons are in another state than where the site was relaxed.
         """
+        terms = self._density_terms(model, campaign, engine)
+        together, host, adsorbate = map(_density_of, terms)
+        return density_difference(together, host, adsorbate)
+
+    def charge_transfer(self, model: str, campaign: str | None = None, engine: str | None = None) -> ChargeTransfer:
+        """Return the electrons that a host's adsorbate gave to it, by integration of Δρ and by its basin.
+
+        Raises
+        ------
+        SodiateError
+            As `density_difference` does.
+        """
+        terms = self._density_terms(model, campaign, engine)
+        together, host, adsorbate = map(_density_of, terms)
+        return charge_transfer(together, host, adsorbate, terms[0].atoms.positions)
+
+    def _density_terms(self, model: str, campaign: str | None, engine: str | None) -> list[Finished]:
+        """Return the terms of Δρ, checked against one another."""
         known = {(m.name, e.adsorbate) for e in self.entries(campaign, engine) for m in e.models if m.densities}
         adsorbates = [adsorbate for name, adsorbate in sorted(known) if name == model]
         if not adsorbates:
@@ -289,7 +308,11 @@ class Results:
             check_method(terms[0].record, other.record)
             check_sampling(terms[0].record, other.record)
         check_state(terms[0].record, self.get(f"{model}/lowest", campaign, engine).record)
-        together, host, adsorbate = (term.density for term in terms)
-        if together is None or host is None or adsorbate is None:
-            raise SodiateError(f"{model}: a record of a density has none.")
-        return density_difference(together, host, adsorbate)
+        return terms
+
+
+def _density_of(term: Finished) -> Density:
+    density = term.density
+    if density is None:
+        raise SodiateError(f"{term.name}: a record of a density has none.")
+    return density

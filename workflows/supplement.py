@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import SodiateError
+from ..analysis.density import term_names
 from ..analysis.manuscript import Ran, adsorption_table, bibliography, booktabs, cited, markdown, methods, to_tex
 from ..analysis.records import MOCK
 from .evaluation import usable
@@ -150,7 +152,13 @@ def write_results(results: Results, folder: Path, form: str) -> int:
         A new or empty folder.
     form
         ``poscar``, ``cif`` or ``extxyz``: each relaxed structure as a file, below its campaign and engine;
-        ``ase-db``: all of them in one database of ASE, with energies and forces; ``csv``: a table for each campaign.
+        ``ase-db``: all of them in one database of ASE, with energies and forces; ``csv``: a table for each campaign;
+        ``cube``: Δρ of each host and the density with the adsorbate, in electrons per cubic Bohr radius.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of the kind here, or the folder holds something; nothing is left behind then.
     """
     count = 0
     with new_folder(folder, "results") as place:
@@ -159,6 +167,9 @@ def write_results(results: Results, folder: Path, form: str) -> int:
             if form == "csv":
                 _write(place / f"{name}.csv", to_csv(as_objects(results.of(entry))))
                 count += 1
+                continue
+            if form == "cube":
+                count += _cubes(results, place / name, entry)
                 continue
             records, _ = usable(results.documents, entry.ids)
             for title, identifier in entry.names.items():
@@ -169,6 +180,35 @@ def write_results(results: Results, folder: Path, form: str) -> int:
                     _into_database(place / "results.db", entry, title, record)
                 else:
                     write_atoms(place / name, title, with_energy(record), {"poscar": "vasp"}.get(form, form))
+                count += 1
+        if not count:
+            raise InputError(f"{results.title}: nothing to write as {form}{_WHY.get(form, '')}.")
+    return count
+
+
+_WHY = {"cube": ": no campaign here has density differences whose grids are here, and archives leave them out"}
+
+
+def _cubes(results: Results, place: Path, entry: CampaignEntry) -> int:
+    """Write Δρ and the density with the adsorbate of each host that has them."""
+    from ase.units import Bohr
+    from pymatgen.io.common import VolumetricData
+
+    count = 0
+    for model in (model for model in entry.models if model.densities):
+        together = f"{model.name}/density/{term_names(entry.adsorbate)[0]}"
+        try:
+            difference = results.density_difference(model.name, entry.campaign, entry.engine)
+            whole = results.get(together, entry.campaign, entry.engine)
+            found = {"difference": difference, "density": whole.density}
+        except SodiateError:  # not computed yet, or grids that stayed where they were made
+            continue
+        place.mkdir(exist_ok=True)
+        for what, density in found.items():
+            if density is not None:
+                said = f"{what} of {model.name}, electrons per cubic Bohr radius, {whole.record.calculation}"
+                grid = VolumetricData(whole.structure, {"total": density.values_per_a3 * Bohr**3})
+                grid.to_cube(str(place / f"{model.name}-{what}.cube"), comment=said)
                 count += 1
     return count
 
