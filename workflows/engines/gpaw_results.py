@@ -183,10 +183,16 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
     return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
 
 
+_WITHOUT_DENSITY = {
+    "dos": "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",
+    "bands": "the host's density was out of reach: that of the bands was computed anew, on the host's mesh",
+}
+
+
 def _notes(inputs: Inputs, values: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [inputs.execution.get("start_potential")]
     if values.get("self_consistent"):
-        notes.append("the host's density was out of reach: bands and DOS are self-consistent on the denser mesh")
+        notes.append(_WITHOUT_DENSITY[inputs.kind])
     return tuple(note for note in notes if note is not None)
 
 
