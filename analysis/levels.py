@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,11 +158,6 @@ def defect_levels(bands: Bands, next_to: Sequence[int]) -> DefectLevels:
         for s, n in np.argwhere(inside)
     ]  # fmt: skip
     return DefectLevels(tuple(sorted(levels, key=lambda level: level.lowest_ev)), cbm - vbm, vbm, cbm)
-
-
-def shifted(bands: Bands, by_ev: float) -> Bands:
-    """Return the bands on a scale whose zero lies at an energy, such as a vacuum level."""
-    return replace(bands, energies_ev=bands.energies_ev - by_ev, fermi_ev=bands.fermi_ev - by_ev)
 
 
 def zero_of(bands: Bands, zero: str, vacuum_ev: tuple[float, float] | None) -> float:
