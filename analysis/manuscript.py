@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .bandpath import PATH
 from .records import MOCK, Record
 
 _CODES = {"gpaw": ("GPAW", "Mortensen2024"), "vasp": ("VASP", "Kresse1996")}
@@ -34,6 +35,10 @@ class Ran:
         Relaxed hosts, and hosts with an adsorbate.
     spectra
         DOS of the hosts.
+    bands
+        Of the 1×1 hosts along a path.
+    elements
+        References of formation energies.
     atom, bulk
         The references, None if they were not computed.
     supercells
@@ -42,6 +47,8 @@ class Ran:
 
     slabs: Sequence[Record]
     spectra: Sequence[Record]
+    bands: Sequence[Record]
+    elements: Sequence[Record]
     atom: Record | None
     bulk: Record | None
     supercells: Sequence[str]
@@ -49,7 +56,8 @@ class Ran:
     @property
     def everything(self) -> list[Record]:
         """All of them."""
-        return [*self.slabs, *self.spectra, *(one for one in (self.atom, self.bulk) if one is not None)]
+        several = (*self.slabs, *self.spectra, *self.bands, *self.elements)
+        return [*several, *(one for one in (self.atom, self.bulk) if one is not None)]
 
 
 def methods(ran: Ran) -> str:
@@ -61,7 +69,7 @@ def methods(ran: Ran) -> str:
     records = ran.everything
     if not records:
         return "Nothing has been computed yet."
-    sentences = [*_code(records), *_slabs(ran), *_spectra(ran.spectra), *_references(ran), *_tools(records)]
+    sentences = [*_code(records), *_slabs(ran), *_spectra(ran), *_references(ran), *_tools(records)]
     if not all(record.physical for record in records):
         sentences.insert(0, f"[{MOCK}: not for publication.]")
     return " ".join(sentences)
@@ -141,9 +149,13 @@ def _least_vacuum(records: Iterable[Record]) -> float | None:
     return min(gaps, default=None)
 
 
-def _spectra(records: Sequence[Record]) -> list[str]:
+def _spectra(ran: Ran) -> list[str]:
+    records = ran.spectra
     meshes = _several("×".join(map(str, r.sampling.kmesh)) for r in records if r.sampling and r.sampling.kmesh)
-    return [f"Densities of states and band gaps are from eigenvalues on {meshes} meshes."] if meshes else []
+    said = [f"Densities of states and band gaps are from eigenvalues on {meshes} meshes."] if meshes else []
+    if ran.bands:
+        said.append(f"Bands are along {'–'.join(PATH)} of the 1×1 cells, at fixed density.")
+    return said
 
 
 def _references(ran: Ran) -> list[str]:
@@ -158,6 +170,9 @@ def _references(ran: Ran) -> list[str]:
         said.append(f"The bulk metal ({ran.bulk.label}) had a {mesh} mesh.")
     if ran.atom is not None and ran.slabs:
         said.append("Adsorption energies are ΔE = E(*Na) − E(*) − E(Na).".replace("Na", ran.atom.label))
+    if ran.elements:
+        labels = _listed(record.label for record in ran.elements)
+        said.append(f"Chemical potentials for the formation energies of vacancies are those of {labels}.")
     return said
 
 

@@ -77,6 +77,9 @@ def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, tmp_path: Path
     said = " ".join(cli("results", "--root", "root").stdout.split())
     assert f"WSSe+VS: formation energy of 1 V_S: {rich:.3f} eV X-rich" in said
     assert MOCK in said.split("formation energy of")[1]
+    assert cli("si", "--root", "root", "--out", "si").returncode == 0
+    methods = (tmp_path / "si" / "methods.md").read_text(encoding="utf-8")
+    assert "formation energies of vacancies are those of W-bcc, S-molecule and Se-crystal" in methods
     one = json.loads(cli("results", "--root", "root", "--format", "json").stdout)[1]
     assert one["vacancy_formation"]["removed"] == {"S": 1}
     table = cli("results", "--root", "root", "--format", "csv").stdout.splitlines()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..analysis.adsorption import ModelResult
 from ..analysis.entries import CampaignEntry
-from ..analysis.records import Dos, Record
+from ..analysis.records import Bands, Dos, Record
 from .documents import Documents
 
 
@@ -31,6 +33,15 @@ def draw_bars(models: Sequence[ModelResult], path: Path, mock: bool) -> None:
         for m in models
     ]
     adsorption_bars(rows, path, mock)
+
+
+def draw_bands(documents: Documents, record: Record, path: Path, mock: bool) -> None:
+    """Draw the bands of a 1×1 host along their path, in the format of the path's suffix."""
+    from ..analysis.bandpath import bands_plot
+
+    bands = documents.arrays(record, "bands")
+    if isinstance(bands, Bands) and record.geometry is not None:
+        bands_plot(bands, np.array(record.geometry.cell_a), record.label.partition("/")[0], path, mock)
 
 
 def draw_dos(documents: Documents, spectra: Mapping[str, Record], path: Path, mock: bool) -> None:

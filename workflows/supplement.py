@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,14 @@ from ..analysis.density import term_names
 from ..analysis.manuscript import Ran, adsorption_table, bibliography, booktabs, cited, markdown, methods, to_tex
 from ..analysis.records import MOCK
 from .evaluation import usable
-from .figures import draw_bars, draw_dos, spectra_of
+from .figures import draw_bands, draw_bars, draw_dos, spectra_of
 from .reading import InputError
 from .store import with_energy
 from .tables import as_objects, to_csv
 from .writing import new_folder, write_atoms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..analysis.adsorption import ModelResult
     from ..analysis.entries import CampaignEntry
@@ -57,7 +58,8 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
     spectra = spectra_of(entry, records)
     objects = as_objects(models)
     mock = not all(one["physical"] for one in objects)
-    text = methods(_ran(entry, records, spectra))
+    ran = _ran(entry, records, spectra)
+    text = methods(ran)
     with new_folder(folder, "supplements") as place:
         _write(place / "methods.md", text)
         _write(place / "methods.tex", to_tex(text))
@@ -68,6 +70,9 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
         _numbers(place / "numbers.csv", entry, objects)
         _structures(place / "structures", entry, records, objects)
         _figures(results, place / "figures", models, spectra, mock)
+        for record, suffix in product(ran.bands, VECTOR):
+            name = f"bands-{record.label.partition('/')[0]}{suffix}"
+            draw_bands(results.documents, record, place / "figures" / name, mock)
         return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
 
 
@@ -77,13 +82,21 @@ def _write(path: Path, text: str) -> None:
 
 def _ran(entry: CampaignEntry, records: Mapping[str, Record], spectra: Mapping[str, Record]) -> Ran:
     slabs = [i for model in entry.models for i in (model.host, *(site.calculation for site in model.sites))]
+    formations = [model.formation for model in entry.models if model.formation is not None]
     return Ran(
-        slabs=[records[i] for i in dict.fromkeys(slabs) if i in records],
+        slabs=_recorded(records, slabs),
         spectra=list(spectra.values()),
+        bands=_recorded(records, (model.bands for model in entry.models)),
+        elements=_recorded(records, (i for model in formations for i in model.elements.values())),
         atom=records.get(entry.atom),
         bulk=records.get(entry.bulk or ""),
         supercells=[f"{a}×{b}" for a, b in dict.fromkeys(model.supercell for model in entry.models)],
     )
+
+
+def _recorded(records: Mapping[str, Record], identifiers: Iterable[str | None]) -> list[Record]:
+    """Return the records that there are of some calculations, each once."""
+    return [records[i] for i in dict.fromkeys(identifiers) if i is not None and i in records]
 
 
 def _numbers(path: Path, entry: CampaignEntry, objects: list[dict[str, Any]]) -> None:
