@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import shutil
 import subprocess
@@ -181,7 +183,8 @@ def test_engines_are_kept_apart(place: Path, cli: Cli, tmp_path: Path) -> None:
         assert cli("run", f"{name}.yaml", "--root", "root").returncode == 0
     assert cli("report", "--root", "root").returncode == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    packed = page.split('id="data">')[1].split("</script>")[0]
+    data = json.loads(gzip.decompress(base64.b64decode(packed)))
     assert [group["campaign"] for group in data] == ["one", "two"]
     assert data[0]["objects"][0]["method_id"] != data[1]["objects"][0]["method_id"]
     assert page.count("<section id=") == 2

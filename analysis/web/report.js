@@ -1,18 +1,22 @@
 "use strict";
 (async () => {
-  const groups = JSON.parse(document.getElementById("data").textContent);
+  // Data and Plotly are packed.
+  async function unpacked(id) {
+    const packed = document.getElementById(id).textContent.trim();
+    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+    return packed && new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+
+  const groups = JSON.parse(await unpacked("data"));
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
   const configuration = { responsive: true, displaylogo: false, displayModeBar: innerWidth > 700 };
 
-  // Plotly is packed: unpack it, then let the browser read it as any script.
   async function unpack() {
-    const packed = document.getElementById("plotly").textContent.trim();
-    if (!packed) return false;
-    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const text = await unpacked("plotly");
+    if (!text) return false;
     const script = document.createElement("script");
-    script.textContent = await new Response(stream).text();
+    script.textContent = text;
     document.head.append(script);
     return true;
   }
