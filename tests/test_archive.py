@@ -158,6 +158,17 @@ def test_refusals(bench: Bench, tmp_path: Path) -> None:
         open_archive(folder)
 
 
+def test_a_report_beside_an_archive_stays(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    export_archive(bench.documents, bench.root, folder)
+    (folder / "report.html").write_text("a page")
+    export_archive(bench.documents, bench.root, folder)
+    assert (folder / "report.html").read_text() == "a page"
+    (folder / "mine.txt").touch()
+    with pytest.raises(ArchiveError, match=r"other files \(mine\.txt\)"):
+        export_archive(bench.documents, bench.root, folder)
+
+
 def test_a_changed_declaration_is_noticed(bench: Bench, tmp_path: Path) -> None:
     """An id that no longer follows from its values: somebody edited the archive."""
     bench.submit(plan(small_campaign(tmp_path)))

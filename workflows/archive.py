@@ -29,6 +29,10 @@ from .workdirs import CLAIM
 
 INDEX = "archive.json"
 COLLECTIONS = ("calculations", "campaigns", "attempts", "records")
+
+PAGE = "report.html"
+"""What `sodiate report` writes, which may lie beside an archive."""
+
 OWN = {INDEX, "arrays", "checkpoints", *(f"{name}.jsonl" for name in COLLECTIONS)}
 """What an archive consists of: an export replaces these and nothing else."""
 
@@ -81,7 +85,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     root
         Where the directories of unfinished calculations are.
     folder
-        Must not hold anything but an earlier archive.
+        Must not hold anything but an earlier archive, and a report of it, which stays.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
         raise ArchiveError(f"{folder} is a file; an archive is a folder.")
     if folder.exists():
         names = {path.name for path in folder.iterdir()}
-        others = sorted(names - OWN if INDEX in names else names)
+        others = sorted(names - OWN - {PAGE} if INDEX in names else names)
         if others:
             raise ArchiveError(f"{folder} holds other files ({', '.join(others[:3])}); name a new folder.")
     documents.settle()  # what a killed process left half published is finished or undone first
@@ -111,6 +115,8 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
             "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (partial / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        if (folder / PAGE).exists():
+            shutil.copyfile(folder / PAGE, partial / PAGE)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:
