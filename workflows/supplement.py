@@ -87,7 +87,11 @@ def _ran(entry: CampaignEntry, records: Mapping[str, Record], spectra: Mapping[s
         slabs=_recorded(records, slabs),
         spectra=list(spectra.values()),
         bands=_recorded(records, (model.bands for model in entry.models)),
-        elements=_recorded(records, (i for model in formations for i in model.elements.values())),
+        # Of a vacancy whose references are not all there, no formation energy is claimed.
+        elements=_recorded(
+            records,
+            (i for f in formations if records.keys() >= set(f.elements.values()) for i in f.elements.values()),
+        ),
         atom=records.get(entry.atom),
         bulk=records.get(entry.bulk or ""),
         supercells=[f"{a}×{b}" for a, b in dict.fromkeys(model.supercell for model in entry.models)],
