@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .density import density_difference, integral, transferred_charge
+from .density import DensityTerms, integral, transferred_charge
 from .records import Density
 
 if TYPE_CHECKING:
@@ -71,29 +71,13 @@ class ChargeTransfer:
     by_basin: float
 
 
-def charge_transfer(
-    together: Density, host: Density, adsorbate: Density, positions_a: NDArray[np.float64]
-) -> ChargeTransfer:
-    """Count the electrons that an adsorbate gave.
-
-    Parameters
-    ----------
-    together, host, adsorbate
-        The terms of Δρ; the last one holds the electrons that the adsorbate began with.
-    positions_a
-        Of the atoms of ``together``, the adsorbate last, shape (atoms, 3), Å.
-
-    Raises
-    ------
-    DensityMismatch
-        If grids or cells differ.
-    """
-    heights = positions_a[:, 2]
-    difference = density_difference(together, host, adsorbate)
-    kept = basin_electrons(together, positions_a)[-1]
+def charge_transfer(terms: DensityTerms) -> ChargeTransfer:
+    """Count the electrons that an adsorbate gave; alone, it holds those that it began with."""
+    heights = terms.atoms.positions[:, 2]
+    kept = basin_electrons(terms.together, terms.atoms.positions)[-1]
     return ChargeTransfer(
-        by_plane=transferred_charge(difference, float(heights[:-1].mean()), float(heights[-1])),
-        by_basin=float(integral(adsorbate) - kept),
+        by_plane=transferred_charge(terms.difference, float(heights[:-1].mean()), float(heights[-1])),
+        by_basin=float(integral(terms.adsorbate) - kept),
     )
 
 

@@ -5,6 +5,8 @@ Everything takes `sodiate.analysis.records.Density`: electrons per Å³, positiv
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,7 @@ from .. import SodiateError
 from .records import Density
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from numpy.typing import NDArray
 
     from .records import Record
@@ -27,6 +30,29 @@ SAME_STATE_EV = 0.005
 
 class DensityMismatch(SodiateError):
     """Densities stand on other points or are of another state, so that their difference means nothing."""
+
+
+@dataclass(frozen=True)
+class DensityTerms:
+    """The terms of Δρ, of the same atoms at the same places.
+
+    ``together`` is the density with the adsorbate, which is the last of ``atoms``; ``host`` and ``adsorbate`` are
+    those of each alone. Raises `DensityMismatch` if their grids or cells differ.
+    """
+
+    together: Density
+    host: Density
+    adsorbate: Density
+    atoms: Atoms
+
+    def __post_init__(self) -> None:
+        _check_same_points(self.together, self.host, "host")
+        _check_same_points(self.together, self.adsorbate, "adsorbate")
+
+    @cached_property
+    def difference(self) -> Density:
+        """Δρ."""
+        return density_difference(self.together, self.host, self.adsorbate)
 
 
 def term_names(adsorbate: str) -> tuple[str, str, str]:

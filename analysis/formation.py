@@ -51,7 +51,8 @@ def formation_result(
         check_sampling(defective, pristine)
         for other in (pristine, *elements.values()):
             check_method(defective, other)
-        return _result(entry, defective, pristine, {element: _per_atom(one) for element, one in elements.items()})
+        elements_ev = {element: _energy(record) / _natoms(record) for element, record in elements.items()}
+        return _result(entry, defective, pristine, elements_ev)
     except (EnergeticsError, ProtocolMismatch) as error:
         return FormationResult(entry.removed, reason=str(error))
 
@@ -59,23 +60,28 @@ def formation_result(
 def _result(
     entry: FormationEntry, defective: Record, pristine: Record, elements_ev: Mapping[str, float]
 ) -> FormationResult:
-    metal = next(iter(entry.unit))
-    natoms = len(pristine.geometry.symbols) if pristine.geometry else 0
-    if not natoms or natoms % sum(entry.unit.values()) or defective.energy_ev is None:
+    host_ev = _energy(pristine)
+    units, rest = divmod(_natoms(pristine), sum(entry.unit.values()))
+    if rest:
         raise ProtocolMismatch(f"{pristine.label} is no whole number of formula units {entry.unit}")
-    energy = _per_atom(pristine) * natoms
+    metal = next(iter(entry.unit))
     chalcogens_ev = {element: value for element, value in elements_ev.items() if element != metal}
-    unit_ev = energy * sum(entry.unit.values()) / natoms
     limits = (
         chalcogen_rich(chalcogens_ev),
-        metal_rich(unit_ev, entry.unit, metal, elements_ev[metal], chalcogens_ev),
+        metal_rich(host_ev / units, entry.unit, metal, elements_ev[metal], chalcogens_ev),
     )
-    x_rich, poor = (formation_energy(defective.energy_ev, energy, entry.removed, limit) for limit in limits)
+    x_rich, poor = (formation_energy(_energy(defective), host_ev, entry.removed, limit) for limit in limits)
     conditions = tuple(f"{limit.name}: {limit.condition}" for limit in limits)
     return FormationResult(entry.removed, x_rich, poor, conditions)
 
 
-def _per_atom(record: Record) -> float:
-    if record.energy_ev is None or record.geometry is None:
+def _energy(record: Record) -> float:
+    if record.energy_ev is None:
         raise ProtocolMismatch(f"{record.label}: its record has no energy")
-    return record.energy_ev / len(record.geometry.symbols)
+    return record.energy_ev
+
+
+def _natoms(record: Record) -> int:
+    if record.geometry is None:
+        raise ProtocolMismatch(f"{record.label}: its record has no geometry")
+    return len(record.geometry.symbols)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -200,9 +201,7 @@ class _Planner:
         if "vacancy_formation" not in self.quantities or not removed or not isinstance(origin, Monolayer):
             return None
         operation = self._host(origin, repeat, ())
-        unit = {origin.metal: 1}
-        for chalcogen in (origin.top, origin.bottom):
-            unit[chalcogen] = unit.get(chalcogen, 0) + 1
+        unit = dict(Counter((origin.metal, origin.top, origin.bottom)))
         return Formation(
             pristine=self._calculation("relax", operation, {}, operations.Host(operation).label, protocol),
             removed=removed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,5 +73,4 @@ def removed_atoms(defects: tuple[Defect, ...]) -> dict[str, int]:
     """Return how many atoms of each element are missing; nothing if an atom is replaced, which is no vacancy."""
     if any(defect.replacement is not None for defect in defects):
         return {}
-    elements = [defect.element for defect in defects]
-    return {element: elements.count(element) for element in dict.fromkeys(elements)}
+    return dict(Counter(defect.element for defect in defects))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from ..analysis.density import integral
+from ..analysis.bader import charge_transfer
+from ..analysis.density import DensityTerms, integral
 from ..analysis.payload import (
     atoms_payload,
     bands_payload,
@@ -111,7 +112,8 @@ def _host(
     clean = records.get(model.host)
     best = next((records.get(site.calculation) for site in model.sites if site.name == one["site"]), None)
     shown = best or clean
-    difference = _difference(results, entry, model)
+    terms = _density_terms(results, entry, model)
+    difference = None if terms is None else terms.difference
     dos, levels = _spectrum(results, model, records)
     atoms = None if shown is None or shown.geometry is None else shown.geometry.atoms()
     points = (1000, 1000) if difference is None else difference.values_per_a3.shape[:2]
@@ -122,7 +124,7 @@ def _host(
         "name": model.name,
         "dos": dos,
         "bands": _bands(results, entry, model, records),
-        "levels": [*levels, *_charge_lines(results, entry, model, difference)],
+        "levels": [*levels, *_charge_lines(terms, entry.adsorbate)],
         "atoms": None if atoms is None else atoms_payload(atoms, bonded(atoms)),
         "shown": None if shown is None else shown.label,
         "poscar": None if atoms is None else _poscar(atoms),
@@ -200,22 +202,22 @@ def _map(
     return found
 
 
-def _charge_lines(results: Results, entry: CampaignEntry, model: ModelEntry, difference: Density | None) -> list[str]:
+def _charge_lines(terms: DensityTerms | None, adsorbate: str) -> list[str]:
     """Say how many electrons the adsorbate gave to the sheet."""
-    if difference is None:
+    if terms is None:
         return []
-    given = results.charge_transfer(model.name, entry.campaign, entry.engine)
+    given = charge_transfer(terms)
     return [
-        f"{entry.adsorbate} gave {given.by_plane:.2f} electrons to the sheet (integral of Δρ up to the plane between "
-        f"them; ∫Δρ is {integral(difference):.0e} e), {given.by_basin:.2f} by its basin (Bader)"
+        f"{adsorbate} gave {given.by_plane:.2f} electrons to the sheet (integral of Δρ up to the plane between "
+        f"them; ∫Δρ is {integral(terms.difference):.0e} e), {given.by_basin:.2f} by its basin (Bader)"
     ]
 
 
-def _difference(results: Results, entry: CampaignEntry, model: ModelEntry) -> Density | None:
+def _density_terms(results: Results, entry: CampaignEntry, model: ModelEntry) -> DensityTerms | None:
     if not model.densities:
         return None
     try:
-        return results.density_difference(model.name, entry.campaign, entry.engine)
+        return results.density_terms(model.name, entry.campaign, entry.engine)
     except SodiateError:  # not computed yet, or in an archive, which leaves the grids out
         return None
 

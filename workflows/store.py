@@ -20,7 +20,7 @@ from .. import SodiateError
 from ..analysis.adsorption import ModelResult, SiteResult, model_results
 from ..analysis.bader import ChargeTransfer, charge_transfer
 from ..analysis.comparability import check_method, check_sampling
-from ..analysis.density import check_state, density_difference, term_names
+from ..analysis.density import DensityTerms, check_state, term_names
 from ..analysis.entries import CampaignEntry
 from ..analysis.records import MOCK, Bands, Density, Dos, Record, Trajectory
 from .archive import INDEX, open_archive
@@ -277,9 +277,7 @@ class Results:
             If one of the three densities is missing, with the reason, or was run in another way than the others, or
             if the adsorbate's electrons are in another state than where the site was relaxed.
         """
-        terms = self._density_terms(model, campaign, engine)
-        together, host, adsorbate = map(_density_of, terms)
-        return density_difference(together, host, adsorbate)
+        return self.density_terms(model, campaign, engine).difference
 
     def charge_transfer(self, model: str, campaign: str | None = None, engine: str | None = None) -> ChargeTransfer:
         """Return the electrons that a host's adsorbate gave to it, by integration of Δρ and by its basin.
@@ -289,12 +287,16 @@ class Results:
         SodiateError
             As `density_difference` does.
         """
-        terms = self._density_terms(model, campaign, engine)
-        together, host, adsorbate = map(_density_of, terms)
-        return charge_transfer(together, host, adsorbate, terms[0].atoms.positions)
+        return charge_transfer(self.density_terms(model, campaign, engine))
 
-    def _density_terms(self, model: str, campaign: str | None, engine: str | None) -> list[Finished]:
-        """Return the terms of Δρ, checked against one another."""
+    def density_terms(self, model: str, campaign: str | None = None, engine: str | None = None) -> DensityTerms:
+        """Return the terms of Δρ, checked against one another.
+
+        Raises
+        ------
+        SodiateError
+            As `density_difference` does.
+        """
         known = {(m.name, e.adsorbate) for e in self.entries(campaign, engine) for m in e.models if m.densities}
         adsorbates = [adsorbate for name, adsorbate in sorted(known) if name == model]
         if not adsorbates:
@@ -308,7 +310,8 @@ class Results:
             check_method(terms[0].record, other.record)
             check_sampling(terms[0].record, other.record)
         check_state(terms[0].record, self.get(f"{model}/lowest", campaign, engine).record)
-        return terms
+        together, host, adsorbate = map(_density_of, terms)
+        return DensityTerms(together, host, adsorbate, terms[0].atoms)
 
 
 def _density_of(term: Finished) -> Density:

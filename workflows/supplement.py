@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from itertools import product
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +69,7 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
         _write(place / "references.bib", bibliography([*cited(text), *([] if mock else ["Lei2023"])]))
         _numbers(place / "numbers.csv", entry, objects)
         _structures(place / "structures", entry, records, objects)
-        _figures(results, place / "figures", models, spectra, mock)
-        for record, suffix in product(ran.bands, VECTOR):
-            name = f"bands-{record.label.partition('/')[0]}{suffix}"
-            draw_bands(results.documents, record, place / "figures" / name, mock)
+        _figures(results, place / "figures", models, spectra, ran.bands, mock)
         return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
 
 
@@ -82,16 +79,14 @@ def _write(path: Path, text: str) -> None:
 
 def _ran(entry: CampaignEntry, records: Mapping[str, Record], spectra: Mapping[str, Record]) -> Ran:
     slabs = [i for model in entry.models for i in (model.host, *(site.calculation for site in model.sites))]
-    formations = [model.formation for model in entry.models if model.formation is not None]
+    references = [model.formation.elements.values() for model in entry.models if model.formation is not None]
+    # Of a vacancy whose references are not all there, no formation energy is claimed.
+    complete = [identifiers for identifiers in references if records.keys() >= set(identifiers)]
     return Ran(
         slabs=_recorded(records, slabs),
         spectra=list(spectra.values()),
         bands=_recorded(records, (model.bands for model in entry.models)),
-        # Of a vacancy whose references are not all there, no formation energy is claimed.
-        elements=_recorded(
-            records,
-            (i for f in formations if records.keys() >= set(f.elements.values()) for i in f.elements.values()),
-        ),
+        elements=_recorded(records, chain.from_iterable(complete)),
         atom=records.get(entry.atom),
         bulk=records.get(entry.bulk or ""),
         supercells=[f"{a}×{b}" for a, b in dict.fromkeys(model.supercell for model in entry.models)],
@@ -149,6 +144,7 @@ def _figures(
     folder: Path,
     models: Sequence[ModelResult],
     spectra: Mapping[str, Record],
+    bands: Sequence[Record],
     mock: bool,
 ) -> None:
     folder.mkdir()
@@ -156,6 +152,9 @@ def _figures(
         draw_bars(models, folder / f"adsorption{suffix}", mock)
         if spectra:
             draw_dos(results.documents, spectra, folder / f"dos{suffix}", mock)
+        for record in bands:
+            name = f"bands-{record.label.partition('/')[0]}{suffix}"
+            draw_bands(results.documents, record, folder / name, mock)
 
 
 def write_results(results: Results, folder: Path, form: str) -> int:
@@ -209,24 +208,23 @@ _WHY = {"cube": ": no campaign here has density differences whose grids are here
 def _cubes(results: Results, place: Path, entry: CampaignEntry) -> int:
     """Write Δρ and the density with the adsorbate of each host that has them."""
     from ase.units import Bohr
+    from pymatgen.io.ase import AseAtomsAdaptor
     from pymatgen.io.common import VolumetricData
 
     count = 0
     for model in (model for model in entry.models if model.densities):
-        together = f"{model.name}/density/{term_names(entry.adsorbate)[0]}"
         try:
-            difference = results.density_difference(model.name, entry.campaign, entry.engine)
-            whole = results.get(together, entry.campaign, entry.engine)
-            found = {"difference": difference, "density": whole.density}
+            terms = results.density_terms(model.name, entry.campaign, entry.engine)
         except SodiateError:  # not computed yet, or grids that stayed where they were made
             continue
         place.mkdir(exist_ok=True)
-        for what, density in found.items():
-            if density is not None:
-                said = f"{what} of {model.name}, electrons per cubic Bohr radius, {whole.record.calculation}"
-                grid = VolumetricData(whole.structure, {"total": density.values_per_a3 * Bohr**3})
-                grid.to_cube(str(place / f"{model.name}-{what}.cube"), comment=said)
-                count += 1
+        structure = AseAtomsAdaptor.get_structure(terms.atoms)
+        identifier = model.densities[term_names(entry.adsorbate)[0]]
+        for what, density in (("difference", terms.difference), ("density", terms.together)):
+            said = f"{what} of {model.name}, electrons per cubic Bohr radius, {identifier}"
+            grid = VolumetricData(structure, {"total": density.values_per_a3 * Bohr**3})
+            grid.to_cube(str(place / f"{model.name}-{what}.cube"), comment=said)
+            count += 1
     return count
 
 

@@ -137,14 +137,14 @@ def to_csv(objects: Sequence[dict[str, Any]]) -> str:
         *("formation_x_rich_ev", "formation_metal_rich_ev"),
     ]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for one in objects:
         sites = [f"{s['start']}={_number(s['adsorption_energy_ev'], '-')}" for s in one["sites"]]
         joined = {key: "; ".join(one[key]) for key in ("reasons", "changes")}
-        formation = one.get("vacancy_formation") or {}
-        ends = {f"formation_{key}": formation.get(key) for key in ("x_rich_ev", "metal_rich_ev")}
-        writer.writerow(one | joined | ends | {"sites": "; ".join(sites)})
+        row = one | joined | {"sites": "; ".join(sites)}
+        formation = row.pop("vacancy_formation", None) or {}
+        writer.writerow(row | {f"formation_{key}": formation.get(key) for key in ("x_rich_ev", "metal_rich_ev")})
     return buffer.getvalue()
 
 

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
     from .base import Engine
 
+RELAXATIONS = ("relax", "relax_cell")
+"""Kinds that take ionic steps."""
+
+SPECTRA = ("dos", "bands")
+"""Kinds whose eigenvalues are those of a fixed density."""
+
+WITHOUT_DENSITY = {
+    "dos": "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",
+    "bands": "the host's density was out of reach: that of the bands was computed anew, on the host's mesh",
+}
+"""What a record says of a density that was not there to begin with."""
+
 BANDS = "bands.npz"
 DOS = "dos.npz"
 GRID = "density.npz"

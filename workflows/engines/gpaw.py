@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
-from .checks import bfgs_settings, check_kind, is_done
+from .checks import RELAXATIONS, SPECTRA, bfgs_settings, check_kind, is_done
 from .files import TRAJECTORY, write_bytes, write_json
 from .gpaw_inputs import (
     COARSE,
@@ -22,10 +22,8 @@ from .gpaw_inputs import (
     INPUT,
     PARENT_DENSITY,
     PROTOCOL_KEYS,
-    RELAXATIONS,
     RESULT,
     SCRIPT,
-    SPECTRA,
     START,
     Inputs,
     calculator_settings,

@@ -11,6 +11,7 @@ from ase.units import Bohr, Hartree
 
 from ...analysis.records import Geometry, digest
 from .base import EngineError
+from .checks import SPECTRA
 from .files import DAMAGE, read_json
 from .kpoints import kpoint_mesh, smooth
 
@@ -31,9 +32,6 @@ DENSITY = "density.gpw"
 PARENT_DENSITY = "parent-density.gpw"
 OUTPUTS = "gpaw*.txt"
 
-RELAXATIONS = ("relax", "relax_cell")
-"""Kinds that take ionic steps."""
-
 PROTOCOL_KEYS = frozenset(
     {
         *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
@@ -41,9 +39,6 @@ PROTOCOL_KEYS = frozenset(
         *("band_points", "density_convergence", "eigenstate_convergence_ev2", "empty_bands"),
     }
 )
-
-SPECTRA = ("dos", "bands")
-"""Kinds whose eigenvalues are those of a fixed density."""
 
 _NEEDED = (
     *("functional", "cutoff_ev", "energy_convergence_ev", "kpoint_length_a", "smearing", "spin_polarised"),

@@ -12,9 +12,9 @@ import numpy as np
 from ...analysis.density import integral
 from ...analysis.records import Density, Geometry, Method, Sampling
 from .base import EngineError, Outcome
-from .checks import cell_forces, check_forces, read_arrays_of
+from .checks import RELAXATIONS, WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
 from .files import DAMAGE, read_json
-from .gpaw_inputs import INPUT, OUTPUTS, RELAXATIONS, RESULT, Inputs
+from .gpaw_inputs import INPUT, OUTPUTS, RESULT, Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,16 +183,10 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
     return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
 
 
-_WITHOUT_DENSITY = {
-    "dos": "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",
-    "bands": "the host's density was out of reach: that of the bands was computed anew, on the host's mesh",
-}
-
-
 def _notes(inputs: Inputs, values: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [inputs.execution.get("start_potential")]
     if values.get("self_consistent"):
-        notes.append(_WITHOUT_DENSITY[inputs.kind])
+        notes.append(WITHOUT_DENSITY[inputs.kind])
     return tuple(note for note in notes if note is not None)
 
 

@@ -25,10 +25,10 @@ from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.levels import vacuum_levels
 from ...analysis.records import ArrayRecord, Bands, Density, Geometry, to_arrays
 from .base import Limits, Stop
-from .checks import BANDS, DOS, GRID
+from .checks import BANDS, DOS, GRID, RELAXATIONS, SPECTRA
 from .dispersion import Dispersed
 from .files import TRAJECTORY, fingerprint, write_arrays, write_json
-from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RELAXATIONS, RESULT, SPECTRA, Inputs
+from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs
 from .relaxation import Criteria, Ranks, Step, relax
 
 _SHELLS = "spd"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...analysis.bandpath import path_points
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
-from .checks import bfgs_settings, check_kind, is_done
+from .checks import RELAXATIONS, bfgs_settings, check_kind, is_done
 from .files import write_bytes, write_json
 from .kpoints import kpoint_mesh
 from .vasp_inputs import (
@@ -19,7 +19,6 @@ from .vasp_inputs import (
     OUTPUTS,
     POTCAR,
     POTENTIAL,
-    RELAXATIONS,
     RESULT,
     SPEC,
     START,

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...analysis.records import Geometry, digest
 from .base import EngineError
+from .checks import WITHOUT_DENSITY
 from .files import DAMAGE, read_json, write_bytes, write_json
 from .vasp_tags import HOW, Tags
 
@@ -27,11 +28,6 @@ RESULT = "result.json"
 LAUNCHES = "launches"
 POTCAR, SPEC = "POTCAR", "POTCAR.spec"
 CHARGE, POTENTIAL = "CHGCAR", "LOCPOT"
-
-WITHOUT_CHARGE = "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh"
-
-RELAXATIONS = ("relax", "relax_cell")
-"""Kinds that take ionic steps."""
 
 OUTPUTS = ("OUTCAR", "OSZICAR", "vasprun.xml", "vasp.out", "std_err.txt", "custodian.json")
 """What each run of VASP writes anew; moved aside before the next one."""
@@ -221,7 +217,7 @@ class Inputs:
             notes = list(values["notes"])
             if "without_charge" in values and not (directory / CHARGE).exists():
                 values["stages"] = values["without_charge"]
-                notes.append(WITHOUT_CHARGE)
+                notes.append(WITHOUT_DENSITY["dos"])
             return cls(
                 directory=directory,
                 kind=values["kind"],

@@ -15,11 +15,12 @@ import numpy as np
 from custodian.custodian import Custodian, CustodianError
 
 from .base import EngineError, Limits, Stop, Stopped, Unconverged
+from .checks import RELAXATIONS
 from .files import DAMAGE, fingerprint, write_bytes, write_json
 from .processes import locked
 from .vasp_arrays import vacuum
 from .vasp_custodian import Ending, VaspRun, handlers
-from .vasp_inputs import LAUNCHES, OUTPUTS, RELAXATIONS, RESULT, Inputs, State, write_incar, write_path
+from .vasp_inputs import LAUNCHES, OUTPUTS, RESULT, Inputs, State, write_incar, write_path
 from .vasp_results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
 from .vasp_scan import place_cell
 from .vasp_tags import Tags

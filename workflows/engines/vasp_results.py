@@ -13,12 +13,11 @@ import numpy as np
 from ...analysis.bandpath import filled_along
 from ...analysis.records import Bands, Geometry, Method, Sampling, Stress, Trajectory
 from .base import EngineError, Outcome, Unconverged
-from .checks import cell_forces, check_forces
+from .checks import RELAXATIONS, SPECTRA, cell_forces, check_forces
 from .files import DAMAGE, fingerprint, read_json
 from .vasp_arrays import density, eigenvalues, electrons
-from .vasp_inputs import CHARGE, LAUNCHES, RELAXATIONS, RESULT, START, Inputs, State
+from .vasp_inputs import CHARGE, LAUNCHES, RESULT, START, Inputs, State
 from .vasp_scan import note
-from .vasp_tags import SPECTRA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

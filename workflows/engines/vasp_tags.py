@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .base import EngineError, Unsupported
+from .checks import SPECTRA
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -42,9 +43,6 @@ HOW = frozenset(
     }
 )
 """Tags that say how a number is reached or what is written; all others may change it, and enter the id."""
-
-SPECTRA = ("dos", "bands")
-"""Kinds whose eigenvalues are those of a fixed charge density."""
 
 BY_ELEMENT = ("MAGMOM", "LDAUL", "LDAUU", "LDAUJ")
 """Tags that may be given by element; MAGMOM has a value an atom, the others one a species."""
@@ -87,14 +85,13 @@ def stages(
     where
         Directory, for messages.
     """
-    electronic = _electronic(protocol, atoms, where)
-    tags = electronic | _kind(protocol, kind, atoms, max_steps)
+    tags = _electronic(protocol, atoms, where) | _kind(protocol, kind, atoms, max_steps)
     dipole: Tags = _dipole(atoms) | {"LDIPOL": True} if protocol["dipole_correction"] else {}
+    if kind == "bands":
+        density = stages(protocol, "static", atoms, max_steps, True, where)
+        return [*density, tags | dipole | {"ICHARG": 11}]
     if kind == "dos" and not self_consistent:
         return [tags | dipole | {"ICHARG": 11}]
-    if kind == "bands":
-        before = electronic | {"IBRION": -1, "NSW": 0}
-        return [before, *([before | dipole] if dipole else []), tags | dipole | {"ICHARG": 11}]
     if dipole:
         return [tags, tags | dipole]
     return [tags, tags] if kind == "relax_cell" else [tags]
