@@ -30,7 +30,14 @@ def test_watching_ends_by_ctrl_c(bench: Bench, tmp_path: Path) -> None:
     bench.submit(plan(small_campaign(tmp_path, quantities=[])))
     program = str(Path(sys.executable).with_name("sodiate"))
     command = [program, "status", "--watch", "--root", str(bench.root)]
-    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts what it puts into the background deaf to Ctrl-C, tests included: a terminal does not.
+    watching = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         told, complaint = watching.communicate(timeout=8)
         raise AssertionError(f"it ended by itself: {told} {complaint}")
