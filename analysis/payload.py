@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .bandpath import path_axis, zero_of_bands
+from .density import planar_average
 from .electronic import ElectronicError
 from .levels import DefectLevel, defect_levels, work_functions, zero_of
 from .records import BandGap, Bands, Density, Dos, Record, Trajectory
@@ -88,7 +90,7 @@ def level_lines(
             lines.append(f"defect levels: {error}")
         else:
             lines.append(f"gap of the host without its defect levels {found.host_gap_ev:.3f} eV")
-            lines += [_level_line(level, found.host_vbm_ev) for level in found.levels]
+            lines += _level_lines(found.levels, found.host_vbm_ev, len(bands.energies_ev))
     if vacuum_ev is not None:
         below, above = work_functions(vacuum_ev, gap)
         what = "work function" if gap.nature == "metal" else "ionisation energy"
@@ -96,12 +98,26 @@ def level_lines(
     return lines
 
 
-def _level_line(level: DefectLevel, vbm_ev: float) -> str:
-    filled = "filled" if level.occupation > 0.5 else "empty"
-    return (
-        f"defect level {level.lowest_ev - vbm_ev:+.2f} to {level.highest_ev - vbm_ev:+.2f} eV from the host's VBM, "
-        f"{filled}, spin {level.spin + 1}, {level.share:.0%} of it on the atoms next to the vacancy"
-    )
+def _level_lines(levels: Sequence[DefectLevel], vbm_ev: float, spins: int) -> list[str]:
+    """Return a line for each defect level; what both spins have alike, or a spin more than once, is told once."""
+    told: dict[tuple[str, str], Counter[int]] = {}
+    for level in levels:
+        filled = "filled" if level.occupation > 0.5 else "empty"
+        place = (
+            f"{level.lowest_ev - vbm_ev:+.2f} to {level.highest_ev - vbm_ev:+.2f} eV from the host's VBM, {filled}"
+        )
+        where = f"{level.share:.0%} of it on the atoms next to the vacancy"
+        told.setdefault((place, where), Counter())[level.spin] += 1
+    lines = []
+    for (place, where), counts in told.items():
+        alike = counts[0] == counts[1]
+        named = {"either spin": counts[0]} if alike else {"spin up": counts[0], "spin down": counts[1]}
+        for spin, count in named.items():
+            if not count:
+                continue
+            what = "defect level" if count == 1 else f"{count} defect levels"
+            lines.append(f"{what} {place}, {f'{spin}, ' if spins == 2 else ''}{where}")
+    return lines
 
 
 def relaxation_payload(trajectory: Trajectory) -> dict[str, Any]:
@@ -160,6 +176,16 @@ def isosurfaces(difference: Density) -> dict[str, Any] | None:
         places = vertices / np.array(values.shape) @ difference.cell_a
         found[name] = {"vertices": rounded(places, 2), "faces": faces.tolist()}
     return found
+
+
+def profile_payload(difference: Density) -> dict[str, Any]:
+    """Return Δρ along the normal: ``heights`` (Å), its sum over ``planes`` (e/Å), and that ``below`` each (e)."""
+    heights, planes = planar_average(difference)
+    return {
+        "heights": rounded(heights, 3),
+        "planes": rounded(planes, 5),
+        "below": rounded(np.cumsum(planes) * heights[1], 5),
+    }
 
 
 def cost_row(record: Record) -> dict[str, Any]:

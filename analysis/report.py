@@ -80,7 +80,9 @@ def _banner(groups: Sequence[Mapping[str, Any]]) -> str:
 
 def _group(number: int, group: Mapping[str, Any]) -> str:
     mock = "" if group["physical"] else f"<p class='mock'><strong>{escape(MOCK)}</strong></p>"
-    adsorption = _figure(number, "adsorption", "", _adsorption_words(group))
+    published = any(host["published"] for host in group["hosts"])
+    caption = "The paper's Figure 5f." if published else ""
+    adsorption = _figure(number, "adsorption", "", _adsorption_words(group), caption)
     hosts = "\n".join(_host(number, index, host) for index, host in enumerate(group["hosts"]))
     heading = f"{group['title'] or group['campaign']}"
     return f"""
@@ -90,6 +92,7 @@ def _group(number: int, group: Mapping[str, Any]) -> str:
 {mock}
 <h3>Adsorption energies</h3>
 {_summary(group)}
+{_effects(group)}
 {_remarks(group["remarks"])}
 <p class="downloads">{_button(number, "csv")}{_button(number, "json")}{_button(number, "yaml")}</p>
 {adsorption}
@@ -139,6 +142,27 @@ def _summary(group: Mapping[str, Any]) -> str:
     return _table(heads, rows, "sortable")
 
 
+def _effects(group: Mapping[str, Any]) -> str:
+    """Return the table of what each change of a model does to ΔE, for a campaign that compares."""
+    compared = [one for one in group["objects"] if one["compare_with"] is not None]
+    if not compared:
+        return ""
+    word = "" if group["physical"] else " (mock)"
+    heads = ("model", "against", "what differs", f"ΔE{word} / eV", f"effect{word} / eV")
+    rows = [
+        [
+            *(one["model"], one["compare_with"], "; ".join(one["changes"]) or "nothing"),
+            _number(one["adsorption_energy_ev"]),
+            None if one["effect_ev"] is None else f"{one['effect_ev']:+.3f}",
+        ]
+        for one in compared
+    ]
+    return (
+        "<h3>What each change does</h3><p class='about'>One change at a time; effects need not add up.</p>"
+        + _table(heads, rows, "sortable")
+    )
+
+
 def _remarks(lines: Sequence[str]) -> str:
     return f"<ul class='remarks'>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
@@ -155,12 +179,17 @@ def _host(number: int, index: int, host: Mapping[str, Any]) -> str:
     parts.append("<div class='figures'>")
     if host["atoms"] is not None:
         surface = " with the charge-density difference" if host["isosurfaces"] else ""
-        caption = f"{host['shown']}{surface}; turn it with the mouse or a finger."
+        panel = " (the paper's Figure 5a–e)" if surface and host["published"] else ""
+        caption = f"{host['shown']}{surface}{panel}; turn it with the mouse or a finger."
         parts.append(_figure(number, "atoms", str(index), f"{host['shown']} in three dimensions{surface}", caption))
     if host["map"]:
         words = f"Sites on {name}: " + "; ".join(map(_site_words, host["map"]))
         caption = "Where the adsorbate ended, ▲ on the top and ▼ on the bottom, with ΔE."
         parts.append(_figure(number, "map", str(index), words, caption))
+    if host["profile"] is not None:
+        words = f"Charge-density difference of {host['shown']} along the normal, summed over planes"
+        caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
+        parts.append(_figure(number, "profile", str(index), words, caption))
     if host["bands"] is not None:
         words = f"Bands of the 1×1 host of {name} along Γ–M–K–Γ"
         parts.append(_figure(number, "bands", str(index), words, f"{words}; spin down dashed."))
@@ -168,7 +197,8 @@ def _host(number: int, index: int, host: Mapping[str, Any]) -> str:
         parts.append(_zeros(host["dos"]["zeros"]))
         words = f"Density of states of {name}; {'; '.join(host['levels'])}"
         width = host["dos"]["broadening"]
-        caption = f"Broadened by Gaussians of {width} eV; dotted: the Fermi level; spin down below zero."
+        panel = "The paper's Figure 5g–i, S22. " if host["published"] else ""
+        caption = f"{panel}Broadened by Gaussians of {width} eV; dotted: the Fermi level; spin down below zero."
         parts.append(_figure(number, "dos", str(index), words, caption))
     parts.append("</div>")
     if host["poscar"] is not None:
@@ -201,7 +231,8 @@ def _relaxations(number: int, group: Mapping[str, Any]) -> str:
     if not group["relaxations"]:
         return "<p>None is recorded.</p>"
     options = "".join(
-        f"<option value='{i}'>{escape(one['name'])}</option>" for i, one in enumerate(group["relaxations"])
+        f"<option value='{i}'>{escape(one['name'])} ({len(one['energies']) - 1} steps)</option>"
+        for i, one in enumerate(group["relaxations"])
     )
     label = f"<label>relaxation <select data-relaxation='{number}'>{options}</select></label>"
     return label + _figure(

@@ -18,8 +18,8 @@ import pytest
 from ase import Atoms
 from conftest import Cli, skip_unless_required
 from sodiate.analysis.density import Density
-from sodiate.analysis.payload import dos_payload, isosurfaces
-from sodiate.analysis.records import Bands, Dos
+from sodiate.analysis.payload import dos_payload, isosurfaces, level_lines, profile_payload
+from sodiate.analysis.records import BandGap, Bands, Dos
 from sodiate.analysis.report import render
 from sodiate.workflows.reporting import rolled, shifted, to_the_middle
 from support import small_campaign
@@ -144,7 +144,82 @@ def test_a_phone_and_the_night(page: browsers.Browser) -> None:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_what_moved_is_drawn_along_the_normal(page: browsers.Browser, tmp_path: Path) -> None:
+    """Δρ needs a real engine: here one that is known, an electron that went from one Gaussian to another."""
+    cell = np.diag([6.0, 6.0, 20.0])
+    z = np.arange(100) * 0.2
+    moved = (np.exp(-((z - 8.0) ** 2)) - np.exp(-((z - 12.0) ** 2))) / np.sqrt(np.pi) / 36.0
+    values = np.broadcast_to(moved, (10, 10, 100))
+    profile = profile_payload(Density(values, cell))
+    assert profile["heights"][1] == pytest.approx(0.2)
+    assert profile["planes"][40] == pytest.approx(1 / np.sqrt(np.pi), abs=1e-4)
+    # All of it is gained below the middle, and none is left at the top.
+    assert profile["below"][50] == pytest.approx(1.0, abs=0.01)
+    assert profile["below"][-1] == pytest.approx(0.0, abs=1e-4)
+    path = tmp_path / "profile.html"
+    path.write_text(render("Δρ", [_group_with({**profile, "layers": [["W", 8.0], ["Na", 12.0]]})]), encoding="utf-8")
+    page.open(path)
+    assert colours(page.drawn(".plot.profile")) > 30
+    assert page.run("return document.querySelector('.plot.profile').layout.annotations.length") == 2
+    assert page.complaints() == []
+
+
+def _group_with(profile: dict[str, object]) -> dict[str, object]:
+    """A group of the page with one host, which has nothing but a profile."""
+    empty: dict[str, object] = dict.fromkeys(("dos", "bands", "atoms", "poscar", "isosurfaces"))
+    host = {
+        **empty,
+        "name": "WSSe",
+        "shown": "WSSe/T_W@top",
+        "published": True,
+        "levels": [],
+        "map": [],
+        "profile": profile,
+    }
+    nothing = {key: [] for key in ("method", "objects", "remarks", "relaxations", "costs", "missing")}
+    named = dict.fromkeys(("campaign", "title", "engine", "method_id", "csv", "json", "yaml"), "text")
+    return {**nothing, **named, "physical": True, "hosts": [host]}
+
+
 # What stands in it, without a browser.
+
+
+def test_what_each_change_does_is_a_table(cli: Cli, tmp_path: Path) -> None:
+    """The sensitivity campaign of the reproduction, after the reproduction itself, in the order asked for."""
+    shutil.copytree(ARCHIVE, tmp_path / "archive")
+    done = cli("report", "--archive", "archive", "--campaign", "wsse-gpaw-best", "--campaign", "wsse-sensitivity")
+    assert "2 campaigns" in done.stdout, done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<h3>What each change does</h3>") == 1
+    table = page.split("<h3>What each change does</h3>")[1].split("</table>")[0]
+    assert page.index("wsse-gpaw-best") < page.index("What each change does")
+    row = next(row for row in table.split("<tr>") if "unpolarised-atom" in row)
+    energies = [float(cell.split("</td>")[0]) for cell in row.split("<td>")[-2:]]
+    assert energies == pytest.approx([-1.034, -0.216], abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        ([(0.5,), (0.5,)], ["defect level +1.50 to +1.50 eV from the host's VBM, empty, either spin, 90%"]),
+        ([(0.5, 0.5), (0.5, 0.5)],
+         ["2 defect levels +1.50 to +1.50 eV from the host's VBM, empty, either spin, 90%"]),
+        ([(0.4,), (0.6,)], ["defect level +1.40 to +1.40 eV from the host's VBM, empty, spin up, 90%",
+                            "defect level +1.60 to +1.60 eV from the host's VBM, empty, spin down, 90%"]),
+        ([(0.5,)], ["defect level +1.50 to +1.50 eV from the host's VBM, empty, 90%"]),
+    ],
+)  # fmt: skip
+def test_a_level_of_both_spins_is_told_once(levels: list[tuple[float, ...]], told: list[str]) -> None:
+    energies = np.array([[[-1.0, *spin, 2.0]] for spin in levels])
+    weights = np.full((*energies.shape, 2), 0.5)
+    weights[:, :, 1:-1] = [0.9, 0.1]
+    weights[:, :, [0, -1]] = [0.1, 0.9]
+    occupations = np.zeros_like(energies)
+    occupations[..., 0] = 3 - len(levels)
+    bands = Bands(energies, occupations, np.zeros((1, 3)), np.ones(1), 0.0, weights)
+    found = level_lines(bands, BandGap(gap_ev=1.4, nature="direct", fermi_ev=0.0), None, [0])
+    lines = [line for line in found if "defect level" in line and "without" not in line]
+    assert [line.removesuffix(" of it on the atoms next to the vacancy") for line in lines] == told
 
 
 def test_the_real_archive_within_its_size_and_time(cli: Cli, tmp_path: Path) -> None:

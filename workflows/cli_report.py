@@ -16,7 +16,7 @@ def report(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
     archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
-    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
+    campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
     engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,
 ) -> None:
     """Write one page with tables, figures and structures that works from a file, offline.
@@ -28,10 +28,11 @@ def report(
     from .reporting import gather
 
     with _results(root, launchpad, archive) as found:
-        groups = gather(found, campaign, engine)
+        groups = gather(found, campaign or (), engine)
     page = render(f"Results in {(archive or launchpad or root).name}", groups).encode()
     write_bytes(out, page)
-    print(f"{out}: {len(groups)} campaigns, {len(page) / 1e6:.1f} MB; open it in a browser")
+    what = "campaign" if len(groups) == 1 else "campaigns"
+    print(f"{out}: {len(groups)} {what}, {len(page) / 1e6:.1f} MB; open it in a browser")
 
 
 @app.command()

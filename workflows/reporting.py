@@ -18,15 +18,16 @@ from ..analysis.payload import (
     dos_payload,
     isosurfaces,
     level_lines,
+    profile_payload,
     relaxation_payload,
 )
-from ..structures.lattice import bond_reach
+from ..structures.lattice import bond_reach, layers
 from .evaluation import missing_reasons, usable
 from .operations import next_to_defects
-from .tables import as_objects, remark_lines, to_csv, to_json
+from .tables import as_objects, formation_lines, lattice_lines, reason_lines, to_csv, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
 
@@ -35,22 +36,25 @@ if TYPE_CHECKING:
     from .store import Results
 
 
-def gather(results: Results, campaign: str | None = None, engine: str | None = None) -> list[dict[str, Any]]:
+def gather(results: Results, campaigns: Sequence[str] = (), engine: str | None = None) -> list[dict[str, Any]]:
     """Return the content of a report, a group for each campaign, engine and method.
 
     Parameters
     ----------
     results
         Where everything is.
-    campaign, engine
-        Only these.
+    campaigns
+        Only these, in this order; all of them if it is empty.
+    engine
+        Only this one.
 
     Returns
     -------
     list of dict
         JSON-like values for `sodiate.analysis.report.render`; the last revision of each.
     """
-    return [_group(results, entry) for entry in results.entries(campaign, engine)]
+    wanted = dict.fromkeys(campaigns) or [None]
+    return [_group(results, entry) for campaign in wanted for entry in results.entries(campaign, engine)]
 
 
 def _array(results: Results, record: Record, name: str) -> Any:
@@ -72,7 +76,7 @@ def _group(results: Results, entry: CampaignEntry) -> dict[str, Any]:
         "physical": all(one["physical"] for one in objects),
         "method": [] if method is None else _method_lines(method.model_dump(mode="json", exclude_none=True)),
         "objects": objects,
-        "remarks": remark_lines(objects),
+        "remarks": [*formation_lines(objects), *lattice_lines(objects), *reason_lines(objects)],
         "hosts": [
             _host(results, entry, model, records, one) for model, one in zip(entry.models, objects, strict=True)
         ],
@@ -95,6 +99,7 @@ def _method_lines(method: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _relaxations(results: Results, records: Mapping[str, Record], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return how each relaxation went, the longest first."""
     found = []
     for identifier, record in records.items():
         if record.kind not in ("relax", "relax_cell"):
@@ -102,7 +107,7 @@ def _relaxations(results: Results, records: Mapping[str, Record], names: Mapping
         trajectory = _array(results, record, "trajectory")
         if trajectory is not None:
             found.append({"name": names.get(identifier, record.label), **relaxation_payload(trajectory)})
-    return found
+    return sorted(found, key=lambda one: -len(one["energies"]))
 
 
 def _host(
@@ -122,6 +127,7 @@ def _host(
         atoms = shifted(atoms, shift, points)
     return {
         "name": model.name,
+        "published": one["paper_adsorption_energy_ev"] is not None,
         "dos": dos,
         "bands": _bands(results, entry, model, records),
         "levels": [*levels, *_charge_lines(terms, entry.adsorbate)],
@@ -130,6 +136,7 @@ def _host(
         "poscar": None if atoms is None else _poscar(atoms),
         "map": [] if atoms is None else _map(model, records, one, lambda other: shifted(other, shift, points)),
         "isosurfaces": None if difference is None else isosurfaces(rolled(difference, shift)),
+        "profile": None if difference is None or atoms is None else _profile(difference, atoms),
     }
 
 
@@ -157,6 +164,15 @@ def _spectrum(
         return drawn, []
     next_to = next_to_defects(results.documents.calculation(model.host))
     return drawn, level_lines(bands, record.gap, record.vacuum_ev, next_to)
+
+
+def _profile(difference: Density, atoms: Atoms) -> dict[str, Any]:
+    """Return Δρ along the normal, with the mean height (Å) of each layer of an element."""
+    marks = []
+    for symbol in dict.fromkeys(atoms.get_chemical_symbols()):
+        heights = atoms.positions[atoms.symbols == symbol, 2]
+        marks += [[symbol, round(float(heights[layer].mean()), 3)] for layer in layers(heights)]
+    return {**profile_payload(difference), "layers": marks}
 
 
 def bonded(atoms: Atoms) -> list[tuple[int, int]]:

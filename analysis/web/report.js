@@ -10,7 +10,11 @@
   const groups = JSON.parse(await unpacked("data"));
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
-  const configuration = { responsive: true, displaylogo: false, displayModeBar: innerWidth > 700 };
+  const configuration = {
+    responsive: true, displaylogo: false, displayModeBar: innerWidth > 700 && "hover",
+    // What these figures need of the tools: zooming and dragging, turning, the whole again, a picture.
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "tableRotation", "resetCameraLastSave3d"],
+  };
 
   async function unpack() {
     const text = await unpacked("plotly");
@@ -97,10 +101,10 @@
         hovertemplate: `${symbol} (%{x:.2f}, %{y:.2f}, %{z:.2f}) Å<extra></extra>`,
       });
     }
-    for (const [name, colour] of [["gain", "#E69F00"], ["loss", "#56B4E9"]]) {
+    for (const [name, word, colour] of [["gain", "gained", "#E69F00"], ["loss", "lost", "#56B4E9"]]) {
       const surface = host.isosurfaces?.[name];
       if (surface) traces.push({
-        type: "mesh3d", name: `electrons ${name}, ${host.isosurfaces.value} e/Å³`, showlegend: true, opacity: 0.55, color: colour, hoverinfo: "skip",
+        type: "mesh3d", name: `electrons ${word}, ${host.isosurfaces.value} e/Å³`, showlegend: true, opacity: 0.55, color: colour, hoverinfo: "skip",
         x: surface.vertices.map((p) => p[0]), y: surface.vertices.map((p) => p[1]), z: surface.vertices.map((p) => p[2]),
         i: surface.faces.map((f) => f[0]), j: surface.faces.map((f) => f[1]), k: surface.faces.map((f) => f[2]),
       });
@@ -142,6 +146,20 @@
     })];
   }
 
+  function profile(group, host) {
+    const data = host.profile;
+    const mark = ([symbol, z]) => ({ x: z, y: 1, yref: "paper", yanchor: "bottom", text: symbol, showarrow: false, font: { size: 11 } });
+    const line = ([, z]) => ({ type: "line", x0: z, x1: z, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: style("--soft") } });
+    return [[
+      { type: "scatter", mode: "lines", name: "Δρ", x: data.heights, y: data.planes, line: { color: colours[0] }, hovertemplate: "%{y:.4f} e/Å at %{x:.2f} Å<extra></extra>" },
+      { type: "scatter", mode: "lines", name: "gained below", x: data.heights, y: data.below, yaxis: "y2", line: { color: colours[1], dash: "dash" }, hovertemplate: "%{y:.3f} e below %{x:.2f} Å<extra></extra>" },
+    ], layout({
+      xaxis: axis("z / Å", { range: [Math.min(...data.layers.map(([, z]) => z)) - 3, Math.max(...data.layers.map(([, z]) => z)) + 3] }),
+      yaxis: axis("Δρ / (e/Å)"), yaxis2: axis("gained below / e", { overlaying: "y", side: "right", showgrid: false, zeroline: false, tickmode: "auto", nticks: 6, tickformat: ".2f" }),
+      margin: { l: 60, r: 72, t: 60, b: 54 }, annotations: data.layers.map(mark), shapes: data.layers.map(line), legend: { orientation: "h", y: 1.22, x: 0 },
+    })];
+  }
+
   function relaxation(group, index) {
     const one = group.relaxations[index];
     const steps = one.energies.map((_, step) => step);
@@ -160,7 +178,7 @@
     const group = groups[number], host = group.hosts[which];
     const drawn = {
       adsorption: () => adsorption(group), dos: () => dos(group, host, choice.zero), atoms: () => atoms(group, host), bands: () => bands(group, host),
-      map: () => map(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0),
+      map: () => map(group, host), profile: () => profile(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0),
     }[kind]();
     Plotly.react(place, ...drawn, configuration).then(() => { place.dataset.drawn = "yes"; });
   }
