@@ -102,3 +102,36 @@ def test_a_step_far_up_is_gone_back_on_and_a_resume_knows(tmp_path: Path) -> Non
         relaxed(atoms, folder, criteria)
         assert (folder / "trajectory.jsonl").read_bytes() == whole
         assert atoms.calc.calls == len(lines) - cut
+
+
+@pytest.mark.parametrize(("curvature", "learned"), [(9.0, 9.0), (1.9, 2.0), (0.0, 2.0), (-30.0, 2.0)])
+def test_a_negative_curvature_is_softness_and_not_stiffness(curvature: float, learned: float) -> None:
+    """Powell's damping: along the step what was found, or a fifth of the 10 eV/Å² expected; positive definite always."""
+    optimizer = Criteria(0.02, 60, 0.2, (10.0, 10.0)).optimizer(start(two_states=False))
+    step = np.array([0.1, 0.0, 0.0, 0.0, 0.05, 0.0])
+    across = np.array([0.0, 0.0, 0.4, 0.0, 0.0, 0.0])
+    optimizer.update(step, -curvature * step - across, np.zeros(6), np.zeros(6))
+    optimizer.update(step, -curvature * step - across, np.zeros(6), np.zeros(6))
+    assert step @ optimizer.H @ step == pytest.approx(learned * step @ step)
+    assert np.linalg.eigvalsh(optimizer.H).min() > 0
+    if learned == curvature:
+        assert optimizer.H @ step == pytest.approx(curvature * step + across)
+
+
+def test_off_a_saddle_into_the_well(tmp_path: Path) -> None:
+    """A quartic double well: with ASE's own update it would end somewhere else than in one of the minima."""
+
+    class DoubleWell(Springs):
+        def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
+            super().calculate(atoms, properties, system_changes)
+            x = self.atoms.positions[:, 0]
+            self.results["energy"] += float((30 * x**4 - 12 * x**2).sum())
+            self.results["free_energy"] = self.results["energy"]
+            self.results["forces"][:, 0] -= 120 * x**3 - 24 * x
+
+    atoms = Atoms("Na2", [[0.05, 0.3, -0.35], [-0.03, 0.3, 0.4]], calculator=DoubleWell(two_states=False))
+    soft = Criteria(0.02, 200, 0.2, (3.0, 3.0))
+    taken = relaxed(atoms, tmp_path / "ours", soft)
+    well = np.sqrt((24 - 8) / 120)
+    assert np.abs(taken[-1].positions_a[:, 0]) == pytest.approx(well, abs=2e-3)
+    assert len(taken) < 20

@@ -1,8 +1,9 @@
 """BFGS that follows from the steps it took: its curvature, how far the next step may go, and from where.
 
 Forces may change abruptly where electrons change their state, and BFGS then learns a curvature that is not there and
-leaps. Two rules of a trust region keep it near what it knows (J. Nocedal, S. J. Wright, Numerical Optimization,
-chapter 4): a step that raised the energy halves the next one, and a step that raised it a lot is gone back on.
+leaps or stands still. Three rules keep it near what it knows (J. Nocedal, S. J. Wright, Numerical Optimization, 2nd
+edition): its Hessian stays positive definite (procedure 18.2), a step that raised the energy halves the next one, and
+a step that raised it a lot is gone back on (chapter 4).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.optimize import BFGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +21,36 @@ if TYPE_CHECKING:
 
     from .relaxation import Criteria, Step
 
+    Floats = NDArray[np.float64]
+
 RISE_EV = 0.001
 """A step that raises the energy by more goes too far: the next one is half as long."""
 
 RETURN_EV = 0.3
 """A step that raises the energy by more is no place to go on from."""
+
+
+LEAST_CURVATURE = 0.2
+"""Of the curvature along a step that BFGS expected, the part that it learns at least."""
+
+
+class DampedBFGS(BFGS):
+    """ASE's BFGS with Powell's damping: a step never teaches it less than `LEAST_CURVATURE` of what it expected.
+
+    ASE goes by the size of a negative curvature. The direction is then learned as more and more negative, up to
+    -90000 eV/Å² for Na on WSSe, and as good as frozen.
+    """
+
+    def update(self, pos: Floats, forces: Floats, pos0: Floats, forces0: Floats) -> None:
+        """Learn from two places, the later first; the first call only sets the Hessian to begin with."""
+        if self.state is not None:
+            moved, fallen = pos - pos0, forces0 - forces
+            expected = self.H @ moved
+            found, least = moved @ fallen, LEAST_CURVATURE * (moved @ expected)
+            if found < least:
+                part = (moved @ expected - least) / (moved @ expected - found)
+                forces = forces0 - part * fallen - (1 - part) * expected
+        super().update(pos, forces, pos0, forces0)
 
 
 class Descent:
@@ -90,7 +117,7 @@ class Descent:
         self.optimizer.update(position, force, self.optimizer.pos0, self.optimizer.forces0)
         self.optimizer.pos0, self.optimizer.forces0 = position, force
 
-    def _at(self, step: Step) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _at(self, step: Step) -> tuple[Floats, Floats]:
         """Return position and force at a step as BFGS counts them, with the cell if it relaxes."""
         atoms, moved = self._atoms, self.optimizer.optimizable
         cell, positions, calculator = atoms.cell.copy(), atoms.get_positions(), atoms.calc

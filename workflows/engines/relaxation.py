@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
-from ase.optimize import BFGS
 
 from ...analysis.records import Trajectory
 from .base import EngineError, Limits, Stop, Stopped, Unconverged
 from .checks import IN_PLANE, cell_forces
-from .descent import Descent
+from .descent import DampedBFGS, Descent
 from .files import DAMAGE, TRAJECTORY
 
 if TYPE_CHECKING:
@@ -62,14 +61,14 @@ class Criteria:
     stiffness_ev_per_a2: tuple[float, ...] | None = None
     cell: bool = False
 
-    def optimizer(self, atoms: Atoms) -> BFGS:
-        """Return ASE's BFGS for these atoms, whose cell is that of the start."""
+    def optimizer(self, atoms: Atoms) -> DampedBFGS:
+        """Return BFGS for these atoms, whose cell is that of the start."""
         moved = atoms
         if self.cell:
             # Strain counts by how far it moves the first cell vector, so that max_step_a means the same for it.
             scale = float(np.linalg.norm(atoms.cell[0]))
             moved = FrechetCellFilter(atoms, mask=IN_PLANE, exp_cell_factor=scale)
-        optimizer = BFGS(moved, logfile=None, maxstep=self.max_step_a)
+        optimizer = DampedBFGS(moved, logfile=None, maxstep=self.max_step_a)
         if self.stiffness_ev_per_a2 is not None:
             diagonal = np.repeat(self.stiffness_ev_per_a2, 3)
             optimizer.H0[: len(diagonal), : len(diagonal)] = np.diag(diagonal)
