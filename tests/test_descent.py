@@ -106,7 +106,7 @@ def test_a_step_far_up_is_gone_back_on_and_a_resume_knows(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("curvature", "learned"), [(9.0, 9.0), (1.9, 2.0), (0.0, 2.0), (-30.0, 2.0)])
 def test_a_negative_curvature_is_softness_and_not_stiffness(curvature: float, learned: float) -> None:
-    """Powell's damping: along the step what was found, or a fifth of the 10 eV/Å² expected; positive definite always."""
+    """Powell's damping: along a step what was found, or a fifth of the 10 eV/Å² expected; positive definite."""
     optimizer = Criteria(0.02, 60, 0.2, (10.0, 10.0)).optimizer(start(two_states=False))
     step = np.array([0.1, 0.0, 0.0, 0.0, 0.05, 0.0])
     across = np.array([0.0, 0.0, 0.4, 0.0, 0.0, 0.0])
@@ -119,7 +119,7 @@ def test_a_negative_curvature_is_softness_and_not_stiffness(curvature: float, le
 
 
 def test_off_a_saddle_into_the_well(tmp_path: Path) -> None:
-    """A quartic double well: with ASE's own update it would end somewhere else than in one of the minima."""
+    """A quartic double well: with ASE's own update 200 steps do not reach a minimum."""
 
     class DoubleWell(Springs):
         def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
