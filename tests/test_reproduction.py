@@ -76,6 +76,16 @@ def test_the_table_of_effects(archive: Results) -> None:
                 assert value is None
 
 
+def test_the_table_of_formation_energies(archive: Results) -> None:
+    found = models(archive, "wsse-gpaw-best")
+    rows = table("vacancies of")
+    assert [row["vacancies of"] for row in rows] == [name for name in found if "+" in name]
+    for row in rows:
+        formation = found[row["vacancies of"]].formation
+        told = [float(row["X-rich (eV)"]), float(row["W-rich (eV)"])]
+        assert told == pytest.approx([formation.x_rich_ev, formation.metal_rich_ev], abs=6e-4)
+
+
 def test_what_the_atom_and_dispersion_would_add(archive: Results, dftd3: None) -> None:
     """D3 at the geometries without it, of the same atoms with and without Na; far from everything Na has none."""
     from sodiate.workflows.engines.dispersion import dispersion_calculator
