@@ -25,13 +25,15 @@ class FormationEntry(Frozen):
     """What the formation energy of a host's vacancies is held against, by the ids of calculations.
 
     ``pristine`` is the same cell without vacancies, ``removed`` counts the missing atoms of each element, ``unit``
-    those of the formula unit, the metal first; ``elements`` are the references.
+    those of the formula unit; ``elements`` are the references. ``metal`` is the element of the unit that is none of
+    the chalcogens; the order of a mapping does not last, so older entries, without it, cannot be evaluated.
     """
 
     pristine: str
     removed: dict[str, int]
     unit: dict[str, int]
     elements: dict[str, str]
+    metal: str | None = None
 
 
 class ModelEntry(Frozen):

@@ -64,7 +64,9 @@ def _result(
     units, rest = divmod(_natoms(pristine), sum(entry.unit.values()))
     if rest:
         raise ProtocolMismatch(f"{pristine.label} is no whole number of formula units {entry.unit}")
-    metal = next(iter(entry.unit))
+    if entry.metal is None:
+        raise ProtocolMismatch("it was planned by an older sodiate; `sodiate run` the campaign again")
+    metal = entry.metal
     chalcogens_ev = {element: value for element, value in elements_ev.items() if element != metal}
     limits = (
         chalcogen_rich(chalcogens_ev),

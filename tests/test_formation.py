@@ -82,6 +82,10 @@ def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, tmp_path: Path
     assert "formation energies of vacancies are those of W-bcc, S-molecule and Se-crystal" in methods
     one = json.loads(cli("results", "--root", "root", "--format", "json").stdout)[1]
     assert one["vacancy_formation"]["removed"] == {"S": 1}
+    # An archive's keys are in another order, which must not make sulphur the metal.
+    assert cli("export", "archive", "--root", "root").returncode == 0
+    (again,) = json.loads(cli("results", "--archive", "archive", "--model", "WSSe+VS", "--format", "json").stdout)
+    assert again["vacancy_formation"] == one["vacancy_formation"]
     table = cli("results", "--root", "root", "--format", "csv").stdout.splitlines()
     assert table[0].endswith("formation_x_rich_ev,formation_metal_rich_ev")
     assert [float(value) for value in table[2].split(",")[-2:]] == pytest.approx(

@@ -226,4 +226,5 @@ def _formation_entry(formation: Formation) -> FormationEntry:
         removed=dict(formation.removed),
         unit=dict(formation.unit),
         elements={element: calculation.id for element, calculation in formation.elements.items()},
+        metal=formation.metal,
     )

@@ -207,6 +207,7 @@ class _Planner:
             removed=removed,
             unit=unit,
             elements={element: self._reference(element, "vacancy_formation", protocol) for element in unit},
+            metal=origin.metal,
         )
 
     def _site(self, host: Calculation, site: Site, height_a: float, protocol: Protocol) -> Calculation:

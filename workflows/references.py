@@ -27,15 +27,18 @@ class Formation:
     removed
         How many atoms of each element are missing.
     unit
-        Atoms of each element in the formula unit, the metal first.
+        Atoms of each element in the formula unit.
     elements
         The reference of each element of the unit.
+    metal
+        The element of the unit that is none of its chalcogens.
     """
 
     pristine: Calculation
     removed: Mapping[str, int]
     unit: Mapping[str, int]
     elements: Mapping[str, Calculation]
+    metal: str
 
 
 @dataclass(frozen=True)
