@@ -139,7 +139,8 @@ def _summary(group: Mapping[str, Any]) -> str:
         row += [_number(one["band_gap_ev"]), _number(best.get("total_moment_mub"), 2)]
         row.append(f"{sum(s['adsorption_energy_ev'] is not None for s in one['sites'])}/{len(one['sites'])}")
         rows.append(row)
-    return _table(heads, rows, "sortable")
+    told = [column for column in range(len(heads)) if any(row[column] is not None for row in rows)]
+    return _table([heads[column] for column in told], [[row[column] for column in told] for row in rows], "sortable")
 
 
 def _effects(group: Mapping[str, Any]) -> str:
