@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 WINDOW_EV = (-8.0, 6.0)
 """Energies kept of a DOS, about the Fermi level and the valence band maximum."""
 
-ISOVALUE = 0.003
-"""Of Δρ, e/Å³; halved until a surface encloses something."""
+ISOVALUE = 0.007
+"""Of Δρ, e/Å³ (0.001 e/Bohr³); halved until a surface encloses something."""
 
 SCALES = ("VBM", "E_F", "vacuum")
 
