@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .electronic import ElectronicError, band_gap
-from .records import MOCK, Bands
+from .records import Bands
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -114,39 +112,3 @@ def zero_of_bands(bands: Bands) -> tuple[float, str]:
     """Return the valence band maximum of a semiconductor, else the Fermi level, and its name."""
     edge = band_gap(bands).vbm_ev
     return (bands.fermi_ev, "E_F") if edge is None else (edge, "VBM")
-
-
-def bands_plot(bands: Bands, cell_a: Array, title: str, path: Path, mock: bool) -> Figure:
-    """Draw bands along a path; the axis says from where energies count.
-
-    Parameters
-    ----------
-    bands
-        At the k points of `path_points`.
-    cell_a
-        Of the cell.
-    title
-        Name of the host.
-    path
-        The png, pdf or svg to write.
-    mock
-        Whether they come from a dry run.
-    """
-    from .plots import COLOURS, NORMAL, heading, new_figure, save
-
-    zero, name = zero_of_bands(bands)
-    distance, ticks = path_axis(bands.kpoints, cell_a)
-    figure = new_figure(5.6, 5.4)
-    axes = figure.add_axes((0.15, 0.09, 0.81, 0.78))
-    for spin, levels in enumerate(bands.energies_ev):
-        axes.plot(distance, levels - zero, color=COLOURS[spin], linewidth=1.2, linestyle="-" if spin == 0 else "--")
-    for at, _ in ticks:
-        axes.axvline(at, color="#999999", linewidth=0.8)
-    axes.axhline(0.0, color="#999999", linewidth=0.8, linestyle=":")
-    axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=NORMAL)
-    axes.set_xlim(distance[0], distance[-1])
-    axes.set_ylim(-4.0, 4.0)
-    words = {"VBM": "E − E(VBM) (eV)", "E_F": "E − E(F) (eV)"}[name]
-    axes.set_ylabel(f"{words} mock" if mock else words, fontsize=NORMAL)
-    heading(figure, f"{title}: {MOCK}" if mock else title, mock)
-    return save(figure, path)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .plots import COLOURS, NORMAL, SMALL, heading, new_figure, save
 from .records import MOCK
+from .style import COLOURS, NORMAL, SMALL, heading, new_figure, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,6 +56,7 @@ def rows(series: Sequence[Series], physical: bool) -> list[dict[str, object]]:
     ]
 
 
+@styled
 def convergence_plot(series: Sequence[Series], path: Path, physical: bool) -> Figure:
     """Draw the change of ΔE against the last setting, a panel a quantity.
 

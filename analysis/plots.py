@@ -1,7 +1,6 @@
 """Figures: adsorption energies of the models (the paper's Figure 5f) and densities of states (5g to 5i).
 
-One style for both: Okabe and Ito's colours, which the colour-blind tell apart. Each function writes a PNG and
-returns the figure. No pyplot, so nothing global is touched and no display is needed.
+Each function writes a file in the style of configs/figures.mplstyle and returns the figure.
 """
 
 from __future__ import annotations
@@ -13,29 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import SodiateError
+from .bandpath import path_axis, zero_of_bands
 from .paper import paper
-from .records import MOCK, BandGap, Dos
+from .records import MOCK, BandGap, Bands, Dos
+from .style import BLUE, COLOURS, GREY, NORMAL, SMALL, VERMILLION, heading, new_figure, save, styled
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
-COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito (2008), without black (the total) and yellow (too pale for a line)."""
-
-SMALL, NORMAL, LARGE = 10, 11.5, 14
-"""Font sizes in points."""
+    from numpy.typing import NDArray
 
 WINDOW_EV = (-6.0, 4.0)
 """Energies drawn of a DOS, about its reference."""
 
 NEGLIGIBLE = 0.02
 """Share of all projections, over the models, below which one is not drawn."""
-
-_DPI = 130
-_DATE = {"pdf": "CreationDate", "svg": "Date"}
-"""What is left out of a figure, so that the same numbers give the same file."""
 
 _HATCH = "///"
 
@@ -67,6 +59,7 @@ class AdsorptionBar:
     reason: str | None
 
 
+@styled
 def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Figure:
     """Draw the adsorption energy of each model's best site beside the published one.
 
@@ -116,6 +109,7 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
     return save(figure, path)
 
 
+@styled
 def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path: Path, mock: bool) -> Figure:
     """Draw the densities of states of the models in stacked panels.
 
@@ -170,32 +164,39 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
     return save(figure, path)
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty white figure of this size in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+@styled
+def bands_plot(bands: Bands, cell_a: NDArray[np.float64], title: str, path: Path, mock: bool) -> Figure:
+    """Draw bands along a path; the axis says from where energies count.
 
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Figure, path: Path) -> Figure:
-    """Write a figure in the format of the path's suffix: png, pdf or svg."""
-    kind = path.suffix.lstrip(".")
-    more = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {"metadata": {_DATE[kind]: None}}
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": "sodiate"}):  # ids inside an svg follow from its content
-        figure.savefig(path, format=kind, dpi=_DPI, **more)
-    return figure
-
-
-def heading(figure: Figure, text: str, mock: bool) -> None:
-    """Write a title, that of mock values in a warning colour."""
-    inches = figure.get_figheight()
-    colour, weight = (VERMILLION, "bold") if mock else ("black", "normal")
-    figure.suptitle(text, y=1 - 0.12 / inches, va="top", fontsize=LARGE, color=colour, weight=weight)
+    Parameters
+    ----------
+    bands
+        At the k points of `path_points`.
+    cell_a
+        Of the cell.
+    title
+        Name of the host.
+    path
+        The png, pdf or svg to write.
+    mock
+        Whether they come from a dry run.
+    """
+    zero, name = zero_of_bands(bands)
+    distance, ticks = path_axis(bands.kpoints, cell_a)
+    figure = new_figure(5.6, 5.4)
+    axes = figure.add_axes((0.15, 0.09, 0.81, 0.78))
+    for spin, levels in enumerate(bands.energies_ev):
+        axes.plot(distance, levels - zero, color=COLOURS[spin], linewidth=1.2, linestyle="-" if spin == 0 else "--")
+    for at, _ in ticks:
+        axes.axvline(at, color="#999999", linewidth=0.8)
+    axes.axhline(0.0, color="#999999", linewidth=0.8, linestyle=":")
+    axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=NORMAL)
+    axes.set_xlim(distance[0], distance[-1])
+    axes.set_ylim(-4.0, 4.0)
+    words = {"VBM": "E − E(VBM) (eV)", "E_F": "E − E(F) (eV)"}[name]
+    axes.set_ylabel(f"{words} mock" if mock else words, fontsize=NORMAL)
+    heading(figure, f"{title}: {MOCK}" if mock else title, mock)
+    return save(figure, path)
 
 
 def _watermark(axes: Axes) -> None:

@@ -298,11 +298,25 @@ def test_nothing_to_draw_is_an_error_of_ours(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_no_pyplot_and_no_matplotlib_at_import():
+def test_no_pyplot_and_no_matplotlib_before_a_figure():
     code = (
-        "import sys, sodiate.analysis.plots as p; assert 'matplotlib' not in sys.modules; import tempfile, pathlib\n"
+        "import sys, sodiate.workflows.cli, sodiate.workflows.runner, sodiate.workflows.figures, tempfile, pathlib\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "import sodiate.analysis.plots as p\n"
         "row = p.AdsorptionBar('a', -1.0, None, None, None)\n"
         "p.adsorption_bars([row], pathlib.Path(tempfile.mkdtemp(), 'a.png'), False)\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_style_is_one_file_and_touches_nothing_else(tmp_path, monkeypatch):
+    from matplotlib import rcParams
+    from sodiate.analysis.style import STYLE
+
+    before = dict(rcParams)
+    monkeypatch.setitem(STYLE, "figure.facecolor", "#ff0000")
+    figure = adsorption_bars([AdsorptionBar("WSe2", -1.0, None, None, None)], tmp_path / "a.png", mock=False)
+    assert figure.get_facecolor() == (1.0, 0.0, 0.0, 1.0)
+    assert dict(rcParams) == before
+    assert rcParams["pdf.fonttype"] != STYLE["pdf.fonttype"] == 42

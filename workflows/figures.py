@@ -37,7 +37,7 @@ def draw_bars(models: Sequence[ModelResult], path: Path, mock: bool) -> None:
 
 def draw_bands(documents: Documents, record: Record, path: Path, mock: bool) -> None:
     """Draw the bands of a 1×1 host along their path, in the format of the path's suffix."""
-    from ..analysis.bandpath import bands_plot
+    from ..analysis.plots import bands_plot
 
     bands = documents.arrays(record, "bands")
     if isinstance(bands, Bands) and record.geometry is not None:
