@@ -162,15 +162,22 @@ def test_what_moved_is_drawn_along_the_normal(page: browsers.Browser, tmp_path: 
     assert colours(page.drawn(".plot.profile")) > 30
     assert page.run("return document.querySelector('.plot.profile').layout.annotations.length") == 2
     assert page.complaints() == []
+    page.phone(360)
+    try:
+        page.open(path)
+        assert page.run("return document.documentElement.scrollWidth") <= 360  # for all the length of the label
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def _group_with(profile: dict[str, object]) -> dict[str, object]:
     """A group of the page with one host, which has nothing but a profile."""
-    empty: dict[str, object] = dict.fromkeys(("dos", "bands", "atoms", "poscar", "isosurfaces"))
+    empty: dict[str, object] = dict.fromkeys(("dos", "bands", "atoms", "isosurfaces"))
     host = {
         **empty,
         "name": "WSSe",
-        "shown": "WSSe/T_W@top",
+        "shown": "WSSe+S_Se2+S_Se5+Se_S7+Se_S10/T_W@top",
+        "poscar": "text",
         "published": True,
         "levels": [],
         "map": [],
