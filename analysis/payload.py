@@ -110,11 +110,10 @@ def _level_lines(levels: Sequence[DefectLevel], vbm_ev: float, spins: int) -> li
         told.setdefault((place, where), Counter())[level.spin] += 1
     lines = []
     for (place, where), counts in told.items():
-        alike = counts[0] == counts[1]
-        named = {"either spin": counts[0]} if alike else {"spin up": counts[0], "spin down": counts[1]}
+        named = {("spin up", "spin down")[spin]: count for spin, count in sorted(counts.items())}
+        if counts[0] == counts[1]:
+            named = {"either spin": counts[0]}
         for spin, count in named.items():
-            if not count:
-                continue
             what = "defect level" if count == 1 else f"{count} defect levels"
             lines.append(f"{what} {place}, {f'{spin}, ' if spins == 2 else ''}{where}")
     return lines

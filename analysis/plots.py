@@ -1,4 +1,4 @@
-"""Figures: adsorption energies of the models (the paper's Figure 5f) and densities of states (5g to 5i).
+"""Figures: adsorption energies of the models (the paper's Figure 5f), densities of states (5g to 5i) and bands.
 
 Each function writes a file in the style of configs/figures.mplstyle and returns the figure.
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 with as_file(files(__package__.rpartition(".")[0]) / "configs" / "figures.mplstyle") as _path:
     STYLE = rc_params_from_file(_path, use_default_template=False)
 
-COLOURS: tuple[str, ...] = tuple(f"#{colour.lstrip('#')}" for colour in STYLE["axes.prop_cycle"].by_key()["color"])
+COLOURS: tuple[str, ...] = tuple(STYLE["axes.prop_cycle"].by_key()["color"])
 BLUE, VERMILLION = COLOURS[:2]
 GREY = "#666666"
 
@@ -29,7 +29,6 @@ SMALL, NORMAL, LARGE = (STYLE[key] for key in ("font.size", "axes.labelsize", "f
 
 _DATE = {"pdf": "CreationDate", "svg": "Date"}
 """What is left out of a figure, so that the same numbers give the same file."""
-
 
 P = ParamSpec("P")
 R = TypeVar("R")

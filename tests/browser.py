@@ -66,10 +66,15 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
-    def phone(self, width: int) -> None:
-        """Pretend to be a phone."""
+    @contextmanager
+    def phone(self, width: int) -> Iterator[None]:
+        """Pretend to be a phone within the block."""
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @contextmanager

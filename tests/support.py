@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,13 @@ from sodiate.workflows.launchpad import Database
 from sodiate.workflows.plan import Plan
 from sodiate.workflows.reconcile import reconcile
 from sodiate.workflows.runner import Worker
+
+
+def drawn_groups(page: str) -> list[dict[str, Any]]:
+    """Return what a report's page draws, out of its packed data."""
+    packed = page.split('id="data">')[1].split("</script>")[0]
+    groups: list[dict[str, Any]] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return groups
 
 
 def small_campaign(folder: Path, **changes: Any) -> Path:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import shutil
 import subprocess
 import sys
@@ -22,7 +19,7 @@ from sodiate.analysis.payload import dos_payload, isosurfaces, level_lines, prof
 from sodiate.analysis.records import BandGap, Bands, Dos
 from sodiate.analysis.report import render
 from sodiate.workflows.reporting import rolled, shifted, to_the_middle
-from support import small_campaign
+from support import drawn_groups, small_campaign
 
 HOSTILE = 'Nä <script>alert(1)</script> "quoted" & {{DATA}} </script>'
 ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
@@ -135,13 +132,10 @@ def test_a_phone_and_the_night(page: browsers.Browser) -> None:
     light = ground()
     page.media("dark")
     page.wait(lambda: ground() < 200 < light)
-    page.phone(360)
-    try:
+    with page.phone(360):
         page.open(Path(page.run("return location.pathname")))
         assert page.run("return document.documentElement.scrollWidth") <= 360
         assert page.drawn(".plot.adsorption").shape[1] <= 360
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_what_moved_is_drawn_along_the_normal(page: browsers.Browser, tmp_path: Path) -> None:
@@ -162,12 +156,9 @@ def test_what_moved_is_drawn_along_the_normal(page: browsers.Browser, tmp_path: 
     assert colours(page.drawn(".plot.profile")) > 30
     assert page.run("return document.querySelector('.plot.profile').layout.annotations.length") == 2
     assert page.complaints() == []
-    page.phone(360)
-    try:
+    with page.phone(360):
         page.open(path)
         assert page.run("return document.documentElement.scrollWidth") <= 360  # for all the length of the label
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def _group_with(profile: dict[str, object]) -> dict[str, object]:
@@ -265,8 +256,7 @@ def test_engines_are_kept_apart(place: Path, cli: Cli, tmp_path: Path) -> None:
         assert cli("run", f"{name}.yaml", "--root", "root").returncode == 0
     assert cli("report", "--root", "root").returncode == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    packed = page.split('id="data">')[1].split("</script>")[0]
-    data = json.loads(gzip.decompress(base64.b64decode(packed)))
+    data = drawn_groups(page)
     assert [group["campaign"] for group in data] == ["one", "two"]
     assert data[0]["objects"][0]["method_id"] != data[1]["objects"][0]["method_id"]
     assert page.count("<section id=") == 2

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sodiate.analysis.adsorption import ModelResult
 from sodiate.workflows.store import Results
+from support import drawn_groups
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "reproduction.md").read_text(encoding="utf-8")
@@ -114,9 +111,7 @@ def test_what_the_atom_and_dispersion_would_add(archive: Results, dftd3: None) -
 
 def test_the_page_is_that_of_the_archive(archive: Results) -> None:
     page = (DOCS / "reproduction" / "report.html").read_text(encoding="utf-8")
-    packed = re.search(r'id="data">([^<]*)<', page)
-    assert packed is not None
-    groups = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    groups = drawn_groups(page)
     assert groups[0]["campaign"] == "wsse-gpaw-best"
     for group in groups:
         found = models(archive, group["campaign"])

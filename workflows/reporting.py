@@ -24,7 +24,7 @@ from ..analysis.payload import (
 from ..structures.lattice import bond_reach, layers
 from .evaluation import missing_reasons, usable
 from .operations import next_to_defects
-from .tables import as_objects, formation_lines, lattice_lines, reason_lines, to_csv, to_json
+from .tables import as_objects, note_lines, to_csv, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +76,7 @@ def _group(results: Results, entry: CampaignEntry) -> dict[str, Any]:
         "physical": all(one["physical"] for one in objects),
         "method": [] if method is None else _method_lines(method.model_dump(mode="json", exclude_none=True)),
         "objects": objects,
-        "remarks": [*formation_lines(objects), *lattice_lines(objects), *reason_lines(objects)],
+        "remarks": note_lines(objects),
         "hosts": [
             _host(results, entry, model, records, one) for model, one in zip(entry.models, objects, strict=True)
         ],

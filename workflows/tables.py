@@ -208,7 +208,12 @@ def best_end(one: dict[str, Any]) -> str | None:
 
 def remark_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
     """Return what stands under the table: effects of changes, formation energies, lattices, what is missing."""
-    return [*effect_lines(objects), *formation_lines(objects), *lattice_lines(objects), *reason_lines(objects)]
+    return [*effect_lines(objects), *note_lines(objects)]
+
+
+def note_lines(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what stands there beside effects: formation energies, lattices, what is missing."""
+    return [*formation_lines(objects), *lattice_lines(objects), *reason_lines(objects)]
 
 
 def reason_lines(objects: Sequence[dict[str, Any]]) -> list[str]:

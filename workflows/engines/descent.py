@@ -46,9 +46,10 @@ class DampedBFGS(BFGS):
         if self.state is not None:
             moved, fallen = pos - pos0, forces0 - forces
             expected = self.H @ moved
-            found, least = moved @ fallen, LEAST_CURVATURE * (moved @ expected)
+            along, found = moved @ expected, moved @ fallen
+            least = LEAST_CURVATURE * along
             if found < least:
-                part = (moved @ expected - least) / (moved @ expected - found)
+                part = (along - least) / (along - found)
                 forces = forces0 - part * fallen - (1 - part) * expected
         super().update(pos, forces, pos0, forces0)
 
