@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .campaign_entry import CampaignEntry, ModelEntry, SiteEntry
 from .comparability import ProtocolMismatch, check_method, check_sampling, edges_a
-from .entries import CampaignEntry, ModelEntry, SiteEntry
 from .formation import FormationResult, formation_result
 from .paper import paper_value
 from .records import Choice, Record

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arrays import Density
 from .density import DensityTerms, integral, transferred_charge
-from .records import Density
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

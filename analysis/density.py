@@ -1,6 +1,6 @@
 """Electron densities on grids: what they hold, their averages over planes, and differences of them.
 
-Everything takes `sodiate.analysis.records.Density`: electrons per Å³, positive where electrons are.
+Everything takes `sodiate.analysis.arrays.Density`: electrons per Å³, positive where electrons are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import SodiateError
-from .records import Density
+from .arrays import Density
 
 if TYPE_CHECKING:
     from ase import Atoms

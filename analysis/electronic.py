@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from .records import BandGap, Bands, Dos
+from .arrays import Bands, Dos
+from .records import BandGap
 
 if TYPE_CHECKING:
     from ase import Atoms

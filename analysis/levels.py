@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arrays import Bands
 from .electronic import ElectronicError, band_gap
-from .records import BandGap, Bands
+from .records import BandGap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays import Bands, Density, Dos, Trajectory
 from .bandpath import path_axis, zero_of_bands
 from .density import planar_average
 from .electronic import ElectronicError
 from .levels import DefectLevel, defect_levels, work_functions, zero_of
-from .records import BandGap, Bands, Density, Dos, Record, Trajectory
+from .records import BandGap, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import SodiateError
+from .arrays import Bands, Dos
 from .bandpath import path_axis, zero_of_bands
 from .paper import paper
-from .records import MOCK, BandGap, Bands, Dos
+from .records import MOCK, BandGap
 from .style import BLUE, COLOURS, GREY, NORMAL, SMALL, VERMILLION, heading, new_figure, save, styled
 
 if TYPE_CHECKING:

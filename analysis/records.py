@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
 """Version of the record layout; a reader refuses a newer one."""
@@ -216,111 +213,3 @@ _SCIENCE = {
     *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "vacuum_ev"),
     *("choice", "input_digest", "parents"),
 }
-
-
-@dataclass(frozen=True)
-class Bands:
-    """Eigenvalues of one calculation.
-
-    Attributes
-    ----------
-    energies_ev, occupations
-        Shape (spins, k points, bands); occupations run from 0 to 1 in a spin-polarised calculation and from
-        0 to 2 in one that is not.
-    kpoints
-        Fractional, shape (k points, 3).
-    weights
-        Shape (k points,), summing to 1.
-    fermi_ev
-        Fermi level on the scale of the eigenvalues.
-    by_atom
-        Weight of each state on each atom, shape (spins, k points, bands, atoms); as a code projects, so that a
-        state's need not add up to 1, and stored to three digits. None in older records.
-    """
-
-    energies_ev: NDArray[np.float64]
-    occupations: NDArray[np.float64]
-    kpoints: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    fermi_ev: float
-    by_atom: NDArray[np.floating[Any]] | None = None
-
-
-@dataclass(frozen=True)
-class Dos:
-    """Density of states on a grid.
-
-    Attributes
-    ----------
-    energies_ev
-        Shape (points,), on the scale of the eigenvalues.
-    total
-        States per eV and cell, shape (spins, points).
-    projected
-        The same shape for each element and orbital, keyed ``"W-d"``.
-    fermi_ev, broadening_ev
-        Fermi level, and the width (standard deviation) of the Gaussian broadening; None if the code's own.
-    """
-
-    energies_ev: NDArray[np.float64]
-    total: NDArray[np.float64]
-    projected: dict[str, NDArray[np.float64]]
-    fermi_ev: float
-    broadening_ev: float | None
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Steps of a relaxation: energies (steps,), positions and forces (steps, atoms, 3), cells (steps, 3, 3).
-
-    The cells are None where the cell was fixed.
-    """
-
-    energies_ev: NDArray[np.float64]
-    positions_a: NDArray[np.float64]
-    forces_ev_per_a: NDArray[np.float64]
-    cells_a: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class Density:
-    """Electron density on the points of a regular grid, or a difference of such densities.
-
-    Attributes
-    ----------
-    values_per_a3
-        Electrons per Å³, positive where electrons are, both spins together, shape (nx, ny, nz); point (i, j, k) lies
-        at i/nx, j/ny, k/nz of the cell vectors. Stored in single precision: 6e-8 of each value, and of an integral.
-    cell_a
-        Cell vectors as rows, Å.
-    """
-
-    values_per_a3: NDArray[np.floating[Any]]
-    cell_a: NDArray[np.float64]
-
-
-ArrayRecord = Bands | Dos | Trajectory | Density
-
-
-def to_arrays(value: ArrayRecord) -> dict[str, NDArray[Any]]:
-    """Flatten an array record into named arrays, as stored in one npz file."""
-    out: dict[str, NDArray[Any]] = {}
-    for name, item in vars(value).items():
-        if isinstance(item, dict):
-            out |= {f"{name}:{key}": np.asarray(array) for key, array in item.items()}
-        elif item is not None:
-            out[name] = np.asarray(item)
-    return out
-
-
-def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> ArrayRecord:
-    """Rebuild ``bands``, ``dos``, ``trajectory`` or ``density`` from the arrays that `to_arrays` made."""
-    plain: dict[str, Any] = {k: (v.item() if v.ndim == 0 else v) for k, v in arrays.items() if ":" not in k}
-    if kind == "bands":
-        return Bands(**plain)
-    if kind == "trajectory":
-        return Trajectory(**plain)
-    if kind == "density":
-        return Density(**plain)
-    projected = {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith("projected:")}
-    return Dos(projected=projected, **{"broadening_ev": None} | plain)

@@ -11,7 +11,7 @@ from sodiate.analysis.adsorption import (
     lowest,
     model_results,
 )
-from sodiate.analysis.entries import CampaignEntry, ModelEntry, Named, SiteEntry
+from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, Named, SiteEntry
 from sodiate.analysis.records import (
     Choice,
     Geometry,

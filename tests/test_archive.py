@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from sodiate import SodiateError
-from sodiate.analysis.records import Density, Record
+from sodiate.analysis.arrays import Density
+from sodiate.analysis.records import Record
 from sodiate.workflows.archive import ArchiveError, export_archive, import_archive, open_archive
 from sodiate.workflows.engines.base import Stop
 from sodiate.workflows.launch import launch

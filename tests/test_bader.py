@@ -7,9 +7,9 @@ from math import erf
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from sodiate.analysis.arrays import Density
 from sodiate.analysis.bader import basin_electrons
 from sodiate.analysis.density import integral
-from sodiate.analysis.records import Density
 
 WIDTH = 0.45
 

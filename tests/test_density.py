@@ -7,6 +7,7 @@ from math import erf
 import numpy as np
 import pytest
 from ase import Atoms
+from sodiate.analysis.arrays import Density, from_arrays, to_arrays
 from sodiate.analysis.density import (
     DensityMismatch,
     density_difference,
@@ -15,7 +16,6 @@ from sodiate.analysis.density import (
     term_names,
     transferred_charge,
 )
-from sodiate.analysis.records import Density, from_arrays, to_arrays
 from sodiate.workflows.engines.gpaw_inputs import density_grid
 
 CELL = np.array([[3.3, 0.0, 0.0], [-1.65, 3.3 * 3**0.5 / 2, 0.0], [0.0, 0.0, 18.0]])

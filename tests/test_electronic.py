@@ -10,8 +10,9 @@ from ase.dft.bandgap import bandgap as ase_bandgap
 from scipy.optimize import brentq
 from scipy.special import erfc, expit
 from sodiate import SodiateError
+from sodiate.analysis.arrays import Bands
 from sodiate.analysis.electronic import ElectronicError, band_gap
-from sodiate.analysis.records import BandGap, Bands
+from sodiate.analysis.records import BandGap
 
 VASP = Path(__file__).parent / "data" / "vasp"
 

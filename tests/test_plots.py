@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 from sodiate import SodiateError
+from sodiate.analysis.arrays import Dos
 from sodiate.analysis.paper import paper_value
 from sodiate.analysis.plots import AdsorptionBar, adsorption_bars, dos_plot
-from sodiate.analysis.records import BandGap, Dos
+from sodiate.analysis.records import BandGap
 
 MODELS = ["WSe2", "WSSe", "WSSe+VS", "WSSe+VSe", "WSSe+VS+VSe"]
 VALUES = [-0.57, -0.91, -1.83, None, -1.79]

@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import mx2
 from scipy.integrate import trapezoid
-from sodiate.analysis.records import Bands, Dos
+from sodiate.analysis.arrays import Bands, Dos
 from sodiate.workflows.engines.emt_parameters import load_parameters
 from sodiate.workflows.engines.kpoints import kpoint_mesh
 from sodiate.workflows.engines.slater_koster import (

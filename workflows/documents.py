@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from ..analysis.entries import CampaignEntry
-from ..analysis.records import ArrayRecord, Record, from_arrays, to_arrays
+from ..analysis.arrays import ArrayRecord, from_arrays, to_arrays
+from ..analysis.campaign_entry import CampaignEntry
+from ..analysis.records import Record
 from .calculation import Calculation
 from .lease import Lease, LeaseLost, Leases
 

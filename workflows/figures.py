@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..analysis.adsorption import ModelResult
-from ..analysis.entries import CampaignEntry
-from ..analysis.records import Bands, Dos, Record
+from ..analysis.arrays import Bands, Dos
+from ..analysis.campaign_entry import CampaignEntry
+from ..analysis.records import Record
 from .documents import Documents
 
 

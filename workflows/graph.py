@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.entries import CampaignEntry, FormationEntry, LatticeEntry, ModelEntry, Named, SiteEntry
+from ..analysis.campaign_entry import CampaignEntry, FormationEntry, LatticeEntry, ModelEntry, Named, SiteEntry
 from ..analysis.records import digest
 from . import operations
 from .calculation import Calculation

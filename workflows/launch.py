@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from fireworks.core.launchpad import LaunchPad
 
-    from ..analysis.entries import CampaignEntry
+    from ..analysis.campaign_entry import CampaignEntry
 
 PRIORITY = {"lowest": 0, "dos": 1, "bands": 1, "density": 1, "relax": 2, "bulk": 3, "atom": 3, "relax_cell": 3}
 

@@ -14,7 +14,7 @@ from .reading import InputError, nearest
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
-    from ..analysis.entries import CampaignEntry
+    from ..analysis.campaign_entry import CampaignEntry
 
 
 def find_entries(documents: Documents, campaign: str | None, engine: str | None) -> list[CampaignEntry]:

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from ..analysis.entries import CampaignEntry, ModelEntry
-    from ..analysis.records import Density, Record
+    from ..analysis.arrays import Density
+    from ..analysis.campaign_entry import CampaignEntry, ModelEntry
+    from ..analysis.records import Record
     from .store import Results
 
 

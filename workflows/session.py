@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.adsorption import ModelResult
-from ..analysis.entries import CampaignEntry
+from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.records import Record
 from .documents import Documents
 from .engines.base import Stop

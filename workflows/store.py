@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .. import SodiateError
 from ..analysis.adsorption import ModelResult, SiteResult, model_results
+from ..analysis.arrays import Bands, Density, Dos, Trajectory
 from ..analysis.bader import ChargeTransfer, charge_transfer
+from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.comparability import check_method, check_sampling
 from ..analysis.density import DensityTerms, check_state, term_names
-from ..analysis.entries import CampaignEntry
-from ..analysis.records import MOCK, Bands, Density, Dos, Record, Trajectory
+from ..analysis.records import MOCK, Record
 from .archive import INDEX, open_archive
 from .documents import Documents
 from .engines import make_engine

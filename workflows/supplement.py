@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ..analysis.adsorption import ModelResult
-    from ..analysis.entries import CampaignEntry
+    from ..analysis.campaign_entry import CampaignEntry
     from ..analysis.records import Record
     from .store import Results
 

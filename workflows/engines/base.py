@@ -12,7 +12,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ... import SodiateError
-from ...analysis.records import Bands, Choice, Density, Dos, Method, Record, Sampling, Stress, Trajectory
+from ...analysis.arrays import Bands, Density, Dos, Trajectory
+from ...analysis.records import Choice, Method, Record, Sampling, Stress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.records import from_arrays
+from ...analysis.arrays import from_arrays
 from .base import EngineError, Stop, Stopped, Unconverged, Unsupported
 from .files import DAMAGE, fingerprint, read_arrays
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import __version__
-from ...analysis.records import Bands, Dos, Geometry, Trajectory, digest, to_arrays
+from ...analysis.arrays import Bands, Dos, Trajectory, to_arrays
+from ...analysis.records import Geometry, digest
 from .base import EngineError, Limits, Stop
 from .checks import BANDS, DOS, read_arrays_of
 from .emt_parameters import load_parameters

@@ -20,10 +20,11 @@ from gpaw.dft import GPAW
 from gpaw.mpi import broadcast, world
 
 from ... import __version__
+from ...analysis.arrays import ArrayRecord, Bands, Density, to_arrays
 from ...analysis.bandpath import filled_along, path_points
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
 from ...analysis.levels import vacuum_levels
-from ...analysis.records import ArrayRecord, Bands, Density, Geometry, to_arrays
+from ...analysis.records import Geometry
 from .base import Limits, Stop
 from .checks import BANDS, DOS, GRID, RELAXATIONS, SPECTRA
 from .dispersion import Dispersed

@@ -18,7 +18,7 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 
-from ...analysis.records import Trajectory
+from ...analysis.arrays import Trajectory
 from .base import EngineError, Limits, Stop, Stopped, Unconverged
 from .checks import IN_PLANE, cell_forces
 from .descent import DampedBFGS, Descent

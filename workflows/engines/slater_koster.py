@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...analysis.arrays import Bands, Dos
 from ...analysis.bandpath import filled_along
 from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
-from ...analysis.records import Bands, Dos
 from .emt_potential import Pairs
 from .kpoints import kpoint_mesh
 

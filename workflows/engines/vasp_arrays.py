@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.records import Bands, Density
+from ...analysis.arrays import Bands, Density
 from .base import EngineError
 from .files import DAMAGE
 from .vasp_inputs import CHARGE, POTENTIAL, Inputs

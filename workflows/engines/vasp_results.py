@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...analysis.arrays import Bands, Trajectory
 from ...analysis.bandpath import filled_along
-from ...analysis.records import Bands, Geometry, Method, Sampling, Stress, Trajectory
+from ...analysis.records import Geometry, Method, Sampling, Stress
 from .base import EngineError, Outcome, Unconverged
 from .checks import RELAXATIONS, SPECTRA, cell_forces, check_forces
 from .files import DAMAGE, fingerprint, read_json
