@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .bandpath import PATH
+from .electrons.bandpath import PATH
 from .records import MOCK, Record
 
 _CODES = {"gpaw": ("GPAW", "Mortensen2024"), "vasp": ("VASP", "Kresse1996")}

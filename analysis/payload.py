@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import Bands, Density, Dos, Trajectory
-from .bandpath import path_axis, zero_of_bands
-from .density import planar_average
-from .electronic import ElectronicError
-from .levels import DefectLevel, defect_levels, work_functions, zero_of
+from .electrons.bandpath import path_axis, zero_of_bands
+from .electrons.density import planar_average
+from .electrons.gap_and_dos import ElectronicError
+from .electrons.levels import DefectLevel, defect_levels, work_functions, zero_of
 from .records import BandGap, Record
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from sodiate.analysis.arrays import Density
-from sodiate.analysis.bader import basin_electrons
-from sodiate.analysis.density import integral
+from sodiate.analysis.electrons.bader import basin_electrons
+from sodiate.analysis.electrons.density import integral
 
 WIDTH = 0.45
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from sodiate.analysis.arrays import Density, from_arrays, to_arrays
-from sodiate.analysis.density import (
+from sodiate.analysis.electrons.density import (
     DensityMismatch,
     density_difference,
     integral,

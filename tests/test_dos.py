@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.spectrum.dosdata import RawDOSData
 from sodiate.analysis.arrays import Bands
-from sodiate.analysis.electronic import ElectronicError, band_gap, dos_from_bands, dos_gap, to_pymatgen_dos
+from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap, dos_from_bands, dos_gap, to_pymatgen_dos
 
 NACL = Path(__file__).parent / "data" / "vasp" / "vasprun_NaCl_insulator_static.xml.gz"
 

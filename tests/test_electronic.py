@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import erfc, expit
 from sodiate import SodiateError
 from sodiate.analysis.arrays import Bands
-from sodiate.analysis.electronic import ElectronicError, band_gap
+from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap
 from sodiate.analysis.records import BandGap
 
 VASP = Path(__file__).parent / "data" / "vasp"

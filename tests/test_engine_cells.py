@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_cases import EMT, GPAW, PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle, monolayer
-from sodiate.analysis.density import density_difference, integral
+from sodiate.analysis.electrons.density import density_difference, integral
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, Unconverged
 from sodiate.workflows.engines.checks import cell_forces
 

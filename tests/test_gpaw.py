@@ -23,7 +23,7 @@ from ase.units import Bohr
 from conftest import Cli
 from engine_cases import GPAW, GPAW_PROTOCOL
 from sodiate import SodiateError
-from sodiate.analysis.density import check_state, integral, planar_average, term_names
+from sodiate.analysis.electrons.density import check_state, integral, planar_average, term_names
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Settings, Stop

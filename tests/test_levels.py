@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sodiate.analysis.arrays import Bands
-from sodiate.analysis.electronic import ElectronicError, band_gap
-from sodiate.analysis.levels import defect_levels, vacuum_levels, work_functions, zero_of
+from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap
+from sodiate.analysis.electrons.levels import defect_levels, vacuum_levels, work_functions, zero_of
 
 HEIGHT = 20.0
 

@@ -15,7 +15,7 @@ import pytest
 from ase import Atoms
 from conftest import Cli, skip_unless_required
 from sodiate.analysis.arrays import Bands, Dos
-from sodiate.analysis.density import Density
+from sodiate.analysis.electrons.density import Density
 from sodiate.analysis.payload import dos_payload, isosurfaces, level_lines, profile_payload
 from sodiate.analysis.records import BandGap
 from sodiate.analysis.report import render

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sodiate.analysis.density import integral
+from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.store import Results
 
 ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"

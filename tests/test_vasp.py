@@ -20,7 +20,7 @@ import pytest
 from ase import Atoms
 from engine_cases import VASP, host_with_na
 from fake_vasp import HEADS, Behaviour, install
-from sodiate.analysis.density import integral
+from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged
 from sodiate.workflows.engines.processes import locked

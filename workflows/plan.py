@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..analysis.density import term_names
+from ..analysis.electrons.density import term_names
 from ..structures.errors import StructureError
 from ..structures.models import parse_model, resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer

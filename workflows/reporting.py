@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from ..analysis.bader import charge_transfer
-from ..analysis.density import DensityTerms, integral
+from ..analysis.electrons.bader import charge_transfer
+from ..analysis.electrons.density import DensityTerms, integral
 from ..analysis.payload import (
     atoms_payload,
     bands_payload,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from ..analysis.electronic import band_gap
+from ..analysis.electrons.gap_and_dos import band_gap
 from ..analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
 from . import operations
 from .calculation import RECIPES, Calculation

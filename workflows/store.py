@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import SodiateError
 from ..analysis.adsorption import ModelResult, SiteResult, model_results
 from ..analysis.arrays import Bands, Density, Dos, Trajectory
-from ..analysis.bader import ChargeTransfer, charge_transfer
 from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.comparability import check_method, check_sampling
-from ..analysis.density import DensityTerms, check_state, term_names
+from ..analysis.electrons.bader import ChargeTransfer, charge_transfer
+from ..analysis.electrons.density import DensityTerms, check_state, term_names
 from ..analysis.records import MOCK, Record
 from .archive import INDEX, open_archive
 from .documents import Documents
@@ -108,7 +108,7 @@ class Finished:
         InputError
             If none was computed.
         """
-        from ..analysis.electronic import to_pymatgen_dos
+        from ..analysis.electrons.gap_and_dos import to_pymatgen_dos
 
         record = self._dos_record or self.record
         found: Dos | None = self._load(record, "dos")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import SodiateError
-from ..analysis.density import term_names
+from ..analysis.electrons.density import term_names
 from ..analysis.manuscript import Ran, adsorption_table, bibliography, booktabs, cited, markdown, methods, to_tex
 from ..analysis.records import MOCK
 from .evaluation import usable

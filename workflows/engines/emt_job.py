@@ -173,7 +173,7 @@ def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
 
 
 def _along_path(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
-    from ...analysis.bandpath import path_points
+    from ...analysis.electrons.bandpath import path_points
     from .slater_koster import band_structure
 
     protocol = inputs.protocol

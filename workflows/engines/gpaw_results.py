@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...analysis.arrays import Density
-from ...analysis.density import integral
+from ...analysis.electrons.density import integral
 from ...analysis.records import Geometry, Method, Sampling
 from .base import EngineError, Outcome
 from .checks import RELAXATIONS, WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of

@@ -21,9 +21,9 @@ from gpaw.mpi import broadcast, world
 
 from ... import __version__
 from ...analysis.arrays import ArrayRecord, Bands, Density, to_arrays
-from ...analysis.bandpath import filled_along, path_points
-from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
-from ...analysis.levels import vacuum_levels
+from ...analysis.electrons.bandpath import filled_along, path_points
+from ...analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
+from ...analysis.electrons.levels import vacuum_levels
 from ...analysis.records import Geometry
 from .base import Limits, Stop
 from .checks import BANDS, DOS, GRID, RELAXATIONS, SPECTRA

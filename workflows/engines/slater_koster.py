@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...analysis.arrays import Bands, Dos
-from ...analysis.bandpath import filled_along
-from ...analysis.electronic import MAX_SPACING_EV, dos_from_bands
+from ...analysis.electrons.bandpath import filled_along
+from ...analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 from .emt_potential import Pairs
 from .kpoints import kpoint_mesh
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...analysis.bandpath import path_points
+from ...analysis.electrons.bandpath import path_points
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
 from .checks import RELAXATIONS, bfgs_settings, check_kind, is_done
 from .files import write_bytes, write_json

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...analysis.arrays import Bands, Trajectory
-from ...analysis.bandpath import filled_along
+from ...analysis.electrons.bandpath import filled_along
 from ...analysis.records import Geometry, Method, Sampling, Stress
 from .base import EngineError, Outcome, Unconverged
 from .checks import RELAXATIONS, SPECTRA, cell_forces, check_forces

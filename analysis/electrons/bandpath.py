@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Bands
-from .electronic import ElectronicError, band_gap
+from ..arrays import Bands
+from .gap_and_dos import ElectronicError, band_gap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

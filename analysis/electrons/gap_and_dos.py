@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SodiateError
-from .arrays import Bands, Dos
-from .records import BandGap
+from ... import SodiateError
+from ..arrays import Bands, Dos
+from ..records import BandGap
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import SodiateError
-from .arrays import Density
+from ... import SodiateError
+from ..arrays import Density
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from .records import Record
+    from ..records import Record
 
 SAME_CELL_A = 1e-6
 """Cells whose vectors differ by less, in Å, are one."""

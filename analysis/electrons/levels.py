@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrays import Bands
-from .electronic import ElectronicError, band_gap
-from .records import BandGap
+from ..arrays import Bands
+from ..records import BandGap
+from .gap_and_dos import ElectronicError, band_gap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

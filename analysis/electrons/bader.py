@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrays import Density
+from ..arrays import Density
 from .density import DensityTerms, integral, transferred_charge
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def basin_electrons(density: Density, positions_a: NDArray[np.float64]) -> NDArr
     Returns
     -------
     array
-        Shape (atoms,). Their sum is the `sodiate.analysis.density.integral`. Points are not
+        Shape (atoms,). Their sum is the `sodiate.analysis.electrons.density.integral`. Points are not
         shared: what a wall's own points hold is the uncertainty.
     """
     from skimage.segmentation import watershed
