@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .. import SodiateError
 from .arrays import Bands, Dos
 from .electrons.bandpath import path_axis, zero_of_bands
-from .paper import paper
+from .energies.paper import paper
 from .records import MOCK, BandGap
 from .style import BLUE, COLOURS, GREY, NORMAL, SMALL, VERMILLION, heading, new_figure, save, styled
 

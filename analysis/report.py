@@ -13,7 +13,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from .paper import paper
+from .energies.paper import paper
 from .records import MOCK
 
 _WEB = files(__package__) / "web"

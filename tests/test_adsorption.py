@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sodiate.analysis.adsorption import (
-    ProtocolMismatch,
-    adsorption_energy,
-    lowest,
-    model_results,
-)
 from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, Named, SiteEntry
+from sodiate.analysis.energies.adsorption import ProtocolMismatch, adsorption_energy, lowest, model_results
+from sodiate.analysis.energies.staleness import fresh, stale_reason
 from sodiate.analysis.records import (
     Choice,
     Geometry,
@@ -22,7 +18,6 @@ from sodiate.analysis.records import (
     Sampling,
     SiteChange,
 )
-from sodiate.analysis.staleness import fresh, stale_reason
 
 CELL = ((10.0, 0.0, 0.0), (0.0, 10.0, 0.0), (0.0, 0.0, 21.0))
 PROVENANCE = Provenance(

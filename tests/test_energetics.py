@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sodiate.analysis.energetics import (
+from sodiate.analysis.energies.energetics import (
     EnergeticsError,
     adsorption_voltage,
     chalcogen_rich,

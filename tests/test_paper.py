@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import ValidationError
-from sodiate.analysis.paper import Paper, paper, paper_value
+from sodiate.analysis.energies.paper import Paper, paper, paper_value
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sodiate import SodiateError
 from sodiate.analysis.arrays import Dos
-from sodiate.analysis.paper import paper_value
+from sodiate.analysis.energies.paper import paper_value
 from sodiate.analysis.plots import AdsorptionBar, adsorption_bars, dos_plot
 from sodiate.analysis.records import BandGap
 

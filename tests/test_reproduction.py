@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sodiate.analysis.adsorption import ModelResult
+from sodiate.analysis.energies.adsorption import ModelResult
 from sodiate.workflows.store import Results
 from support import drawn_groups
 

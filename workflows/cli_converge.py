@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ..analysis.adsorption import ModelResult
     from ..analysis.convergence import Series
+    from ..analysis.energies.adsorption import ModelResult
 
 
 @app.command()

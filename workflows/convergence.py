@@ -19,7 +19,7 @@ from .plan import plan
 from .reading import InputError, load_yaml
 
 if TYPE_CHECKING:
-    from ..analysis.adsorption import ModelResult
+    from ..analysis.energies.adsorption import ModelResult
 
 KEYS = {"cutoff": "cutoff_ev", "kmesh": "kpoint_length_a"}
 """What is varied, and the protocol key behind it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..analysis.energies.staleness import fresh
 from ..analysis.records import Record
-from ..analysis.staleness import fresh
 from .calculation import Calculation
 from .documents import Documents
 

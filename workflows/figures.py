@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..analysis.adsorption import ModelResult
 from ..analysis.arrays import Bands, Dos
 from ..analysis.campaign_entry import CampaignEntry
+from ..analysis.energies.adsorption import ModelResult
 from ..analysis.records import Record
 from .documents import Documents
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.adsorption import ModelResult
 from ..analysis.campaign_entry import CampaignEntry
+from ..analysis.energies.adsorption import ModelResult
 from ..analysis.records import Record
 from .documents import Documents
 from .engines.base import Stop

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import SodiateError
-from ..analysis.adsorption import ModelResult, SiteResult, model_results
 from ..analysis.arrays import Bands, Density, Dos, Trajectory
 from ..analysis.campaign_entry import CampaignEntry
-from ..analysis.comparability import check_method, check_sampling
 from ..analysis.electrons.bader import ChargeTransfer, charge_transfer
 from ..analysis.electrons.density import DensityTerms, check_state, term_names
+from ..analysis.energies.adsorption import ModelResult, SiteResult, model_results
+from ..analysis.energies.comparability import check_method, check_sampling
 from ..analysis.records import MOCK, Record
 from .archive import INDEX, open_archive
 from .documents import Documents

@@ -21,8 +21,8 @@ from .writing import new_folder, write_atoms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ..analysis.adsorption import ModelResult
     from ..analysis.campaign_entry import CampaignEntry
+    from ..analysis.energies.adsorption import ModelResult
     from ..analysis.records import Record
     from .store import Results
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.adsorption import ModelResult, SiteResult
-from ..analysis.energetics import adsorption_voltage
+from ..analysis.energies.adsorption import ModelResult, SiteResult
+from ..analysis.energies.energetics import adsorption_voltage
 from ..analysis.records import MOCK
 from .reading import InputError
 

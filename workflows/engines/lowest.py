@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ...analysis.adsorption import lowest
-from ...analysis.comparability import ProtocolMismatch, check_method, check_sampling
+from ...analysis.energies.adsorption import lowest
+from ...analysis.energies.comparability import ProtocolMismatch, check_method, check_sampling
 from ...analysis.records import Geometry, Method
 from .base import Artefacts, EngineError, Limits, Outcome, Stop
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .campaign_entry import FormationEntry
+from ..campaign_entry import FormationEntry
+from ..records import Record
 from .comparability import ProtocolMismatch, check_method, check_sampling
 from .energetics import EnergeticsError, chalcogen_rich, formation_energy, metal_rich
-from .records import Record
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .campaign_entry import CampaignEntry, ModelEntry, SiteEntry
+from ..campaign_entry import CampaignEntry, ModelEntry, SiteEntry
+from ..records import Choice, Record
 from .comparability import ProtocolMismatch, check_method, check_sampling, edges_a
 from .formation import FormationResult, formation_result
 from .paper import paper_value
-from .records import Choice, Record
 
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""

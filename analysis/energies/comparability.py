@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from math import hypot
 from typing import Any
 
-from .. import SodiateError
-from .records import Record, Sampling
+from ... import SodiateError
+from ..records import Record, Sampling
 
 
 class ProtocolMismatch(SodiateError):

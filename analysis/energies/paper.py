@@ -8,8 +8,8 @@ from importlib.resources import files
 import yaml
 from pydantic import ValidationError
 
-from .. import SodiateError
-from .records import Frozen
+from ... import SodiateError
+from ..records import Frozen
 
 
 class PaperError(SodiateError):
@@ -49,7 +49,7 @@ def paper() -> Paper:
     PaperError
         The file is missing, is no YAML, or misses a key or holds one that is not known.
     """
-    source = files(__package__.rpartition(".")[0]) / "configs" / "paper.yaml"
+    source = files(__package__.partition(".")[0]) / "configs" / "paper.yaml"
     try:
         return Paper.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .records import Record
+from ..records import Record
 
 
 def stale_reason(record: Record, parents: Mapping[str, str], current: Mapping[str, Record]) -> str | None:
