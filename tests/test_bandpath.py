@@ -12,7 +12,7 @@ from engine_cases import CASES, Case, host_with_na
 from sodiate.analysis.arrays import Bands
 from sodiate.analysis.electrons.bandpath import SPECIAL, filled_along, path_axis, path_points, zero_of_bands
 from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap
-from sodiate.analysis.plots import bands_plot
+from sodiate.analysis.figures.plots import bands_plot
 from sodiate.workflows.store import Results
 from support import small_campaign
 

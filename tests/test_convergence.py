@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
-from sodiate.analysis.convergence import Series, Setting, convergence_plot
+from sodiate.analysis.figures.convergence import Series, Setting, convergence_plot
 from sodiate.workflows.convergence import parse_values, variants
 from sodiate.workflows.engines.kpoints import kpoint_mesh
 from sodiate.workflows.operations import ideal_atoms

@@ -9,7 +9,7 @@ import pytest
 from sodiate import SodiateError
 from sodiate.analysis.arrays import Dos
 from sodiate.analysis.energies.paper import paper_value
-from sodiate.analysis.plots import AdsorptionBar, adsorption_bars, dos_plot
+from sodiate.analysis.figures.plots import AdsorptionBar, adsorption_bars, dos_plot
 from sodiate.analysis.records import BandGap
 
 MODELS = ["WSe2", "WSSe", "WSSe+VS", "WSSe+VSe", "WSSe+VS+VSe"]
@@ -313,7 +313,7 @@ def test_no_pyplot_and_no_matplotlib_before_a_figure():
 
 def test_the_style_is_one_file_and_touches_nothing_else(tmp_path, monkeypatch):
     from matplotlib import rcParams
-    from sodiate.analysis.style import STYLE
+    from sodiate.analysis.figures.style import STYLE
 
     before = dict(rcParams)
     monkeypatch.setitem(STYLE, "figure.facecolor", "#ff0000")

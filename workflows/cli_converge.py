@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ..analysis.convergence import Series
     from ..analysis.energies.adsorption import ModelResult
+    from ..analysis.figures.convergence import Series
 
 
 @app.command()
@@ -79,7 +79,7 @@ def _show(gathered: Sequence[Series], folder: Path, physical: bool, console: Con
     """Print the table; write it as csv and the figure beside the campaigns."""
     import csv
 
-    from ..analysis.convergence import convergence_plot, rows
+    from ..analysis.figures.convergence import convergence_plot, rows
 
     listed = rows(gathered, physical)
     console.print(_table(listed, physical))

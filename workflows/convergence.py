@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..analysis.convergence import Series, Setting
+from ..analysis.figures.convergence import Series, Setting
 from .campaign import Campaign, load_campaign
 from .engines.kpoints import kpoint_mesh
 from .graph import Plan

@@ -21,7 +21,7 @@ def spectra_of(entry: CampaignEntry, records: Mapping[str, Record]) -> dict[str,
 
 def draw_bars(models: Sequence[ModelResult], path: Path, mock: bool) -> None:
     """Draw the adsorption energies of the best sites, in the format of the path's suffix."""
-    from ..analysis.plots import AdsorptionBar, adsorption_bars
+    from ..analysis.figures.plots import AdsorptionBar, adsorption_bars
 
     rows = [
         AdsorptionBar(
@@ -38,7 +38,7 @@ def draw_bars(models: Sequence[ModelResult], path: Path, mock: bool) -> None:
 
 def draw_bands(documents: Documents, record: Record, path: Path, mock: bool) -> None:
     """Draw the bands of a 1×1 host along their path, in the format of the path's suffix."""
-    from ..analysis.plots import bands_plot
+    from ..analysis.figures.plots import bands_plot
 
     bands = documents.arrays(record, "bands")
     if isinstance(bands, Bands) and record.geometry is not None:
@@ -47,7 +47,7 @@ def draw_bands(documents: Documents, record: Record, path: Path, mock: bool) -> 
 
 def draw_dos(documents: Documents, spectra: Mapping[str, Record], path: Path, mock: bool) -> None:
     """Draw the densities of states of `spectra_of`, in the format of the path's suffix."""
-    from ..analysis.plots import dos_plot
+    from ..analysis.figures.plots import dos_plot
 
     arrays = {name: documents.arrays(record, "dos") for name, record in spectra.items()}
     gaps = {name: record.gap for name, record in spectra.items() if record.gap is not None}

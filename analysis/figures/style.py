@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-with as_file(files(__package__.rpartition(".")[0]) / "configs" / "figures.mplstyle") as _path:
+with as_file(files(__package__.partition(".")[0]) / "configs" / "figures.mplstyle") as _path:
     STYLE = rc_params_from_file(_path, use_default_template=False)
 
 COLOURS: tuple[str, ...] = tuple(STYLE["axes.prop_cycle"].by_key()["color"])

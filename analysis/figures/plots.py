@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import SodiateError
-from .arrays import Bands, Dos
-from .electrons.bandpath import path_axis, zero_of_bands
-from .energies.paper import paper
-from .records import MOCK, BandGap
+from ... import SodiateError
+from ..arrays import Bands, Dos
+from ..electrons.bandpath import path_axis, zero_of_bands
+from ..energies.paper import paper
+from ..records import MOCK, BandGap
 from .style import BLUE, COLOURS, GREY, NORMAL, SMALL, VERMILLION, heading, new_figure, save, styled
 
 if TYPE_CHECKING:

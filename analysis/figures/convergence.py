@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .records import MOCK
+from ..records import MOCK
 from .style import COLOURS, NORMAL, SMALL, heading, new_figure, save, styled
 
 if TYPE_CHECKING:
