@@ -16,9 +16,9 @@ from ase import Atoms
 from conftest import Cli, skip_unless_required
 from sodiate.analysis.arrays import Bands, Dos
 from sodiate.analysis.electrons.density import Density
-from sodiate.analysis.payload import dos_payload, isosurfaces, level_lines, profile_payload
 from sodiate.analysis.records import BandGap
-from sodiate.analysis.report import render
+from sodiate.analysis.report.page import render
+from sodiate.analysis.report.panels import dos_payload, isosurfaces, level_lines, profile_payload
 from sodiate.workflows.reporting import rolled, shifted, to_the_middle
 from support import drawn_groups, small_campaign
 

@@ -23,7 +23,7 @@ def report(
 
     Example: sodiate report --archive docs/reproduction --out report.html
     """
-    from ..analysis.report import render
+    from ..analysis.report.page import render
     from .engines.files import write_bytes
     from .reporting import gather
 

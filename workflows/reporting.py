@@ -11,7 +11,7 @@ import numpy as np
 from .. import SodiateError
 from ..analysis.electrons.bader import charge_transfer
 from ..analysis.electrons.density import DensityTerms, integral
-from ..analysis.payload import (
+from ..analysis.report.panels import (
     atoms_payload,
     bands_payload,
     cost_row,
@@ -52,7 +52,7 @@ def gather(results: Results, campaigns: Sequence[str] = (), engine: str | None =
     Returns
     -------
     list of dict
-        JSON-like values for `sodiate.analysis.report.render`; the last revision of each.
+        JSON-like values for `sodiate.analysis.report.page.render`; the last revision of each.
     """
     wanted = dict.fromkeys(campaigns) or [None]
     return [_group(results, entry) for campaign in wanted for entry in results.entries(campaign, engine)]

@@ -13,8 +13,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from .energies.paper import paper
-from .records import MOCK
+from ..energies.paper import paper
+from ..records import MOCK
 
 _WEB = files(__package__) / "web"
 

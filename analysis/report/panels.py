@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Bands, Density, Dos, Trajectory
-from .electrons.bandpath import path_axis, zero_of_bands
-from .electrons.density import planar_average
-from .electrons.gap_and_dos import ElectronicError
-from .electrons.levels import DefectLevel, defect_levels, work_functions, zero_of
-from .records import BandGap, Record
+from ..arrays import Bands, Density, Dos, Trajectory
+from ..electrons.bandpath import path_axis, zero_of_bands
+from ..electrons.density import planar_average
+from ..electrons.gap_and_dos import ElectronicError
+from ..electrons.levels import DefectLevel, defect_levels, work_functions, zero_of
+from ..records import BandGap, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
