@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from .errors import StructureError
-from .lattice import check_element, check_overlaps, check_repeat, in_plane_cell
+from .geometry import check_element, check_overlaps, check_repeat, in_plane_cell
 
 
 @dataclass(frozen=True, slots=True)

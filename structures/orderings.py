@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from .errors import StructureError
-from .lattice import Ints, check_element, describe, face_layers
+from .geometry import Ints, check_element, describe, face_layers
 from .monolayers import Monolayer, build_monolayer
 from .symmetry import find_symmetry, permutations
 from .vacancies import Defect, atoms_of, lettered

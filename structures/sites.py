@@ -8,9 +8,8 @@ from typing import Final
 import numpy as np
 from ase import Atom, Atoms
 
-from .candidates import Candidate, find_candidates
 from .errors import StructureError
-from .lattice import (
+from .geometry import (
     FACES,
     Floats,
     check_element,
@@ -22,6 +21,7 @@ from .lattice import (
     lateral_distances,
     wrap,
 )
+from .site_candidates import Candidate, find_candidates
 from .symmetry import Symmetry, find_symmetry
 from .vacancies import Defect, apply_defects
 

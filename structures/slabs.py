@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.io import read
 
 from .errors import StructureError
-from .lattice import Floats, check_overlaps, check_repeat
+from .geometry import Floats, check_overlaps, check_repeat
 
 # Å. Layered bulk crystals have gaps of 3 to 4 Å; a slab that is meant as one has far more.
 VACUUM_GAP: Final = 5.0

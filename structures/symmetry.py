@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from .errors import StructureError
-from .lattice import Floats, Ints, describe, in_plane_cell, in_plane_fractions, wrap
+from .geometry import Floats, Ints, describe, in_plane_cell, in_plane_fractions, wrap
 
 # Å. Wide enough that a host read from a file, or relaxed, keeps the symmetry of its ideal structure.
 SYMPREC: Final = 0.1

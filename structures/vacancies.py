@@ -10,14 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from .errors import StructureError
-from .lattice import (
-    check_element,
-    describe,
-    face_layers,
-    in_plane_cell,
-    in_plane_fractions,
-    lateral_distances,
-)
+from .geometry import check_element, describe, face_layers, in_plane_cell, in_plane_fractions, lateral_distances
 from .symmetry import find_symmetry, permutations
 
 _SITE_ATOM = re.compile(r"([A-Z][a-z]?)@(\d+)")

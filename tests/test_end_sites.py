@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import graphene
 from sodiate.structures.errors import StructureError
-from sodiate.structures.models import parse_model, resolve_vacancies
+from sodiate.structures.host_names import parse_model, resolve_vacancies
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.structures.sites import end_site, find_sites, place
 from sodiate.structures.vacancies import Defect, apply_defects

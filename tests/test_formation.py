@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import Cli
 from sodiate.analysis.records import MOCK
-from sodiate.structures.elements import read_crystal, read_molecule
+from sodiate.structures.elemental import read_crystal, read_molecule
 from sodiate.structures.errors import StructureError
 from sodiate.workflows.plan import plan
 from sodiate.workflows.reading import CONFIGS, InputError

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.geometry import find_mic
 from sodiate.structures.errors import StructureError
-from sodiate.structures.lattice import face_layers, in_plane_cell, lateral_distances
+from sodiate.structures.geometry import face_layers, in_plane_cell, lateral_distances
 
 CELLS = {
     "hexagonal": [(3.2, 0), (-1.6, 2.771)],

@@ -2,7 +2,7 @@
 
 import pytest
 from sodiate.structures.errors import StructureError
-from sodiate.structures.models import parse_model, resolve_vacancies
+from sodiate.structures.host_names import parse_model, resolve_vacancies
 from sodiate.structures.monolayers import Monolayer, build_monolayer
 from sodiate.structures.vacancies import Defect, apply_defects, distinct_pairs, distinct_vacancies
 

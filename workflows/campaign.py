@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ..analysis.records import Frozen
-from ..structures.elements import Elemental, read_crystal, read_molecule
+from ..structures.elemental import Elemental, read_crystal, read_molecule
 from ..structures.errors import StructureError
 from ..structures.monolayers import Monolayer
 from ..structures.slabs import Slab, read_slab

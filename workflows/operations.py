@@ -11,10 +11,10 @@ from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..structures.elements import Elemental
+from ..structures.elemental import Elemental
 from ..structures.errors import StructureError
-from ..structures.lattice import bond_reach
-from ..structures.models import resolve_vacancies
+from ..structures.geometry import bond_reach
+from ..structures.host_names import resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.sites import EndSite, Site, end_site, find_sites, place
 from ..structures.slabs import Slab, build_slab

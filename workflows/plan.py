@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..analysis.electrons.density import term_names
 from ..structures.errors import StructureError
-from ..structures.models import parse_model, resolve_vacancies
+from ..structures.host_names import parse_model, resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.orderings import mix
 from ..structures.sites import Site, near_defect

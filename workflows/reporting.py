@@ -21,7 +21,7 @@ from ..analysis.report.panels import (
     profile_payload,
     relaxation_payload,
 )
-from ..structures.lattice import bond_reach, layers
+from ..structures.geometry import bond_reach, layers
 from .evaluation import missing_reasons, usable
 from .operations import next_to_defects
 from .tables import as_objects, note_lines, to_csv, to_json

@@ -155,7 +155,7 @@ def _check_converged(result: Result, inputs: Inputs) -> None:
 
 def _check_intact(inputs: Inputs, result: Result) -> None:
     """Refuse a relaxation that tore a metal–chalcogen bond of its start geometry."""
-    from ...structures.lattice import bond_reach  # a plan needs the engine, but not what this imports
+    from ...structures.geometry import bond_reach
 
     parameters = load_parameters()
     roles = [parameters.role(symbol) for symbol in inputs.atoms.get_chemical_symbols()]

@@ -5,7 +5,7 @@ import re
 from ase import Atoms
 
 from .errors import StructureError
-from .lattice import check_element, describe
+from .geometry import check_element, describe
 from .vacancies import Defect, distinct_pairs, distinct_vacancies
 
 _VACANCY = re.compile(r"(2?)V([A-Z][a-z]?)")

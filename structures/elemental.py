@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from .errors import StructureError
-from .lattice import check_overlaps
+from .geometry import check_overlaps
 from .slabs import read_atoms
 
 LEAST_VACUUM_A = 6.0

@@ -8,16 +8,7 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial import Voronoi
 
-from .lattice import (
-    FACES,
-    Floats,
-    Ints,
-    face_layers,
-    in_plane_cell,
-    in_plane_fractions,
-    lateral_distances,
-    wrap,
-)
+from .geometry import FACES, Floats, Ints, face_layers, in_plane_cell, in_plane_fractions, lateral_distances, wrap
 from .vacancies import Defect
 
 CHALCOGENS: Final = frozenset({"O", "S", "Se", "Te"})
