@@ -41,7 +41,7 @@ for path in sorted(Path(sys.argv[1]).glob("*.extxyz")):
 """
 
 IMPORTS = """
-import sodiate.workflows.cli, sodiate.workflows.session, sodiate.workflows.plan, sodiate.workflows.launch
+import sodiate.workflows.cli, sodiate.workflows.run, sodiate.workflows.plan, sodiate.workflows.launch
 import sodiate.workflows.engines.emt, sodiate.analysis.figures.plots, rich.table, matplotlib.backends.backend_agg
 """
 

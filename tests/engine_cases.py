@@ -21,7 +21,8 @@ from ase.build import mx2
 from fake_vasp import Behaviour, install
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import Engine, EngineError, Limits, Outcome, Settings, Stop
+from sodiate.workflows.engines.base import Engine, EngineError, Limits, Outcome, Settings
+from sodiate.workflows.stop import Stop
 
 EXECUTION = {"optimizer": "bfgs", "max_steps": 200, "max_step_a": 0.2}
 PROTOCOL: dict[str, Any] = {"max_force_ev_per_a": 0.02, "kpoint_length_a": 13.0, "dos_broadening_ev": 0.05}

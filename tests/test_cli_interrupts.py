@@ -19,7 +19,7 @@ from zipfile import is_zipfile
 
 import pytest
 from rich.console import Console
-from sodiate.workflows import reconcile, session
+from sodiate.workflows import reconcile, run
 from sodiate.workflows.launchpad import initialise, open_root
 from sodiate.workflows.plan import Plan, plan
 from support import Bench, small_campaign
@@ -255,17 +255,17 @@ def test_two_runs_at_once(running: Running) -> None:
 def test_a_table_that_a_stop_left_is_written_anew(bench: Bench, tmp_path: Path) -> None:
     """With nothing left to compute: the run that computed the rest was killed before it wrote its files."""
     planned = plan(tiny_campaign(tmp_path))
-    first = session.run(planned, bench.database, bench.root, Console(quiet=True))
+    first = run.run(planned, bench.database, bench.root, Console(quiet=True))
     table = next(path for path in first.files if path.suffix == ".csv")
     whole = table.read_text()
     table.write_text(whole.splitlines()[0])
     for path in first.files:
         os.utime(path, (1, 1))
-    assert session.run(planned, bench.database, bench.root, Console(quiet=True)).files == first.files
+    assert run.run(planned, bench.database, bench.root, Console(quiet=True)).files == first.files
     assert table.read_text() == whole
     times = [path.stat().st_mtime for path in first.files]
     assert min(times) > 1
-    session.run(planned, bench.database, bench.root, Console(quiet=True))
+    run.run(planned, bench.database, bench.root, Console(quiet=True))
     assert [path.stat().st_mtime for path in first.files] == times  # what is as it should be stays
 
 

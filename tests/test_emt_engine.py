@@ -15,8 +15,9 @@ import pytest
 from engine_cases import EMT, StopAfter, assert_same, host_with_na
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged
+from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
 from sodiate.workflows.engines.relaxation import Step
+from sodiate.workflows.stop import Stop
 
 
 @pytest.fixture(scope="module")

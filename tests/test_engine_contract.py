@@ -16,7 +16,8 @@ from ase import Atoms
 from ase.build import bulk
 from engine_cases import PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle
 from scipy.integrate import trapezoid
-from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stop, Stopped, Unconverged, Unsupported
+from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, Unconverged, Unsupported
+from sodiate.workflows.stop import Stop
 
 
 @pytest.fixture(scope="module")

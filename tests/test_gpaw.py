@@ -26,11 +26,12 @@ from sodiate import SodiateError
 from sodiate.analysis.electrons.density import check_state, integral, planar_average, term_names
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import EngineError, Limits, Settings, Stop
+from sodiate.workflows.engines.base import EngineError, Limits, Settings
 from sodiate.workflows.engines.gpaw_custodian import FrozenHandler, ScfHandler
 from sodiate.workflows.engines.gpaw_inputs import calculator_settings
 from sodiate.workflows.plan import plan
 from sodiate.workflows.reporting import gather
+from sodiate.workflows.stop import Stop
 from sodiate.workflows.store import Results
 from sodiate.workflows.supplement import write_results
 
@@ -54,7 +55,7 @@ def test_settings_say_what_the_protocol_says() -> None:
 
 
 def test_start_moments_by_role() -> None:
-    from sodiate.workflows.operations import start_moments
+    from sodiate.workflows.start_structures import start_moments
 
     planned = plan("wsse-gpaw")
     host = planned["WSSe+VS"]

@@ -9,9 +9,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sodiate.workflows.engines.base import Stop
 from sodiate.workflows.launchpad import Database
 from sodiate.workflows.lease import LeaseHeld, Leases, Owner
+from sodiate.workflows.stop import Stop
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign import bundled_campaigns
-from sodiate.workflows.operations import Host, start_atoms, start_moments
 from sodiate.workflows.plan import Plan, plan
 from sodiate.workflows.reading import InputError
+from sodiate.workflows.start_structures import Host, start_atoms, start_moments
 
 GOLDEN = Path(__file__).parent / "data" / "golden_ids.json"
 

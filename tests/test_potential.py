@@ -13,8 +13,8 @@ from engine_cases import EXECUTION, GPAW
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine, potential
 from sodiate.workflows.engines.base import EngineError, Settings
-from sodiate.workflows.operations import start_atoms
 from sodiate.workflows.plan import plan
+from sodiate.workflows.start_structures import start_atoms
 from sodiate.workflows.store import Results
 
 ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"

@@ -22,9 +22,10 @@ from engine_cases import VASP, host_with_na
 from fake_vasp import HEADS, Behaviour, install
 from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stop, Stopped, Unconverged
+from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
 from sodiate.workflows.engines.processes import locked
 from sodiate.workflows.engines.vasp_results import ase_stress, method_of, read_vasprun, sampling_of
+from sodiate.workflows.stop import Stop
 
 RECORDED = Path(__file__).parent / "data" / "vasp"
 

@@ -33,7 +33,7 @@ def library(tmp_path: Path) -> Path:
 def prepared(name: str, directory: Path, planned: Plan | None = None, **worker: Any) -> Path:
     planned = planned or plan("wsse-gpaw", "vasp")
     calculation, atoms = planned.names[name], planned[name].atoms()
-    from sodiate.workflows.operations import start_moments
+    from sodiate.workflows.start_structures import start_moments
 
     atoms.set_initial_magnetic_moments(start_moments(calculation, len(atoms)))
     settings = Settings(execution=planned.execution(calculation), worker=worker)

@@ -12,19 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ..analysis.records import digest
-
-RECIPES: Mapping[str, int] = {
-    "relax": 1,
-    "relax_cell": 1,
-    "static": 1,
-    "atom": 1,
-    "bulk": 1,
-    "dos": 1,
-    "bands": 1,
-    "density": 1,
-    "lowest": 2,  # 2: the record holds the geometry of the site that was chosen
-}
-"""Version of what each kind means; raised when a fix changes what the same words mean."""
+from .kinds import RECIPES
 
 
 @dataclass(frozen=True)
@@ -36,7 +24,7 @@ class Calculation:
     kind
         One of `RECIPES`.
     structure
-        The declared structure operation, from `sodiate.workflows.operations`: its ``op``, its own recipe
+        The declared structure operation, from `sodiate.workflows.start_structures`: its ``op``, its own recipe
         version, and typed values. Named parents it refers to stand in ``parents``.
     engine
         Name of the engine.

@@ -143,7 +143,7 @@ def run(
     Example: sodiate run wsse --root ./sodiate-runs
     """
     from .plan import plan as plan_campaign
-    from .session import run as run_session
+    from .run import run as run_session
 
     planned = plan_campaign(campaign, engine)
     if planned.campaign.spec.engine != "emt" and not here:

@@ -45,9 +45,9 @@ def converge(
 
     Example: sodiate converge wsse --kmesh 1,2,3 --engine emt
     """
-    from .convergence import parse_values, series, variants
+    from .convergence_study import parse_values, series, variants
     from .reading import InputError
-    from .session import run
+    from .run import run
 
     cutoffs = parse_values(cutoff, "--cutoff") if cutoff else ()
     meshes = parse_values(kmesh, "--kmesh") if kmesh else ()

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from ..analysis.records import Frozen
-from .calculation import RECIPES
 from .engines.vasp_tags import HOW
+from .kinds import RECIPES
 from .protocol import Positive
 from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.campaign_entry import CampaignEntry, FormationEntry, LatticeEntry, ModelEntry, Named, SiteEntry
 from ..analysis.records import digest
-from . import operations
+from . import start_structures
 from .calculation import Calculation
 from .campaign import Campaign
 from .incar import UserTags, divided
@@ -60,7 +60,7 @@ class Planned:
         InputError
             For a calculation that has no structure, such as ``lowest``, or whose structure a ``lowest`` chooses.
         """
-        atoms = operations.ideal_atoms(self.calculation)
+        atoms = start_structures.ideal_atoms(self.calculation)
         if atoms is None and "lowest" in self.calculation.parents:
             raise InputError(f"{self.name} takes the atoms of the site that will be the lowest: not known yet.")
         if atoms is None:

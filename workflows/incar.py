@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .calculation import RECIPES
 from .engines.vasp_tags import BY_ELEMENT, HOW, known_tags
+from .kinds import RECIPES
 from .reading import InputError, nearest
 
 

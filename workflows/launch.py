@@ -26,6 +26,7 @@ from .documents import Documents
 from .evaluation import usable
 from .graph import Plan
 from .guarded import DUPEFINDER, TASK, ours_query
+from .kinds import PRIORITY
 from .reconcile import FIELDS, is_busy, reconcile, remove_orphans
 from .runner import Worker, run_calculation
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
     from ..analysis.campaign_entry import CampaignEntry
-
-PRIORITY = {"lowest": 0, "dos": 1, "bands": 1, "density": 1, "relax": 2, "bulk": 3, "atom": 3, "relax_cell": 3}
 
 
 class SameCalculation(DupeFinderBase):

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from .. import SodiateError
-from .engines.base import Stop
+from .stop import Stop
 
 
 class LeaseHeld(SodiateError):

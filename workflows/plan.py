@@ -15,7 +15,7 @@ from ..structures.orderings import mix
 from ..structures.sites import Site, near_defect
 from ..structures.slabs import Slab, build_slab
 from ..structures.vacancies import Defect, apply_defects, parse_site_atom
-from . import operations
+from . import start_structures
 from .calculation import Calculation
 from .campaign import Campaign, Model, load_campaign
 from .comparison import changes
@@ -119,7 +119,7 @@ class _Planner:
     def _calculation(
         self,
         kind: str,
-        structure: operations.Operation,
+        structure: start_structures.Operation,
         parents: Mapping[str, Calculation],
         label: str,
         protocol: Protocol,
@@ -136,7 +136,7 @@ class _Planner:
     def _data_sets(self, calculation: Calculation) -> dict[str, str]:
         """Return the names of the data sets that a calculation uses, so that no other name changes its id."""
         named = calculation.protocol.get("paw") or {}
-        needed = operations.elements(calculation)
+        needed = start_structures.elements(calculation)
         for element in needed:
             if element not in named:
                 raise InputError(
@@ -158,16 +158,16 @@ class _Planner:
         origin, named = self._origin(model)
         defects = self._defects(model, origin, named, repeat)
         operation = self._host(origin, repeat, defects)
-        ideal = operations.Host(operation)
+        ideal = start_structures.Host(operation)
         label = ideal.label
         self.engine.check(ideal.atoms)
         host = self._calculation("relax", operation, {}, label, protocol)
         sites = {
             site.name: self._site(host, site, heights.of(site.kind), protocol) for site in self._sites(model, ideal)
         }
-        self.engine.check(operations.ideal_atoms(next(iter(sites.values()))))
+        self.engine.check(start_structures.ideal_atoms(next(iter(sites.values()))))
         lowest = Calculation(
-            "lowest", operations.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
+            "lowest", start_structures.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
         )
         return PlannedModel(
             name=model.title,
@@ -175,7 +175,7 @@ class _Planner:
             atom=self._atom(protocol),
             bulk=self._bulk(protocol),
             host=host,
-            dos=self._calculation("dos", operations.geometry(), {"geometry": host}, f"{label}/dos", protocol)
+            dos=self._calculation("dos", start_structures.geometry(), {"geometry": host}, f"{label}/dos", protocol)
             if "dos" in self.quantities
             else None,
             sites=sites,
@@ -188,10 +188,10 @@ class _Planner:
 
     def _host(
         self, origin: Monolayer | Slab, repeat: tuple[int, int], defects: tuple[Defect, ...]
-    ) -> operations.Operation:
+    ) -> start_structures.Operation:
         spec = self.spec
         headroom = spec.adsorbate.start_heights_a.highest
-        return operations.host(origin, repeat, defects, spec.vacuum_a, headroom, spec.symmetry_breaking_a)
+        return start_structures.host(origin, repeat, defects, spec.vacuum_a, headroom, spec.symmetry_breaking_a)
 
     def _formation(
         self, origin: Monolayer | Slab, repeat: tuple[int, int], defects: tuple[Defect, ...], protocol: Protocol
@@ -203,7 +203,7 @@ class _Planner:
         operation = self._host(origin, repeat, ())
         unit = dict(Counter((origin.metal, origin.top, origin.bottom)))
         return Formation(
-            pristine=self._calculation("relax", operation, {}, operations.Host(operation).label, protocol),
+            pristine=self._calculation("relax", operation, {}, start_structures.Host(operation).label, protocol),
             removed=removed,
             unit=unit,
             elements={element: self._reference(element, "vacancy_formation", protocol) for element in unit},
@@ -211,16 +211,16 @@ class _Planner:
         )
 
     def _site(self, host: Calculation, site: Site, height_a: float, protocol: Protocol) -> Calculation:
-        operation = operations.adsorbate(self.spec.adsorbate.element, site.name, height_a)
+        operation = start_structures.adsorbate(self.spec.adsorbate.element, site.name, height_a)
         return self._calculation("relax", operation, {"host": host}, f"{host.label}/{site.name}", protocol)
 
     def _densities(self, label: str, lowest: Calculation, protocol: Protocol) -> dict[str, Calculation]:
         """Return the three terms of Δρ: one cell, grid and sampling, the atoms where the chosen site left them."""
-        parts: tuple[operations.Part, ...] = ("all", "host", "adsorbate")
+        parts: tuple[start_structures.Part, ...] = ("all", "host", "adsorbate")
         names = term_names(self.spec.adsorbate.element)
         return {
             name: self._calculation(
-                "density", operations.chosen(part), {"lowest": lowest}, f"{label}/density/{name}", protocol
+                "density", start_structures.chosen(part), {"lowest": lowest}, f"{label}/density/{name}", protocol
             )
             for name, part in zip(names, parts, strict=True)
         }
@@ -229,7 +229,11 @@ class _Planner:
         """Return the relaxation of the 1×1 cell of each monolayer that a host repeats."""
         return {
             layer: self._calculation(
-                "relax_cell", operation, {}, f"{operations.Host(operation).label}/lattice", self.campaign.protocol
+                "relax_cell",
+                operation,
+                {},
+                f"{start_structures.Host(operation).label}/lattice",
+                self.campaign.protocol,
             )
             for layer, operation in self._primitive_hosts(models, "lattice").items()
         }
@@ -238,21 +242,23 @@ class _Planner:
         """Return the bands of the relaxed 1×1 host of each monolayer."""
         protocol, found = self.campaign.protocol, {}
         for layer, operation in self._primitive_hosts(models, "bands").items():
-            label = operations.Host(operation).label
+            label = start_structures.Host(operation).label
             host = self._calculation("relax", operation, {}, label, protocol)
             found[layer] = self._calculation(
-                "bands", operations.geometry(), {"geometry": host}, f"{label}/bands", protocol
+                "bands", start_structures.geometry(), {"geometry": host}, f"{label}/bands", protocol
             )
         return found
 
-    def _primitive_hosts(self, models: Iterable[PlannedModel], quantity: str) -> dict[str, operations.Operation]:
+    def _primitive_hosts(
+        self, models: Iterable[PlannedModel], quantity: str
+    ) -> dict[str, start_structures.Operation]:
         """Declare the 1×1 host of each monolayer that a host repeats."""
         layers = dict.fromkeys(model.layer for model in models if model.layer is not None)
         if not layers:
             raise InputError(f"{self.where}: quantities: {quantity} is that of monolayers; no model is made of one.")
         headroom = self.spec.adsorbate.start_heights_a.highest
         return {
-            layer: operations.host(
+            layer: start_structures.host(
                 self.spec.monolayers[layer].monolayer(), (1, 1), (), self.spec.vacuum_a, headroom, 0.0
             )
             for layer in layers
@@ -286,7 +292,7 @@ class _Planner:
         apply_defects(atoms, defects)  # refuses what the host does not have
         return defects
 
-    def _sites(self, model: Model, ideal: operations.Host) -> list[Site]:
+    def _sites(self, model: Model, ideal: start_structures.Host) -> list[Site]:
         sites, asked = ideal.sites, self.spec.sites if model.sites is None else model.sites
         self.known_sites |= set(sites)
         if asked == "all":
@@ -322,7 +328,7 @@ class _Planner:
         element, box_a = self.spec.adsorbate.element, protocol.atom.box_a
         if box_a is None:
             raise InputError(f"{self.where}: its protocol has no atom.box_a for the isolated {element} atom.")
-        return self._calculation("atom", operations.atom(element, box_a), {}, element, protocol)
+        return self._calculation("atom", start_structures.atom(element, box_a), {}, element, protocol)
 
     def _bulk(self, protocol: Protocol) -> Calculation | None:
         if "bulk_reference" not in self.quantities:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..analysis.records import Frozen
+from .kinds import _ONLY_FOR, SECTIONS
 
 
 def _no_boolean(value: Any) -> Any:
@@ -65,10 +66,6 @@ class Overrides(Frozen):
     box_a: tuple[Positive, Positive, Positive] | None = None
 
 
-SECTIONS = ("dos", "bands", "atom", "bulk")
-"""Kinds with sampling rules of their own."""
-
-
 class Changes(Overrides):
     """What a protocol has otherwise than another: common keys, and sections for the kinds with rules of their own."""
 
@@ -88,14 +85,6 @@ class Protocol(Changes):
         """Return this protocol with the keys that ``changes`` names laid over its own."""
         mine, other = (one.model_dump(exclude_none=True) for one in (self, changes))
         return Protocol.model_validate(mine | other | {key: mine[key] | other[key] for key in SECTIONS})
-
-
-_ONLY_FOR = {
-    "max_force_ev_per_a": frozenset({"relax", "relax_cell"}),
-    "dos_broadening_ev": frozenset({"dos"}),
-    "band_points": frozenset({"bands"}),
-    "box_a": frozenset({"atom"}),
-}
 
 
 def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[str, Any]:

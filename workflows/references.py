@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..structures.vacancies import Defect
-from . import operations
+from . import start_structures
 from .calculation import Calculation
 from .reading import InputError
 
@@ -47,7 +47,7 @@ class Reference:
 
     kind: str
     section: str
-    structure: operations.Operation
+    structure: start_structures.Operation
     label: str
 
 
@@ -66,10 +66,10 @@ def reference(campaign: Campaign, element: str, where: str) -> Reference:
         )
     label = f"{element}-{given.form}"
     if given.lattice is not None and given.a is not None:
-        return Reference("bulk", "bulk", operations.bulk(element, given.lattice, given.a), label)
+        return Reference("bulk", "bulk", start_structures.bulk(element, given.lattice, given.a), label)
     # Atoms in a crystal are relaxed with the sampling of bulk, those of a molecule with that of the isolated atom.
     section = "bulk" if given.crystal is not None else "atom"
-    return Reference("relax", section, operations.elemental(campaign.elements[element]), label)
+    return Reference("relax", section, start_structures.elemental(campaign.elements[element]), label)
 
 
 def removed_atoms(defects: tuple[Defect, ...]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from ..analysis.report.panels import (
 )
 from ..structures.geometry import bond_reach, layers
 from .evaluation import missing_reasons, usable
-from .operations import next_to_defects
+from .start_structures import next_to_defects
 from .tables import as_objects, note_lines, to_csv, to_json
 
 if TYPE_CHECKING:

@@ -17,14 +17,16 @@ import numpy as np
 from .. import SodiateError
 from ..analysis.electrons.gap_and_dos import band_gap
 from ..analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
-from . import operations
-from .calculation import RECIPES, Calculation
+from . import start_structures
+from .calculation import Calculation
 from .documents import Documents
 from .engines import engine_of
-from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stop, Stopped
+from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
 from .evaluation import failures, usable_for
+from .kinds import RECIPES
 from .lease import Lease, LeaseLost, Owner
 from .scratch import computing_in
+from .stop import Stop
 from .workdirs import Workdir, own_directory
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
 
 def _refuse_old_recipe(calculation: Calculation) -> None:
     kind, operation = calculation.kind, calculation.structure
-    now = (RECIPES[kind], operations.RECIPES[operation["op"]])
+    now = (RECIPES[kind], start_structures.RECIPES[operation["op"]])
     then = (calculation.recipe or RECIPES[kind], operation["recipe"])
     if then != now:
         raise OldRecipe(
@@ -174,7 +176,7 @@ class _Run:
         )
         settings = Settings(execution=(planned or {}).get("execution", {}), worker=self.worker.env)
         engine = engine_of(self.calculation, settings, self.without)
-        atoms = operations.start_atoms(
+        atoms = start_structures.start_atoms(
             self.calculation,
             {role: p.record.geometry.atoms() for role, p in self.parents.items() if p.record.geometry},
         )
@@ -183,7 +185,7 @@ class _Run:
         )
         workdir = own_directory(self.directory.parent, self.calculation, atoms, generation)
         start = workdir.start
-        moments = None if start is None else operations.start_moments(self.calculation, len(start))
+        moments = None if start is None else start_structures.start_moments(self.calculation, len(start))
         if start is not None and moments is not None:
             start.set_initial_magnetic_moments(moments)
         engine.prepare(self.calculation, start, self.directory, self.parents)
@@ -270,7 +272,7 @@ class _Run:
         )
 
     def _site(self, final: Atoms | None) -> SiteChange | None:
-        reached = None if final is None else operations.site_reached(self.calculation, final)
+        reached = None if final is None else start_structures.site_reached(self.calculation, final)
         if reached is None:
             return None
         start = self.calculation.structure["site"]

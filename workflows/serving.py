@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from .engines.base import Stop
 from .launchpad import initialise, open_root
 from .mongod import launchpad_yaml, private_mongod
-from .session import signals_stop
+from .stop import Stop, signals_stop
 
 
 def serve(root: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import SodiateError
-from . import operations
+from . import start_structures
 from .calculation import Calculation
 from .engines import make_engine
 from .engines.base import Settings
@@ -130,8 +130,10 @@ def start_of(calculation: Calculation, documents: Documents) -> Atoms | None:
     for role, parent in calculation.parents.items():
         record = documents.record(parent.id)
         known = record.geometry.atoms() if record is not None and record.geometry is not None else None
-        parents[role] = known if known is not None else operations.ideal_atoms(parent)
-    return operations.start_atoms(calculation, {role: atoms for role, atoms in parents.items() if atoms is not None})
+        parents[role] = known if known is not None else start_structures.ideal_atoms(parent)
+    return start_structures.start_atoms(
+        calculation, {role: atoms for role, atoms in parents.items() if atoms is not None}
+    )
 
 
 def pairing(atoms: Atoms, structure: Any) -> tuple[list[int], float]:
@@ -233,7 +235,7 @@ def _lay(folder: Path, calculation: Calculation, plan: Plan, documents: Document
     from .workdirs import own_directory
 
     atoms = start_of(calculation, documents)
-    moments = operations.start_moments(calculation, len(atoms)) if atoms is not None else None
+    moments = start_structures.start_moments(calculation, len(atoms)) if atoms is not None else None
     workdir = own_directory(directory.parent, calculation, atoms, 0)
     start = workdir.start
     if start is None:

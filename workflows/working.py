@@ -15,12 +15,12 @@ from fireworks.core.rocket import Rocket
 
 from .cluster import ClusterFile
 from .documents import Documents
-from .engines.base import Limits, Stop
+from .engines.base import Limits
 from .launch import OurFWorker, launch_directory
 from .reconcile import reconcile
 from .runner import Worker
 from .schedulers import seconds_left
-from .session import signals_stop
+from .stop import Stop, signals_stop
 
 if TYPE_CHECKING:
     from pathlib import Path

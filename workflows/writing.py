@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import SodiateError
-from . import operations
+from . import start_structures
 from .engines import make_engine
 from .engines.base import Settings
 from .graph import Plan
@@ -121,7 +121,7 @@ def write_inputs(plan: Plan, folder: Path) -> int:
     with new_folder(folder, "inputs") as partial:
         for calculation in listed:
             atoms, why = _as_if(calculation)
-            moments = operations.start_moments(calculation, len(atoms))
+            moments = start_structures.start_moments(calculation, len(atoms))
             if moments is not None:
                 atoms.set_initial_magnetic_moments(moments)
             directory = partial / calculation.directory_name
@@ -137,7 +137,7 @@ def write_inputs(plan: Plan, folder: Path) -> int:
 
 def _as_if(calculation: Calculation) -> tuple[Atoms, str]:
     """Return a calculation's atoms as if its parents had kept theirs, and what is not so."""
-    atoms = operations.ideal_atoms(calculation)
+    atoms = start_structures.ideal_atoms(calculation)
     if atoms is not None:
         parents = ", ".join(parent.label for parent in calculation.parents.values())
         return (
@@ -146,7 +146,7 @@ def _as_if(calculation: Calculation) -> tuple[Atoms, str]:
         )
     tried = calculation.parents["lowest"].parents
     site = next(parent for role, parent in tried.items() if role != "host")
-    atoms = operations.start_atoms(calculation, {"lowest": operations.ideal_atoms(site)})
+    atoms = start_structures.start_atoms(calculation, {"lowest": start_structures.ideal_atoms(site)})
     assert atoms is not None
     return (
         atoms,

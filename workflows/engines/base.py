@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ... import SodiateError
 from ...analysis.arrays import Bands, Density, Dos, Trajectory
 from ...analysis.records import Choice, Method, Record, Sampling, Stress
+from ..stop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,33 +39,6 @@ class Stopped(EngineError):
 
 class Unsupported(EngineError):
     """An element, kind or setting that the engine cannot honour; raised when planning, not at hour nine."""
-
-
-class Stop:
-    """A request to end a run cleanly, set from a signal handler or a thread and read between steps.
-
-    Parameters
-    ----------
-    above
-        Another request that this one follows: a worker's ends the calculation at hand, not the other way round.
-    """
-
-    def __init__(self, above: Stop | None = None) -> None:
-        self._event = Event()
-        self._above = above
-        self.reason = ""
-
-    def request(self, reason: str) -> None:
-        """Ask the run to end; the first reason stays."""
-        if not self._event.is_set():
-            self.reason = reason
-            self._event.set()
-
-    def requested(self) -> bool:
-        """Tell whether the run was asked to end."""
-        if self._above is not None and self._above.requested():
-            self.request(self._above.reason)
-        return self._event.is_set()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...analysis.arrays import from_arrays
-from .base import EngineError, Stop, Stopped, Unconverged, Unsupported
+from ..stop import Stop
+from .base import EngineError, Stopped, Unconverged, Unsupported
 from .files import DAMAGE, fingerprint, read_arrays
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
     from .base import Engine
 
-RELAXATIONS = ("relax", "relax_cell")
-"""Kinds that take ionic steps."""
-
-SPECTRA = ("dos", "bands")
-"""Kinds whose eigenvalues are those of a fixed density."""
 
 WITHOUT_DENSITY = {
     "dos": "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",

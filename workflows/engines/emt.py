@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...analysis.records import Geometry, Method, Sampling
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop
+from ..stop import Stop
+from .base import Artefacts, EngineError, Limits, Outcome, Settings
 from .checks import bfgs_settings, check_forces, check_kind, is_done, number
 from .emt_job import INPUT, RESULT, START, Inputs, Result
 from .emt_parameters import load_parameters

@@ -10,7 +10,8 @@ import numpy as np
 from ... import __version__
 from ...analysis.arrays import Bands, Dos, Trajectory, to_arrays
 from ...analysis.records import Geometry, digest
-from .base import EngineError, Limits, Stop
+from ..stop import Stop
+from .base import EngineError, Limits
 from .checks import BANDS, DOS, read_arrays_of
 from .emt_parameters import load_parameters
 from .files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json

@@ -12,8 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
-from .checks import RELAXATIONS, SPECTRA, bfgs_settings, check_kind, is_done
+from ..kinds import RELAXATIONS, SPECTRA
+from ..stop import Stop
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
+from .checks import bfgs_settings, check_kind, is_done
 from .files import TRAJECTORY, write_bytes, write_json
 from .gpaw_inputs import (
     COARSE,

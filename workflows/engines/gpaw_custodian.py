@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from custodian.custodian import ErrorHandler, Job
 
-from .base import Limits, Stop
+from ..stop import Stop
+from .base import Limits
 from .files import DAMAGE, read_json, write_json
 from .gpaw_inputs import CORRECTIONS, ERROR, OUTPUTS, RESULT
 from .processes import end_session, start

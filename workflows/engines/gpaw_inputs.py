@@ -10,8 +10,8 @@ import numpy as np
 from ase.units import Bohr, Hartree
 
 from ...analysis.records import Geometry, digest
+from ..kinds import SPECTRA
 from .base import EngineError
-from .checks import SPECTRA
 from .files import DAMAGE, read_json
 from .kpoints import kpoint_mesh, smooth
 

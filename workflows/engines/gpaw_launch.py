@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from custodian.custodian import Custodian, CustodianError
 
-from .base import EngineError, Limits, Stop, Stopped
+from ..stop import Stop
+from .base import EngineError, Limits, Stopped
 from .files import DAMAGE, read_json
 from .gpaw_custodian import STDERR, FrozenHandler, GpawJob, ScfHandler, StopHandler
 from .gpaw_inputs import ERROR, RESULT

@@ -12,8 +12,9 @@ import numpy as np
 from ...analysis.arrays import Density
 from ...analysis.electrons.density import integral
 from ...analysis.records import Geometry, Method, Sampling
+from ..kinds import RELAXATIONS
 from .base import EngineError, Outcome
-from .checks import RELAXATIONS, WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
+from .checks import WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
 from .files import DAMAGE, read_json
 from .gpaw_inputs import INPUT, OUTPUTS, RESULT, Inputs
 

@@ -25,8 +25,10 @@ from ...analysis.electrons.bandpath import filled_along, path_points
 from ...analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 from ...analysis.electrons.levels import vacuum_levels
 from ...analysis.records import Geometry
-from .base import Limits, Stop
-from .checks import BANDS, DOS, GRID, RELAXATIONS, SPECTRA
+from ..kinds import RELAXATIONS, SPECTRA
+from ..stop import Stop
+from .base import Limits
+from .checks import BANDS, DOS, GRID
 from .dispersion import Dispersed
 from .files import TRAJECTORY, fingerprint, write_arrays, write_json
 from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs

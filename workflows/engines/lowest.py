@@ -11,7 +11,8 @@ from ... import __version__
 from ...analysis.energies.adsorption import lowest
 from ...analysis.energies.comparability import ProtocolMismatch, check_method, check_sampling
 from ...analysis.records import Geometry, Method
-from .base import Artefacts, EngineError, Limits, Outcome, Stop
+from ..stop import Stop
+from .base import Artefacts, EngineError, Limits, Outcome
 
 if TYPE_CHECKING:
     from ase import Atoms

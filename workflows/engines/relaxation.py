@@ -19,7 +19,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 
 from ...analysis.arrays import Trajectory
-from .base import EngineError, Limits, Stop, Stopped, Unconverged
+from ..stop import Stop
+from .base import EngineError, Limits, Stopped, Unconverged
 from .checks import IN_PLANE, cell_forces
 from .descent import DampedBFGS, Descent
 from .files import DAMAGE, TRAJECTORY

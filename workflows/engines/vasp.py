@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.electrons.bandpath import path_points
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Stop, Unsupported
-from .checks import RELAXATIONS, bfgs_settings, check_kind, is_done
+from ..kinds import RELAXATIONS
+from ..stop import Stop
+from .base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
+from .checks import bfgs_settings, check_kind, is_done
 from .files import write_bytes, write_json
 from .kpoints import kpoint_mesh
 from .vasp_inputs import (

@@ -20,7 +20,7 @@ from custodian.vasp.handlers import (
 )
 from custodian.vasp.jobs import VaspJob
 
-from .base import Stop
+from ..stop import Stop
 from .files import DAMAGE
 from .processes import end_session, start
 from .vasp_results import RUN, largest_force, read_vasprun

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from custodian.custodian import Custodian, CustodianError
 
-from .base import EngineError, Limits, Stop, Stopped, Unconverged
-from .checks import RELAXATIONS
+from ..kinds import RELAXATIONS
+from ..stop import Stop
+from .base import EngineError, Limits, Stopped, Unconverged
 from .files import DAMAGE, fingerprint, write_bytes, write_json
 from .processes import locked
 from .vasp_arrays import vacuum

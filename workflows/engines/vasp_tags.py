@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..kinds import SPECTRA
 from .base import EngineError, Unsupported
-from .checks import SPECTRA
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.energies.adsorption import ModelResult
 from ..analysis.records import Record
 from .documents import Documents
-from .engines.base import Stop
 from .evaluation import usable
 from .figures import draw_bars, draw_dos, spectra_of
 from .graph import Plan
 from .launchpad import Database, initialise
 from .runner import Worker
+from .stop import Stop, signals_stop
 from .store import Results
 from .tables import as_objects, to_csv
 
@@ -36,26 +35,6 @@ class Ran:
     files: list[Path]
     complete: bool
     stopped: str | None
-
-
-@contextmanager
-def signals_stop(stop: Stop, more: Sequence[signal.Signals] = ()) -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and others into a request to stop cleanly; the second signal ends the process."""
-    previous = {}
-
-    def ask(number: int, _frame: object) -> None:
-        if stop.requested():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.request(signal.Signals(number).name)
-
-    for number in (signal.SIGINT, signal.SIGTERM, *more):
-        previous[number] = signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:

@@ -14,9 +14,9 @@ from ..analysis.figures.convergence import Series, Setting
 from .campaign import Campaign, load_campaign
 from .engines.kpoints import kpoint_mesh
 from .graph import Plan
-from .operations import ideal_atoms
 from .plan import plan
 from .reading import InputError, load_yaml
+from .start_structures import ideal_atoms
 
 if TYPE_CHECKING:
     from ..analysis.energies.adsorption import ModelResult

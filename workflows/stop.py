@@ -1,0 +1,55 @@
+"""A request to stop cleanly: from a signal, a time limit or a lost lease."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event
+
+
+class Stop:
+    """A request to end a run cleanly, set from a signal handler or a thread and read between steps.
+
+    Parameters
+    ----------
+    above
+        Another request that this one follows: a worker's ends the calculation at hand, not the other way round.
+    """
+
+    def __init__(self, above: Stop | None = None) -> None:
+        self._event = Event()
+        self._above = above
+        self.reason = ""
+
+    def request(self, reason: str) -> None:
+        """Ask the run to end; the first reason stays."""
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+    def requested(self) -> bool:
+        """Tell whether the run was asked to end."""
+        if self._above is not None and self._above.requested():
+            self.request(self._above.reason)
+        return self._event.is_set()
+
+
+@contextmanager
+def signals_stop(stop: Stop, more: Sequence[signal.Signals] = ()) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and others into a request to stop cleanly; the second signal ends the process."""
+    previous = {}
+
+    def ask(number: int, _frame: object) -> None:
+        if stop.requested():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.request(signal.Signals(number).name)
+
+    for number in (signal.SIGINT, signal.SIGTERM, *more):
+        previous[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
