@@ -77,7 +77,7 @@ def write_campaign(folder: Path, cutoff_ev: float) -> Path:
 
     On 2×2 Na in the vacancy does not distort it, so the coarse stage goes without spin.
     """
-    from sodiate.workflows.campaign import load_campaign
+    from sodiate.workflows.campaign.load import load_campaign
 
     bundled = load_campaign("wsse-gpaw")
     protocol = bundled.protocol.model_copy(update={"cutoff_ev": cutoff_ev}).model_dump(mode="json", exclude_none=True)

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 import yaml
+from sodiate.workflows.campaign.yaml import CONFIGS
 from sodiate.workflows.documents import Documents
 from sodiate.workflows.launch import submit
 from sodiate.workflows.launchpad import initialise, open_root
 from sodiate.workflows.plan import plan
-from sodiate.workflows.reading import CONFIGS
 
 MORE = ["WSe2+VSe"]
 """Models beside the five of the paper: some 60 calculations in all."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from sodiate.workflows.campaign import bundled_campaigns
+from sodiate.workflows.campaign.load import bundled_campaigns
 from sodiate.workflows.documents import Documents
 from sodiate.workflows.launch import Submission, launch, submit
 from sodiate.workflows.launchpad import Database

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from sodiate.analysis.figures.convergence import Series, Setting, convergence_plot
+from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.convergence_study import parse_values, variants
 from sodiate.workflows.engines.kpoints import kpoint_mesh
 from sodiate.workflows.plan import plan
-from sodiate.workflows.reading import InputError
 from sodiate.workflows.start_structures import ideal_atoms
 from support import small_campaign
 

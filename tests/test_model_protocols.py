@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Cli
+from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.plan import plan
-from sodiate.workflows.reading import CONFIGS, InputError
 
 
 def campaign(folder: Path, *models: object, **changes: object) -> Path:

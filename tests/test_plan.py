@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from sodiate.workflows.calculation import Calculation
-from sodiate.workflows.campaign import bundled_campaigns
+from sodiate.workflows.campaign.load import bundled_campaigns
+from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.plan import Plan, plan
-from sodiate.workflows.reading import InputError
 from sodiate.workflows.start_structures import Host, start_atoms, start_moments
 
 GOLDEN = Path(__file__).parent / "data" / "golden_ids.json"

@@ -265,7 +265,7 @@ def test_engines_are_kept_apart(place: Path, cli: Cli, tmp_path: Path) -> None:
 
 def _paper_protocol() -> dict[str, object]:
     import yaml
-    from sodiate.workflows.reading import CONFIGS
+    from sodiate.workflows.campaign.yaml import CONFIGS
 
     found: dict[str, object] = yaml.safe_load((CONFIGS / "protocols" / "paper.yaml").read_text(encoding="utf-8"))
     return found

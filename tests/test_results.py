@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
-from sodiate.workflows.reading import InputError
+from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.tables import lattice_lines, matching, results_table, to_csv, to_json
 from support import small_campaign
 

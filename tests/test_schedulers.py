@@ -14,10 +14,10 @@ import pytest
 import yaml
 from conftest import Cli
 from slurm import Slurm
+from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.cluster import ClusterFile, load_cluster
 from sodiate.workflows.kinds import RECIPES
 from sodiate.workflows.launchpad import LaunchpadFile, open_root
-from sodiate.workflows.reading import InputError
 from sodiate.workflows.schedulers import (
     MEMORY,
     SchedulerError,

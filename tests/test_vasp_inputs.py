@@ -13,12 +13,12 @@ from ase import Atoms
 from conftest import Cli
 from fake_vasp import library as make_library
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
 from sodiate.workflows.engines.vasp_inputs import data_sets, vasp_order
 from sodiate.workflows.engines.vasp_tags import fine_grid, stages, with_user_tags
 from sodiate.workflows.plan import Plan, plan
-from sodiate.workflows.reading import InputError
 from support import small_campaign
 
 SITE = "WSSe+VS/V_S@top"
@@ -145,7 +145,7 @@ def test_a_cutoff_below_enmax_is_told_with_both(tmp_path: Path, library: Path) -
 
 
 def _protocol(cutoff_ev: float) -> dict[str, Any]:
-    from sodiate.workflows.campaign import load_campaign
+    from sodiate.workflows.campaign.load import load_campaign
 
     given = load_campaign("wsse-gpaw").protocol.model_dump(mode="json", exclude_none=True)
     return given | {"cutoff_ev": cutoff_ev}

@@ -78,7 +78,7 @@ def _console() -> Console:
 @contextmanager
 def _database(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Database]:
     """Open what a command works on; callers import the heavy rest inside, so that a wrong root is told at once."""
-    from .reading import InputError
+    from .campaign.yaml import InputError
 
     if launchpad is None and not create and not (root / "mongod").is_dir():
         raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
@@ -104,7 +104,7 @@ def _results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterat
             yield Results(Documents(database.db), ExitStack(), database.title)
         return
     from .archive import open_archive
-    from .reading import InputError
+    from .campaign.yaml import InputError
     from .store import Results
 
     if launchpad is not None:
@@ -174,7 +174,7 @@ def run(
 
 def _refuse_login_node(planned: Plan) -> None:
     """Refuse to compute where jobs are submitted, unless the user says so."""
-    from .reading import InputError
+    from .campaign.yaml import InputError
     from .schedulers import on_login_node
 
     found = on_login_node()
@@ -293,7 +293,7 @@ def results(
 
     Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
     """
-    from .reading import InputError, nearest
+    from .campaign.yaml import InputError, nearest
     from .tables import as_objects, matching, remark_lines, results_table, to_csv, to_json
 
     matching([], query)

@@ -45,8 +45,8 @@ def converge(
 
     Example: sodiate converge wsse --kmesh 1,2,3 --engine emt
     """
+    from .campaign.yaml import InputError
     from .convergence_study import parse_values, series, variants
-    from .reading import InputError
     from .run import run
 
     cutoffs = parse_values(cutoff, "--cutoff") if cutoff else ()

@@ -249,9 +249,9 @@ def import_(
         import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
         return
     from .archive import import_archive, open_archive
+    from .campaign.yaml import InputError
     from .documents import Documents
     from .launchpad import initialise
-    from .reading import InputError
 
     if len(folders) > 1:
         raise InputError("import: one archive at a time; with --vasp, several runs.")

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from ..analysis.records import Frozen
+from .campaign.protocol import Positive
+from .campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
 from .engines.vasp_tags import HOW
 from .kinds import RECIPES
-from .protocol import Positive
-from .reading import CONFIGS, InputError, load_yaml, nearest, validate
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 

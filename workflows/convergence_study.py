@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..analysis.figures.convergence import Series, Setting
-from .campaign import Campaign, load_campaign
+from .campaign.load import Campaign, load_campaign
+from .campaign.yaml import InputError, load_yaml
 from .engines.kpoints import kpoint_mesh
 from .graph import Plan
 from .plan import plan
-from .reading import InputError, load_yaml
 from .start_structures import ideal_atoms
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def variants(
     Parameters
     ----------
     name, engine
-        As `sodiate.workflows.campaign.load_campaign` takes them.
+        As `sodiate.workflows.campaign.load.load_campaign` takes them.
     cutoffs
         Plane-wave cutoffs, eV.
     meshes

@@ -11,9 +11,9 @@ from ..analysis.campaign_entry import CampaignEntry, FormationEntry, LatticeEntr
 from ..analysis.records import digest
 from . import start_structures
 from .calculation import Calculation
-from .campaign import Campaign
+from .campaign.load import Campaign
+from .campaign.yaml import InputError, nearest
 from .incar import UserTags, divided
-from .reading import InputError, nearest
 from .references import Formation
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from .. import SodiateError
 from ..analysis.records import SCHEMA_VERSION, Frozen
+from .campaign.yaml import load_yaml, validate
 from .lease import Owner
 from .mongod import DATABASE, private_mongod
-from .reading import load_yaml, validate
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .. import SodiateError
+from .campaign.yaml import InputError, nearest
 from .documents import Documents
 from .guarded import ours_query
 from .launch import reignite
-from .reading import InputError, nearest
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad

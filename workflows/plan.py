@@ -17,14 +17,15 @@ from ..structures.slabs import Slab, build_slab
 from ..structures.vacancies import Defect, apply_defects, parse_site_atom
 from . import start_structures
 from .calculation import Calculation
-from .campaign import Campaign, Model, load_campaign
+from .campaign.campaign_file import Model
+from .campaign.load import Campaign, load_campaign
+from .campaign.protocol import Protocol, flatten, split
+from .campaign.yaml import InputError, nearest
 from .comparison import changes
 from .engines import make_engine
 from .engines.base import Engine, Settings, Unsupported
 from .graph import Plan, PlannedModel
 from .incar import UserTags, divided
-from .protocol import Protocol, flatten, split
-from .reading import InputError, nearest
 from .references import Formation, reference, removed_atoms
 
 KIND_OF_QUANTITY = {

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from ..structures.vacancies import Defect
 from . import start_structures
 from .calculation import Calculation
-from .reading import InputError
+from .campaign.yaml import InputError
 
 if TYPE_CHECKING:
-    from .campaign import Campaign
+    from .campaign.load import Campaign
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from ..analysis.energies.adsorption import ModelResult, SiteResult, model_result
 from ..analysis.energies.comparability import check_method, check_sampling
 from ..analysis.records import MOCK, Record
 from .archive import INDEX, open_archive
+from .campaign.yaml import InputError, nearest
 from .documents import Documents
 from .engines import make_engine
 from .engines.base import Settings
 from .evaluation import missing_reasons, usable
-from .reading import InputError, nearest
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -11,9 +11,9 @@ from .. import SodiateError
 from ..analysis.electrons.density import term_names
 from ..analysis.manuscript import Ran, adsorption_table, bibliography, booktabs, cited, markdown, methods, to_tex
 from ..analysis.records import MOCK
+from .campaign.yaml import InputError
 from .evaluation import usable
 from .figures import draw_bands, draw_bars, draw_dos, spectra_of
-from .reading import InputError
 from .store import with_energy
 from .tables import as_objects, to_csv
 from .writing import new_folder, write_atoms

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.energies.adsorption import ModelResult, SiteResult
 from ..analysis.energies.energetics import adsorption_voltage
 from ..analysis.records import MOCK
-from .reading import InputError
+from .campaign.yaml import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from .. import SodiateError
 from . import start_structures
+from .campaign.yaml import InputError
 from .engines import make_engine
 from .engines.base import Settings
 from .graph import Plan
-from .reading import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sodiate.workflows.campaign import bundled_campaigns
+from sodiate.workflows.campaign.load import bundled_campaigns
 from sodiate.workflows.plan import plan
 
 golden = {name: {n: c.id for n, c in plan(name).names.items()} for name in bundled_campaigns()}

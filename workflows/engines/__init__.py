@@ -29,7 +29,7 @@ def engine_of(calculation: Calculation, settings: Settings, without: Mapping[str
 
 def make_engine(name: str, settings: Settings) -> Engine:
     """Return the engine called ``name``; its module is imported only now."""
-    from ..reading import InputError, nearest
+    from ..campaign.yaml import InputError, nearest
 
     if name not in ENGINES:
         raise InputError(f"engine {name!r} is unknown{nearest(name, ENGINES)}; engines: {', '.join(ENGINES)}.")

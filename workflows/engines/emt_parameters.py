@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from ...analysis.records import Frozen
-from ..reading import CONFIGS, load_yaml, validate
+from ..campaign.yaml import CONFIGS, load_yaml, validate
 from .base import Unsupported
 
 if TYPE_CHECKING:

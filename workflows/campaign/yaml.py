@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .. import SodiateError
+from ... import SodiateError
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
 """The bundled campaigns, protocols and clusters."""
 
 Model = TypeVar("Model", bound=BaseModel)

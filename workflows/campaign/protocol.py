@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ..analysis.records import Frozen
-from .kinds import _ONLY_FOR, SECTIONS
+from ...analysis.records import Frozen
+from ..kinds import _ONLY_FOR, SECTIONS
 
 
 def _no_boolean(value: Any) -> Any:
