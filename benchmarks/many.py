@@ -16,9 +16,9 @@ from pathlib import Path
 
 import yaml
 from sodiate.workflows.campaign.yaml import CONFIGS
-from sodiate.workflows.documents import Documents
+from sodiate.workflows.database.connection import initialise, open_root
+from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.launch import submit
-from sodiate.workflows.launchpad import initialise, open_root
 from sodiate.workflows.plan import plan
 
 MORE = ["WSe2+VSe"]

@@ -80,8 +80,8 @@ def costs(root: Path) -> tuple[float, float, int]:
 
     The choices of a site compute nothing; a record's wall time holds its own share of them.
     """
-    from sodiate.workflows.documents import Documents
-    from sodiate.workflows.launchpad import open_root
+    from sodiate.workflows.database.connection import open_root
+    from sodiate.workflows.database.documents import Documents
 
     with open_root(root) as database:
         found = list(Documents(database.db).attempts.find().sort("started", 1))
@@ -94,7 +94,7 @@ def costs(root: Path) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    from sodiate.workflows.launchpad import open_root
+    from sodiate.workflows.database.connection import open_root
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

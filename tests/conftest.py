@@ -13,7 +13,7 @@ import slurm
 from engine_cases import CASES, VASP_PACE, Case
 from fake_vasp import install, library
 from sodiate import SodiateError
-from sodiate.workflows.launchpad import Database, initialise, open_root
+from sodiate.workflows.database.connection import Database, initialise, open_root
 from support import Bench
 
 DATA = Path(__file__).parent / "data"
@@ -29,7 +29,7 @@ def skip_unless_required(reason: str) -> None:
 @pytest.fixture(scope="session")
 def mongod() -> Path:
     """The mongod that sodiate would use."""
-    from sodiate.workflows.mongod import find_mongod
+    from sodiate.workflows.database.mongod import find_mongod
 
     try:
         return find_mongod()

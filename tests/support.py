@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 from sodiate.workflows.campaign.load import bundled_campaigns
-from sodiate.workflows.documents import Documents
+from sodiate.workflows.database.connection import Database
+from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.launch import Submission, launch, submit
-from sodiate.workflows.launchpad import Database
 from sodiate.workflows.plan import Plan
 from sodiate.workflows.reconcile import reconcile
 from sodiate.workflows.runner import Worker

@@ -12,9 +12,9 @@ from sodiate import SodiateError
 from sodiate.analysis.arrays import Density
 from sodiate.analysis.records import Record
 from sodiate.workflows.archive import ArchiveError, export_archive, import_archive, open_archive
+from sodiate.workflows.database.connection import initialise, open_root
+from sodiate.workflows.database.lease import Owner
 from sodiate.workflows.launch import launch
-from sodiate.workflows.launchpad import initialise, open_root
-from sodiate.workflows.lease import Owner
 from sodiate.workflows.plan import Plan, plan
 from sodiate.workflows.runner import Worker
 from sodiate.workflows.stop import Stop

@@ -17,7 +17,7 @@ import yaml
 from conftest import Cli
 from fake_vasp import Behaviour, install
 from slurm import Slurm
-from sodiate.workflows.launchpad import Database, initialise, open_root
+from sodiate.workflows.database.connection import Database, initialise, open_root
 from sodiate.workflows.store import Results
 from support import small_campaign
 

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from sodiate.workflows.documents import Documents
-from sodiate.workflows.launchpad import open_root
+from sodiate.workflows.database.connection import open_root
+from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.plan import plan
 from support import small_campaign
 

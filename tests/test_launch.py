@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sodiate.workflows.guarded import SPEC_KEYS, TASK, ForeignFirework
+from sodiate.workflows.database.fireworks_guard import SPEC_KEYS, TASK, ForeignFirework
 from sodiate.workflows.plan import plan
 from sodiate.workflows.reconcile import reconcile
 from support import Bench, small_campaign

@@ -9,8 +9,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sodiate.workflows.launchpad import Database
-from sodiate.workflows.lease import LeaseHeld, Leases, Owner
+from sodiate.workflows.database.connection import Database
+from sodiate.workflows.database.lease import LeaseHeld, Leases, Owner
 from sodiate.workflows.stop import Stop
 
 
@@ -24,7 +24,7 @@ def living() -> tuple[Owner, subprocess.Popen[bytes]]:
     """Another process of this machine that lives until it is killed."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     owner = Owner.here()
-    from sodiate.workflows.lease import _start_of
+    from sodiate.workflows.database.lease import _start_of
 
     return Owner(owner.host, process.pid, _start_of(process.pid)), process
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from sodiate.workflows import mongod, mongod_guard
-from sodiate.workflows.mongod import PrivateMongod, launchpad_yaml, private_mongod
+from sodiate.workflows.database import mongod, mongod_guard
+from sodiate.workflows.database.mongod import PrivateMongod, launchpad_yaml, private_mongod
 
 pytestmark = pytest.mark.usefixtures("mongod")
 

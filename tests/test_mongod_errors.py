@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from sodiate import SodiateError
-from sodiate.workflows import mongod, mongod_guard
-from sodiate.workflows.mongod import MongodError, find_mongod, private_mongod
+from sodiate.workflows.database import mongod, mongod_guard
+from sodiate.workflows.database.mongod import MongodError, find_mongod, private_mongod
 
 pytestmark = pytest.mark.usefixtures("mongod")
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sodiate.workflows.documents import Documents
-from sodiate.workflows.launchpad import initialise, open_root
+from sodiate.workflows.database.connection import initialise, open_root
+from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.plan import plan
 from support import Bench, small_campaign
 

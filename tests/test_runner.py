@@ -11,9 +11,9 @@ import pytest
 from pymongo.errors import AutoReconnect
 from sodiate.workflows import runner
 from sodiate.workflows.archive import ArchiveError, export_archive, open_archive
-from sodiate.workflows.documents import Documents
+from sodiate.workflows.database.documents import Documents
+from sodiate.workflows.database.lease import Cancelled, LeaseLost, Leases, Owner
 from sodiate.workflows.engines.base import EngineError, Stopped
-from sodiate.workflows.lease import Cancelled, LeaseLost, Leases, Owner
 from sodiate.workflows.plan import Plan, plan
 from sodiate.workflows.runner import NotReady, OldRecipe, Worker, run_calculation
 from sodiate.workflows.stop import Stop

@@ -16,8 +16,8 @@ from conftest import Cli
 from slurm import Slurm
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.cluster import ClusterFile, load_cluster
+from sodiate.workflows.database.connection import LaunchpadFile, open_root
 from sodiate.workflows.kinds import RECIPES
-from sodiate.workflows.launchpad import LaunchpadFile, open_root
 from sodiate.workflows.schedulers import (
     MEMORY,
     SchedulerError,

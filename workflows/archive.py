@@ -21,10 +21,10 @@ from pydantic import ValidationError
 
 from .. import SodiateError, __version__
 from ..analysis.records import SCHEMA_VERSION
-from .documents import NOT_CARRIED, Documents, to_record
+from .database.documents import NOT_CARRIED, Documents, to_record
+from .database.lease import Cancelled, LeaseHeld, Owner
 from .engines import engine_of
 from .engines.base import Settings
-from .lease import Cancelled, LeaseHeld, Owner
 from .workdirs import CLAIM
 
 INDEX = "archive.json"

@@ -17,8 +17,8 @@ from .. import SodiateError, __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .database.connection import Database
     from .graph import Plan
-    from .launchpad import Database
     from .store import Results
 
 app = typer.Typer(
@@ -82,7 +82,7 @@ def _database(root: Path, launchpad: Path | None, create: bool = False) -> Itera
 
     if launchpad is None and not create and not (root / "mongod").is_dir():
         raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
-    from .launchpad import open_launchpad, open_root
+    from .database.connection import open_launchpad, open_root
 
     if launchpad is not None:
         with open_launchpad(launchpad) as database:
@@ -98,7 +98,7 @@ def _results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterat
 
     if archive is None:
         with _database(root, launchpad) as database:
-            from .documents import Documents
+            from .database.documents import Documents
             from .store import Results
 
             yield Results(Documents(database.db), ExitStack(), database.title)
@@ -248,8 +248,8 @@ def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]
     ids = [calculation.id for calculation in planned.calculations]
     if launchpad is None and not (root / "mongod").is_dir():
         return dict.fromkeys(ids, "new")
-    from .documents import Documents
-    from .evaluation import missing_reasons, usable
+    from .database.documents import Documents
+    from .database.usable import missing_reasons, usable
 
     with _database(root, launchpad) as database:
         documents = Documents(database.db)

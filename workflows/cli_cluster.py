@@ -29,9 +29,9 @@ def submit(
 
     planned = plan_campaign(campaign, engine)
     with _database(root, launchpad, create=True) as database:
-        from .documents import Documents
+        from .database.connection import initialise
+        from .database.documents import Documents
         from .launch import submit as submit_plan
-        from .launchpad import initialise
 
         fireworks = database.fireworks(root.resolve() / "logs")
         initialise(database, fireworks)
@@ -53,7 +53,7 @@ def queue(
     Jobs in the queue go on without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
     """
     from .cluster import load_cluster
-    from .documents import Documents
+    from .database.documents import Documents
     from .queueing import Place, is_going_on, queue_once
 
     wanted = load_cluster(cluster)
@@ -88,7 +88,7 @@ def worker(
     wanted = load_cluster(cluster)
     wanted.resources(class_)
     with _database(root, launchpad) as database:
-        from .documents import Documents
+        from .database.documents import Documents
         from .working import work
 
         fireworks = database.fireworks(root.resolve() / "logs")
@@ -109,7 +109,7 @@ def recover(
     Checkpoints stay. `run` and `queue` do it by themselves. Example: sodiate recover --cluster slurm.yaml
     """
     from .cluster import load_cluster
-    from .documents import Documents
+    from .database.documents import Documents
     from .queueing import recover as recover_all
 
     scheduler = None if cluster is None else load_cluster(cluster).scheduler

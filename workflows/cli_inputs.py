@@ -31,8 +31,8 @@ def inputs(
 
 def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path | None, dry_run: bool) -> None:
     """Take runs of VASP in, and say of each what became of it; the exit code is 1 if one was refused."""
-    from .documents import Documents
-    from .launchpad import initialise
+    from .database.connection import initialise
+    from .database.documents import Documents
     from .plan import plan as plan_campaign
     from .vasp_import import import_runs
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
     from rich.console import Console
 
-    from .documents import Documents
+    from .database.documents import Documents
 
 
 class ExportFormat(StrEnum):
@@ -44,7 +44,7 @@ OnlyEngine = Annotated[str | None, typer.Option(help="The engine meant, if sever
 def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Callable[[], LaunchPad]]]:
     """Open a database; FireWorks' side of it, and its log below the root, once what is asked for is found."""
     with _database(root, launchpad) as database:
-        from .documents import Documents
+        from .database.documents import Documents
 
         yield Documents(database.db), lambda: database.fireworks(root.resolve() / "logs")
 
@@ -61,7 +61,7 @@ def status(
     Example: sodiate status --watch
     """
     with _database(root, launchpad) as database:
-        from .documents import Documents
+        from .database.documents import Documents
         from .overview import status_lines
 
         def look() -> list[str]:
@@ -111,7 +111,7 @@ def show(
     Example: sodiate show WSSe+VS/V_S@top
     """
     with _database(root, launchpad) as database:
-        from .documents import Documents
+        from .database.documents import Documents
         from .maintenance import find_calculation
         from .overview import calculation_lines
 
@@ -213,7 +213,7 @@ def export_(
     """
     with _database(root, launchpad) as database:
         from .archive import export_archive
-        from .documents import Documents
+        from .database.documents import Documents
 
         if format is not ExportFormat.archive:
             from contextlib import ExitStack
@@ -250,8 +250,8 @@ def import_(
         return
     from .archive import import_archive, open_archive
     from .campaign.yaml import InputError
-    from .documents import Documents
-    from .launchpad import initialise
+    from .database.connection import initialise
+    from .database.documents import Documents
 
     if len(folders) > 1:
         raise InputError("import: one archive at a time; with --vasp, several runs.")

@@ -11,7 +11,7 @@ from ..analysis.arrays import Bands, Dos
 from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.energies.adsorption import ModelResult
 from ..analysis.records import Record
-from .documents import Documents
+from .database.documents import Documents
 
 
 def spectra_of(entry: CampaignEntry, records: Mapping[str, Record]) -> dict[str, Record]:

@@ -22,10 +22,10 @@ from fireworks.features.dupefinder import DupeFinderBase
 
 from .. import SodiateError
 from .calculation import Calculation
-from .documents import Documents
-from .evaluation import usable
+from .database.documents import Documents
+from .database.fireworks_guard import DUPEFINDER, TASK, ours_query
+from .database.usable import usable
 from .graph import Plan
-from .guarded import DUPEFINDER, TASK, ours_query
 from .kinds import PRIORITY
 from .reconcile import FIELDS, is_busy, reconcile, remove_orphans
 from .runner import Worker, run_calculation

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import SodiateError
 from .campaign.yaml import InputError, nearest
-from .documents import Documents
-from .guarded import ours_query
+from .database.documents import Documents
+from .database.fireworks_guard import ours_query
 from .launch import reignite
 
 if TYPE_CHECKING:

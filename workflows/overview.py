@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .calculation import Calculation
-from .documents import Documents
+from .database.documents import Documents
+from .database.usable import missing_reasons, usable
 from .engines.files import TRAJECTORY
-from .evaluation import missing_reasons, usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

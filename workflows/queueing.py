@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cluster import ClusterFile
-from .documents import Documents
-from .guarded import ours_query
+from .database.documents import Documents
+from .database.fireworks_guard import ours_query
 from .launch import OurFWorker
 from .reconcile import age_s, reconcile
 from .runner import Worker

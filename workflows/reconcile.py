@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.records import Record
 from .calculation import Calculation
-from .documents import Documents
-from .evaluation import failures, usable
-from .guarded import ours_query
+from .database.documents import Documents
+from .database.fireworks_guard import ours_query
+from .database.usable import failures, usable
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad

@@ -22,7 +22,7 @@ from ..analysis.report.panels import (
     relaxation_payload,
 )
 from ..structures.geometry import bond_reach, layers
-from .evaluation import missing_reasons, usable
+from .database.usable import missing_reasons, usable
 from .start_structures import next_to_defects
 from .tables import as_objects, note_lines, to_csv, to_json
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.energies.adsorption import ModelResult
 from ..analysis.records import Record
-from .documents import Documents
-from .evaluation import usable
+from .database.connection import Database, initialise
+from .database.documents import Documents
+from .database.usable import usable
 from .figures import draw_bars, draw_dos, spectra_of
 from .graph import Plan
-from .launchpad import Database, initialise
 from .runner import Worker
 from .stop import Stop, signals_stop
 from .store import Results

@@ -19,12 +19,12 @@ from ..analysis.electrons.gap_and_dos import band_gap
 from ..analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
 from . import start_structures
 from .calculation import Calculation
-from .documents import Documents
+from .database.documents import Documents
+from .database.lease import Lease, LeaseLost, Owner
+from .database.usable import failures, usable_for
 from .engines import engine_of
 from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
-from .evaluation import failures, usable_for
 from .kinds import RECIPES
-from .lease import Lease, LeaseLost, Owner
 from .scratch import computing_in
 from .stop import Stop
 from .workdirs import Workdir, own_directory

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from .launchpad import initialise, open_root
-from .mongod import launchpad_yaml, private_mongod
+from .database.connection import initialise, open_root
+from .database.mongod import launchpad_yaml, private_mongod
 from .stop import Stop, signals_stop
 
 

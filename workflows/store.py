@@ -26,10 +26,10 @@ from ..analysis.energies.comparability import check_method, check_sampling
 from ..analysis.records import MOCK, Record
 from .archive import INDEX, open_archive
 from .campaign.yaml import InputError, nearest
-from .documents import Documents
+from .database.documents import Documents
+from .database.usable import missing_reasons, usable
 from .engines import make_engine
 from .engines.base import Settings
-from .evaluation import missing_reasons, usable
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -160,7 +160,7 @@ class Results:
         stack = ExitStack()
         if (path / INDEX).exists():
             return cls(open_archive(path), stack, str(path))
-        from .launchpad import open_launchpad, open_root
+        from .database.connection import open_launchpad, open_root
 
         if not path.is_file() and not (path / "mongod").is_dir():
             raise InputError(f"{path}: no root of sodiate, no archive and no launchpad file; nothing to read.")

@@ -12,7 +12,7 @@ from ..analysis.electrons.density import term_names
 from ..analysis.manuscript import Ran, adsorption_table, bibliography, booktabs, cited, markdown, methods, to_tex
 from ..analysis.records import MOCK
 from .campaign.yaml import InputError
-from .evaluation import usable
+from .database.usable import usable
 from .figures import draw_bands, draw_bars, draw_dos, spectra_of
 from .store import with_energy
 from .tables import as_objects, to_csv

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.io.vasp.outputs import Vasprun
 
-    from .documents import Documents
+    from .database.documents import Documents
 
 _TAKEN = (RUN, "OUTCAR", "OSZICAR", "CONTCAR", "XDATCAR", "PROCAR", "INCAR", "KPOINTS", "POSCAR")
 

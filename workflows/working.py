@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fireworks.core.rocket import Rocket
 
 from .cluster import ClusterFile
-from .documents import Documents
+from .database.documents import Documents
 from .engines.base import Limits
 from .launch import OurFWorker, launch_directory
 from .reconcile import reconcile

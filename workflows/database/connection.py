@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from .. import SodiateError
-from ..analysis.records import SCHEMA_VERSION, Frozen
-from .campaign.yaml import load_yaml, validate
+from ... import SodiateError
+from ...analysis.records import SCHEMA_VERSION, Frozen
+from ..campaign.yaml import load_yaml, validate
 from .lease import Owner
 from .mongod import DATABASE, private_mongod
 
@@ -68,7 +68,7 @@ class Database:
 
     def fireworks(self, log_directory: Path) -> LaunchPad:
         """Return FireWorks' launchpad here, which loads nothing but our shape and logs to ``log_directory``."""
-        from .guarded import GuardedLaunchPad, guard, quiet_logs
+        from .fireworks_guard import GuardedLaunchPad, guard, quiet_logs
 
         guard()
         log_directory.mkdir(parents=True, exist_ok=True)

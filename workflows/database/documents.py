@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SodiateError
-from ..analysis.arrays import ArrayRecord, from_arrays, to_arrays
-from ..analysis.campaign_entry import CampaignEntry
-from ..analysis.records import Record
-from .calculation import Calculation
+from ... import SodiateError
+from ...analysis.arrays import ArrayRecord, from_arrays, to_arrays
+from ...analysis.campaign_entry import CampaignEntry
+from ...analysis.records import Record
+from ..calculation import Calculation
 from .lease import Lease, LeaseLost, Leases
 
 if TYPE_CHECKING:
-    from .graph import Plan
+    from ..graph import Plan
 
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
 """Keys of a record's document that are not the record's own."""

@@ -16,8 +16,8 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
-from .. import SodiateError
-from .stop import Stop
+from ... import SodiateError
+from ..stop import Stop
 
 
 class LeaseHeld(SodiateError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..analysis.energies.staleness import fresh
-from ..analysis.records import Record
-from .calculation import Calculation
+from ...analysis.energies.staleness import fresh
+from ...analysis.records import Record
+from ..calculation import Calculation
 from .documents import Documents
 
 
