@@ -21,7 +21,7 @@ def engine_of(calculation: Calculation, settings: Settings, without: Mapping[str
     ``without`` names the sites that failed, and why, for that choice.
     """
     if calculation.kind == "lowest":
-        from .lowest import LowestEngine
+        from .best_site import LowestEngine
 
         return LowestEngine(without or {})
     return make_engine(calculation.engine, settings)
