@@ -11,9 +11,11 @@ from ase.build import fcc111
 from ase.calculators.emt import EMT
 from ase.eos import EquationOfState
 from sodiate.workflows.engines.base import Limits
-from sodiate.workflows.engines.checks import cell_forces
-from sodiate.workflows.engines.files import TRAJECTORY
-from sodiate.workflows.engines.relaxation import Criteria, Step, read_trajectory, relax
+from sodiate.workflows.engines.shared.bfgs import Criteria
+from sodiate.workflows.engines.shared.checks import cell_forces
+from sodiate.workflows.engines.shared.files import TRAJECTORY
+from sodiate.workflows.engines.shared.relax import relax
+from sodiate.workflows.engines.shared.trajectory import Step, read_trajectory
 from sodiate.workflows.stop import Stop
 
 CRITERIA = Criteria(max_force_ev_per_a=0.002, max_steps=100, max_step_a=0.2, cell=True)

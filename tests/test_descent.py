@@ -11,8 +11,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 from sodiate.workflows.engines.base import Limits, Unconverged
-from sodiate.workflows.engines.descent import RETURN_EV, RISE_EV
-from sodiate.workflows.engines.relaxation import Criteria, Step, relax
+from sodiate.workflows.engines.shared.bfgs import RETURN_EV, RISE_EV, Criteria
+from sodiate.workflows.engines.shared.relax import relax
+from sodiate.workflows.engines.shared.trajectory import Step
 from sodiate.workflows.stop import Stop
 
 CRITERIA = Criteria(max_force_ev_per_a=0.02, max_steps=60, max_step_a=0.2)

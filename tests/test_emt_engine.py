@@ -16,7 +16,7 @@ from engine_cases import EMT, StopAfter, assert_same, host_with_na
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
-from sodiate.workflows.engines.relaxation import Step
+from sodiate.workflows.engines.shared.trajectory import Step
 from sodiate.workflows.stop import Stop
 
 
@@ -133,7 +133,7 @@ def test_emt_arrays_of_another_run_are_not_collected(tmp_path: Path) -> None:
 
 def test_files_are_whole_or_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill before the new file is in its place leaves the old one."""
-    from sodiate.workflows.engines.files import write_bytes
+    from sodiate.workflows.engines.shared.files import write_bytes
 
     def die(self: Path, target: Path) -> None:
         raise Killed

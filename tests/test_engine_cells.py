@@ -16,7 +16,7 @@ import pytest
 from engine_cases import EMT, GPAW, PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle, monolayer
 from sodiate.analysis.electrons.density import density_difference, integral
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, Unconverged
-from sodiate.workflows.engines.checks import cell_forces
+from sodiate.workflows.engines.shared.checks import cell_forces
 
 CRITERION = PROTOCOL["max_force_ev_per_a"]
 VALENCE = {"S": 6, "Na": 7}

@@ -12,7 +12,7 @@ from ase.build import mx2
 from scipy.integrate import trapezoid
 from sodiate.analysis.arrays import Bands, Dos
 from sodiate.workflows.engines.emt_parameters import load_parameters
-from sodiate.workflows.engines.kpoints import kpoint_mesh
+from sodiate.workflows.engines.shared.grids import kpoint_mesh
 from sodiate.workflows.engines.slater_koster import (
     Hamiltonian,
     electrons,

@@ -23,7 +23,7 @@ from fake_vasp import HEADS, Behaviour, install
 from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
-from sodiate.workflows.engines.processes import locked
+from sodiate.workflows.engines.shared.processes import locked
 from sodiate.workflows.engines.vasp_results import ase_stress, method_of, read_vasprun, sampling_of
 from sodiate.workflows.stop import Stop
 
@@ -135,7 +135,7 @@ def test_a_vasp_that_outlives_its_sodiate_keeps_others_out(program: Path, tmp_pa
     """Where the kernel does not end it (another node, another system), the lock that it holds does."""
     install(program, Behaviour(seconds_per_step=60.0))
     directory = VASP.prepared(tmp_path / "run", "relax")
-    code = "import sodiate.workflows.engines.processes as p; p._end_with_parent = None\n" + PARENT
+    code = "import sodiate.workflows.engines.shared.processes as p; p._end_with_parent = None\n" + PARENT
     parent = subprocess.Popen([sys.executable, "-c", code, str(directory)])
     end = time.monotonic() + 60
     while not (program / "runs").exists():

@@ -24,7 +24,7 @@ def report(
     Example: sodiate report --archive docs/reproduction --out report.html
     """
     from ..analysis.report.page import render
-    from .engines.files import write_bytes
+    from .engines.shared.files import write_bytes
     from .reporting import gather
 
     with _results(root, launchpad, archive) as found:

@@ -13,7 +13,7 @@ import yaml
 from ..analysis.figures.convergence import Series, Setting
 from .campaign.load import Campaign, load_campaign
 from .campaign.yaml import InputError, load_yaml
-from .engines.kpoints import kpoint_mesh
+from .engines.shared.grids import kpoint_mesh
 from .graph import Plan
 from .plan import plan
 from .start_structures import ideal_atoms

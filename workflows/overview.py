@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .calculation import Calculation
 from .database.documents import Documents
 from .database.usable import missing_reasons, usable
-from .engines.files import TRAJECTORY
+from .engines.shared.files import TRAJECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from .. import SodiateError
 from .engines.base import EngineError
-from .engines.processes import locked
+from .engines.shared.processes import locked
 from .workdirs import CLAIM
 
 EVERY_S = 300.0

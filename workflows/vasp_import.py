@@ -20,7 +20,7 @@ from .calculation import Calculation
 from .campaign.yaml import InputError
 from .engines import make_engine
 from .engines.base import Settings
-from .engines.files import DAMAGE, fingerprint, read_json, write_json
+from .engines.shared.files import DAMAGE, fingerprint, read_json, write_json
 from .engines.vasp_inputs import CHARGE, INPUT, RESULT, STATE, Inputs, State
 from .engines.vasp_results import FILES, RUN, method_of, read_vasprun, sampling_of
 from .graph import Plan

@@ -13,7 +13,7 @@ import numpy as np
 from .. import SodiateError
 from ..analysis.records import Geometry, digest
 from .engines.base import EngineError
-from .engines.files import write_json
+from .engines.shared.files import write_json
 
 if TYPE_CHECKING:
     from ase import Atoms

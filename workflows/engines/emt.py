@@ -13,11 +13,10 @@ import numpy as np
 from ...analysis.records import Geometry, Method, Sampling
 from ..stop import Stop
 from .base import Artefacts, EngineError, Limits, Outcome, Settings
-from .checks import bfgs_settings, check_forces, check_kind, is_done, number
 from .emt_job import INPUT, RESULT, START, Inputs, Result
 from .emt_parameters import load_parameters
-from .files import TRAJECTORY, write_bytes, write_json
-from .xyz import exact_xyz
+from .shared.checks import bfgs_settings, check_forces, check_kind, is_done, number
+from .shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ from ...analysis.arrays import Bands, Dos, Trajectory, to_arrays
 from ...analysis.records import Geometry, digest
 from ..stop import Stop
 from .base import EngineError, Limits
-from .checks import BANDS, DOS, read_arrays_of
 from .emt_parameters import load_parameters
-from .files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json
+from .shared.checks import BANDS, DOS, read_arrays_of
+from .shared.files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,7 +156,8 @@ class Result:
 
 
 def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str, Any]:
-    from .relaxation import Criteria, relax
+    from .shared.bfgs import Criteria
+    from .shared.relax import relax
 
     criteria = Criteria(
         inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"], inputs.execution["max_step_a"]
@@ -165,7 +166,7 @@ def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str
 
 
 def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
-    from .kpoints import kpoint_mesh
+    from .shared.grids import kpoint_mesh
     from .slater_koster import electrons
 
     length = inputs.protocol["kpoint_length_a"]
@@ -186,7 +187,7 @@ def _along_path(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
 def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
     """Return the trajectory of a relaxation, or bands and DOS, that belong to a result."""
     if inputs.kind == "relax":
-        from .relaxation import read_trajectory
+        from .shared.trajectory import read_trajectory
 
         trajectory = read_trajectory(inputs.directory, len(inputs.atoms), result.steps)
         if not np.array_equal(trajectory.positions_a[-1], result.positions_a):

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 from ..kinds import RELAXATIONS, SPECTRA
 from ..stop import Stop
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
-from .checks import bfgs_settings, check_kind, is_done
-from .files import TRAJECTORY, write_bytes, write_json
 from .gpaw_inputs import (
     COARSE,
     CORRECTIONS,
@@ -33,7 +31,8 @@ from .gpaw_inputs import (
 )
 from .gpaw_results import Result
 from .potential import GUESS, settle_adsorbate
-from .xyz import exact_xyz
+from .shared.checks import bfgs_settings, check_kind, is_done
+from .shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

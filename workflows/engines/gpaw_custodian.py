@@ -14,9 +14,9 @@ from custodian.custodian import ErrorHandler, Job
 
 from ..stop import Stop
 from .base import Limits
-from .files import DAMAGE, read_json, write_json
 from .gpaw_inputs import CORRECTIONS, ERROR, OUTPUTS, RESULT
-from .processes import end_session, start
+from .shared.files import DAMAGE, read_json, write_json
+from .shared.processes import end_session, start
 
 if TYPE_CHECKING:
     import subprocess

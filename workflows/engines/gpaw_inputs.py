@@ -12,8 +12,8 @@ from ase.units import Bohr, Hartree
 from ...analysis.records import Geometry, digest
 from ..kinds import SPECTRA
 from .base import EngineError
-from .files import DAMAGE, read_json
-from .kpoints import kpoint_mesh, smooth
+from .shared.files import DAMAGE, read_json
+from .shared.grids import kpoint_mesh, smooth
 
 if TYPE_CHECKING:
     from pathlib import Path

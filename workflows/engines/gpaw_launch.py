@@ -10,9 +10,9 @@ from custodian.custodian import Custodian, CustodianError
 
 from ..stop import Stop
 from .base import EngineError, Limits, Stopped
-from .files import DAMAGE, read_json
 from .gpaw_custodian import STDERR, FrozenHandler, GpawJob, ScfHandler, StopHandler
 from .gpaw_inputs import ERROR, RESULT
+from .shared.files import DAMAGE, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

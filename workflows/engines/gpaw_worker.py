@@ -28,11 +28,13 @@ from ...analysis.records import Geometry
 from ..kinds import RELAXATIONS, SPECTRA
 from ..stop import Stop
 from .base import Limits
-from .checks import BANDS, DOS, GRID
 from .dispersion import Dispersed
-from .files import TRAJECTORY, fingerprint, write_arrays, write_json
 from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs
-from .relaxation import Criteria, Ranks, Step, relax
+from .shared.bfgs import Criteria
+from .shared.checks import BANDS, DOS, GRID
+from .shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
+from .shared.relax import Ranks, relax
+from .shared.trajectory import Step
 
 _SHELLS = "spd"
 

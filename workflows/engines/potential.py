@@ -17,7 +17,7 @@ import numpy as np
 
 from ...analysis.records import Geometry, digest
 from .base import EngineError
-from .files import DAMAGE, read_json, write_json
+from .shared.files import DAMAGE, read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from ...analysis.arrays import Bands, Dos
 from ...analysis.electrons.bandpath import filled_along
 from ...analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 from .emt_potential import Pairs
-from .kpoints import kpoint_mesh
+from .shared.grids import kpoint_mesh
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -255,7 +255,7 @@ def electrons(
     parameters
         The parameter set of the dry run.
     kpoint_length_a
-        See `sodiate.workflows.engines.kpoints.kpoint_mesh`.
+        See `sodiate.workflows.engines.shared.grids.kpoint_mesh`.
     broadening_ev
         Standard deviation of the DOS's Gaussians.
 

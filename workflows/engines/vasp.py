@@ -11,9 +11,9 @@ from ...analysis.electrons.bandpath import path_points
 from ..kinds import RELAXATIONS
 from ..stop import Stop
 from .base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
-from .checks import bfgs_settings, check_kind, is_done
-from .files import write_bytes, write_json
-from .kpoints import kpoint_mesh
+from .shared.checks import bfgs_settings, check_kind, is_done
+from .shared.files import exact_xyz, write_bytes, write_json
+from .shared.grids import kpoint_mesh
 from .vasp_inputs import (
     CHARGE,
     INPUT,
@@ -36,7 +36,6 @@ from .vasp_inputs import (
 )
 from .vasp_scan import scan_of
 from .vasp_tags import Tags, stages, with_user_tags
-from .xyz import exact_xyz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

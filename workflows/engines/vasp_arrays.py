@@ -8,7 +8,7 @@ import numpy as np
 
 from ...analysis.arrays import Bands, Density
 from .base import EngineError
-from .files import DAMAGE
+from .shared.files import DAMAGE
 from .vasp_inputs import CHARGE, POTENTIAL, Inputs
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from custodian.vasp.handlers import (
 from custodian.vasp.jobs import VaspJob
 
 from ..stop import Stop
-from .files import DAMAGE
-from .processes import end_session, start
+from .shared.files import DAMAGE
+from .shared.processes import end_session, start
 from .vasp_results import RUN, largest_force, read_vasprun
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 
 from ...analysis.records import Geometry, digest
 from .base import EngineError
-from .checks import WITHOUT_DENSITY
-from .files import DAMAGE, read_json, write_bytes, write_json
+from .shared.checks import WITHOUT_DENSITY
+from .shared.files import DAMAGE, read_json, write_bytes, write_json
 from .vasp_tags import HOW, Tags
 
 if TYPE_CHECKING:

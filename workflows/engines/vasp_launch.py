@@ -17,8 +17,8 @@ from custodian.custodian import Custodian, CustodianError
 from ..kinds import RELAXATIONS
 from ..stop import Stop
 from .base import EngineError, Limits, Stopped, Unconverged
-from .files import DAMAGE, fingerprint, write_bytes, write_json
-from .processes import locked
+from .shared.files import DAMAGE, fingerprint, write_bytes, write_json
+from .shared.processes import locked
 from .vasp_arrays import vacuum
 from .vasp_custodian import Ending, VaspRun, handlers
 from .vasp_inputs import LAUNCHES, OUTPUTS, RESULT, Inputs, State, write_incar, write_path

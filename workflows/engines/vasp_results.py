@@ -15,8 +15,8 @@ from ...analysis.electrons.bandpath import filled_along
 from ...analysis.records import Geometry, Method, Sampling, Stress
 from ..kinds import RELAXATIONS, SPECTRA
 from .base import EngineError, Outcome, Unconverged
-from .checks import cell_forces, check_forces
-from .files import DAMAGE, fingerprint, read_json
+from .shared.checks import cell_forces, check_forces
+from .shared.files import DAMAGE, fingerprint, read_json
 from .vasp_arrays import density, eigenvalues, electrons
 from .vasp_inputs import CHARGE, LAUNCHES, RESULT, START, Inputs, State
 from .vasp_scan import note

@@ -168,7 +168,7 @@ def fine_grid(cell_a: Any, cutoff_ev: float) -> tuple[int, int, int]:
     """
     from ase.units import Bohr, Hartree
 
-    from .kpoints import smooth
+    from .shared.grids import smooth
 
     wave = np.sqrt(2 * cutoff_ev / Hartree) / Bohr
     first, second, third = (

@@ -1,14 +1,8 @@
-"""A relaxation, in one process or in several ranks, that a kill at any moment neither loses nor changes.
-
-The trajectory is the checkpoint: a line a step, with a checksum of its own, in full precision. The optimizer's
-state follows from its steps (`sodiate.workflows.engines.descent`), so a resumed run feeds them to the optimizer again
-and then takes the very steps that it would have taken. The in-plane cell may relax with the positions; c never does.
-"""
+"""Steps of a relaxation on disk: each line signed, damage told when it is read."""
 
 from __future__ import annotations
 
 import json
-import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.filters import FrechetCellFilter
 
-from ...analysis.arrays import Trajectory
-from ..stop import Stop
-from .base import EngineError, Limits, Stopped, Unconverged
-from .checks import IN_PLANE, cell_forces
-from .descent import DampedBFGS, Descent
+from ....analysis.arrays import Trajectory
+from ..base import EngineError
+from .checks import cell_forces
 from .files import DAMAGE, TRAJECTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from ase import Atoms
     from numpy.typing import NDArray
 
@@ -37,57 +26,6 @@ _CHECKSUM = b', "crc32": '
 
 _ARRAYS = ("positions_a", "forces_ev_per_a", "cell_a", "stress_ev_per_a3")
 """Of a step, in the order of its line; the last two only where the cell relaxes."""
-
-
-@dataclass(frozen=True)
-class Criteria:
-    """When a relaxation ends, and how it gets there.
-
-    Attributes
-    ----------
-    max_force_ev_per_a, max_steps
-        Largest force on an atom (and on a cell vector, if the cell relaxes), and steps in all launches.
-    max_step_a
-        Length of a step.
-    stiffness_ev_per_a2
-        Diagonal of the Hessian that BFGS begins with, one value an atom; None for ASE's 70 eV/Å², which is that of
-        stiff bonds and makes the first steps of a loosely bound ion short.
-    cell
-        True if the cell relaxes in its plane, too.
-    """
-
-    max_force_ev_per_a: float
-    max_steps: int
-    max_step_a: float
-    stiffness_ev_per_a2: tuple[float, ...] | None = None
-    cell: bool = False
-
-    def optimizer(self, atoms: Atoms) -> DampedBFGS:
-        """Return BFGS for these atoms, whose cell is that of the start."""
-        moved = atoms
-        if self.cell:
-            # Strain counts by how far it moves the first cell vector, so that max_step_a means the same for it.
-            scale = float(np.linalg.norm(atoms.cell[0]))
-            moved = FrechetCellFilter(atoms, mask=IN_PLANE, exp_cell_factor=scale)
-        optimizer = DampedBFGS(moved, logfile=None, maxstep=self.max_step_a)
-        if self.stiffness_ev_per_a2 is not None:
-            diagonal = np.repeat(self.stiffness_ev_per_a2, 3)
-            optimizer.H0[: len(diagonal), : len(diagonal)] = np.diag(diagonal)
-        return optimizer
-
-    def met(self, step: Step) -> bool:
-        """Tell whether a step is below the criterion, on the atoms and on the cell."""
-        return step.largest_force < self.max_force_ev_per_a and step.largest_cell_force < self.max_force_ev_per_a
-
-
-class Ranks:
-    """The processes that take the same steps together: here a single one; an MPI engine has its own kind."""
-
-    writes = True
-
-    def shared(self, make: Callable[[], Any]) -> Any:
-        """Return what the process that writes makes, in all of them."""
-        return make()
 
 
 @dataclass(frozen=True)
@@ -170,108 +108,7 @@ def _verified(line: bytes) -> dict[str, Any]:
     return values
 
 
-def relax(
-    atoms: Atoms,
-    directory: Path,
-    key: str,
-    criteria: Criteria,
-    limits: Limits,
-    stop: Stop,
-    ranks: Ranks | None = None,
-    name: str = TRAJECTORY,
-    learned: Sequence[Step] = (),
-) -> list[Step]:
-    """Relax ``atoms`` in place with BFGS, or go on from the trajectory.
-
-    Parameters
-    ----------
-    atoms
-        Start geometry with its calculator.
-    directory
-        Where the trajectory is kept.
-    key
-        Says what is relaxed; a trajectory with another key is replaced.
-    criteria
-        When to end.
-    limits
-        Wall time of this launch.
-    stop
-        Read between steps.
-    ranks
-        The processes that do this together.
-    name
-        Of the trajectory's file.
-    learned
-        Steps of a cheaper relaxation of the same atoms, whose curvature BFGS begins with.
-
-    Returns
-    -------
-    list of Step
-        All that were taken, in all launches; the last one is below the criterion unless there were too many.
-
-    Raises
-    ------
-    Stopped
-        When asked to end, or before the wall time is over.
-    Unconverged
-        If there were too many steps, and the last one leads upwards.
-    EngineError
-        If the energy or a force is not finite.
-    """
-    ranks = ranks or Ranks()
-    taken, size = ranks.shared(lambda: _resume(directory / name, key, len(atoms)))
-    descent = Descent(criteria, atoms, learned)
-    stands = descent.replay(taken)
-    clock = _Clock(directory, limits, stop)
-    with (directory / name).open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
-        if ranks.writes:
-            trajectory.truncate(size)
-            trajectory.seek(size)
-
-        def compute() -> bool:
-            step = Step.of(atoms, len(taken), directory, criteria.cell)
-            taken.append(step)
-            if ranks.writes:
-                trajectory.write(step.line())
-            return descent.add(step)
-
-        if taken:
-            taken[-1].place(atoms)
-        else:
-            stands = compute()
-        while not (stands and criteria.met(taken[-1])) and taken[-1].step < criteria.max_steps:
-            clock.check(taken[-1].step)
-            descent.move()
-            stands = compute()
-    if not stands:
-        raise Unconverged(
-            f"{directory}: after {taken[-1].step} steps the energy is higher than before; raise execution.max_steps "
-            f"(now {criteria.max_steps}) and retry."
-        )
-    return taken
-
-
-class _Clock:
-    """Tells between steps whether the next one may begin."""
-
-    def __init__(self, directory: Path, limits: Limits, stop: Stop) -> None:
-        self.directory, self.limits, self.stop = directory, limits, stop
-        self.began = self.last = time.monotonic()
-        self.longest = 0.0
-
-    def check(self, step: int) -> None:
-        """Raise `Stopped` when asked to end, or if a step as long as the longest would pass the wall time."""
-        now = time.monotonic()
-        self.longest, self.last = max(self.longest, now - self.last), now
-        reason = self.stop.reason if self.stop.requested() else None
-        wall = self.limits.wall_time_s
-        if reason is None and wall is not None and now - self.began + self.longest > wall:
-            reason = f"its wall time of {wall:.0f} s is nearly over"
-        if reason is not None:
-            raise Stopped(f"{self.directory}: stopped after step {step}: {reason}; run it again to go on from there.")
-
-
-def _resume(path: Path, key: str, natoms: int) -> tuple[list[Step], int]:
+def resume(path: Path, key: str, natoms: int) -> tuple[list[Step], int]:
     """Return the steps that a trajectory with this key holds up to the first damage, and their size in bytes.
 
     Without one, a trajectory without steps is begun.

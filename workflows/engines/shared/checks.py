@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.arrays import from_arrays
-from ..stop import Stop
-from .base import EngineError, Stopped, Unconverged, Unsupported
+from ....analysis.arrays import from_arrays
+from ...stop import Stop
+from ..base import EngineError, Stopped, Unconverged, Unsupported
 from .files import DAMAGE, fingerprint, read_arrays
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from .base import Engine
+    from ..base import Engine
 
 
 WITHOUT_DENSITY = {

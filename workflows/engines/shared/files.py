@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ase import Atoms
     from numpy.typing import NDArray
 
 TRAJECTORY = "trajectory.jsonl"
@@ -66,3 +67,13 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays of an npz file; raise one of `DAMAGE` if it is damaged."""
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def exact_xyz(atoms: Atoms) -> str:
+    """Return extended XYZ with all digits: ASE's writer rounds to 1e-8 Å."""
+    lattice = " ".join(repr(float(value)) for value in atoms.cell.array.ravel())
+    periodic = " ".join("T" if value else "F" for value in atoms.pbc)
+    lines = [str(len(atoms)), f'Lattice="{lattice}" Properties=species:S:1:pos:R:3 pbc="{periodic}"']
+    for symbol, position in zip(atoms.get_chemical_symbols(), atoms.get_positions().tolist(), strict=True):
+        lines.append(" ".join([symbol, *map(repr, position)]))
+    return "\n".join(lines) + "\n"

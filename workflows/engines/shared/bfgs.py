@@ -8,18 +8,21 @@ a step that raised it a lot is gone back on (chapter 4).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
+
+from .checks import IN_PLANE
+from .trajectory import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
-
-    from .relaxation import Criteria, Step
 
     Floats = NDArray[np.float64]
 
@@ -127,3 +130,44 @@ class Descent:
         atoms.set_cell(cell)
         atoms.positions, atoms.calc = positions, calculator
         return found
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """When a relaxation ends, and how it gets there.
+
+    Attributes
+    ----------
+    max_force_ev_per_a, max_steps
+        Largest force on an atom (and on a cell vector, if the cell relaxes), and steps in all launches.
+    max_step_a
+        Length of a step.
+    stiffness_ev_per_a2
+        Diagonal of the Hessian that BFGS begins with, one value an atom; None for ASE's 70 eV/Å², which is that of
+        stiff bonds and makes the first steps of a loosely bound ion short.
+    cell
+        True if the cell relaxes in its plane, too.
+    """
+
+    max_force_ev_per_a: float
+    max_steps: int
+    max_step_a: float
+    stiffness_ev_per_a2: tuple[float, ...] | None = None
+    cell: bool = False
+
+    def optimizer(self, atoms: Atoms) -> DampedBFGS:
+        """Return BFGS for these atoms, whose cell is that of the start."""
+        moved = atoms
+        if self.cell:
+            # Strain counts by how far it moves the first cell vector, so that max_step_a means the same for it.
+            scale = float(np.linalg.norm(atoms.cell[0]))
+            moved = FrechetCellFilter(atoms, mask=IN_PLANE, exp_cell_factor=scale)
+        optimizer = DampedBFGS(moved, logfile=None, maxstep=self.max_step_a)
+        if self.stiffness_ev_per_a2 is not None:
+            diagonal = np.repeat(self.stiffness_ev_per_a2, 3)
+            optimizer.H0[: len(diagonal), : len(diagonal)] = np.diag(diagonal)
+        return optimizer
+
+    def met(self, step: Step) -> bool:
+        """Tell whether a step is below the criterion, on the atoms and on the cell."""
+        return step.largest_force < self.max_force_ev_per_a and step.largest_cell_force < self.max_force_ev_per_a
