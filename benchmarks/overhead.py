@@ -29,8 +29,8 @@ import sys
 from pathlib import Path
 from ase.io import read
 from ase.optimize import BFGS
-from sodiate.workflows.engines.emt_parameters import load_parameters
-from sodiate.workflows.engines.emt_potential import potential
+from sodiate.workflows.engines.emt.parameters import load_parameters
+from sodiate.workflows.engines.emt.potential import potential
 
 for path in sorted(Path(sys.argv[1]).glob("*.extxyz")):
     atoms = read(path)
@@ -42,7 +42,8 @@ for path in sorted(Path(sys.argv[1]).glob("*.extxyz")):
 
 IMPORTS = """
 import sodiate.workflows.cli, sodiate.workflows.run, sodiate.workflows.plan, sodiate.workflows.launch
-import sodiate.workflows.engines.emt, sodiate.analysis.figures.plots, rich.table, matplotlib.backends.backend_agg
+import sodiate.workflows.engines.emt.engine, sodiate.analysis.figures.plots
+import rich.table, matplotlib.backends.backend_agg
 """
 
 

@@ -13,8 +13,8 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 from sodiate.workflows.engines.base import Unsupported
-from sodiate.workflows.engines.emt_parameters import ElementRow, load_parameters
-from sodiate.workflows.engines.emt_potential import EmtPotential, Pairs, potential
+from sodiate.workflows.engines.emt.parameters import ElementRow, load_parameters
+from sodiate.workflows.engines.emt.potential import EmtPotential, Pairs, potential
 
 COLUMNS = tuple(ElementRow.model_fields)
 HOSTS = {"WSe2": (3.319, 3.36), "WSSe": (3.252, 3.25), "WS2": (3.186, 3.14)}

@@ -11,15 +11,9 @@ from ase import Atoms
 from ase.build import mx2
 from scipy.integrate import trapezoid
 from sodiate.analysis.arrays import Bands, Dos
-from sodiate.workflows.engines.emt_parameters import load_parameters
+from sodiate.workflows.engines.emt.parameters import load_parameters
+from sodiate.workflows.engines.emt.tight_binding import Hamiltonian, electrons, fill, mesh_points, two_centre
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
-from sodiate.workflows.engines.slater_koster import (
-    Hamiltonian,
-    electrons,
-    fill,
-    mesh_points,
-    two_centre,
-)
 
 PARAMETERS = load_parameters()
 

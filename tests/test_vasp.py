@@ -231,8 +231,8 @@ def least_a(atoms: Atoms) -> float:
     """The lattice constant of least energy of the dry potential (2.7 Å), by a search, the atoms relaxed at each a."""
     from ase.optimize import BFGS
     from scipy.optimize import minimize_scalar
-    from sodiate.workflows.engines.emt_parameters import load_parameters
-    from sodiate.workflows.engines.emt_potential import potential
+    from sodiate.workflows.engines.emt.parameters import load_parameters
+    from sodiate.workflows.engines.emt.potential import potential
 
     def energy(a: float) -> float:
         trial = stretched(atoms.copy(), a)

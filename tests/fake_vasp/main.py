@@ -59,7 +59,7 @@ class Run:
         check(self.tags, self.atoms, self.sets, self.mesh, name)
         valence = {one.element: one.valence for one in self.sets}
         self.valence = [valence[symbol] for symbol in self.atoms.get_chemical_symbols()]
-        from sodiate.workflows.engines.slater_koster import mesh_points
+        from sodiate.workflows.engines.emt.tight_binding import mesh_points
 
         if self.mesh is not None:
             self.kpoints = mesh_points(self.mesh)
@@ -182,8 +182,8 @@ class Run:
         """Eigenvalues and projections of the dry engine's model, for small cells and where a DOS asks for them."""
         if self.tags.get("ICHARG") != 11 and len(self.atoms) > 4 and self.tags.get("NEDOS", 301) == 301:
             return '<dos>\n<i name="efermi"> 0.0 </i>\n</dos>\n'
-        from sodiate.workflows.engines.emt_parameters import load_parameters
-        from sodiate.workflows.engines.slater_koster import Hamiltonian, fill
+        from sodiate.workflows.engines.emt.parameters import load_parameters
+        from sodiate.workflows.engines.emt.tight_binding import Hamiltonian, fill
 
         points, weights = self.kpoints
         atoms = self.atoms.copy()
@@ -225,7 +225,7 @@ def _periodic(atoms: Any) -> tuple[bool, bool, bool]:
 
 
 def _potential(atoms: Any) -> Any:
-    from sodiate.workflows.engines.emt_parameters import load_parameters
-    from sodiate.workflows.engines.emt_potential import potential
+    from sodiate.workflows.engines.emt.parameters import load_parameters
+    from sodiate.workflows.engines.emt.potential import potential
 
     return potential(atoms.get_chemical_symbols(), load_parameters())

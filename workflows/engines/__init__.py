@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ..calculation import Calculation
     from .base import Engine, Settings
 
-ENGINES = {"emt": "EmtEngine", "gpaw": "GpawEngine", "vasp": "VaspEngine"}
-"""Names of the codes and their classes, each in the module of that name."""
+ENGINES = {"emt": ".emt.engine:EmtEngine", "gpaw": ".gpaw:GpawEngine", "vasp": ".vasp:VaspEngine"}
+"""Names of the codes, and where their classes are."""
 
 
 def engine_of(calculation: Calculation, settings: Settings, without: Mapping[str, str] | None = None) -> Engine:
@@ -33,5 +33,6 @@ def make_engine(name: str, settings: Settings) -> Engine:
 
     if name not in ENGINES:
         raise InputError(f"engine {name!r} is unknown{nearest(name, ENGINES)}; engines: {', '.join(ENGINES)}.")
-    engine: Engine = getattr(import_module(f".{name}", __name__), ENGINES[name])(settings)
+    module, _, kind = ENGINES[name].partition(":")
+    engine: Engine = getattr(import_module(module, __name__), kind)(settings)
     return engine

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from .emt_parameters import ElementRow, EmtParameters, PairRepulsion
+    from .parameters import ElementRow, EmtParameters, PairRepulsion
 
 
 class Pairs:
@@ -186,7 +186,7 @@ def potential(symbols: Sequence[str], parameters: EmtParameters) -> EmtPotential
     symbols
         Chemical symbols, repeated or not.
     parameters
-        From `sodiate.workflows.engines.emt_parameters.load_parameters`.
+        From `sodiate.workflows.engines.emt.parameters.load_parameters`.
 
     Raises
     ------

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import __version__
-from ...analysis.arrays import Bands, Dos, Trajectory, to_arrays
-from ...analysis.records import Geometry, digest
-from ..stop import Stop
-from .base import EngineError, Limits
-from .emt_parameters import load_parameters
-from .shared.checks import BANDS, DOS, read_arrays_of
-from .shared.files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json
+from .... import __version__
+from ....analysis.arrays import Bands, Dos, Trajectory, to_arrays
+from ....analysis.records import Geometry, digest
+from ...stop import Stop
+from ..base import EngineError, Limits
+from ..shared.checks import BANDS, DOS, read_arrays_of
+from ..shared.files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json
+from .parameters import load_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ class Result:
         """Run what the inputs ask for."""
         from ase import __version__ as ase_version
 
-        from .emt_potential import potential
+        from .potential import potential
 
         parameters = load_parameters()
         atoms = inputs.atoms.copy()
@@ -156,8 +156,8 @@ class Result:
 
 
 def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str, Any]:
-    from .shared.bfgs import Criteria
-    from .shared.relax import relax
+    from ..shared.bfgs import Criteria
+    from ..shared.relax import relax
 
     criteria = Criteria(
         inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"], inputs.execution["max_step_a"]
@@ -166,8 +166,8 @@ def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str
 
 
 def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
-    from .shared.grids import kpoint_mesh
-    from .slater_koster import electrons
+    from ..shared.grids import kpoint_mesh
+    from .tight_binding import electrons
 
     length = inputs.protocol["kpoint_length_a"]
     bands, dos = electrons(atoms, load_parameters(), length, inputs.protocol["dos_broadening_ev"])
@@ -175,8 +175,8 @@ def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
 
 
 def _along_path(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
-    from ...analysis.electrons.bandpath import path_points
-    from .slater_koster import band_structure
+    from ....analysis.electrons.bandpath import path_points
+    from .tight_binding import band_structure
 
     protocol = inputs.protocol
     kpoints = path_points(atoms.cell.array, round(protocol["band_points"]))
@@ -187,7 +187,7 @@ def _along_path(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
 def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
     """Return the trajectory of a relaxation, or bands and DOS, that belong to a result."""
     if inputs.kind == "relax":
-        from .shared.trajectory import read_trajectory
+        from ..shared.trajectory import read_trajectory
 
         trajectory = read_trajectory(inputs.directory, len(inputs.atoms), result.steps)
         if not np.array_equal(trajectory.positions_a[-1], result.positions_a):

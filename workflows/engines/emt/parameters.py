@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from ...analysis.records import Frozen
-from ..campaign.yaml import CONFIGS, load_yaml, validate
-from .base import Unsupported
+from ....analysis.records import Frozen
+from ...campaign.yaml import CONFIGS, load_yaml, validate
+from ..base import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """The dry run: a whole campaign with an unphysical potential, to rehearse it in minutes.
 
-Energies are those of `sodiate.workflows.engines.emt_potential`, bands and DOS those of
-`sodiate.workflows.engines.slater_koster`. Everything runs in this process; the cell stays as it is.
+Energies are those of `sodiate.workflows.engines.emt.potential`, bands and DOS those of
+`sodiate.workflows.engines.emt.tight_binding`. Everything runs in this process; the cell stays as it is.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...analysis.records import Geometry, Method, Sampling
-from ..stop import Stop
-from .base import Artefacts, EngineError, Limits, Outcome, Settings
-from .emt_job import INPUT, RESULT, START, Inputs, Result
-from .emt_parameters import load_parameters
-from .shared.checks import bfgs_settings, check_forces, check_kind, is_done, number
-from .shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
+from ....analysis.records import Geometry, Method, Sampling
+from ...stop import Stop
+from ..base import Artefacts, EngineError, Limits, Outcome, Settings
+from ..shared.checks import bfgs_settings, check_forces, check_kind, is_done, number
+from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
+from .job import INPUT, RESULT, START, Inputs, Result
+from .parameters import load_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from ..calculation import Calculation
+    from ...calculation import Calculation
 
 _NEEDED = {"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev"),
            "bands": ("kpoint_length_a", "band_points")}  # fmt: skip
@@ -155,7 +155,7 @@ def _check_converged(result: Result, inputs: Inputs) -> None:
 
 def _check_intact(inputs: Inputs, result: Result) -> None:
     """Refuse a relaxation that tore a metal–chalcogen bond of its start geometry."""
-    from ...structures.geometry import bond_reach
+    from ....structures.geometry import bond_reach
 
     parameters = load_parameters()
     roles = [parameters.role(symbol) for symbol in inputs.atoms.get_chemical_symbols()]

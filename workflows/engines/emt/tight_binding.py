@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...analysis.arrays import Bands, Dos
-from ...analysis.electrons.bandpath import filled_along
-from ...analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
-from .emt_potential import Pairs
-from .shared.grids import kpoint_mesh
+from ....analysis.arrays import Bands, Dos
+from ....analysis.electrons.bandpath import filled_along
+from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
+from ..shared.grids import kpoint_mesh
+from .potential import Pairs
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from .emt_parameters import EmtParameters
+    from .parameters import EmtParameters
 
     Floats = NDArray[np.float64]
 
