@@ -16,7 +16,7 @@ from sodiate.analysis.electrons.density import (
     term_names,
     transferred_charge,
 )
-from sodiate.workflows.engines.gpaw_inputs import density_grid
+from sodiate.workflows.engines.gpaw.inputs import density_grid
 
 CELL = np.array([[3.3, 0.0, 0.0], [-1.65, 3.3 * 3**0.5 / 2, 0.0], [0.0, 0.0, 18.0]])
 GRID = (18, 18, 90)

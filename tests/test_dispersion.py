@@ -9,7 +9,7 @@ import pytest
 from ase.build import mx2
 from ase.calculators.emt import EMT
 from engine_cases import GPAW
-from sodiate.workflows.engines.dispersion import Dispersed, dispersion_calculator
+from sodiate.workflows.engines.gpaw.dispersion import Dispersed, dispersion_calculator
 from sodiate.workflows.engines.shared.relax import Ranks
 
 pytestmark = pytest.mark.usefixtures("dftd3")

@@ -27,8 +27,8 @@ from sodiate.analysis.electrons.density import check_state, integral, planar_ave
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Settings
-from sodiate.workflows.engines.gpaw_custodian import FrozenHandler, ScfHandler
-from sodiate.workflows.engines.gpaw_inputs import calculator_settings
+from sodiate.workflows.engines.gpaw.handlers import FrozenHandler, ScfHandler
+from sodiate.workflows.engines.gpaw.inputs import calculator_settings
 from sodiate.workflows.plan import plan
 from sodiate.workflows.reporting import gather
 from sodiate.workflows.stop import Stop

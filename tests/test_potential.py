@@ -11,8 +11,9 @@ from ase import Atoms
 from ase.io import read
 from engine_cases import EXECUTION, GPAW
 from sodiate.workflows.calculation import Calculation
-from sodiate.workflows.engines import make_engine, potential
+from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
+from sodiate.workflows.engines.gpaw.engine import chgnet_start
 from sodiate.workflows.plan import plan
 from sodiate.workflows.start_structures import start_atoms
 from sodiate.workflows.store import Results
@@ -57,7 +58,7 @@ def test_it_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     atoms = start()
     prepare(tmp_path, atoms)
     first = (tmp_path / "start.extxyz").read_bytes()
-    monkeypatch.setattr(potential, "find_spec", lambda _: None)
+    monkeypatch.setattr(chgnet_start, "find_spec", lambda _: None)
     prepare(tmp_path, atoms)
     assert (tmp_path / "start.extxyz").read_bytes() == first
     atoms.positions[-1, 2] += 0.1
@@ -69,11 +70,11 @@ def test_a_clean_host_starts_where_it_was_declared(tmp_path: Path) -> None:
     atoms = plan("wsse-gpaw")["WSSe+VS"].atoms()
     prepare(tmp_path, atoms, "host")
     assert read(tmp_path / "start.extxyz").positions == pytest.approx(atoms.positions, abs=1e-12)
-    assert not (tmp_path / potential.GUESS).exists()
+    assert not (tmp_path / chgnet_start.GUESS).exists()
 
 
 def test_without_chgnet_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(potential, "find_spec", lambda _: None)
+    monkeypatch.setattr(chgnet_start, "find_spec", lambda _: None)
     with pytest.raises(EngineError, match=f"{tmp_path}.*leave the key out"):
         prepare(tmp_path, start())
     assert not (tmp_path / "input.json").exists()

@@ -85,7 +85,7 @@ def test_the_table_of_formation_energies(archive: Results) -> None:
 
 def test_what_the_atom_and_dispersion_would_add(archive: Results, dftd3: None) -> None:
     """D3 at the geometries without it, of the same atoms with and without Na; far from everything Na has none."""
-    from sodiate.workflows.engines.dispersion import dispersion_calculator
+    from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
 
     def d3(name: str, campaign: str) -> float:
         atoms = archive.get(name, campaign=campaign).atoms.copy()

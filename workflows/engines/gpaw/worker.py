@@ -19,22 +19,22 @@ import numpy as np
 from gpaw.dft import GPAW
 from gpaw.mpi import broadcast, world
 
-from ... import __version__
-from ...analysis.arrays import ArrayRecord, Bands, Density, to_arrays
-from ...analysis.electrons.bandpath import filled_along, path_points
-from ...analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
-from ...analysis.electrons.levels import vacuum_levels
-from ...analysis.records import Geometry
-from ..kinds import RELAXATIONS, SPECTRA
-from ..stop import Stop
-from .base import Limits
+from .... import __version__
+from ....analysis.arrays import ArrayRecord, Bands, Density, to_arrays
+from ....analysis.electrons.bandpath import filled_along, path_points
+from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
+from ....analysis.electrons.levels import vacuum_levels
+from ....analysis.records import Geometry
+from ...kinds import RELAXATIONS, SPECTRA
+from ...stop import Stop
+from ..base import Limits
+from ..shared.bfgs import Criteria
+from ..shared.checks import BANDS, DOS, GRID
+from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
+from ..shared.relax import Ranks, relax
+from ..shared.trajectory import Step
 from .dispersion import Dispersed
-from .gpaw_inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs
-from .shared.bfgs import Criteria
-from .shared.checks import BANDS, DOS, GRID
-from .shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
-from .shared.relax import Ranks, relax
-from .shared.trajectory import Step
+from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs
 
 _SHELLS = "spd"
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from custodian.custodian import ErrorHandler, Job
 
-from ..stop import Stop
-from .base import Limits
-from .gpaw_inputs import CORRECTIONS, ERROR, OUTPUTS, RESULT
-from .shared.files import DAMAGE, read_json, write_json
-from .shared.processes import end_session, start
+from ...stop import Stop
+from ..base import Limits
+from ..shared.files import DAMAGE, read_json, write_json
+from ..shared.processes import end_session, start
+from .inputs import CORRECTIONS, ERROR, OUTPUTS, RESULT
 
 if TYPE_CHECKING:
     import subprocess

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...analysis.records import Geometry, digest
-from .base import EngineError
-from .shared.files import DAMAGE, read_json, write_json
+from ....analysis.records import Geometry, digest
+from ..base import EngineError
+from ..shared.files import DAMAGE, read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from ...analysis.records import Geometry, digest
-from ..kinds import SPECTRA
-from .base import EngineError
-from .shared.files import DAMAGE, read_json
-from .shared.grids import kpoint_mesh, smooth
+from ....analysis.records import Geometry, digest
+from ...kinds import SPECTRA
+from ..base import EngineError
+from ..shared.files import DAMAGE, read_json
+from ..shared.grids import kpoint_mesh, smooth
 
 if TYPE_CHECKING:
     from pathlib import Path

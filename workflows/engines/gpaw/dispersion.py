@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .shared.relax import Ranks
+from ..shared.relax import Ranks
 
 if TYPE_CHECKING:
     import numpy as np

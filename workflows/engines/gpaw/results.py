@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.arrays import Density
-from ...analysis.electrons.density import integral
-from ...analysis.records import Geometry, Method, Sampling
-from ..kinds import RELAXATIONS
-from .base import EngineError, Outcome
-from .gpaw_inputs import INPUT, OUTPUTS, RESULT, Inputs
-from .shared.checks import WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
-from .shared.files import DAMAGE, read_json
+from ....analysis.arrays import Density
+from ....analysis.electrons.density import integral
+from ....analysis.records import Geometry, Method, Sampling
+from ...kinds import RELAXATIONS
+from ..base import EngineError, Outcome
+from ..shared.checks import WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
+from ..shared.files import DAMAGE, read_json
+from .inputs import INPUT, OUTPUTS, RESULT, Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +135,7 @@ class Result:
 
 def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
     if inputs.kind in RELAXATIONS:
-        from .shared.trajectory import read_trajectory
+        from ..shared.trajectory import read_trajectory
 
         return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
     kinds = {"dos": ("bands", "dos"), "bands": ("bands",), "density": ("density",)}.get(inputs.kind, ())

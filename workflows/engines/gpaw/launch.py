@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from custodian.custodian import Custodian, CustodianError
 
-from ..stop import Stop
-from .base import EngineError, Limits, Stopped
-from .gpaw_custodian import STDERR, FrozenHandler, GpawJob, ScfHandler, StopHandler
-from .gpaw_inputs import ERROR, RESULT
-from .shared.files import DAMAGE, read_json
+from ...stop import Stop
+from ..base import EngineError, Limits, Stopped
+from ..shared.files import DAMAGE, read_json
+from .handlers import STDERR, FrozenHandler, GpawJob, ScfHandler, StopHandler
+from .inputs import ERROR, RESULT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """Real DFT with GPAW: plane waves and PAW, run as a process of its own under custodian.
 
-`GpawEngine.prepare` writes the calculator's keywords in full; `sodiate.workflows.engines.gpaw_worker` is what runs.
+`GpawEngine.prepare` writes the calculator's keywords in full; `sodiate.workflows.engines.gpaw.worker` is what runs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..kinds import RELAXATIONS, SPECTRA
-from ..stop import Stop
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
-from .gpaw_inputs import (
+from ...kinds import RELAXATIONS, SPECTRA
+from ...stop import Stop
+from ..base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
+from ..shared.checks import bfgs_settings, check_kind, is_done
+from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
+from .chgnet_start import GUESS, settle_adsorbate
+from .inputs import (
     COARSE,
     CORRECTIONS,
     DENSITY,
@@ -29,20 +32,17 @@ from .gpaw_inputs import (
     calculator_settings,
     inputs_key,
 )
-from .gpaw_results import Result
-from .potential import GUESS, settle_adsorbate
-from .shared.checks import bfgs_settings, check_kind, is_done
-from .shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
+from .results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ase import Atoms
 
-    from ..calculation import Calculation
+    from ...calculation import Calculation
 
 _SCRIPT_TEXT = """# Written by sodiate; run it with: mpiexec -n 2 gpaw python run.py
-from sodiate.workflows.engines.gpaw_worker import main
+from sodiate.workflows.engines.gpaw.worker import main
 
 main()
 """
@@ -167,7 +167,7 @@ class GpawEngine:
             return
         command = self._command(inputs)
         # Custodian and its imports take a second: only now.
-        from .gpaw_launch import launch
+        from .launch import launch
 
         launch(command, directory, limits, stop)
 
