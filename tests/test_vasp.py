@@ -24,7 +24,7 @@ from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
 from sodiate.workflows.engines.shared.processes import locked
-from sodiate.workflows.engines.vasp_results import ase_stress, method_of, read_vasprun, sampling_of
+from sodiate.workflows.engines.vasp.results import ase_stress, method_of, read_vasprun, sampling_of
 from sodiate.workflows.stop import Stop
 
 RECORDED = Path(__file__).parent / "data" / "vasp"

@@ -16,8 +16,8 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
-from sodiate.workflows.engines.vasp_inputs import data_sets, vasp_order
-from sodiate.workflows.engines.vasp_tags import fine_grid, stages, with_user_tags
+from sodiate.workflows.engines.vasp.inputs import data_sets, vasp_order
+from sodiate.workflows.engines.vasp.tags import fine_grid, stages, with_user_tags
 from sodiate.workflows.plan import Plan, plan
 from support import small_campaign
 

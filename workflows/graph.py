@@ -13,7 +13,7 @@ from . import start_structures
 from .calculation import Calculation
 from .campaign.load import Campaign
 from .campaign.yaml import InputError, nearest
-from .incar import UserTags, divided
+from .engines.vasp.user_tags import UserTags, divided
 from .references import Formation
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from .calculation import Calculation
 from .database.documents import Documents
 from .database.usable import missing_reasons, usable
 from .engines.shared.files import TRAJECTORY
+from .engines.vasp.progress import _vasp_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,15 +104,6 @@ def _force_lines(documents: Documents, calculation: Calculation, directory: Path
     if last is None:
         return _vasp_lines(directory)
     return [f"  last force  {last['max_force_ev_per_a']:.4f} eV/Å after {last['step']} steps"]
-
-
-def _vasp_lines(directory: Path) -> list[str]:
-    """Return the last force in VASP's OUTCAR and the steps of all launches."""
-    if not (directory / "OUTCAR").exists():
-        return []
-    from .engines.vasp_results import largest_force, steps_taken
-
-    return [f"  last force  {largest_force(directory / 'OUTCAR'):.4f} eV/Å after {steps_taken(directory)} steps"]
 
 
 def last_step(directory: Path) -> dict[str, Any] | None:

@@ -24,8 +24,8 @@ from .campaign.yaml import InputError, nearest
 from .comparison import changes
 from .engines import make_engine
 from .engines.base import Engine, Settings, Unsupported
+from .engines.vasp.user_tags import UserTags, divided
 from .graph import Plan, PlannedModel
-from .incar import UserTags, divided
 from .references import Formation, reference, removed_atoms
 
 KIND_OF_QUANTITY = {

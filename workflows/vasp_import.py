@@ -21,8 +21,8 @@ from .campaign.yaml import InputError
 from .engines import make_engine
 from .engines.base import Settings
 from .engines.shared.files import DAMAGE, fingerprint, read_json, write_json
-from .engines.vasp_inputs import CHARGE, INPUT, RESULT, STATE, Inputs, State
-from .engines.vasp_results import FILES, RUN, method_of, read_vasprun, sampling_of
+from .engines.vasp.inputs import CHARGE, INPUT, RESULT, STATE, Inputs, State
+from .engines.vasp.results import FILES, RUN, method_of, read_vasprun, sampling_of
 from .graph import Plan
 from .runner import Worker, run_calculation
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..calculation import Calculation
     from .base import Engine, Settings
 
-ENGINES = {"emt": ".emt.engine:EmtEngine", "gpaw": ".gpaw.engine:GpawEngine", "vasp": ".vasp:VaspEngine"}
+ENGINES = {"emt": ".emt.engine:EmtEngine", "gpaw": ".gpaw.engine:GpawEngine", "vasp": ".vasp.engine:VaspEngine"}
 """Names of the codes, and where their classes are."""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .campaign.yaml import InputError, nearest
-from .engines.vasp_tags import BY_ELEMENT, HOW, known_tags
-from .kinds import RECIPES
+from ...campaign.yaml import InputError, nearest
+from ...kinds import RECIPES
+from .tags import BY_ELEMENT, HOW, known_tags
 
 
 def divided(tags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from custodian.custodian import Custodian, CustodianError
 
-from ..kinds import RELAXATIONS
-from ..stop import Stop
-from .base import EngineError, Limits, Stopped, Unconverged
-from .shared.files import DAMAGE, fingerprint, write_bytes, write_json
-from .shared.processes import locked
-from .vasp_arrays import vacuum
-from .vasp_custodian import Ending, VaspRun, handlers
-from .vasp_inputs import LAUNCHES, OUTPUTS, RESULT, Inputs, State, write_incar, write_path
-from .vasp_results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
-from .vasp_scan import place_cell
-from .vasp_tags import Tags
+from ...kinds import RELAXATIONS
+from ...stop import Stop
+from ..base import EngineError, Limits, Stopped, Unconverged
+from ..shared.files import DAMAGE, fingerprint, write_bytes, write_json
+from ..shared.processes import locked
+from .arrays import vacuum
+from .handlers import Ending, VaspRun, handlers
+from .inputs import LAUNCHES, OUTPUTS, RESULT, Inputs, State, write_incar, write_path
+from .lattice_scan import place_cell
+from .results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
+from .tags import Tags
 
 if TYPE_CHECKING:
     from pymatgen.io.vasp.outputs import Vasprun

@@ -20,10 +20,10 @@ from custodian.vasp.handlers import (
 )
 from custodian.vasp.jobs import VaspJob
 
-from ..stop import Stop
-from .shared.files import DAMAGE
-from .shared.processes import end_session, start
-from .vasp_results import RUN, largest_force, read_vasprun
+from ...stop import Stop
+from ..shared.files import DAMAGE
+from ..shared.processes import end_session, start
+from .results import RUN, largest_force, read_vasprun
 
 if TYPE_CHECKING:
     import subprocess

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .base import EngineError
-from .vasp_inputs import Inputs, write_poscar
-from .vasp_tags import Tags
+from ..base import EngineError
+from .inputs import Inputs, write_poscar
+from .tags import Tags
 
 SCALES = (0.98, 0.99, 1.0, 1.01, 1.02)
 """Lattice constants in those that are declared."""

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.arrays import Bands, Trajectory
-from ...analysis.electrons.bandpath import filled_along
-from ...analysis.records import Geometry, Method, Sampling, Stress
-from ..kinds import RELAXATIONS, SPECTRA
-from .base import EngineError, Outcome, Unconverged
-from .shared.checks import cell_forces, check_forces
-from .shared.files import DAMAGE, fingerprint, read_json
-from .vasp_arrays import density, eigenvalues, electrons
-from .vasp_inputs import CHARGE, LAUNCHES, RESULT, START, Inputs, State
-from .vasp_scan import note
+from ....analysis.arrays import Bands, Trajectory
+from ....analysis.electrons.bandpath import filled_along
+from ....analysis.records import Geometry, Method, Sampling, Stress
+from ...kinds import RELAXATIONS, SPECTRA
+from ..base import EngineError, Outcome, Unconverged
+from ..shared.checks import cell_forces, check_forces
+from ..shared.files import DAMAGE, fingerprint, read_json
+from .arrays import density, eigenvalues, electrons
+from .inputs import CHARGE, LAUNCHES, RESULT, START, Inputs, State
+from .lattice_scan import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -295,7 +295,7 @@ def sampling_of(run: Vasprun) -> Sampling:
 def _versions(run: Vasprun) -> dict[str, str]:
     from importlib.metadata import version
 
-    from ... import __version__
+    from .... import __version__
 
     packages = {name: version(name) for name in ("pymatgen", "custodian", "ase", "numpy")}
     return {"vasp": str(run.vasp_version), **packages, "sodiate": __version__}

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...analysis.electrons.bandpath import path_points
-from ..kinds import RELAXATIONS
-from ..stop import Stop
-from .base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
-from .shared.checks import bfgs_settings, check_kind, is_done
-from .shared.files import exact_xyz, write_bytes, write_json
-from .shared.grids import kpoint_mesh
-from .vasp_inputs import (
+from ....analysis.electrons.bandpath import path_points
+from ...kinds import RELAXATIONS
+from ...stop import Stop
+from ..base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
+from ..shared.checks import bfgs_settings, check_kind, is_done
+from ..shared.files import exact_xyz, write_bytes, write_json
+from ..shared.grids import kpoint_mesh
+from .inputs import (
     CHARGE,
     INPUT,
     LAUNCHES,
@@ -34,15 +34,15 @@ from .vasp_inputs import (
     write_poscar,
     write_potcar,
 )
-from .vasp_scan import scan_of
-from .vasp_tags import Tags, stages, with_user_tags
+from .lattice_scan import scan_of
+from .tags import Tags, stages, with_user_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ase import Atoms
 
-    from ..calculation import Calculation
+    from ...calculation import Calculation
 
 PROTOCOL_KEYS = frozenset(
     {
@@ -216,7 +216,7 @@ class VaspEngine:
         EngineError
             If VASP cannot be started, or failed in a way that no handler mends.
         """
-        from .vasp_results import Result
+        from .results import Result
 
         inputs = Inputs.read(directory)
         if is_done(lambda: Result.read(inputs).check(), directory / RESULT, stop):
@@ -228,7 +228,7 @@ class VaspEngine:
             )
         command = self._command(inputs)
         # Custodian and its imports take a second: only now.
-        from .vasp_launch import run_stages
+        from .launch import run_stages
 
         run_stages(command, inputs, limits, stop)
         for name in _LARGE:
@@ -258,7 +258,7 @@ class VaspEngine:
         EngineError
             If an output is missing, truncated or of other inputs.
         """
-        from .vasp_results import Result
+        from .results import Result
 
         result = Result.read(Inputs.read(directory))
         result.check()

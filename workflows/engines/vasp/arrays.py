@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.arrays import Bands, Density
-from .base import EngineError
-from .shared.files import DAMAGE
-from .vasp_inputs import CHARGE, POTENTIAL, Inputs
+from ....analysis.arrays import Bands, Density
+from ..base import EngineError
+from ..shared.files import DAMAGE
+from .inputs import CHARGE, POTENTIAL, Inputs
 
 if TYPE_CHECKING:
     from pymatgen.io.vasp.outputs import Vasprun
@@ -39,7 +39,7 @@ def eigenvalues(run: Vasprun) -> Bands:
 
 def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
     """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
-    from ...analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
+    from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 
     bands, spins = eigenvalues(run), _spins(run)
     projections: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def vacuum(inputs: Inputs) -> tuple[float, float] | None:
     """Return the vacuum levels of LOCPOT below and above a slab (eV); None without the file, or without a plateau."""
     from pymatgen.io.vasp.outputs import Locpot
 
-    from ...analysis.electrons.levels import vacuum_levels
+    from ....analysis.electrons.levels import vacuum_levels
 
     path = inputs.directory / POTENTIAL
     if inputs.atoms.pbc[2] or not path.exists():

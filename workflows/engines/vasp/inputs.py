@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...analysis.records import Geometry, digest
-from .base import EngineError
-from .shared.checks import WITHOUT_DENSITY
-from .shared.files import DAMAGE, read_json, write_bytes, write_json
-from .vasp_tags import HOW, Tags
+from ....analysis.records import Geometry, digest
+from ..base import EngineError
+from ..shared.checks import WITHOUT_DENSITY
+from ..shared.files import DAMAGE, read_json, write_bytes, write_json
+from .tags import HOW, Tags
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..kinds import SPECTRA
-from .base import EngineError, Unsupported
+from ...kinds import SPECTRA
+from ..base import EngineError, Unsupported
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -168,7 +168,7 @@ def fine_grid(cell_a: Any, cutoff_ev: float) -> tuple[int, int, int]:
     """
     from ase.units import Bohr, Hartree
 
-    from .shared.grids import smooth
+    from ..shared.grids import smooth
 
     wave = np.sqrt(2 * cutoff_ev / Hartree) / Bohr
     first, second, third = (
