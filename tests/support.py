@@ -16,7 +16,7 @@ from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.launch import Submission, launch, submit
 from sodiate.workflows.plan import Plan
 from sodiate.workflows.reconcile import reconcile
-from sodiate.workflows.runner import Worker
+from sodiate.workflows.runner.run_calculation import Worker
 
 
 def drawn_groups(page: str) -> list[dict[str, Any]]:

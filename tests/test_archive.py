@@ -16,7 +16,7 @@ from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.lease import Owner
 from sodiate.workflows.launch import launch
 from sodiate.workflows.plan import Plan, plan
-from sodiate.workflows.runner import Worker
+from sodiate.workflows.runner.run_calculation import Worker
 from sodiate.workflows.stop import Stop
 from sodiate.workflows.store import Results
 from support import Bench, small_campaign

@@ -11,7 +11,7 @@ from sodiate.workflows.cluster import load_cluster
 from sodiate.workflows.launch import OurFWorker
 from sodiate.workflows.plan import plan
 from sodiate.workflows.queueing import jobs_of, memory_gb, recover
-from sodiate.workflows.runner import Worker
+from sodiate.workflows.runner.run_calculation import Worker
 from sodiate.workflows.schedulers import SchedulerError
 from support import Bench, small_campaign
 

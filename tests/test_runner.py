@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 from pymongo.errors import AutoReconnect
-from sodiate.workflows import runner
 from sodiate.workflows.archive import ArchiveError, export_archive, open_archive
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.lease import Cancelled, LeaseLost, Leases, Owner
 from sodiate.workflows.engines.base import EngineError, Stopped
 from sodiate.workflows.plan import Plan, plan
-from sodiate.workflows.runner import NotReady, OldRecipe, Worker, run_calculation
+from sodiate.workflows.runner.run_calculation import NotReady, OldRecipe, Worker, run_calculation
+from sodiate.workflows.runner.workdir import CLAIM, WrongDirectory, own_directory
 from sodiate.workflows.stop import Stop
-from sodiate.workflows.workdirs import CLAIM, WrongDirectory, own_directory
 from support import Bench, small_campaign
 
 
@@ -164,7 +163,7 @@ def test_an_old_recipe_is_not_run_with_new_code(
 ) -> None:
     planned = plan(small_campaign(tmp_path))
     bench.submit(planned)
-    monkeypatch.setattr(runner, "RECIPES", {**runner.RECIPES, "atom": 2})
+    monkeypatch.setattr(run_calculation, "RECIPES", {**run_calculation.RECIPES, "atom": 2})
     with pytest.raises(OldRecipe, match="other recipes"):
         recorded(bench, planned, "Na")
 

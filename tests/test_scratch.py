@@ -13,7 +13,7 @@ import pytest
 from engine_cases import EMT, assert_same
 from sodiate.workflows.engines.base import EngineError, Limits, Stopped
 from sodiate.workflows.plan import plan
-from sodiate.workflows.scratch import computing_in
+from sodiate.workflows.runner.scratch import computing_in
 from sodiate.workflows.stop import Stop
 from support import Bench, small_campaign
 
@@ -80,7 +80,7 @@ def test_it_comes_back_meanwhile_all_but_large_files(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, scratch = folders
-    monkeypatch.setattr("sodiate.workflows.scratch._LARGE", 1000)
+    monkeypatch.setattr("sodiate.workflows.runner.scratch._LARGE", 1000)
     with computing_in(directory, str(scratch), every_s=0.05) as place:
         (place / "WAVECAR").write_bytes(bytes(2000))
         (place / "CONTCAR").write_text("new")
@@ -112,7 +112,7 @@ import sys, time
 from pathlib import Path
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import Limits, Settings, Stop
-from sodiate.workflows.scratch import computing_in
+from sodiate.workflows.runner.scratch import computing_in
 
 class Slow(Stop):
     def requested(self):

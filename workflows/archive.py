@@ -25,7 +25,7 @@ from .database.documents import NOT_CARRIED, Documents, to_record
 from .database.lease import Cancelled, LeaseHeld, Owner
 from .engines import engine_of
 from .engines.base import Settings
-from .workdirs import CLAIM
+from .runner.workdir import CLAIM
 
 INDEX = "archive.json"
 COLLECTIONS = ("calculations", "campaigns", "attempts", "records")

@@ -34,7 +34,7 @@ def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path 
     from .database.connection import initialise
     from .database.documents import Documents
     from .plan import plan as plan_campaign
-    from .vasp_import import import_runs
+    from .runner.adopt import import_runs
 
     planned = plan_campaign(campaign, "vasp")
     console = _console()

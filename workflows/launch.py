@@ -28,7 +28,7 @@ from .database.usable import usable
 from .graph import Plan
 from .kinds import PRIORITY
 from .reconcile import FIELDS, is_busy, reconcile, remove_orphans
-from .runner import Worker, run_calculation
+from .runner.run_calculation import Worker, run_calculation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

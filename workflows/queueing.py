@@ -17,7 +17,7 @@ from .database.documents import Documents
 from .database.fireworks_guard import ours_query
 from .launch import OurFWorker
 from .reconcile import age_s, reconcile
-from .runner import Worker
+from .runner.run_calculation import Worker
 from .schedulers import MEMORY, SchedulerError, is_live, script, states, submit
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from .database.documents import Documents
 from .database.usable import usable
 from .figures import draw_bars, draw_dos, spectra_of
 from .graph import Plan
-from .runner import Worker
+from .runner.run_calculation import Worker
 from .stop import Stop, signals_stop
 from .store import Results
 from .tables import as_objects, to_csv

@@ -18,7 +18,7 @@ from .database.documents import Documents
 from .engines.base import Limits
 from .launch import OurFWorker, launch_directory
 from .reconcile import reconcile
-from .runner import Worker
+from .runner.run_calculation import Worker
 from .schedulers import seconds_left
 from .stop import Stop, signals_stop
 

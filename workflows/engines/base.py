@@ -1,7 +1,7 @@
 """The contract between a calculation and the code that runs it.
 
 An engine writes readable inputs, runs a code in a directory, and parses what it left. It knows no database; the
-runner (`sodiate.workflows.runner`) claims the calculation, calls the engine, and stores the record.
+runner (`sodiate.workflows.runner.run_calculation`) claims the calculation, calls the engine, and stores the record.
 """
 
 from __future__ import annotations

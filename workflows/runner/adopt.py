@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SodiateError
-from . import start_structures
-from .calculation import Calculation
-from .campaign.yaml import InputError
-from .engines import make_engine
-from .engines.base import Settings
-from .engines.shared.files import DAMAGE, fingerprint, read_json, write_json
-from .engines.vasp.inputs import CHARGE, INPUT, RESULT, STATE, Inputs, State
-from .engines.vasp.results import FILES, RUN, method_of, read_vasprun, sampling_of
-from .graph import Plan
-from .runner import Worker, run_calculation
+from ... import SodiateError
+from .. import start_structures
+from ..calculation import Calculation
+from ..campaign.yaml import InputError
+from ..engines import make_engine
+from ..engines.base import Settings
+from ..engines.shared.files import DAMAGE, fingerprint, read_json, write_json
+from ..engines.vasp.inputs import CHARGE, INPUT, RESULT, STATE, Inputs, State
+from ..engines.vasp.results import FILES, RUN, method_of, read_vasprun, sampling_of
+from ..graph import Plan
+from .run_calculation import Worker, run_calculation
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.io.vasp.outputs import Vasprun
 
-    from .database.documents import Documents
+    from ..database.documents import Documents
 
 _TAKEN = (RUN, "OUTCAR", "OSZICAR", "CONTCAR", "XDATCAR", "PROCAR", "INCAR", "KPOINTS", "POSCAR")
 
@@ -232,7 +232,7 @@ def _take(verdict: Verdict, plan: Plan, documents: Documents, root: Path, dry_ru
 
 def _lay(folder: Path, calculation: Calculation, plan: Plan, documents: Documents, directory: Path) -> list[str]:
     """Lay a run into its calculation's directory as if sodiate had run it; return what it has otherwise."""
-    from .workdirs import own_directory
+    from .workdir import own_directory
 
     atoms = start_of(calculation, documents)
     moments = start_structures.start_moments(calculation, len(atoms)) if atoms is not None else None

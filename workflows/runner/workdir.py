@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SodiateError
-from ..analysis.records import Geometry, digest
-from .engines.base import EngineError
-from .engines.shared.files import write_json
+from ... import SodiateError
+from ...analysis.records import Geometry, digest
+from ..engines.base import EngineError
+from ..engines.shared.files import write_json
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from .calculation import Calculation
+    from ..calculation import Calculation
 
 CLAIM = "calculation.json"
 """The file that says to which calculation a directory belongs."""

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from .. import SodiateError
-from .engines.base import EngineError
-from .engines.shared.processes import locked
-from .workdirs import CLAIM
+from ... import SodiateError
+from ..engines.base import EngineError
+from ..engines.shared.processes import locked
+from .workdir import CLAIM
 
 EVERY_S = 300.0
 """So often files are copied back: this much is lost if the node is."""

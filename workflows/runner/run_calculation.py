@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SodiateError
-from ..analysis.electrons.gap_and_dos import band_gap
-from ..analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
-from . import start_structures
-from .calculation import Calculation
-from .database.documents import Documents
-from .database.lease import Lease, LeaseLost, Owner
-from .database.usable import failures, usable_for
-from .engines import engine_of
-from .engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
-from .kinds import RECIPES
+from ... import SodiateError
+from ...analysis.electrons.gap_and_dos import band_gap
+from ...analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
+from .. import start_structures
+from ..calculation import Calculation
+from ..database.documents import Documents
+from ..database.lease import Lease, LeaseLost, Owner
+from ..database.usable import failures, usable_for
+from ..engines import engine_of
+from ..engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
+from ..kinds import RECIPES
+from ..stop import Stop
 from .scratch import computing_in
-from .stop import Stop
-from .workdirs import Workdir, own_directory
+from .workdir import Workdir, own_directory
 
 if TYPE_CHECKING:
     from ase import Atoms
