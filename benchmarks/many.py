@@ -18,7 +18,7 @@ import yaml
 from sodiate.workflows.campaign.yaml import CONFIGS
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.documents import Documents
-from sodiate.workflows.launch import submit
+from sodiate.workflows.launch.submit import submit
 from sodiate.workflows.plan import plan
 
 MORE = ["WSe2+VSe"]

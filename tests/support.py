@@ -13,9 +13,10 @@ import yaml
 from sodiate.workflows.campaign.load import bundled_campaigns
 from sodiate.workflows.database.connection import Database
 from sodiate.workflows.database.documents import Documents
-from sodiate.workflows.launch import Submission, launch, submit
+from sodiate.workflows.launch.loop import launch
+from sodiate.workflows.launch.reconcile import reconcile
+from sodiate.workflows.launch.submit import Submission, submit
 from sodiate.workflows.plan import Plan
-from sodiate.workflows.reconcile import reconcile
 from sodiate.workflows.runner.run_calculation import Worker
 
 

@@ -14,7 +14,7 @@ from sodiate.analysis.records import Record
 from sodiate.workflows.archive import ArchiveError, export_archive, import_archive, open_archive
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.lease import Owner
-from sodiate.workflows.launch import launch
+from sodiate.workflows.launch.loop import launch
 from sodiate.workflows.plan import Plan, plan
 from sodiate.workflows.runner.run_calculation import Worker
 from sodiate.workflows.stop import Stop

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from sodiate.workflows.database.fireworks_guard import SPEC_KEYS, TASK, ForeignFirework
+from sodiate.workflows.launch.reconcile import reconcile
 from sodiate.workflows.plan import plan
-from sodiate.workflows.reconcile import reconcile
 from support import Bench, small_campaign
 
 EVIL = "{{evil.Evil}}"
@@ -105,7 +105,7 @@ def test_a_failed_site_leaves_the_rest_standing_and_the_choice_goes_stale(bench:
     bench.launch(impatient)  # a failure is not tried again by itself
     assert len(bench.attempts(site.id)) == 1
 
-    from sodiate.workflows.maintenance import retry
+    from sodiate.workflows.launch.corrections import retry
 
     patient = plan(small_campaign(tmp_path))
     assert patient["WSSe+VS/T_W@bottom"].calculation.id == site.id
@@ -127,7 +127,7 @@ def test_a_failed_site_leaves_the_rest_standing_and_the_choice_goes_stale(bench:
 
 
 def test_redo_supersedes_everything_below_and_keeps_it(bench: Bench, tmp_path: Path) -> None:
-    from sodiate.workflows.maintenance import redo
+    from sodiate.workflows.launch.corrections import redo
 
     planned = plan(small_campaign(tmp_path))
     bench.submit(planned)
@@ -144,7 +144,7 @@ def test_redo_supersedes_everything_below_and_keeps_it(bench: Bench, tmp_path: P
 
 
 def test_cancel_and_run_again(bench: Bench, tmp_path: Path) -> None:
-    from sodiate.workflows.maintenance import cancel
+    from sodiate.workflows.launch.corrections import cancel
 
     planned = plan(small_campaign(tmp_path))
     bench.submit(planned)

@@ -31,7 +31,7 @@ def submit(
     with _database(root, launchpad, create=True) as database:
         from .database.connection import initialise
         from .database.documents import Documents
-        from .launch import submit as submit_plan
+        from .launch.submit import submit as submit_plan
 
         fireworks = database.fireworks(root.resolve() / "logs")
         initialise(database, fireworks)

@@ -112,7 +112,7 @@ def show(
     """
     with _database(root, launchpad) as database:
         from .database.documents import Documents
-        from .maintenance import find_calculation
+        from .launch.corrections import find_calculation
         from .overview import calculation_lines
 
         documents = Documents(database.db)
@@ -135,8 +135,8 @@ def redo(
     Example: sodiate redo WSSe+VS --because "a better start geometry"
     """
     with _opened(root, launchpad) as (documents, fireworks):
-        from .maintenance import find_calculation
-        from .maintenance import redo as redo_calculation
+        from .launch.corrections import find_calculation
+        from .launch.corrections import redo as redo_calculation
 
         identifier = find_calculation(documents, label, campaign, engine)
         _list("to be computed anew", redo_calculation(documents, fireworks(), identifier, because))
@@ -155,7 +155,7 @@ def retry(
     Example: sodiate retry WSSe+VS/V_S@top
     """
     with _opened(root, launchpad) as (documents, fireworks):
-        from .maintenance import retry as retry_calculations
+        from .launch.corrections import retry as retry_calculations
 
         identifiers = _chosen(documents, label, campaign, engine)
         _list("queued again", retry_calculations(documents, fireworks(), identifiers))
@@ -174,7 +174,7 @@ def cancel(
     What another campaign needs too is kept with --campaign. Example: sodiate cancel --campaign wsse
     """
     with _opened(root, launchpad) as (documents, fireworks):
-        from .maintenance import cancel as cancel_calculations
+        from .launch.corrections import cancel as cancel_calculations
 
         identifiers = _chosen(documents, label, campaign, engine)
         keep = set()
@@ -184,7 +184,7 @@ def cancel(
 
 
 def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:
-    from .maintenance import find_calculation, find_entries
+    from .launch.corrections import find_calculation, find_entries
 
     if label is not None:
         return [find_calculation(documents, label, campaign, engine)]

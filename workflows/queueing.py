@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .cluster import ClusterFile
 from .database.documents import Documents
 from .database.fireworks_guard import ours_query
-from .launch import OurFWorker
-from .reconcile import age_s, reconcile
+from .launch.reconcile import age_s, reconcile
+from .launch.tasks import OurFWorker
 from .runner.run_calculation import Worker
 from .schedulers import MEMORY, SchedulerError, is_live, script, states, submit
 

@@ -70,8 +70,9 @@ def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:
 def _compute(
     plan: Plan, database: Database, documents: Documents, root: Path, console: Console, stop: Stop
 ) -> CampaignEntry:
-    from .launch import launch, submit
-    from .reconcile import reconcile
+    from .launch.loop import launch
+    from .launch.reconcile import reconcile
+    from .launch.submit import submit
 
     launchpad = database.fireworks(root / "logs")
     initialise(database, launchpad)

@@ -16,8 +16,9 @@ from fireworks.core.rocket import Rocket
 from .cluster import ClusterFile
 from .database.documents import Documents
 from .engines.base import Limits
-from .launch import OurFWorker, launch_directory
-from .reconcile import reconcile
+from .launch.loop import launch_directory
+from .launch.reconcile import reconcile
+from .launch.tasks import OurFWorker
 from .runner.run_calculation import Worker
 from .schedulers import seconds_left
 from .stop import Stop, signals_stop

@@ -1,6 +1,6 @@
 """One calculation in its own directory: claim, prepare, run, collect, record.
 
-The record is the truth and the lease guards it; FireWorks' states follow (`sodiate.workflows.launch`).
+The record is the truth and the lease guards it; FireWorks' states follow (`sodiate.workflows.launch.loop`).
 """
 
 from __future__ import annotations

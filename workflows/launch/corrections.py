@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .. import SodiateError
-from .campaign.yaml import InputError, nearest
-from .database.documents import Documents
-from .database.fireworks_guard import ours_query
-from .launch import reignite
+from ... import SodiateError
+from ..campaign.yaml import InputError, nearest
+from ..database.documents import Documents
+from ..database.fireworks_guard import ours_query
+from .submit import reignite
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
-    from ..analysis.campaign_entry import CampaignEntry
+    from ...analysis.campaign_entry import CampaignEntry
 
 
 def find_entries(documents: Documents, campaign: str | None, engine: str | None) -> list[CampaignEntry]:

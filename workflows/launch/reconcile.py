@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.records import Record
-from .calculation import Calculation
-from .database.documents import Documents
-from .database.fireworks_guard import ours_query
-from .database.usable import failures, usable
+from ...analysis.records import Record
+from ..calculation import Calculation
+from ..database.documents import Documents
+from ..database.fireworks_guard import ours_query
+from ..database.usable import failures, usable
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad

@@ -1,0 +1,71 @@
+"""The one FireWorks task, its duplicate finder, and the FireWorks worker that takes our fireworks alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fireworks.core.firework import FiretaskBase, FWAction
+from fireworks.core.fworker import FWorker
+from fireworks.features.dupefinder import DupeFinderBase
+
+from ... import SodiateError
+from ..database.documents import Documents
+from ..database.fireworks_guard import DUPEFINDER, TASK, ours_query
+from ..runner.run_calculation import Worker, run_calculation
+
+
+class SameCalculation(DupeFinderBase):
+    """Finds the firework of another campaign that runs, or ran, the same calculation."""
+
+    _fw_name = DUPEFINDER
+
+    def query(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fireworks whose launches this one can share."""
+        return {
+            "spec._tasks.calculation": spec["_tasks"][0]["calculation"],
+            "state": {"$in": ["RUNNING", "COMPLETED"]},
+            "launches": {"$ne": []},
+        }
+
+
+class RunCalculation(FiretaskBase):
+    """The one task: compute a calculation by its id and record it."""
+
+    _fw_name = TASK
+    required_params = ("calculation",)
+
+    def run_task(self, fw_spec: Mapping[str, Any]) -> FWAction:
+        """Run under the worker's settings; an error makes the firework FIZZLED and is kept in ``attempts``."""
+        worker = getattr(self.fworker, "worker", None) or _worker_of(fw_spec.get("_fw_env", {}))
+        verdict = run_calculation(Documents(self.launchpad.db), self["calculation"], worker, self.fw_id)
+        return FWAction(stored_data={"calculation": self["calculation"], "verdict": verdict})
+
+
+class OurFWorker(FWorker):
+    """FireWorks' worker that takes only our fireworks and carries this process's settings to the task.
+
+    ``calculations`` and ``kinds`` are those that it takes; None for all.
+    """
+
+    def __init__(
+        self, worker: Worker, calculations: Iterable[str] | None = None, kinds: Iterable[str] | None = None
+    ) -> None:
+        super().__init__(
+            name="sodiate",
+            category=list(kinds or ()),
+            query=ours_query(calculations),
+            env={"root": str(worker.root)},
+        )
+        self.worker = worker
+
+
+def _worker_of(env: Mapping[str, Any]) -> Worker:
+    """Return the worker of a plain ``rlaunch``, from its FWorker's ``env``."""
+    if "root" not in env:
+        raise SodiateError(
+            "the FWorker has no root for the calculations' directories: put `env: {root: /path}` into "
+            "my_fworker.yaml and give it to rlaunch with -w."
+        )
+    return Worker(root=Path(env["root"]), env={k: v for k, v in env.items() if k != "root"})
