@@ -19,7 +19,7 @@ from sodiate.workflows.campaign.yaml import CONFIGS
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.launch.submit import submit
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 
 MORE = ["WSe2+VSe"]
 """Models beside the five of the paper: some 60 calculations in all."""

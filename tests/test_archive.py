@@ -15,7 +15,7 @@ from sodiate.workflows.archive import ArchiveError, export_archive, import_archi
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.lease import Owner
 from sodiate.workflows.launch.loop import launch
-from sodiate.workflows.plan import Plan, plan
+from sodiate.workflows.plan.planner import Plan, plan
 from sodiate.workflows.runner.run_calculation import Worker
 from sodiate.workflows.stop import Stop
 from sodiate.workflows.store import Results

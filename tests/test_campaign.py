@@ -10,7 +10,7 @@ from ase.build import bulk, mx2
 from ase.io import write
 from sodiate.workflows.campaign.load import bundled_campaigns, load_campaign
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 
 WSSE = bundled_campaigns()["wsse"].read_text(encoding="utf-8")
 

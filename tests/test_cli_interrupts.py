@@ -22,7 +22,7 @@ from rich.console import Console
 from sodiate.workflows import run
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.launch.loop import reconcile
-from sodiate.workflows.plan import Plan, plan
+from sodiate.workflows.plan.planner import Plan, plan
 from support import Bench, small_campaign
 from support_cli import Cli, servers, wait_until
 

@@ -11,7 +11,7 @@ from sodiate.analysis.figures.convergence import Series, Setting, convergence_pl
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.convergence_study import parse_values, variants
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.start_structures import ideal_atoms
 from support import small_campaign
 

@@ -15,7 +15,7 @@ from sodiate.analysis.records import MOCK
 from sodiate.structures.elemental import read_crystal, read_molecule
 from sodiate.structures.errors import StructureError
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.store import Results
 from support import small_campaign
 

@@ -29,7 +29,7 @@ from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Settings
 from sodiate.workflows.engines.gpaw.handlers import FrozenHandler, ScfHandler
 from sodiate.workflows.engines.gpaw.inputs import calculator_settings
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.reporting import gather
 from sodiate.workflows.stop import Stop
 from sodiate.workflows.store import Results

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sodiate.workflows.database.connection import open_root
 from sodiate.workflows.database.documents import Documents
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from support import small_campaign
 
 EVERY = int(os.environ.get("SODIATE_KILL_EVERY", "12"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sodiate.workflows.database.fireworks_guard import SPEC_KEYS, TASK, ForeignFirework
 from sodiate.workflows.launch.reconcile import reconcile
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from support import Bench, small_campaign
 
 EVIL = "{{evil.Evil}}"

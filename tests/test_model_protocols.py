@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import Cli
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 
 
 def campaign(folder: Path, *models: object, **changes: object) -> Path:

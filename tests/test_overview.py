@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sodiate.workflows.overview import status_lines
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from support import Bench, small_campaign
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.documents import Documents
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from support import Bench, small_campaign
 
 BIN = Path(sys.executable).parent

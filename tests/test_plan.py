@@ -13,7 +13,7 @@ import yaml
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign.load import bundled_campaigns
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.plan import Plan, plan
+from sodiate.workflows.plan.planner import Plan, plan
 from sodiate.workflows.start_structures import Host, start_atoms, start_moments
 
 GOLDEN = Path(__file__).parent / "data" / "golden_ids.json"
@@ -52,7 +52,7 @@ def test_golden_ids() -> None:
 
 
 def test_the_same_id_in_another_process_and_hash_seed() -> None:
-    code = "from sodiate.workflows.plan import plan; print(plan('wsse')['WSSe+VS/V_S@top'].calculation.id)"
+    code = "from sodiate.workflows.plan.planner import plan; print(plan('wsse')['WSSe+VS/V_S@top'].calculation.id)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONHASHSEED": "7", "LC_ALL": "C"}, capture_output=True, check=True
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sodiate.workflows.cluster import load_cluster
 from sodiate.workflows.launch.tasks import OurFWorker
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.queueing import jobs_of, memory_gb, recover
 from sodiate.workflows.runner.run_calculation import Worker
 from sodiate.workflows.schedulers import SchedulerError

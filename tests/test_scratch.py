@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from engine_cases import EMT, assert_same
 from sodiate.workflows.engines.base import EngineError, Limits, Stopped
-from sodiate.workflows.plan import plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.runner.scratch import computing_in
 from sodiate.workflows.stop import Stop
 from support import Bench, small_campaign

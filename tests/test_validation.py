@@ -125,7 +125,7 @@ def test_cutoff_and_mesh_are_large_enough(
 
 def test_quick_and_slow_agree_on_what_is_there() -> None:
     """Each slow test of the module computes what the archive holds: the same campaign."""
-    from sodiate.workflows.plan import plan
+    from sodiate.workflows.plan.planner import plan
 
     with Results.open(ARCHIVE) as results:
         (entry,) = results.entries("validation")

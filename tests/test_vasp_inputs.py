@@ -18,7 +18,7 @@ from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
 from sodiate.workflows.engines.vasp.inputs import data_sets, vasp_order
 from sodiate.workflows.engines.vasp.tags import fine_grid, stages, with_user_tags
-from sodiate.workflows.plan import Plan, plan
+from sodiate.workflows.plan.planner import Plan, plan
 from support import small_campaign
 
 SITE = "WSSe+VS/V_S@top"

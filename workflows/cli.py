@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .database.connection import Database
-    from .graph import Plan
+    from .plan.graph import Plan
     from .store import Results
 
 app = typer.Typer(
@@ -142,7 +142,7 @@ def run(
 
     Example: sodiate run wsse --root ./sodiate-runs
     """
-    from .plan import plan as plan_campaign
+    from .plan.planner import plan as plan_campaign
     from .run import run as run_session
 
     planned = plan_campaign(campaign, engine)
@@ -215,7 +215,7 @@ def plan(
 
     Example: sodiate plan wsse --diff
     """
-    from .plan import plan as plan_campaign
+    from .plan.planner import plan as plan_campaign
     from .tables import plan_objects, plan_tree
 
     planned = plan_campaign(campaign, engine)
@@ -268,8 +268,8 @@ def structures(
 
     Example: sodiate structures wsse --out structures
     """
-    from .plan import plan as plan_campaign
-    from .writing import write_structures
+    from .plan.planner import plan as plan_campaign
+    from .plan.preview import write_structures
 
     count = write_structures(plan_campaign(campaign, engine), out)
     print(f"{count} structures, each as POSCAR, CIF and extxyz, in {out}")

@@ -25,7 +25,7 @@ def submit(
 
     Example: sodiate submit wsse --engine vasp --launchpad my_launchpad.yaml
     """
-    from .plan import plan as plan_campaign
+    from .plan.planner import plan as plan_campaign
 
     planned = plan_campaign(campaign, engine)
     with _database(root, launchpad, create=True) as database:

@@ -22,8 +22,8 @@ def inputs(
 
     Example: sodiate inputs wsse --engine vasp --out inputs
     """
-    from .plan import plan as plan_campaign
-    from .writing import UNRELAXED, write_inputs
+    from .plan.planner import plan as plan_campaign
+    from .plan.preview import UNRELAXED, write_inputs
 
     count = write_inputs(plan_campaign(campaign, engine), out)
     print(f"inputs of {count} calculations in {out}; those with a file {UNRELAXED} start elsewhere when they are run")
@@ -33,7 +33,7 @@ def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path 
     """Take runs of VASP in, and say of each what became of it; the exit code is 1 if one was refused."""
     from .database.connection import initialise
     from .database.documents import Documents
-    from .plan import plan as plan_campaign
+    from .plan.planner import plan as plan_campaign
     from .runner.adopt import import_runs
 
     planned = plan_campaign(campaign, "vasp")

@@ -14,8 +14,8 @@ from ..analysis.figures.convergence import Series, Setting
 from .campaign.load import Campaign, load_campaign
 from .campaign.yaml import InputError, load_yaml
 from .engines.shared.grids import kpoint_mesh
-from .graph import Plan
-from .plan import plan
+from .plan.graph import Plan
+from .plan.planner import plan
 from .start_structures import ideal_atoms
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from .database.connection import Database, initialise
 from .database.documents import Documents
 from .database.usable import usable
 from .figures import draw_bars, draw_dos, spectra_of
-from .graph import Plan
+from .plan.graph import Plan
 from .runner.run_calculation import Worker
 from .stop import Stop, signals_stop
 from .store import Results

@@ -14,9 +14,9 @@ from ..analysis.records import MOCK
 from .campaign.yaml import InputError
 from .database.usable import usable
 from .figures import draw_bands, draw_bars, draw_dos, spectra_of
+from .plan.preview import new_folder, write_atoms
 from .store import with_energy
 from .tables import as_objects, to_csv
-from .writing import new_folder, write_atoms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.tree import Tree
 
-    from .graph import Plan
+    from .plan.graph import Plan
 
 
 LATTICE_MARGIN_A = 0.02

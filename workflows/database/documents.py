@@ -20,7 +20,7 @@ from ..calculation import Calculation
 from .lease import Lease, LeaseLost, Leases
 
 if TYPE_CHECKING:
-    from ..graph import Plan
+    from ..plan.graph import Plan
 
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
 """Keys of a record's document that are not the record's own."""

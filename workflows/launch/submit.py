@@ -12,8 +12,8 @@ from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
 from ..database.usable import usable
-from ..graph import Plan
 from ..kinds import PRIORITY
+from ..plan.graph import Plan
 from .reconcile import remove_orphans
 from .tasks import RunCalculation, SameCalculation
 

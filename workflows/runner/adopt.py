@@ -23,7 +23,7 @@ from ..engines.base import Settings
 from ..engines.shared.files import DAMAGE, fingerprint, read_json, write_json
 from ..engines.vasp.inputs import CHARGE, INPUT, RESULT, STATE, Inputs, State
 from ..engines.vasp.results import FILES, RUN, method_of, read_vasprun, sampling_of
-from ..graph import Plan
+from ..plan.graph import Plan
 from .run_calculation import Worker, run_calculation
 
 if TYPE_CHECKING:

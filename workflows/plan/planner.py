@@ -7,26 +7,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..analysis.electrons.density import term_names
-from ..structures.errors import StructureError
-from ..structures.host_names import parse_model, resolve_vacancies
-from ..structures.monolayers import Monolayer, box, build_monolayer
-from ..structures.orderings import mix
-from ..structures.sites import Site, near_defect
-from ..structures.slabs import Slab, build_slab
-from ..structures.vacancies import Defect, apply_defects, parse_site_atom
-from . import start_structures
-from .calculation import Calculation
-from .campaign.campaign_file import Model
-from .campaign.load import Campaign, load_campaign
-from .campaign.protocol import Protocol, flatten, split
-from .campaign.yaml import InputError, nearest
-from .comparison import changes
-from .engines import make_engine
-from .engines.base import Engine, Settings, Unsupported
-from .engines.vasp.user_tags import UserTags, divided
+from ...analysis.electrons.density import term_names
+from ...structures.errors import StructureError
+from ...structures.host_names import parse_model, resolve_vacancies
+from ...structures.monolayers import Monolayer, box, build_monolayer
+from ...structures.orderings import mix
+from ...structures.sites import Site, near_defect
+from ...structures.slabs import Slab, build_slab
+from ...structures.vacancies import Defect, apply_defects, parse_site_atom
+from .. import start_structures
+from ..calculation import Calculation
+from ..campaign.campaign_file import Model
+from ..campaign.load import Campaign, load_campaign
+from ..campaign.protocol import Protocol, flatten, split
+from ..campaign.yaml import InputError, nearest
+from ..engines import make_engine
+from ..engines.base import Engine, Settings, Unsupported
+from ..engines.vasp.user_tags import UserTags, divided
+from ..references import Formation, reference, removed_atoms
+from .differences import changes
 from .graph import Plan, PlannedModel
-from .references import Formation, reference, removed_atoms
 
 KIND_OF_QUANTITY = {
     "dos": "dos",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .campaign.campaign_file import Model
+    from ..campaign.campaign_file import Model
     from .graph import PlannedModel
 
 

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import SodiateError
-from . import start_structures
-from .campaign.yaml import InputError
-from .engines import make_engine
-from .engines.base import Settings
+from ... import SodiateError
+from .. import start_structures
+from ..campaign.yaml import InputError
+from ..engines import make_engine
+from ..engines.base import Settings
 from .graph import Plan
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from .calculation import Calculation
+    from ..calculation import Calculation
 
 FORMATS = {"vasp": ".vasp", "cif": ".cif", "extxyz": ".extxyz"}
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.campaign_entry import CampaignEntry, FormationEntry, LatticeEntry, ModelEntry, Named, SiteEntry
-from ..analysis.records import digest
-from . import start_structures
-from .calculation import Calculation
-from .campaign.load import Campaign
-from .campaign.yaml import InputError, nearest
-from .engines.vasp.user_tags import UserTags, divided
-from .references import Formation
+from ...analysis.campaign_entry import CampaignEntry, FormationEntry, LatticeEntry, ModelEntry, Named, SiteEntry
+from ...analysis.records import digest
+from .. import start_structures
+from ..calculation import Calculation
+from ..campaign.load import Campaign
+from ..campaign.yaml import InputError, nearest
+from ..engines.vasp.user_tags import UserTags, divided
+from ..references import Formation
 
 if TYPE_CHECKING:
     from ase import Atoms
