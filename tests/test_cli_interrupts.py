@@ -289,7 +289,7 @@ def after(owner, name, calls=1):
         return answer
     setattr(owner, name, struck)
 from fireworks.core.launchpad import LaunchPad, WFLock
-from sodiate.workflows.lease import Leases
+from sodiate.workflows.database.lease import Leases
 exec(sys.argv.pop(1))
 from sodiate.workflows.cli import main
 main()

@@ -31,7 +31,7 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason=
 USER = """
 import os, subprocess, sys
 from pathlib import Path
-from sodiate.workflows.mongod import private_mongod
+from sodiate.workflows.database.mongod import private_mongod
 with private_mongod(Path(sys.argv[1])) as server:
     print(server.uri, flush=True)
     for line in sys.stdin:

@@ -301,9 +301,10 @@ def test_nothing_to_draw_is_an_error_of_ours(tmp_path):
 
 def test_no_pyplot_and_no_matplotlib_before_a_figure():
     code = (
-        "import sys, sodiate.workflows.cli, sodiate.workflows.runner.run_calculation, sodiate.workflows.figures, tempfile, pathlib\n"
+        "import sys, sodiate.workflows.cli, sodiate.workflows.runner.run_calculation"
+        ", sodiate.workflows.figures, tempfile, pathlib\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "import sodiate.analysis.plots as p\n"
+        "import sodiate.analysis.figures.plots as p\n"
         "row = p.AdsorptionBar('a', -1.0, None, None, None)\n"
         "p.adsorption_bars([row], pathlib.Path(tempfile.mkdtemp(), 'a.png'), False)\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"

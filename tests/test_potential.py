@@ -13,7 +13,7 @@ from engine_cases import EXECUTION, GPAW
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
-from sodiate.workflows.engines.gpaw.engine import chgnet_start
+from sodiate.workflows.engines.gpaw import chgnet_start
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.start_structures import start_atoms
 from sodiate.workflows.store import Results

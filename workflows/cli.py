@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -66,7 +67,8 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """Return the console of a command, wide where it is no terminal."""
     from rich.console import Console
 
     console = Console()
@@ -76,7 +78,7 @@ def _console() -> Console:
 
 
 @contextmanager
-def _database(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Database]:
+def open_database(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Database]:
     """Open what a command works on; callers import the heavy rest inside, so that a wrong root is told at once."""
     from .campaign.yaml import InputError
 
@@ -93,11 +95,12 @@ def _database(root: Path, launchpad: Path | None, create: bool = False) -> Itera
 
 
 @contextmanager
-def _results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
+def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
+    """Open an archive, or what `open_database` opens, as results."""
     from contextlib import ExitStack
 
     if archive is None:
-        with _database(root, launchpad) as database:
+        with open_database(root, launchpad) as database:
             from .database.documents import Documents
             from .store import Results
 
@@ -144,15 +147,16 @@ def run(
     """
     from .plan.planner import plan as plan_campaign
     from .run import run as run_session
+    from .run import show_progress
 
     planned = plan_campaign(campaign, engine)
     if planned.campaign.spec.engine != "emt" and not here:
         _refuse_login_node(planned)
     root = root.resolve()
-    console = _console()
-    _announce(planned, root, console)
-    with _database(root, launchpad, create=True) as database:
-        ran = run_session(planned, database, root, console)
+    console = make_console()
+    announce(planned, root, console)
+    with open_database(root, launchpad, create=True) as database:
+        ran = run_session(planned, database, root, partial(show_progress, console=console))
     from .tables import as_objects, remark_lines, results_table
 
     objects = as_objects(ran.models)
@@ -186,7 +190,8 @@ def _refuse_login_node(planned: Plan) -> None:
         )
 
 
-def _announce(planned: Plan, root: Path, console: Console) -> None:
+def announce(planned: Plan, root: Path, console: Console) -> None:
+    """Say what will be computed and where, and what was left out."""
     from ..analysis.records import MOCK
 
     spec = planned.campaign.spec
@@ -229,7 +234,7 @@ def plan(
                 one["state"] = states[one["id"]]
         print(json.dumps(content, indent=1))
         return
-    console = _console()
+    console = make_console()
     console.print(plan_tree(planned, states))
     for sentence in planned.dropped:
         console.print(f"{sentence}.", markup=False, highlight=False)
@@ -251,7 +256,7 @@ def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]
     from .database.documents import Documents
     from .database.usable import missing_reasons, usable
 
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         documents = Documents(database.db)
         records, stale = usable(documents, ids)
         reasons = missing_reasons(documents, ids, records, stale)
@@ -297,7 +302,7 @@ def results(
     from .tables import as_objects, matching, remark_lines, results_table, to_csv, to_json
 
     matching([], query)
-    with _results(root, launchpad, archive) as found:
+    with open_results(root, launchpad, archive) as found:
         objects = as_objects(found.models(campaign, engine))
     names = [one["model"] for one in objects]
     if model is not None and names and model not in names:
@@ -308,13 +313,7 @@ def results(
     elif format is Format.csv:
         print(to_csv(objects), end="")
     else:
-        console = _console()
+        console = make_console()
         console.print(results_table(objects, f"Results in {archive or launchpad or root}"))
         for line in remark_lines(objects):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-
-
-from . import cli_cluster, cli_converge, cli_inputs, cli_maintenance, cli_report  # noqa: E402, F401  # further commands
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .cli import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, _database, app
+from .cli import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, open_database
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
@@ -28,7 +28,7 @@ def submit(
     from .plan.planner import plan as plan_campaign
 
     planned = plan_campaign(campaign, engine)
-    with _database(root, launchpad, create=True) as database:
+    with open_database(root, launchpad, create=True) as database:
         from .database.connection import initialise
         from .database.documents import Documents
         from .launch.submit import submit as submit_plan
@@ -58,7 +58,7 @@ def queue(
 
     wanted = load_cluster(cluster)
     place = Place(cluster.resolve(), launchpad.resolve(), root.resolve())
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         fireworks = database.fireworks(root.resolve() / "logs")
         documents = Documents(database.db)
         while True:
@@ -87,7 +87,7 @@ def worker(
 
     wanted = load_cluster(cluster)
     wanted.resources(class_)
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         from .database.documents import Documents
         from .working import work
 
@@ -113,7 +113,7 @@ def recover(
     from .queueing import recover as recover_all
 
     scheduler = None if cluster is None else load_cluster(cluster).scheduler
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         fireworks = database.fireworks(root.resolve() / "logs")
         again = recover_all(Documents(database.db), fireworks, scheduler)
     print(f"{len(again)} queued again" + "".join(f"\n  {label}" for label in again))

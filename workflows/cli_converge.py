@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,10 @@ from .cli import (
     EngineOption,
     LaunchpadOption,
     RootOption,
-    _announce,
-    _console,
-    _database,
+    announce,
     app,
+    make_console,
+    open_database,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def converge(
     """
     from .campaign.yaml import InputError
     from .convergence_study import parse_values, series, variants
-    from .run import run
+    from .run import run, show_progress
 
     cutoffs = parse_values(cutoff, "--cutoff") if cutoff else ()
     meshes = parse_values(kmesh, "--kmesh") if kmesh else ()
@@ -57,13 +58,13 @@ def converge(
     name = Path(campaign).stem
     folder = root / "results" / f"{name}-convergence"
     planned = list(variants(campaign, engine, cutoffs, meshes, folder))
-    console = _console()
+    console = make_console()
     complete, physical = True, True
     results: dict[str, list[tuple[float, Sequence[ModelResult]]]] = {}
-    with _database(root, launchpad, create=True) as database:
+    with open_database(root, launchpad, create=True) as database:
         for variant in planned:
-            _announce(variant.plan, root, console)
-            ran = run(variant.plan, database, root, console)
+            announce(variant.plan, root, console)
+            ran = run(variant.plan, database, root, partial(show_progress, console=console))
             results.setdefault(variant.quantity, []).append((variant.value, ran.models))
             complete &= ran.complete
             physical &= all(model.physical for model in ran.models)

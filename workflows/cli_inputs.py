@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .cli import CampaignArgument, EngineOption, _console, _database, app
+from .cli import CampaignArgument, EngineOption, app, make_console, open_database
 
 
 @app.command()
@@ -37,8 +37,8 @@ def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path 
     from .runner.adopt import import_runs
 
     planned = plan_campaign(campaign, "vasp")
-    console = _console()
-    with _database(root, launchpad, create=True) as database:
+    console = make_console()
+    with open_database(root, launchpad, create=True) as database:
         initialise(database, database.fireworks(root / "logs"))
         documents = Documents(database.db)
         documents.add_plan(planned)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli import ROOT, LaunchpadOption, RootOption, _console, _database, app
+from .cli import ROOT, LaunchpadOption, RootOption, app, make_console, open_database
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
@@ -43,7 +43,7 @@ OnlyEngine = Annotated[str | None, typer.Option(help="The engine meant, if sever
 @contextmanager
 def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Callable[[], LaunchPad]]]:
     """Open a database; FireWorks' side of it, and its log below the root, once what is asked for is found."""
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         from .database.documents import Documents
 
         yield Documents(database.db), lambda: database.fireworks(root.resolve() / "logs")
@@ -60,7 +60,7 @@ def status(
 
     Example: sodiate status --watch
     """
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         from .database.documents import Documents
         from .overview import status_lines
 
@@ -75,7 +75,7 @@ def status(
                 lines += job_lines(jobs_of(fireworks, load_cluster(cluster).scheduler))
             return lines
 
-        console = _console()
+        console = make_console()
         if watch:
             _watch(console, look)
             return
@@ -110,7 +110,7 @@ def show(
 
     Example: sodiate show WSSe+VS/V_S@top
     """
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         from .database.documents import Documents
         from .launch.corrections import find_calculation
         from .overview import calculation_lines
@@ -211,7 +211,7 @@ def export_(
 
     Example: sodiate export archive; sodiate export structures --format cif
     """
-    with _database(root, launchpad) as database:
+    with open_database(root, launchpad) as database:
         from .archive import export_archive
         from .database.documents import Documents
 
@@ -257,7 +257,7 @@ def import_(
         raise InputError("import: one archive at a time; with --vasp, several runs.")
     (folder,) = folders
     open_archive(folder)  # before a server is started for nothing
-    with _database(root, launchpad, create=True) as database:
+    with open_database(root, launchpad, create=True) as database:
         initialise(database, database.fireworks(root.resolve() / "logs"))
         carried = import_archive(Documents(database.db), root.resolve(), folder)
     print(f"{carried.campaigns} campaigns, {carried.records} new records, {carried.checkpoints} checkpoints taken")
@@ -269,6 +269,6 @@ def serve(root: RootOption = ROOT) -> None:
 
     Writes my_launchpad.yaml and my_fworker.yaml into the root. Example: sodiate serve
     """
-    from .serving import serve as serve_root
+    from .serving import hold_server
 
-    serve_root(root.resolve())
+    hold_server(root.resolve())

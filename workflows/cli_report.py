@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .cli import ROOT, LaunchpadOption, RootOption, _results, app
+from .cli import ROOT, LaunchpadOption, RootOption, app, open_results
 
 
 @app.command()
@@ -27,7 +27,7 @@ def report(
     from .engines.shared.files import write_bytes
     from .reporting import gather
 
-    with _results(root, launchpad, archive) as found:
+    with open_results(root, launchpad, archive) as found:
         groups = gather(found, campaign or (), engine)
     page = render(f"Results in {(archive or launchpad or root).name}", groups).encode()
     write_bytes(out, page)
@@ -50,7 +50,7 @@ def si(
     """
     from .supplement import write_supplement
 
-    with _results(root, launchpad, archive) as found:
+    with open_results(root, launchpad, archive) as found:
         names = write_supplement(found, out, campaign, engine)
     print(f"{len(names)} files in {out}:")
     for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+Progress = Callable[[Documents, CampaignEntry], AbstractContextManager[Callable[[], None]]]
+"""Given the documents and the campaign, a context that yields what is to be called after each launch."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a run left: the campaign, its results, the files made, and whether everything is recorded."""
@@ -37,7 +41,7 @@ class Ran:
     stopped: str | None
 
 
-def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:
+def run(plan: Plan, database: Database, root: Path, progress: Progress) -> Ran:
     """Bring a planned campaign to its end, as far as it goes.
 
     Parameters
@@ -48,8 +52,8 @@ def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:
         Where it is recorded.
     root
         Where the calculations' directories are.
-    console
-        Where progress is shown: a bar in a terminal, else a line for each calculation.
+    progress
+        Shows what ended, each time that the function it yields is called.
     """
     documents = Documents(database.db)
     stop = Stop()
@@ -58,7 +62,7 @@ def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:
     launched = set(ids) - done.keys()
     if launched:
         with signals_stop(stop):
-            entry = _compute(plan, database, documents, root, console, stop)
+            entry = _compute(plan, database, documents, root, progress, stop)
     else:
         entry = documents.add_plan(plan)
     records = usable(documents, entry.ids)[0]
@@ -68,7 +72,7 @@ def run(plan: Plan, database: Database, root: Path, console: Console) -> Ran:
 
 
 def _compute(
-    plan: Plan, database: Database, documents: Documents, root: Path, console: Console, stop: Stop
+    plan: Plan, database: Database, documents: Documents, root: Path, progress: Progress, stop: Stop
 ) -> CampaignEntry:
     from .launch.loop import launch
     from .launch.reconcile import reconcile
@@ -78,13 +82,13 @@ def _compute(
     initialise(database, launchpad)
     entry = submit(plan, documents, launchpad).entry
     reconcile(documents, launchpad, entry.ids)
-    with _progress(documents, entry, console) as on_change:
+    with progress(documents, entry) as on_change:
         launch(documents, launchpad, Worker(root=root, stop=stop), list(entry.ids), on_change)
     return entry
 
 
 @contextmanager
-def _progress(documents: Documents, entry: CampaignEntry, console: Console) -> Iterator[Callable[[], None]]:
+def show_progress(documents: Documents, entry: CampaignEntry, console: Console) -> Iterator[Callable[[], None]]:
     """Yield a function that shows what ended since it was last called."""
     names = {identifier: name for name, identifier in reversed(entry.names.items())}
     seen = {a["_id"] for a in documents.attempts.find({"calculation": {"$in": list(names)}}, {"_id": 1})}

@@ -10,7 +10,7 @@ from .database.mongod import launchpad_yaml, private_mongod
 from .stop import Stop, signals_stop
 
 
-def serve(root: Path) -> None:
+def hold_server(root: Path) -> None:
     """Hold the server of a root until SIGINT or SIGTERM; print where it is and write FireWorks' two files.
 
     Parameters

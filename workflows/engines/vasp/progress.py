@@ -9,6 +9,6 @@ def _vasp_lines(directory: Path) -> list[str]:
     """Return the last force in VASP's OUTCAR and the steps of all launches."""
     if not (directory / "OUTCAR").exists():
         return []
-    from .engines.vasp_results import largest_force, steps_taken
+    from .results import largest_force, steps_taken
 
     return [f"  last force  {largest_force(directory / 'OUTCAR'):.4f} eV/Å after {steps_taken(directory)} steps"]
