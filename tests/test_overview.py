@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sodiate.workflows.overview import status_lines
+from sodiate.workflows.cli.status import status_lines
 from sodiate.workflows.plan.planner import plan
 from support import Bench, small_campaign
 

@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli import (
-    ROOT,
-    CampaignArgument,
-    EngineOption,
-    LaunchpadOption,
-    RootOption,
-    announce,
-    app,
-    make_console,
-    open_database,
-)
+from .app import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, make_console, open_database
+from .run import announce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ..analysis.energies.adsorption import ModelResult
-    from ..analysis.figures.convergence import Series
+    from ...analysis.energies.adsorption import ModelResult
+    from ...analysis.figures.convergence import Series
 
 
 @app.command()
@@ -46,9 +37,10 @@ def converge(
 
     Example: sodiate converge wsse --kmesh 1,2,3 --engine emt
     """
-    from .campaign.yaml import InputError
-    from .convergence_study import parse_values, series, variants
-    from .run import run, show_progress
+    from ..campaign.yaml import InputError
+    from ..convergence_study import parse_values, series, variants
+    from ..run import run
+    from .progress import show_progress
 
     cutoffs = parse_values(cutoff, "--cutoff") if cutoff else ()
     meshes = parse_values(kmesh, "--kmesh") if kmesh else ()
@@ -80,7 +72,7 @@ def _show(gathered: Sequence[Series], folder: Path, physical: bool, console: Con
     """Print the table; write it as csv and the figure beside the campaigns."""
     import csv
 
-    from ..analysis.figures.convergence import convergence_plot, rows
+    from ...analysis.figures.convergence import convergence_plot, rows
 
     listed = rows(gathered, physical)
     console.print(_table(listed, physical))
@@ -97,7 +89,7 @@ def _show(gathered: Sequence[Series], folder: Path, physical: bool, console: Con
 def _table(listed: Sequence[dict[str, object]], physical: bool) -> Table:
     from rich.table import Table
 
-    from ..analysis.records import MOCK
+    from ...analysis.records import MOCK
 
     table = Table(title="Convergence of ΔE" + ("" if physical else f"\n{MOCK}"))
     for head in ("site", "quantity", "value", "ΔE (eV)" + ("" if physical else " mock"), "change (meV)"):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .cli import ROOT, LaunchpadOption, RootOption, app, open_results
+from .app import ROOT, LaunchpadOption, RootOption, app, open_results
 
 
 @app.command()
@@ -23,9 +23,9 @@ def report(
 
     Example: sodiate report --archive docs/reproduction --out report.html
     """
-    from ..analysis.report.page import render
-    from .engines.shared.files import write_bytes
-    from .reporting import gather
+    from ...analysis.report.page import render
+    from ..engines.shared.files import write_bytes
+    from ..reporting import gather
 
     with open_results(root, launchpad, archive) as found:
         groups = gather(found, campaign or (), engine)
@@ -48,7 +48,7 @@ def si(
 
     Example: sodiate si --archive docs/reproduction --campaign wsse-gpaw --out si
     """
-    from .supplement import write_supplement
+    from ..supplement import write_supplement
 
     with open_results(root, launchpad, archive) as found:
         names = write_supplement(found, out, campaign, engine)

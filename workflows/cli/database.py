@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli import ROOT, LaunchpadOption, RootOption, app, make_console, open_database
+from .app import ROOT, LaunchpadOption, RootOption, app, make_console, open_database
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
     from rich.console import Console
 
-    from .database.documents import Documents
-
-
-class ExportFormat(StrEnum):
-    """What `export` writes."""
-
-    archive = "archive"
-    poscar = "poscar"
-    cif = "cif"
-    extxyz = "extxyz"
-    ase_db = "ase-db"
-    csv = "csv"
-    cube = "cube"
+    from ..database.documents import Documents
 
 
 _EVERY_S = 2.0
@@ -44,7 +31,7 @@ OnlyEngine = Annotated[str | None, typer.Option(help="The engine meant, if sever
 def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Callable[[], LaunchPad]]]:
     """Open a database; FireWorks' side of it, and its log below the root, once what is asked for is found."""
     with open_database(root, launchpad) as database:
-        from .database.documents import Documents
+        from ..database.documents import Documents
 
         yield Documents(database.db), lambda: database.fireworks(root.resolve() / "logs")
 
@@ -61,15 +48,15 @@ def status(
     Example: sodiate status --watch
     """
     with open_database(root, launchpad) as database:
-        from .database.documents import Documents
-        from .overview import status_lines
+        from ..database.documents import Documents
+        from .status import status_lines
 
         def look() -> list[str]:
             lines = status_lines(Documents(database.db))
             if cluster is not None:
-                from .cluster import load_cluster
-                from .overview import job_lines
-                from .queueing import jobs_of
+                from ..cluster import load_cluster
+                from ..queueing import jobs_of
+                from .status import job_lines
 
                 fireworks = database.fireworks(root.resolve() / "logs")
                 lines += job_lines(jobs_of(fireworks, load_cluster(cluster).scheduler))
@@ -111,9 +98,9 @@ def show(
     Example: sodiate show WSSe+VS/V_S@top
     """
     with open_database(root, launchpad) as database:
-        from .database.documents import Documents
-        from .launch.corrections import find_calculation
-        from .overview import calculation_lines
+        from ..database.documents import Documents
+        from ..launch.corrections import find_calculation
+        from .status import calculation_lines
 
         documents = Documents(database.db)
         lines = calculation_lines(documents, find_calculation(documents, label, campaign, engine), root.resolve())
@@ -135,8 +122,8 @@ def redo(
     Example: sodiate redo WSSe+VS --because "a better start geometry"
     """
     with _opened(root, launchpad) as (documents, fireworks):
-        from .launch.corrections import find_calculation
-        from .launch.corrections import redo as redo_calculation
+        from ..launch.corrections import find_calculation
+        from ..launch.corrections import redo as redo_calculation
 
         identifier = find_calculation(documents, label, campaign, engine)
         _list("to be computed anew", redo_calculation(documents, fireworks(), identifier, because))
@@ -155,7 +142,7 @@ def retry(
     Example: sodiate retry WSSe+VS/V_S@top
     """
     with _opened(root, launchpad) as (documents, fireworks):
-        from .launch.corrections import retry as retry_calculations
+        from ..launch.corrections import retry as retry_calculations
 
         identifiers = _chosen(documents, label, campaign, engine)
         _list("queued again", retry_calculations(documents, fireworks(), identifiers))
@@ -174,7 +161,7 @@ def cancel(
     What another campaign needs too is kept with --campaign. Example: sodiate cancel --campaign wsse
     """
     with _opened(root, launchpad) as (documents, fireworks):
-        from .launch.corrections import cancel as cancel_calculations
+        from ..launch.corrections import cancel as cancel_calculations
 
         identifiers = _chosen(documents, label, campaign, engine)
         keep = set()
@@ -184,7 +171,7 @@ def cancel(
 
 
 def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:
-    from .launch.corrections import find_calculation, find_entries
+    from ..launch.corrections import find_calculation, find_entries
 
     if label is not None:
         return [find_calculation(documents, label, campaign, engine)]
@@ -196,79 +183,3 @@ def _list(what: str, labels: list[str]) -> None:
     print(f"{len(labels)} {what}" + (":" if labels else "."))
     for label in labels:
         print(f"  {label}")
-
-
-@app.command("export")
-def export_(
-    folder: Annotated[Path, typer.Argument(help="A new folder, or an earlier archive to be replaced.")],
-    root: RootOption = ROOT,
-    launchpad: LaunchpadOption = None,
-    format: Annotated[ExportFormat, typer.Option(help="An archive, or the results for other programs.")] = (
-        ExportFormat.archive
-    ),
-) -> None:
-    """Write records, campaigns and the last geometries of unfinished calculations into an archive.
-
-    Example: sodiate export archive; sodiate export structures --format cif
-    """
-    with open_database(root, launchpad) as database:
-        from .archive import export_archive
-        from .database.documents import Documents
-
-        if format is not ExportFormat.archive:
-            from contextlib import ExitStack
-
-            from .store import Results
-            from .supplement import write_results
-
-            results = Results(Documents(database.db), ExitStack(), database.title)
-            print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
-            return
-        carried = export_archive(Documents(database.db), root.resolve(), folder.resolve())
-    print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
-
-
-@app.command("import")
-def import_(
-    folders: Annotated[list[Path], typer.Argument(help="An archive made by `sodiate export`; or runs of VASP.")],
-    root: RootOption = ROOT,
-    launchpad: LaunchpadOption = None,
-    vasp: Annotated[bool, typer.Option("--vasp", help="The folders are finished runs of VASP.")] = False,
-    campaign: Annotated[str, typer.Option(help="With --vasp: the campaign whose calculations they are.")] = "wsse",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --vasp: say what would be taken.")] = False,
-) -> None:
-    """Take an archive, or runs of VASP, into the database; what is there stays. `run` then goes on from it.
-
-    A run of VASP becomes a record if what was run is what the campaign plans; else the difference is shown.
-
-    Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
-    """
-    if vasp:
-        from .cli_inputs import import_vasp
-
-        import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
-        return
-    from .archive import import_archive, open_archive
-    from .campaign.yaml import InputError
-    from .database.connection import initialise
-    from .database.documents import Documents
-
-    if len(folders) > 1:
-        raise InputError("import: one archive at a time; with --vasp, several runs.")
-    (folder,) = folders
-    open_archive(folder)  # before a server is started for nothing
-    with open_database(root, launchpad, create=True) as database:
-        initialise(database, database.fireworks(root.resolve() / "logs"))
-        carried = import_archive(Documents(database.db), root.resolve(), folder)
-    print(f"{carried.campaigns} campaigns, {carried.records} new records, {carried.checkpoints} checkpoints taken")
-
-
-@app.command()
-def serve(root: RootOption = ROOT) -> None:
-    """Keep the private database of a root running until Ctrl-C, for lpad, rlaunch and pymongo.
-
-    Writes my_launchpad.yaml and my_fworker.yaml into the root. Example: sodiate serve
-    """
-    from .serving import hold_server
-
-    hold_server(root.resolve())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from .database.connection import initialise, open_root
-from .database.mongod import launchpad_yaml, private_mongod
-from .stop import Stop, signals_stop
+from ..database.connection import initialise, open_root
+from ..database.mongod import launchpad_yaml, private_mongod
+from ..stop import Stop, signals_stop
+from .app import ROOT, RootOption, app
 
 
 def hold_server(root: Path) -> None:
@@ -36,3 +37,14 @@ def _write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text, encoding="utf-8")
+
+
+@app.command()
+def serve(root: RootOption = ROOT) -> None:
+    """Keep the private database of a root running until Ctrl-C, for lpad, rlaunch and pymongo.
+
+    Writes my_launchpad.yaml and my_fworker.yaml into the root. Example: sodiate serve
+    """
+    from .serve import hold_server
+
+    hold_server(root.resolve())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .cli import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, open_database
+from .app import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, open_database
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
@@ -25,13 +25,13 @@ def submit(
 
     Example: sodiate submit wsse --engine vasp --launchpad my_launchpad.yaml
     """
-    from .plan.planner import plan as plan_campaign
+    from ..plan.planner import plan as plan_campaign
 
     planned = plan_campaign(campaign, engine)
     with open_database(root, launchpad, create=True) as database:
-        from .database.connection import initialise
-        from .database.documents import Documents
-        from .launch.submit import submit as submit_plan
+        from ..database.connection import initialise
+        from ..database.documents import Documents
+        from ..launch.submit import submit as submit_plan
 
         fireworks = database.fireworks(root.resolve() / "logs")
         initialise(database, fireworks)
@@ -52,9 +52,9 @@ def queue(
 
     Jobs in the queue go on without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
     """
-    from .cluster import load_cluster
-    from .database.documents import Documents
-    from .queueing import Place, is_going_on, queue_once
+    from ..cluster import load_cluster
+    from ..database.documents import Documents
+    from ..queueing import Place, is_going_on, queue_once
 
     wanted = load_cluster(cluster)
     place = Place(cluster.resolve(), launchpad.resolve(), root.resolve())
@@ -83,13 +83,13 @@ def worker(
 
     Example: sodiate worker --cluster slurm.yaml --class large --launchpad my_launchpad.yaml
     """
-    from .cluster import load_cluster
+    from ..cluster import load_cluster
 
     wanted = load_cluster(cluster)
     wanted.resources(class_)
     with open_database(root, launchpad) as database:
-        from .database.documents import Documents
-        from .working import work
+        from ..database.documents import Documents
+        from ..working import work
 
         fireworks = database.fireworks(root.resolve() / "logs")
         done = work(Documents(database.db), fireworks, wanted, class_, root.resolve(), fw_id)
@@ -108,9 +108,9 @@ def recover(
 
     Checkpoints stay. `run` and `queue` do it by themselves. Example: sodiate recover --cluster slurm.yaml
     """
-    from .cluster import load_cluster
-    from .database.documents import Documents
-    from .queueing import recover as recover_all
+    from ..cluster import load_cluster
+    from ..database.documents import Documents
+    from ..queueing import recover as recover_all
 
     scheduler = None if cluster is None else load_cluster(cluster).scheduler
     with open_database(root, launchpad) as database:

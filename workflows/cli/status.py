@@ -8,16 +8,16 @@ from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .calculation import Calculation
-from .database.documents import Documents
-from .database.usable import missing_reasons, usable
-from .engines.shared.files import TRAJECTORY
-from .engines.vasp.progress import _vasp_lines
+from ..calculation import Calculation
+from ..database.documents import Documents
+from ..database.usable import missing_reasons, usable
+from ..engines.shared.files import TRAJECTORY
+from ..engines.vasp.progress import _vasp_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .queueing import Job
+    from ..queueing import Job
 
 
 def job_lines(jobs: Iterable[Job]) -> list[str]:

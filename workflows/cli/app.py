@@ -1,0 +1,97 @@
+"""The command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ... import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..database.connection import Database
+    from ..store import Results
+
+app = typer.Typer(
+    help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
+    "Example: sodiate run wsse",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+CampaignArgument = Annotated[str, typer.Argument(help="A bundled campaign (wsse) or a campaign file.")]
+EngineOption = Annotated[str | None, typer.Option(help="Run with this engine instead of the campaign's.")]
+RootOption = Annotated[
+    Path, typer.Option(help="Folder of the calculations and, without --launchpad, of a private database.")
+]
+LaunchpadOption = Annotated[
+    Path | None, typer.Option(help="Use the MongoDB of this FireWorks launchpad file (my_launchpad.yaml).")
+]
+ROOT = Path("sodiate-runs")
+
+
+def make_console() -> Console:
+    """Return the console of a command, wide where it is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    return console
+
+
+@contextmanager
+def open_database(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Database]:
+    """Open what a command works on; callers import the heavy rest inside, so that a wrong root is told at once."""
+    from ..campaign.yaml import InputError
+
+    if launchpad is None and not create and not (root / "mongod").is_dir():
+        raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
+    from ..database.connection import open_launchpad, open_root
+
+    if launchpad is not None:
+        with open_launchpad(launchpad) as database:
+            yield database
+        return
+    with open_root(root) as database:
+        yield database
+
+
+@contextmanager
+def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
+    """Open an archive, or what `open_database` opens, as results."""
+    from contextlib import ExitStack
+
+    if archive is None:
+        with open_database(root, launchpad) as database:
+            from ..database.documents import Documents
+            from ..store import Results
+
+            yield Results(Documents(database.db), ExitStack(), database.title)
+        return
+    from ..archive import open_archive
+    from ..campaign.yaml import InputError
+    from ..store import Results
+
+    if launchpad is not None:
+        raise InputError("--launchpad and --archive: results come from one of them.")
+    yield Results(open_archive(archive), ExitStack(), str(archive))
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"sodiate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Hold the options of every command."""

@@ -1,0 +1,117 @@
+"""Records carried between places: `export`, `import`, `import --vasp`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .app import ROOT, LaunchpadOption, RootOption, app, make_console, open_database
+
+if TYPE_CHECKING:
+    pass
+
+
+def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path | None, dry_run: bool) -> None:
+    """Take runs of VASP in, and say of each what became of it; the exit code is 1 if one was refused."""
+    from ..database.connection import initialise
+    from ..database.documents import Documents
+    from ..plan.planner import plan as plan_campaign
+    from ..runner.adopt import import_runs
+
+    planned = plan_campaign(campaign, "vasp")
+    console = make_console()
+    with open_database(root, launchpad, create=True) as database:
+        initialise(database, database.fireworks(root / "logs"))
+        documents = Documents(database.db)
+        documents.add_plan(planned)
+        verdicts = import_runs(folders, planned, documents, root, dry_run)
+    for verdict in verdicts:
+        label = verdict.calculation.label if verdict.calculation else "no calculation"
+        if verdict.reasons:
+            console.print(f"{verdict.folder}: {label}: refused", markup=False)
+            for reason in verdict.reasons:
+                console.print(f"  {reason}", markup=False, soft_wrap=True)
+        else:
+            console.print(f"{verdict.folder}: {label}: {verdict.recorded or 'would be recorded'}", markup=False)
+    if any(verdict.reasons for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    archive = "archive"
+    poscar = "poscar"
+    cif = "cif"
+    extxyz = "extxyz"
+    ase_db = "ase-db"
+    csv = "csv"
+    cube = "cube"
+
+
+@app.command("export")
+def export_(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or an earlier archive to be replaced.")],
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    format: Annotated[ExportFormat, typer.Option(help="An archive, or the results for other programs.")] = (
+        ExportFormat.archive
+    ),
+) -> None:
+    """Write records, campaigns and the last geometries of unfinished calculations into an archive.
+
+    Example: sodiate export archive; sodiate export structures --format cif
+    """
+    with open_database(root, launchpad) as database:
+        from ..archive import export_archive
+        from ..database.documents import Documents
+
+        if format is not ExportFormat.archive:
+            from contextlib import ExitStack
+
+            from ..store import Results
+            from ..supplement import write_results
+
+            results = Results(Documents(database.db), ExitStack(), database.title)
+            print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
+            return
+        carried = export_archive(Documents(database.db), root.resolve(), folder.resolve())
+    print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
+
+
+@app.command("import")
+def import_(
+    folders: Annotated[list[Path], typer.Argument(help="An archive made by `sodiate export`; or runs of VASP.")],
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    vasp: Annotated[bool, typer.Option("--vasp", help="The folders are finished runs of VASP.")] = False,
+    campaign: Annotated[str, typer.Option(help="With --vasp: the campaign whose calculations they are.")] = "wsse",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --vasp: say what would be taken.")] = False,
+) -> None:
+    """Take an archive, or runs of VASP, into the database; what is there stays. `run` then goes on from it.
+
+    A run of VASP becomes a record if what was run is what the campaign plans; else the difference is shown.
+
+    Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
+    """
+    if vasp:
+        from .carry import import_vasp
+
+        import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
+        return
+    from ..archive import import_archive, open_archive
+    from ..campaign.yaml import InputError
+    from ..database.connection import initialise
+    from ..database.documents import Documents
+
+    if len(folders) > 1:
+        raise InputError("import: one archive at a time; with --vasp, several runs.")
+    (folder,) = folders
+    open_archive(folder)  # before a server is started for nothing
+    with open_database(root, launchpad, create=True) as database:
+        initialise(database, database.fireworks(root.resolve() / "logs"))
+        carried = import_archive(Documents(database.db), root.resolve(), folder)
+    print(f"{carried.campaigns} campaigns, {carried.records} new records, {carried.checkpoints} checkpoints taken")

@@ -1,0 +1,105 @@
+"""Inputs and runs of a code as files: written to be looked at before anything is spent, or taken in afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .app import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, make_console, open_database
+
+if TYPE_CHECKING:
+    from ..plan.graph import Plan
+
+
+@app.command()
+def inputs(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    campaign: CampaignArgument = "wsse",
+    engine: EngineOption = None,
+) -> None:
+    """Write the inputs of every calculation, as its engine will; needs no database, no licence and no POTCARs.
+
+    With PMG_VASP_PSP_DIR set, VASP's inputs have their POTCAR, else a POTCAR.spec that names it.
+
+    Example: sodiate inputs wsse --engine vasp --out inputs
+    """
+    from ..plan.planner import plan as plan_campaign
+    from ..plan.preview import UNRELAXED, write_inputs
+
+    count = write_inputs(plan_campaign(campaign, engine), out)
+    print(f"inputs of {count} calculations in {out}; those with a file {UNRELAXED} start elsewhere when they are run")
+
+
+@app.command()
+def plan(
+    campaign: CampaignArgument = "wsse",
+    engine: EngineOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Say what is recorded and what is new.")] = False,
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Print the graph of a campaign's calculations; needs no database (except with --diff).
+
+    Example: sodiate plan wsse --diff
+    """
+    from ..plan.planner import plan as plan_campaign
+    from .plan_view import plan_objects, plan_tree
+
+    planned = plan_campaign(campaign, engine)
+    states = _states(planned, root, launchpad) if diff else None
+    if as_json:
+        import json
+
+        content = plan_objects(planned)
+        if states is not None:
+            for one in content["calculations"]:
+                one["state"] = states[one["id"]]
+        print(json.dumps(content, indent=1))
+        return
+    console = make_console()
+    console.print(plan_tree(planned, states))
+    for sentence in planned.dropped:
+        console.print(f"{sentence}.", markup=False, highlight=False)
+    for line in planned.tags.lines():
+        console.print(f"{line}.", markup=False, highlight=False)
+    if planned.not_applicable:
+        keys = ", ".join(planned.not_applicable)
+        console.print(f"not applicable to {planned.campaign.spec.engine}: {keys}.", markup=False, highlight=False)
+    if states is not None:
+        new = sum(state != "done" for state in states.values())
+        console.print(f"{len(states) - new} done, {new} new or to be done again.", highlight=False)
+
+
+def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]:
+    """Return ``done``, ``new`` or why it is to be done again, by calculation id."""
+    ids = [calculation.id for calculation in planned.calculations]
+    if launchpad is None and not (root / "mongod").is_dir():
+        return dict.fromkeys(ids, "new")
+    from ..database.documents import Documents
+    from ..database.usable import missing_reasons, usable
+
+    with open_database(root, launchpad) as database:
+        documents = Documents(database.db)
+        records, stale = usable(documents, ids)
+        reasons = missing_reasons(documents, ids, records, stale)
+    return {i: "done" if i in records else reasons[i].replace("not yet run", "new") for i in ids}
+
+
+@app.command()
+def structures(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    campaign: CampaignArgument = "wsse",
+    engine: EngineOption = None,
+) -> None:
+    """Write the start geometry of every host and site as POSCAR, CIF and extxyz; needs no database.
+
+    Example: sodiate structures wsse --out structures
+    """
+    from ..plan.planner import plan as plan_campaign
+    from ..plan.preview import write_structures
+
+    count = write_structures(plan_campaign(campaign, engine), out)
+    print(f"{count} structures, each as POSCAR, CIF and extxyz, in {out}")

@@ -1,0 +1,58 @@
+"""`sodiate results`: adsorption energies and gaps, from the database or an archive."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import ROOT, LaunchpadOption, RootOption, app, make_console, open_results
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+@app.command()
+def results(
+    root: RootOption = ROOT,
+    launchpad: LaunchpadOption = None,
+    archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this host.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(help="Only results that match a MongoDB query on the fields of --format json."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,
+) -> None:
+    """Print adsorption energies and gaps from the database or an archive.
+
+    Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
+    """
+    from ..campaign.yaml import InputError, nearest
+    from ..tables import as_objects, matching, remark_lines, results_table, to_csv, to_json
+
+    matching([], query)
+    with open_results(root, launchpad, archive) as found:
+        objects = as_objects(found.models(campaign, engine))
+    names = [one["model"] for one in objects]
+    if model is not None and names and model not in names:
+        raise InputError(f"no model {model!r}{nearest(model, names)}; models: {', '.join(dict.fromkeys(names))}.")
+    objects = matching([one for one in objects if model in (None, one["model"])], query)
+    if format is Format.json:
+        print(to_json(objects))
+    elif format is Format.csv:
+        print(to_csv(objects), end="")
+    else:
+        console = make_console()
+        console.print(results_table(objects, f"Results in {archive or launchpad or root}"))
+        for line in remark_lines(objects):
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
