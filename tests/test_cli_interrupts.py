@@ -291,7 +291,7 @@ def after(owner, name, calls=1):
 from fireworks.core.launchpad import LaunchPad, WFLock
 from sodiate.workflows.database.lease import Leases
 exec(sys.argv.pop(1))
-from sodiate.workflows.cli.app import main
+from sodiate.workflows.cli.main import main
 main()
 """
 """``sodiate`` in which something happens (``strike``) before or after the nth call of a method."""

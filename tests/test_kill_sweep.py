@@ -34,7 +34,7 @@ class Killer(monitoring.CommandListener):
     def failed(self, event): pass
 
 monitoring.register(Killer())
-from sodiate.workflows.cli.app import app
+from sodiate.workflows.cli.main import app
 
 try:
     app(sys.argv[2:])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import ROOT, LaunchpadOption, RootOption, app, make_console, open_database
+from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_database
 
 if TYPE_CHECKING:
     pass
@@ -52,7 +52,6 @@ class ExportFormat(StrEnum):
     cube = "cube"
 
 
-@app.command("export")
 def export_(
     folder: Annotated[Path, typer.Argument(help="A new folder, or an earlier archive to be replaced.")],
     root: RootOption = ROOT,
@@ -82,7 +81,6 @@ def export_(
     print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
 
 
-@app.command("import")
 def import_(
     folders: Annotated[list[Path], typer.Argument(help="An archive made by `sodiate export`; or runs of VASP.")],
     root: RootOption = ROOT,

@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from .app import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, open_database
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, open_database
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
 
 
-@app.command()
 def submit(
     campaign: CampaignArgument,
     launchpad: LaunchpadFileOption,
@@ -39,7 +38,6 @@ def submit(
     print(f"{planned.campaign.spec.campaign}: {len(added)} of {len(planned.calculations)} calculations added")
 
 
-@app.command()
 def queue(
     cluster: ClusterOption,
     launchpad: LaunchpadFileOption,
@@ -69,7 +67,6 @@ def queue(
             time.sleep(every)
 
 
-@app.command()
 def worker(
     cluster: ClusterOption,
     launchpad: LaunchpadFileOption,
@@ -96,7 +93,6 @@ def worker(
     print(f"{done.launches} launches; ended because: {done.ended}")
 
 
-@app.command()
 def recover(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,

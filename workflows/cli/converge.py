@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, make_console, open_database
 from .run import announce
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ...analysis.figures.convergence import Series
 
 
-@app.command()
 def converge(
     campaign: CampaignArgument,
     cutoff: Annotated[str | None, typer.Option(help="Cutoffs in eV: first:last:step, or a list.")] = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import ROOT, LaunchpadOption, RootOption, app, make_console, open_database
+from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_database
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
@@ -36,7 +36,6 @@ def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Cal
         yield Documents(database.db), lambda: database.fireworks(root.resolve() / "logs")
 
 
-@app.command()
 def status(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
@@ -85,7 +84,6 @@ def _watch(console: Console, look: Callable[[], list[str]]) -> None:
             pass
 
 
-@app.command()
 def show(
     label: LabelArgument,
     campaign: OnlyCampaign = None,
@@ -108,7 +106,6 @@ def show(
         print(line)
 
 
-@app.command()
 def redo(
     label: LabelArgument,
     because: Annotated[str, typer.Option(help="Why; kept with the superseded records.")],
@@ -129,7 +126,6 @@ def redo(
         _list("to be computed anew", redo_calculation(documents, fireworks(), identifier, because))
 
 
-@app.command()
 def retry(
     label: Annotated[str | None, typer.Argument(help="A calculation's name or id; all failures without it.")] = None,
     campaign: OnlyCampaign = None,
@@ -148,7 +144,6 @@ def retry(
         _list("queued again", retry_calculations(documents, fireworks(), identifiers))
 
 
-@app.command()
 def cancel(
     label: Annotated[str | None, typer.Argument(help="A calculation's name or id; all without it.")] = None,
     campaign: OnlyCampaign = None,

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, make_console, open_database
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_database
 
 if TYPE_CHECKING:
     from ..plan.graph import Plan
 
 
-@app.command()
 def inputs(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     campaign: CampaignArgument = "wsse",
@@ -32,7 +31,6 @@ def inputs(
     print(f"inputs of {count} calculations in {out}; those with a file {UNRELAXED} start elsewhere when they are run")
 
 
-@app.command()
 def plan(
     campaign: CampaignArgument = "wsse",
     engine: EngineOption = None,
@@ -88,7 +86,6 @@ def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]
     return {i: "done" if i in records else reasons[i].replace("not yet run", "new") for i in ids}
 
 
-@app.command()
 def structures(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     campaign: CampaignArgument = "wsse",

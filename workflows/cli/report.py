@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .app import ROOT, LaunchpadOption, RootOption, app, open_results
+from .shared import ROOT, LaunchpadOption, RootOption, open_results
 
 
-@app.command()
 def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     root: RootOption = ROOT,
@@ -35,7 +34,6 @@ def report(
     print(f"{out}: {len(groups)} {what}, {len(page) / 1e6:.1f} MB; open it in a browser")
 
 
-@app.command()
 def si(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     root: RootOption = ROOT,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .app import ROOT, LaunchpadOption, RootOption, app, make_console, open_results
+from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_results
 
 
 class Format(StrEnum):
@@ -19,7 +19,6 @@ class Format(StrEnum):
     csv = "csv"
 
 
-@app.command()
 def results(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,

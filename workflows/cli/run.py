@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, app, make_console, open_database
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_database
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..plan.graph import Plan
 
 
-@app.command()
 def run(
     campaign: CampaignArgument = "wsse",
     engine: EngineOption = None,

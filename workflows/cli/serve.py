@@ -8,7 +8,7 @@ from pathlib import Path
 from ..database.connection import initialise, open_root
 from ..database.mongod import launchpad_yaml, private_mongod
 from ..stop import Stop, signals_stop
-from .app import ROOT, RootOption, app
+from .shared import ROOT, RootOption
 
 
 def hold_server(root: Path) -> None:
@@ -39,7 +39,6 @@ def _write_private(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-@app.command()
 def serve(root: RootOption = ROOT) -> None:
     """Keep the private database of a root running until Ctrl-C, for lpad, rlaunch and pymongo.
 

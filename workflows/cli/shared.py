@@ -1,4 +1,4 @@
-"""The command line."""
+"""What commands share: their options, the console, the database or archive that they work on."""
 
 from __future__ import annotations
 
@@ -9,21 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ... import __version__
-
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..database.connection import Database
     from ..store import Results
-
-app = typer.Typer(
-    help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
-    "Example: sodiate run wsse",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
 
 CampaignArgument = Annotated[str, typer.Argument(help="A bundled campaign (wsse) or a campaign file.")]
 EngineOption = Annotated[str | None, typer.Option(help="Run with this engine instead of the campaign's.")]
@@ -82,16 +72,3 @@ def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> It
     if launchpad is not None:
         raise InputError("--launchpad and --archive: results come from one of them.")
     yield Results(open_archive(archive), ExitStack(), str(archive))
-
-
-def _version(value: bool) -> None:
-    if value:
-        print(f"sodiate {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
-) -> None:
-    """Hold the options of every command."""
