@@ -103,7 +103,7 @@ def iterations(folder: Path) -> list[int]:
 
 def with_sodiate(folder: Path, cutoff_ev: float) -> dict[str, Cost]:
     """Run the campaign as a user would; the time is divided by the records."""
-    from sodiate.workflows.store import Results
+    from sodiate.workflows.results.results import Results
 
     root = folder / "root"
     command = [str(Path(sys.executable).with_name("sodiate")), "run", str(write_campaign(folder, cutoff_ev))]

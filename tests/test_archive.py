@@ -11,14 +11,14 @@ import pytest
 from sodiate import SodiateError
 from sodiate.analysis.arrays import Density
 from sodiate.analysis.records import Record
-from sodiate.workflows.archive import ArchiveError, export_archive, import_archive, open_archive
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.lease import Owner
 from sodiate.workflows.launch.loop import launch
 from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.results.archive import ArchiveError, export_archive, import_archive, open_archive
+from sodiate.workflows.results.results import Results
 from sodiate.workflows.runner.run_calculation import Worker
 from sodiate.workflows.stop import Stop
-from sodiate.workflows.store import Results
 from support import Bench, small_campaign
 
 

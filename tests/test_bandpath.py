@@ -13,7 +13,7 @@ from sodiate.analysis.arrays import Bands
 from sodiate.analysis.electrons.bandpath import SPECIAL, filled_along, path_axis, path_points, zero_of_bands
 from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap
 from sodiate.analysis.figures.plots import bands_plot
-from sodiate.workflows.store import Results
+from sodiate.workflows.results.results import Results
 from support import small_campaign
 
 A = 3.252

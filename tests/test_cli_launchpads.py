@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from sodiate.analysis.records import SCHEMA_VERSION
-from sodiate.workflows.archive import export_archive
 from sodiate.workflows.database.documents import Documents
+from sodiate.workflows.results.archive import export_archive
 from support_cli import Cli, Refused, content, says
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from sodiate.analysis.records import SCHEMA_VERSION
-from sodiate.workflows.archive import ArchiveError, export_archive, open_archive
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.mongod import DATABASE, private_mongod
 from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.results.archive import ArchiveError, export_archive, open_archive
 from support import Bench, small_campaign
 from support_cli import Cli, Refused, content, everything, says, usage_message
 

@@ -18,7 +18,7 @@ from conftest import Cli
 from fake_vasp import Behaviour, install
 from slurm import Slurm
 from sodiate.workflows.database.connection import Database, initialise, open_root
-from sodiate.workflows.store import Results
+from sodiate.workflows.results.results import Results
 from support import small_campaign
 
 SMALL = ["atom", "lowest", "bulk", "static", "relax_cell", "dos", "bands", "density"]

@@ -16,7 +16,7 @@ from sodiate.structures.elemental import read_crystal, read_molecule
 from sodiate.structures.errors import StructureError
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.plan.planner import plan
-from sodiate.workflows.store import Results
+from sodiate.workflows.results.results import Results
 from support import small_campaign
 
 FILES = CONFIGS / "campaigns"

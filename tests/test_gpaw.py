@@ -30,10 +30,10 @@ from sodiate.workflows.engines.base import EngineError, Limits, Settings
 from sodiate.workflows.engines.gpaw.handlers import FrozenHandler, ScfHandler
 from sodiate.workflows.engines.gpaw.inputs import calculator_settings
 from sodiate.workflows.plan.planner import plan
-from sodiate.workflows.reporting import gather
+from sodiate.workflows.results.export import write_results
+from sodiate.workflows.results.report_data import gather
+from sodiate.workflows.results.results import Results
 from sodiate.workflows.stop import Stop
-from sodiate.workflows.store import Results
-from sodiate.workflows.supplement import write_results
 
 TINY = Path(__file__).parent / "data" / "gpaw-tiny.yaml"
 

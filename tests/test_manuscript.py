@@ -14,7 +14,7 @@ import pytest
 from ase.io import read
 from conftest import Cli
 from sodiate.analysis.manuscript import bibliography, booktabs, cited, to_tex
-from sodiate.workflows.archive import open_archive
+from sodiate.workflows.results.archive import open_archive
 
 ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
 
@@ -113,7 +113,7 @@ def test_a_dry_run_says_so_in_every_text(cli: Cli, tmp_path: Path) -> None:
 def test_results_for_other_programs(cli: Cli, tmp_path: Path) -> None:
     """Read back by ASE: energies and forces are the records'."""
     from ase.db import connect
-    from sodiate.workflows.store import Results
+    from sodiate.workflows.results.results import Results
     from support import small_campaign
 
     small_campaign(tmp_path)

@@ -105,7 +105,7 @@ def test_the_queries_of_the_documentation(bench: Bench, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     by_hand = float(lines[0])
-    from sodiate.workflows.store import Results
+    from sodiate.workflows.results.results import Results
 
     with Results.open(bench.root) as results:
         frame = results.adsorption().set_index(["model", "site"])
@@ -130,7 +130,7 @@ def test_a_launchpad_of_the_users_own(served: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("mark"))
     words = ("results", "--launchpad", str(launchpad), "--format", "json")
     assert json.loads(call(served, "sodiate", *words, cwd=work))[0]["converged"]
-    from sodiate.workflows.store import Results
+    from sodiate.workflows.results.results import Results
 
     with Results.open(launchpad) as results:
         assert len(results.adsorption()) == 2

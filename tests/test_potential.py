@@ -15,8 +15,8 @@ from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
 from sodiate.workflows.engines.gpaw import chgnet_start
 from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.results.results import Results
 from sodiate.workflows.start_structures import start_atoms
-from sodiate.workflows.store import Results
 
 ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
 SITE = "WSSe+VS/V_S@top"

@@ -19,7 +19,7 @@ from sodiate.analysis.electrons.density import Density
 from sodiate.analysis.records import BandGap
 from sodiate.analysis.report.page import render
 from sodiate.analysis.report.panels import dos_payload, isosurfaces, level_lines, profile_payload
-from sodiate.workflows.reporting import rolled, shifted, to_the_middle
+from sodiate.workflows.results.report_data import rolled, shifted, to_the_middle
 from support import drawn_groups, small_campaign
 
 HOSTILE = 'Nä <script>alert(1)</script> "quoted" & {{DATA}} </script>'

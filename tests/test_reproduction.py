@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sodiate.analysis.energies.adsorption import ModelResult
-from sodiate.workflows.store import Results
+from sodiate.workflows.results.results import Results
 from support import drawn_groups
 
 DOCS = Path(__file__).parents[1] / "docs"

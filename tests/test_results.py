@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import Cli
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.tables import lattice_lines, matching, results_table, to_csv, to_json
+from sodiate.workflows.results.rows import matching, to_csv, to_json
+from sodiate.workflows.results.tables import lattice_lines, results_table
 from support import small_campaign
 
 CONTRACT = {

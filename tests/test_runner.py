@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from pymongo.errors import AutoReconnect
-from sodiate.workflows.archive import ArchiveError, export_archive, open_archive
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.lease import Cancelled, LeaseLost, Leases, Owner
 from sodiate.workflows.engines.base import EngineError, Stopped
 from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.results.archive import ArchiveError, export_archive, open_archive
 from sodiate.workflows.runner.run_calculation import NotReady, OldRecipe, Worker, run_calculation
 from sodiate.workflows.runner.workdir import CLAIM, WrongDirectory, own_directory
 from sodiate.workflows.stop import Stop

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sodiate.analysis.electrons.density import integral
-from sodiate.workflows.store import Results
+from sodiate.workflows.results.results import Results
 
 ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
 CONVERGENCE = ARCHIVE.parent / "convergence.csv"

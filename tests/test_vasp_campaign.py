@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import Cli
 from fake_vasp import Behaviour, install
-from sodiate.workflows.store import Results
+from sodiate.workflows.results.results import Results
 from support import small_campaign
 
 pytestmark = pytest.mark.usefixtures("mongod")

@@ -27,7 +27,7 @@ def render(title: str, groups: Sequence[Mapping[str, Any]]) -> str:
     title
         Where the results come from.
     groups
-        As `sodiate.workflows.reporting.gather` returns them.
+        As `sodiate.workflows.results.report_data.gather` returns them.
 
     Returns
     -------

@@ -65,14 +65,14 @@ def export_(
     Example: sodiate export archive; sodiate export structures --format cif
     """
     with open_database(root, launchpad) as database:
-        from ..archive import export_archive
         from ..database.documents import Documents
+        from ..results.archive import export_archive
 
         if format is not ExportFormat.archive:
             from contextlib import ExitStack
 
-            from ..store import Results
-            from ..supplement import write_results
+            from ..results.export import write_results
+            from ..results.results import Results
 
             results = Results(Documents(database.db), ExitStack(), database.title)
             print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
@@ -96,14 +96,14 @@ def import_(
     Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
     """
     if vasp:
-        from .carry import import_vasp
+        pass
 
         import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
         return
-    from ..archive import import_archive, open_archive
     from ..campaign.yaml import InputError
     from ..database.connection import initialise
     from ..database.documents import Documents
+    from ..results.archive import import_archive, open_archive
 
     if len(folders) > 1:
         raise InputError("import: one archive at a time; with --vasp, several runs.")

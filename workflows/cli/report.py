@@ -24,7 +24,7 @@ def report(
     """
     from ...analysis.report.page import render
     from ..engines.shared.files import write_bytes
-    from ..reporting import gather
+    from ..results.report_data import gather
 
     with open_results(root, launchpad, archive) as found:
         groups = gather(found, campaign or (), engine)
@@ -46,7 +46,7 @@ def si(
 
     Example: sodiate si --archive docs/reproduction --campaign wsse-gpaw --out si
     """
-    from ..supplement import write_supplement
+    from ..results.supplement import write_supplement
 
     with open_results(root, launchpad, archive) as found:
         names = write_supplement(found, out, campaign, engine)

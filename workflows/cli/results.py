@@ -37,7 +37,8 @@ def results(
     Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
     """
     from ..campaign.yaml import InputError, nearest
-    from ..tables import as_objects, matching, remark_lines, results_table, to_csv, to_json
+    from ..results.rows import as_objects, matching, to_csv, to_json
+    from ..results.tables import remark_lines, results_table
 
     matching([], query)
     with open_results(root, launchpad, archive) as found:

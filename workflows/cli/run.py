@@ -46,7 +46,8 @@ def run(
     announce(planned, root, console)
     with open_database(root, launchpad, create=True) as database:
         ran = run_session(planned, database, root, partial(show_progress, console=console))
-    from ..tables import as_objects, remark_lines, results_table
+    from ..results.rows import as_objects
+    from ..results.tables import remark_lines, results_table
 
     objects = as_objects(ran.models)
     console.print(results_table(objects, planned.campaign.spec.title or planned.campaign.spec.campaign))

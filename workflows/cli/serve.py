@@ -44,6 +44,6 @@ def serve(root: RootOption = ROOT) -> None:
 
     Writes my_launchpad.yaml and my_fworker.yaml into the root. Example: sodiate serve
     """
-    from .serve import hold_server
+    pass
 
     hold_server(root.resolve())

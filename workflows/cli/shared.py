@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..database.connection import Database
-    from ..store import Results
+    from ..results.results import Results
 
 CampaignArgument = Annotated[str, typer.Argument(help="A bundled campaign (wsse) or a campaign file.")]
 EngineOption = Annotated[str | None, typer.Option(help="Run with this engine instead of the campaign's.")]
@@ -61,13 +61,13 @@ def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> It
     if archive is None:
         with open_database(root, launchpad) as database:
             from ..database.documents import Documents
-            from ..store import Results
+            from ..results.results import Results
 
             yield Results(Documents(database.db), ExitStack(), database.title)
         return
-    from ..archive import open_archive
     from ..campaign.yaml import InputError
-    from ..store import Results
+    from ..results.archive import open_archive
+    from ..results.results import Results
 
     if launchpad is not None:
         raise InputError("--launchpad and --archive: results come from one of them.")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SodiateError
-from ..analysis.electrons.bader import charge_transfer
-from ..analysis.electrons.density import DensityTerms, integral
-from ..analysis.report.panels import (
+from ... import SodiateError
+from ...analysis.electrons.bader import charge_transfer
+from ...analysis.electrons.density import DensityTerms, integral
+from ...analysis.report.panels import (
     atoms_payload,
     bands_payload,
     cost_row,
@@ -21,20 +21,21 @@ from ..analysis.report.panels import (
     profile_payload,
     relaxation_payload,
 )
-from ..structures.geometry import bond_reach, layers
-from .database.usable import missing_reasons, usable
-from .start_structures import next_to_defects
-from .tables import as_objects, note_lines, to_csv, to_json
+from ...structures.geometry import bond_reach, layers
+from ..database.usable import missing_reasons, usable
+from ..start_structures import next_to_defects
+from .rows import as_objects, to_csv, to_json
+from .tables import note_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
 
-    from ..analysis.arrays import Density
-    from ..analysis.campaign_entry import CampaignEntry, ModelEntry
-    from ..analysis.records import Record
-    from .store import Results
+    from ...analysis.arrays import Density
+    from ...analysis.campaign_entry import CampaignEntry, ModelEntry
+    from ...analysis.records import Record
+    from .results import Results
 
 
 def gather(results: Results, campaigns: Sequence[str] = (), engine: str | None = None) -> list[dict[str, Any]]:

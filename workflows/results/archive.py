@@ -19,13 +19,13 @@ from zipfile import is_zipfile
 
 from pydantic import ValidationError
 
-from .. import SodiateError, __version__
-from ..analysis.records import SCHEMA_VERSION
-from .database.documents import NOT_CARRIED, Documents, to_record
-from .database.lease import Cancelled, LeaseHeld, Owner
-from .engines import engine_of
-from .engines.base import Settings
-from .runner.workdir import CLAIM
+from ... import SodiateError, __version__
+from ...analysis.records import SCHEMA_VERSION
+from ..database.documents import NOT_CARRIED, Documents, to_record
+from ..database.lease import Cancelled, LeaseHeld, Owner
+from ..engines import engine_of
+from ..engines.base import Settings
+from ..runner.workdir import CLAIM
 
 INDEX = "archive.json"
 COLLECTIONS = ("calculations", "campaigns", "attempts", "records")

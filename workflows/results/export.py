@@ -1,0 +1,101 @@
+"""Results as files for other programs: structures, ASE databases, tables, cubes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import SodiateError
+from ...analysis.electrons.density import term_names
+from ..campaign.yaml import InputError
+from ..database.usable import usable
+from ..plan.preview import new_folder, write_atoms
+from .results import with_energy
+from .rows import as_objects, to_csv
+from .supplement import _write
+
+if TYPE_CHECKING:
+    from ...analysis.campaign_entry import CampaignEntry
+    from ...analysis.records import Record
+    from .results import Results
+
+
+def write_results(results: Results, folder: Path, form: str) -> int:
+    """Write what is recorded in a format of other programs; return the number of structures, or of tables.
+
+    Parameters
+    ----------
+    results
+        Where the records are.
+    folder
+        A new or empty folder.
+    form
+        ``poscar``, ``cif`` or ``extxyz``: each relaxed structure as a file, below its campaign and engine;
+        ``ase-db``: all of them in one database of ASE, with energies and forces; ``csv``: a table for each campaign;
+        ``cube``: Δρ of each host and the density with the adsorbate, in electrons per cubic Bohr radius.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of the kind here, or the folder holds something; nothing is left behind then.
+    """
+    count = 0
+    with new_folder(folder, "results") as place:
+        for entry in results.entries():
+            name = f"{entry.campaign}-{entry.engine}-{entry.method_id}"
+            if form == "csv":
+                _write(place / f"{name}.csv", to_csv(as_objects(results.of(entry))))
+                count += 1
+                continue
+            if form == "cube":
+                count += _cubes(results, place / name, entry)
+                continue
+            records, _ = usable(results.documents, entry.ids)
+            for title, identifier in entry.names.items():
+                record = records.get(identifier)
+                if record is None or record.geometry is None or record.kind not in ("relax", "relax_cell"):
+                    continue
+                if form == "ase-db":
+                    _into_database(place / "results.db", entry, title, record)
+                else:
+                    write_atoms(place / name, title, with_energy(record), {"poscar": "vasp"}.get(form, form))
+                count += 1
+        if not count:
+            raise InputError(f"{results.title}: nothing to write as {form}{_WHY.get(form, '')}.")
+    return count
+
+
+_WHY = {"cube": ": no campaign here has density differences whose grids are here, and archives leave them out"}
+
+
+def _cubes(results: Results, place: Path, entry: CampaignEntry) -> int:
+    """Write Δρ and the density with the adsorbate of each host that has them."""
+    from ase.units import Bohr
+    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.io.common import VolumetricData
+
+    count = 0
+    for model in (model for model in entry.models if model.densities):
+        try:
+            terms = results.density_terms(model.name, entry.campaign, entry.engine)
+        except SodiateError:  # not computed yet, or grids that stayed where they were made
+            continue
+        place.mkdir(exist_ok=True)
+        structure = AseAtomsAdaptor.get_structure(terms.atoms)
+        identifier = model.densities[term_names(entry.adsorbate)[0]]
+        for what, density in (("difference", terms.difference), ("density", terms.together)):
+            said = f"{what} of {model.name}, electrons per cubic Bohr radius, {identifier}"
+            grid = VolumetricData(structure, {"total": density.values_per_a3 * Bohr**3})
+            grid.to_cube(str(place / f"{model.name}-{what}.cube"), comment=said)
+            count += 1
+    return count
+
+
+def _into_database(path: Path, entry: CampaignEntry, title: str, record: Record) -> None:
+    from ase.db import connect
+
+    # With a word before them, since ASE takes ids of digits alone for numbers.
+    said: dict[str, Any] = {"method": f"id {entry.method_id}", "calculation": f"id {record.calculation}"}
+    said |= {"name": title, "campaign": entry.campaign, "engine": entry.engine, "physical": record.physical}
+    with connect(path) as database:
+        database.write(with_energy(record), key_value_pairs=said)
