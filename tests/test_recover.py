@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from sodiate.workflows.cluster import load_cluster
+from sodiate.workflows.clusters.cluster_file import load_cluster
+from sodiate.workflows.clusters.queue import jobs_of, memory_gb, recover
+from sodiate.workflows.clusters.scheduler import SchedulerError
 from sodiate.workflows.launch.tasks import OurFWorker
 from sodiate.workflows.plan.planner import plan
-from sodiate.workflows.queueing import jobs_of, memory_gb, recover
 from sodiate.workflows.runner.run_calculation import Worker
-from sodiate.workflows.schedulers import SchedulerError
 from support import Bench, small_campaign
 
 

@@ -15,10 +15,8 @@ import yaml
 from conftest import Cli
 from slurm import Slurm
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.cluster import ClusterFile, load_cluster
-from sodiate.workflows.database.connection import LaunchpadFile, open_root
-from sodiate.workflows.kinds import RECIPES
-from sodiate.workflows.schedulers import (
+from sodiate.workflows.clusters.cluster_file import ClusterFile, load_cluster
+from sodiate.workflows.clusters.scheduler import (
     MEMORY,
     SchedulerError,
     is_live,
@@ -28,6 +26,8 @@ from sodiate.workflows.schedulers import (
     states,
     submit,
 )
+from sodiate.workflows.database.connection import LaunchpadFile, open_root
+from sodiate.workflows.kinds import RECIPES
 from support import small_campaign
 
 ALL = list(RECIPES)

@@ -50,9 +50,9 @@ def queue(
 
     Jobs in the queue go on without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
     """
-    from ..cluster import load_cluster
+    from ..clusters.cluster_file import load_cluster
+    from ..clusters.queue import Place, is_going_on, queue_once
     from ..database.documents import Documents
-    from ..queueing import Place, is_going_on, queue_once
 
     wanted = load_cluster(cluster)
     place = Place(cluster.resolve(), launchpad.resolve(), root.resolve())
@@ -80,13 +80,13 @@ def worker(
 
     Example: sodiate worker --cluster slurm.yaml --class large --launchpad my_launchpad.yaml
     """
-    from ..cluster import load_cluster
+    from ..clusters.cluster_file import load_cluster
 
     wanted = load_cluster(cluster)
     wanted.resources(class_)
     with open_database(root, launchpad) as database:
+        from ..clusters.worker import work
         from ..database.documents import Documents
-        from ..working import work
 
         fireworks = database.fireworks(root.resolve() / "logs")
         done = work(Documents(database.db), fireworks, wanted, class_, root.resolve(), fw_id)
@@ -104,9 +104,9 @@ def recover(
 
     Checkpoints stay. `run` and `queue` do it by themselves. Example: sodiate recover --cluster slurm.yaml
     """
-    from ..cluster import load_cluster
+    from ..clusters.cluster_file import load_cluster
+    from ..clusters.queue import recover as recover_all
     from ..database.documents import Documents
-    from ..queueing import recover as recover_all
 
     scheduler = None if cluster is None else load_cluster(cluster).scheduler
     with open_database(root, launchpad) as database:

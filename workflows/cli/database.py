@@ -53,8 +53,8 @@ def status(
         def look() -> list[str]:
             lines = status_lines(Documents(database.db))
             if cluster is not None:
-                from ..cluster import load_cluster
-                from ..queueing import jobs_of
+                from ..clusters.cluster_file import load_cluster
+                from ..clusters.queue import jobs_of
                 from .status import job_lines
 
                 fireworks = database.fireworks(root.resolve() / "logs")

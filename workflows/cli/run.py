@@ -69,7 +69,7 @@ def run(
 def _refuse_login_node(planned: Plan) -> None:
     """Refuse to compute where jobs are submitted, unless the user says so."""
     from ..campaign.yaml import InputError
-    from ..schedulers import on_login_node
+    from ..clusters.scheduler import on_login_node
 
     found = on_login_node()
     if found is not None:

@@ -17,7 +17,7 @@ from ..engines.vasp.progress import _vasp_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..queueing import Job
+    from ..clusters.queue import Job
 
 
 def job_lines(jobs: Iterable[Job]) -> list[str]:

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ..analysis.records import Frozen
-from .campaign.protocol import Positive
-from .campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
-from .engines.vasp.tags import HOW
-from .kinds import RECIPES
+from ...analysis.records import Frozen
+from ..campaign.protocol import Positive
+from ..campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
+from ..engines.vasp.tags import HOW
+from ..kinds import RECIPES
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .. import SodiateError
-from .cluster import ClusterFile
+from ... import SodiateError
+from .cluster_file import ClusterFile
 
 _TIMEOUT_S = 60
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from fireworks.core.rocket import Rocket
 
-from .cluster import ClusterFile
-from .database.documents import Documents
-from .engines.base import Limits
-from .launch.loop import launch_directory
-from .launch.reconcile import reconcile
-from .launch.tasks import OurFWorker
-from .runner.run_calculation import Worker
-from .schedulers import seconds_left
-from .stop import Stop, signals_stop
+from ..database.documents import Documents
+from ..engines.base import Limits
+from ..launch.loop import launch_directory
+from ..launch.reconcile import reconcile
+from ..launch.tasks import OurFWorker
+from ..runner.run_calculation import Worker
+from ..stop import Stop, signals_stop
+from .cluster_file import ClusterFile
+from .scheduler import seconds_left
 
 if TYPE_CHECKING:
     from pathlib import Path

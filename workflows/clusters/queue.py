@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cluster import ClusterFile
-from .database.documents import Documents
-from .database.fireworks_guard import ours_query
-from .launch.reconcile import age_s, reconcile
-from .launch.tasks import OurFWorker
-from .runner.run_calculation import Worker
-from .schedulers import MEMORY, SchedulerError, is_live, script, states, submit
+from ..database.documents import Documents
+from ..database.fireworks_guard import ours_query
+from ..launch.reconcile import age_s, reconcile
+from ..launch.tasks import OurFWorker
+from ..runner.run_calculation import Worker
+from .cluster_file import ClusterFile
+from .scheduler import MEMORY, SchedulerError, is_live, script, states, submit
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
