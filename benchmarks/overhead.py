@@ -41,7 +41,8 @@ for path in sorted(Path(sys.argv[1]).glob("*.extxyz")):
 """
 
 IMPORTS = """
-import sodiate.workflows.cli.main, sodiate.workflows.run, sodiate.workflows.plan.planner, sodiate.workflows.launch.loop
+import sodiate.workflows.cli.main, sodiate.workflows.run, sodiate.workflows.plan
+import sodiate.workflows.launch.loop
 import sodiate.workflows.engines.emt.engine, sodiate.analysis.figures.plots
 import rich.table, matplotlib.backends.backend_agg
 """

@@ -5,9 +5,6 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from ..database.connection import initialise, open_root
-from ..database.mongod import launchpad_yaml, private_mongod
-from ..stop import Stop, signals_stop
 from .shared import ROOT, RootOption
 
 
@@ -19,6 +16,10 @@ def hold_server(root: Path) -> None:
     root
         The root; its ``my_launchpad.yaml`` and ``my_fworker.yaml`` are readable by the user alone.
     """
+    from ..database.connection import initialise, open_root
+    from ..database.mongod import launchpad_yaml, private_mongod
+    from ..stop import Stop, signals_stop
+
     stop = Stop()
     with signals_stop(stop), private_mongod(root) as server, open_root(root) as database:
         initialise(database, database.fireworks(root / "logs"))
@@ -44,6 +45,4 @@ def serve(root: RootOption = ROOT) -> None:
 
     Writes my_launchpad.yaml and my_fworker.yaml into the root. Example: sodiate serve
     """
-    pass
-
     hold_server(root.resolve())
