@@ -5,25 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import slurm
-from engine_cases import CASES, VASP_PACE, Case
-from fake_vasp import install, library
 from sodiate import SodiateError
 from sodiate.workflows.database.connection import Database, initialise, open_root
-from support import Bench
-
-DATA = Path(__file__).parent / "data"
-
-
-def skip_unless_required(reason: str) -> None:
-    """Skip a test whose server or code is missing; under SODIATE_REQUIRE_ALL=1 that is a failure."""
-    if os.environ.get("SODIATE_REQUIRE_ALL") == "1":
-        pytest.fail(f"SODIATE_REQUIRE_ALL=1: {reason}")
-    pytest.skip(reason)
+from support import slurm
+from support.campaigns import Bench
+from support.cli import Cli
+from support.engine_cases import CASES, VASP_PACE, Case
+from support.fake_vasp import install, library
+from support.requirements import skip_unless_required
 
 
 @pytest.fixture(scope="session")
@@ -120,9 +113,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         skip_unless_required("needs the right to mount a tmpfs: run it as root")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import sodiate
+from support import CHECKOUT
 
 PACKAGE = Path(sodiate.__file__).parent
-CHECKOUT = Path(__file__).parent.parent
 SUBPACKAGES = ("structures", "workflows", "analysis")
 FORBIDDEN = {
     "structures": ("workflows", "analysis", "fireworks", "pymongo", "custodian", "gpaw"),

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
-
-DOCS = Path(__file__).parents[1] / "docs"
+from support import DOCS
 
 
 def test_the_notebook_says_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 from sodiate.workflows.plan.planner import plan
+from support import CHECKOUT
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -63,4 +64,4 @@ def test_the_campaign_of_the_readme_is_one(tmp_path: Path) -> None:
 
 def test_every_file_it_links_to_is_there() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (Path(__file__).parent.parent / target).is_file(), target
+        assert (CHECKOUT / target).is_file(), target

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sodiate.analysis.energies.adsorption import ModelResult
 from sodiate.workflows.results.results import Results
-from support import drawn_groups
+from support import DOCS
+from support.campaigns import drawn_groups
 
-DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "reproduction.md").read_text(encoding="utf-8")
 
 

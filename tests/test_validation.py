@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.results.results import Results
+from support import DATA, DOCS
 
-ARCHIVE = Path(__file__).parents[1] / "docs" / "reproduction"
+ARCHIVE = DOCS / "reproduction"
 CONVERGENCE = ARCHIVE.parent / "convergence.csv"
 
 # C2DB, PBE without spin–orbit coupling: lattice constant and bonds in Å, direct gap at K in eV.
@@ -112,7 +113,7 @@ def test_cutoff_and_mesh_are_large_enough(
     path = CONVERGENCE
     if where == "anew":
         root = validation_root(request, tmp_path_factory)
-        campaign = Path(__file__).parent / "data" / "convergence.yaml"
+        campaign = DATA / "convergence.yaml"
         run_slowly("converge", campaign, "--cutoff", "400,500,600", "--kmesh", "3,6,9", "--root", root)
         path = root / "results" / "convergence-convergence" / "convergence.csv"
     rows = list(csv.DictReader(path.open(encoding="utf-8")))

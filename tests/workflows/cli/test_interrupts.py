@@ -1,0 +1,373 @@
+"""Ctrl-C, SIGTERM, kill -9, and several commands at once: what is recorded stays, and is not computed again."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import pytest
+from rich.console import Console
+from sodiate.workflows import run
+from sodiate.workflows.database.connection import initialise, open_root
+from sodiate.workflows.launch.loop import reconcile
+from sodiate.workflows.plan.planner import Plan, plan
+from support.campaigns import Bench, small_campaign
+from support.cli import Cli, servers, wait_until
+
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc"),
+    pytest.mark.usefixtures("mongod"),
+]
+SODIATE = Path(sys.executable).with_name("sodiate")
+
+
+@dataclass
+class Found:
+    """What a database holds: outcomes of the attempts and states of the records, by the calculations' labels."""
+
+    attempts: dict[str, list[str]]
+    records: dict[str, list[str]]
+    launches: dict[str, int]
+
+    @classmethod
+    def below(cls, root: Path) -> Found:
+        with open_root(root) as database:
+            return cls.of(database.db)
+
+    @classmethod
+    def of(cls, db: Any) -> Found:
+        attempts: dict[str, list[str]] = {}
+        for document in db["attempts"].find().sort("started", 1):
+            attempts.setdefault(document["label"], []).append(document["outcome"])
+        records: dict[str, list[str]] = {}
+        for document in db["records"].find():
+            records.setdefault(document["label"], []).append(document["state"])
+        launches = {d["label"]: d["provenance"]["launches"] for d in db["records"].find({"state": "current"})}
+        return cls(attempts, records, launches)
+
+    def twice(self) -> dict[str, list[str]]:
+        """Attempts at what was started more than once."""
+        return {label: outcomes for label, outcomes in self.attempts.items() if len(outcomes) > 1}
+
+    def assert_complete(self, planned: Plan) -> None:
+        """Every calculation of a plan is recorded, and once."""
+        assert self.records == {c.label: ["current"] for c in planned.calculations}
+
+
+@dataclass
+class Running:
+    """``sodiate run`` in a process group of its own, on a root of its own."""
+
+    root: Path
+    campaign: Path
+
+    def __post_init__(self) -> None:
+        self.plan = plan(self.campaign)
+        self.started: list[subprocess.Popen[str]] = []
+
+    @property
+    def command(self) -> list[str]:
+        return [str(SODIATE), "run", str(self.campaign), "--root", str(self.root)]
+
+    def start(self) -> subprocess.Popen[str]:
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.started.append(subprocess.Popen(self.command, start_new_session=True, **streams))
+        return self.started[-1]
+
+    def again(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command, capture_output=True, text=True, timeout=120, check=False)
+
+    def wait_for_records(self, number: int) -> None:
+        """Wait until some relaxations have ended and another one has made steps."""
+        wait_until(lambda: len(list(self.root.glob("*/result.json"))) >= number and self.relaxing())
+
+    def relaxing(self) -> bool:
+        return any(
+            len(path.read_text().splitlines()) > 3
+            for path in self.root.glob("*/trajectory.jsonl")
+            if not path.with_name("result.json").exists()
+        )
+
+    def assert_nothing_half_written(self) -> None:
+        for path in self.root.rglob("*"):
+            if "mongod" in path.relative_to(self.root).parts or path.is_dir():
+                continue
+            assert not path.name.startswith("."), path
+            assert path.suffix not in (".tmp", ".partial"), path
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.suffix == ".npz":
+                assert is_zipfile(path), path
+            elif path.suffix == ".png":
+                assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), path
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """A campaign of an atom, a host, four sites and the choice of the best one."""
+    sites = ["T_W@top", "H@top", "T_W@bottom", "H@bottom"]
+    running = Running(tmp_path / "runs", small_campaign(tmp_path, sites=sites, quantities=[]))
+    yield running
+    for process in running.started:  # after a test that failed
+        process.kill()
+        process.communicate()
+    wait_until(lambda: not servers(tmp_path), seconds=10)
+
+
+def by_ctrl_c(running: Running) -> tuple[int, str, str]:
+    """The key itself, pressed in a terminal of the run's own, with the progress bar in it."""
+    terminal, inner = pty.openpty()
+    own_terminal = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+    command = [sys.executable, "-c", f"{own_terminal}; os.execv(sys.argv[1], sys.argv[1:])", *running.command]
+    with ThreadPoolExecutor(1) as pool:
+        streams: dict[str, Any] = {"stdin": inner, "stdout": inner, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=os.environ | {"COLUMNS": "160"}, **streams) as process:
+            os.close(inner)
+            shown = pool.submit(read_all, terminal)
+            running.wait_for_records(3)
+            os.write(terminal, b"\x03")
+            _, errors = process.communicate(timeout=60)
+        output = shown.result(timeout=10)
+    os.close(terminal)
+    return process.returncode, output, errors
+
+
+def read_all(terminal: int) -> str:
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # nobody has the other side open any more
+            return shown.decode(errors="replace")
+
+
+def by_sigterm(running: Running) -> tuple[int, str, str]:
+    """As a batch system ends a job: its whole process group."""
+    process = running.start()
+    running.wait_for_records(3)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "name"), [(by_ctrl_c, 130, "SIGINT"), (by_sigterm, 143, "SIGTERM")], ids=["ctrl-c", "sigterm"]
+)
+def test_a_stop_keeps_what_is_done(
+    running: Running, stop: Callable[[Running], tuple[int, str, str]], code: int, name: str
+) -> None:
+    returned, output, errors = stop(running)
+    assert returned == code
+    assert "Traceback" not in errors + output
+    assert errors.splitlines() == [f"Stopped by {name}; finished work is kept. Go on with the same command."]
+    assert "best site" in output  # the table as far as it goes
+    assert not servers(running.root)
+    running.assert_nothing_half_written()
+
+    found = Found.below(running.root)
+    assert 3 <= len(found.records) < len(running.plan)
+    assert all(states == ["current"] for states in found.records.values())
+    (stopped,) = found.attempts.keys() - found.records.keys()
+    assert found.attempts[stopped] == ["stopped"]
+    assert all(found.attempts[label] == ["completed"] for label in found.records)
+
+    done = running.again()
+    assert (done.returncode, done.stderr) == (0, "")
+    later = Found.below(running.root)
+    later.assert_complete(running.plan)
+    assert later.twice() == {stopped: ["stopped", "completed"]}
+    assert later.launches[stopped] == 2  # it went on from its checkpoint
+    running.assert_nothing_half_written()
+
+
+def test_kill_9_half_way(running: Running) -> None:
+    """One calculation was under way, so one is started twice; every one is recorded once."""
+    process = running.start()
+    running.wait_for_records(3)
+    process.kill()
+    process.communicate()
+    start = time.monotonic()
+    wait_until(lambda: not servers(running.root), seconds=10)
+    print(f"the server ended {time.monotonic() - start:.2f} s after kill -9")
+    before = Found.below(running.root)
+    done = running.again()
+    assert (done.returncode, done.stderr) == (0, "")
+    found = Found.below(running.root)
+    found.assert_complete(running.plan)
+    print(f"started twice: {found.twice()}")
+    (label,) = found.twice()
+    assert found.attempts[label] == ["lost", "completed"]
+    assert label not in before.records
+    assert found.launches[label] == 2
+    assert found.launches.keys() == found.records.keys()
+
+
+def test_other_commands_while_a_run_goes_on(running: Running, cli: Cli) -> None:
+    """They attach to the run's server, and leave it running. The run is held meanwhile, so that it cannot end."""
+    process = running.start()
+    running.wait_for_records(3)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            asked = ("status",), ("results", "--format", "json")
+            status, results = pool.map(lambda words: cli(*words, "--root", running.root), asked)
+        assert [(done.returncode, done.stderr) for done in (status, results)] == [(0, ""), (0, "")]
+        assert process.poll() is None
+        assert len([c for c in servers(running.root) if "--dbpath" in c.split("mongod_guard.py")[0]]) == 1
+    finally:
+        process.send_signal(signal.SIGCONT)
+    summary, *lines = status.stdout.splitlines()
+    assert "1 running" in summary
+    assert [line for line in lines if ": running" in line]
+    (host,) = json.loads(results.stdout)
+    assert host["model"] == "WSSe+VS"
+    assert any(reason.endswith(("running", "not yet run")) for reason in host["reasons"])
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    found = Found.below(running.root)
+    found.assert_complete(running.plan)
+    assert not found.twice()
+
+
+def test_two_runs_at_once(running: Running) -> None:
+    """On a root that does not exist yet: one server, both end well, nothing is computed twice."""
+    both = [running.start(), running.start()]
+    for process in both:
+        output, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, "")
+        assert "best site" in output
+    found = Found.below(running.root)
+    found.assert_complete(running.plan)
+    assert not found.twice()
+
+
+def test_a_table_that_a_stop_left_is_written_anew(bench: Bench, tmp_path: Path) -> None:
+    """With nothing left to compute: the run that computed the rest was killed before it wrote its files."""
+    planned = plan(tiny_campaign(tmp_path))
+    first = run.run(planned, bench.database, bench.root, Console(quiet=True))
+    table = next(path for path in first.files if path.suffix == ".csv")
+    whole = table.read_text()
+    table.write_text(whole.splitlines()[0])
+    for path in first.files:
+        os.utime(path, (1, 1))
+    assert run.run(planned, bench.database, bench.root, Console(quiet=True)).files == first.files
+    assert table.read_text() == whole
+    times = [path.stat().st_mtime for path in first.files]
+    assert min(times) > 1
+    run.run(planned, bench.database, bench.root, Console(quiet=True))
+    assert [path.stat().st_mtime for path in first.files] == times  # what is as it should be stays
+
+
+DRIVER = """
+import os, signal, sys
+def strike(): os.kill(os.getpid(), signal.SIGKILL)
+def before(owner, name, calls=1):
+    real, left = getattr(owner, name), [calls]
+    def struck(*given, **more):
+        left[0] -= 1
+        if not left[0]: strike()
+        return real(*given, **more)
+    setattr(owner, name, struck)
+def after(owner, name, calls=1):
+    real, left = getattr(owner, name), [calls]
+    def struck(*given, **more):
+        answer = real(*given, **more)
+        left[0] -= 1
+        if not left[0]: strike()
+        return answer
+    setattr(owner, name, struck)
+from fireworks.core.launchpad import LaunchPad, WFLock
+from sodiate.workflows.database.lease import Leases
+exec(sys.argv.pop(1))
+from sodiate.workflows.cli.main import main
+main()
+"""
+"""``sodiate`` in which something happens (``strike``) before or after the nth call of a method."""
+
+
+def tiny_campaign(folder: Path) -> Path:
+    """An atom, a host, a site and the choice of the best site, each computed in a moment."""
+    return small_campaign(folder, models=["WSe2"], supercell=[1, 1], sites=["H@top"], quantities=[])
+
+
+def driven(moment: str, campaign: Path, root: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", DRIVER, moment, "run", str(campaign), "--root", str(root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("moment", ["after(LaunchPad, '_get_a_fw_to_run', 2)", "before(Leases, 'claim', 2)"])
+def test_a_run_beside_one_that_has_not_got_its_lease_yet(tmp_path: Path, cli: Cli, moment: str) -> None:
+    """The other run has checked a firework out and pauses before it takes the lease: it is waited for."""
+    root, mark = tmp_path / "runs", tmp_path / "paused"
+    campaign = tiny_campaign(tmp_path)
+    pause = f"import time\ndef strike(): open({str(mark)!r}, 'w').close(); time.sleep(3)\n"
+    slow = driven(pause + moment, campaign, root)
+    wait_until(mark.exists)
+    done = cli("run", campaign, "--root", root)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, errors = slow.communicate(timeout=60)
+    assert (slow.returncode, errors) == (0, "")
+    Found.below(root).assert_complete(plan(campaign))
+
+
+# -- killed between two writes
+
+MOMENTS = {
+    "the database is being prepared": "before(LaunchPad, 'reset')",
+    "the fireworks are in, their workflow is not": "after(LaunchPad, '_upsert_fws')",
+    "a firework is reserved, not yet running": "after(LaunchPad, '_get_a_fw_to_run', 2)",
+    "the workflow is locked": "after(WFLock, '__enter__', 3)",
+}
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """FireWorks waits five minutes for a workflow that is locked."""
+
+    def fail(*_: object) -> None:
+        pytest.fail(f"not done after {seconds} s")
+
+    previous = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_between_two_writes(tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 at moments of milliseconds; test_kill_sweep.py has all the others, without their names."""
+    monkeypatch.setattr(reconcile, "GRACE_S", 0.5)
+    monkeypatch.setattr(reconcile, "LOCK_S", 0.5)
+    root, campaign = tmp_path / "runs", tiny_campaign(tmp_path)
+    planned = plan(campaign)
+    killed = driven(MOMENTS[moment], campaign, root)
+    _, errors = killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL, errors
+    wait_until(lambda: not servers(root), seconds=10)
+    with open_root(root) as database, at_most(20):
+        bench = Bench(database, root)
+        before = Found.of(database.db)
+        initialise(database, bench.launchpad)
+        bench.submit(planned)
+        bench.launch(planned)
+        found = Found.of(database.db)
+        states = bench.states()
+    found.assert_complete(planned)
+    assert len(found.twice()) <= 1
+    assert not found.twice().keys() & {label for label, kept in before.records.items() if "current" in kept}
+    assert set(states.values()) == {"COMPLETED"}

@@ -1,0 +1,155 @@
+"""Mistakes with --launchpad: one message, exit code 2, no traceback, nothing left behind, no database touched."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from sodiate.analysis.records import SCHEMA_VERSION
+from sodiate.workflows.database.documents import Documents
+from sodiate.workflows.results.archive import export_archive
+from support.cli import Cli, Refused, content, says
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
+
+
+@pytest.fixture
+def refused(cli: Cli, tmp_path: Path) -> Refused:
+    return Refused(cli, tmp_path)
+
+
+def test_launchpad_files(refused: Refused, tmp_path: Path) -> None:
+    contents = {
+        "empty": "",
+        "broken": "host: [1\n",
+        "list": "- host\n",
+        "key": "hots: 127.0.0.1\n",
+        "type": "host: 127.0.0.1\nport: high\n",
+        "range": "host: 127.0.0.1\nport: 99999999\n",
+        "option": "host: 127.0.0.1\nmongoclient_kwargs: {tsl: true}\n",
+        "value": "host: 127.0.0.1\nmongoclient_kwargs: {tls: perhaps}\n",
+        "name": "host: 127.0.0.1\nname: a b\n",
+        "uri": "host: mongodb://127.0.0.1\nuri_mode: true\n",
+    }
+    for name, text in contents.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    words = {
+        "gone": "No such file",
+        "empty": "is empty",
+        "broken": "line 2: not valid YAML",
+        "list": "not a mapping",
+        "key": "did you mean 'host'",
+        "type": "port: 'high'",
+        "range": "65535",
+        "option": "tsl",
+        "value": "tls",
+        "name": "' '",
+        "uri": "'name'",
+    }
+    names = ["run", "results", "show", *["status"] * len(words)]
+    commands = [
+        (name, *(["WSe2"] if name == "show" else []), "--launchpad", f"{file}.yaml")
+        for name, file in zip(names, words, strict=False)
+    ]
+    for message, (file, word) in zip(refused(*commands), words.items(), strict=True):
+        says(message, f"launchpad {file}.yaml", word)
+    (directory,) = refused(("status", "--launchpad", tmp_path))
+    says(directory, tmp_path, "is a directory")
+
+
+def test_a_server_that_does_not_answer(refused: Refused, tmp_path: Path) -> None:
+    """Within ten seconds, with the address and without the password."""
+    (tmp_path / "plain.yaml").write_text("host: 127.0.0.1\nport: 1\nname: fireworks\n")
+    (tmp_path / "uri.yaml").write_text("host: mongodb://anna:hunter2@127.0.0.1:1/db\nname: db\n")
+    start = time.monotonic()
+    plain, uri = refused(("status", "--launchpad", "plain.yaml"), ("results", "--launchpad", "uri.yaml"))
+    assert time.monotonic() - start < 10
+    says(plain, "plain.yaml", "no MongoDB answers at 127.0.0.1:1", "Connection refused", "Is the server running?")
+    says(uri, "uri.yaml", "127.0.0.1:1", "Connection refused")
+    assert "hunter2" not in uri
+    assert plain.count("(") == plain.count(")")
+
+
+# -- servers of the user's
+
+
+@pytest.fixture(scope="module")
+def secured(mongod: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A server on a port that asks for a password, and a client that may do everything."""
+    folder = tmp_path_factory.mktemp("secured")
+    (folder / "db").mkdir()
+    log = folder / "log"
+    options = ["--bind_ip", "127.0.0.1", "--port", "0", "--nounixsocket", "--auth", "--quiet", "--logpath", log]
+    light = ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+    server = subprocess.Popen([mongod, "--dbpath", folder / "db", *options, *light], stdout=subprocess.DEVNULL)
+    try:
+        port = listening_port(log)
+        with MongoClient("127.0.0.1", port) as first:  # the first user may be made without one
+            first["admin"].command("createUser", "anna", pwd="right horse", roles=["root"])
+        with MongoClient("127.0.0.1", port, username="anna", password="right horse") as client:
+            yield client
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def listening_port(log: Path) -> int:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for line in log.read_text().splitlines() if log.exists() else ():
+            if '"Waiting for connections"' in line:
+                return int(json.loads(line)["attr"]["port"])
+        time.sleep(0.02)
+    raise TimeoutError(log)
+
+
+def launchpad_file(folder: Path, client: MongoClient[dict[str, Any]], name: str, **keys: str) -> Path:
+    assert client.address is not None
+    values = {"host": "127.0.0.1", "port": client.address[1], "name": name, "authsource": "admin"}
+    values |= {"username": "anna", "password": "right horse"} | keys
+    path = folder / f"{name.replace(' ', '-')}.yaml"
+    path.write_text(json.dumps({key: value for key, value in values.items() if value}))
+    return path
+
+
+def test_a_wrong_password(refused: Refused, tmp_path: Path, secured: MongoClient[dict[str, Any]]) -> None:
+    wrong = launchpad_file(tmp_path, secured, "wrong", password="hunter2")
+    nobody = launchpad_file(tmp_path, secured, "nobody", username="", password="")
+    messages = refused(
+        ("run", "--launchpad", wrong), ("status", "--launchpad", wrong), ("status", "--launchpad", nobody)
+    )
+    for message, file, user in zip(messages, (wrong, wrong, nobody), ("anna", "anna", "(none)"), strict=True):
+        says(message, file, "127.0.0.1:", f"refused user {user}", "password and authsource")
+        assert "hunter2" not in message
+    assert not {"wrong", "nobody"} & set(secured.list_database_names())
+
+
+def test_a_database_of_other_data_is_refused_and_untouched(
+    refused: Refused, tmp_path: Path, secured: MongoClient[dict[str, Any]]
+) -> None:
+    """Also one whose collections have the names of ours."""
+    archive = tmp_path / "archive"
+    export_archive(Documents(secured["empty"]), tmp_path, archive)
+    secured["shop"]["orders"].insert_one({"_id": 1, "paid": True})
+    secured["summer"]["campaigns"].insert_one({"_id": 1, "campaign": "ice cream"})
+    secured["later"]["sodiate"].insert_one({"_id": "schema", "version": SCHEMA_VERSION + 1})
+    before = {name: content(secured[name]) for name in ("shop", "summer", "later")}
+    shop, summer, later = (launchpad_file(tmp_path, secured, name) for name in before)
+    messages = refused(
+        ("run", "--launchpad", shop),
+        ("import", archive, "--launchpad", shop),
+        ("cancel", "--launchpad", shop),
+        ("status", "--launchpad", summer),
+        ("status", "--launchpad", later),
+    )
+    for message in messages[:3]:
+        says(message, shop, "database shop holds orders", "no FireWorks launchpad", "empty database")
+    says(messages[3], summer, "database summer holds campaigns", "no FireWorks launchpad")
+    says(messages[4], later, f"schema {SCHEMA_VERSION + 1}", "Update sodiate")
+    assert {name: content(secured[name]) for name in before} == before

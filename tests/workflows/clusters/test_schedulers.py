@@ -1,0 +1,201 @@
+"""Cluster files, job scripts, and what schedulers say: by their documented directives, with stand-ins for PBS."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.clusters.cluster_file import ClusterFile, load_cluster
+from sodiate.workflows.clusters.scheduler import (
+    MEMORY,
+    SchedulerError,
+    is_live,
+    on_login_node,
+    script,
+    seconds_left,
+    states,
+    submit,
+)
+from sodiate.workflows.database.connection import LaunchpadFile, open_root
+from sodiate.workflows.kinds import RECIPES
+from support import DOCS
+from support.campaigns import small_campaign
+from support.cli import Cli
+from support.slurm import Slurm
+
+ALL = list(RECIPES)
+
+
+def cluster(**changes: Any) -> ClusterFile:
+    one = {"kinds": ALL, "tasks": 8, "wall_time": "01:30:00", "memory_gb": 10}
+    return ClusterFile.model_validate({"scheduler": "slurm", "max_jobs": 2, "classes": {"all": one}} | changes)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Make a stand-in for a command, that prints and exits as told."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def make(name: str, out: str = "", code: int = 0, err: str = "") -> Path:
+        path = folder / name
+        note = f"pathlib.Path({str(folder / 'asked')!r}).open('a').write(' '.join(sys.argv) + '\\n')"
+        says = f"print({out!r}, end='')\nprint({err!r}, end='', file=sys.stderr)\nsys.exit({code})"
+        path.write_text(f"#!{sys.executable}\nimport pathlib\nimport sys\n{note}\n{says}\n")
+        path.chmod(0o755)
+        return folder / "asked"
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["slurm", "pbs"])
+def test_the_bundled_files_are_valid(name: str) -> None:
+    found = load_cluster(Path(name))
+    assert found.scheduler == name
+    assert sorted(kind for one in found.classes.values() for kind in one.kinds) == sorted(RECIPES)
+    assert found.environment("large")["incar"] == {"NCORE": 8, "KPAR": 2}
+    assert found.environment("large")["vasp_std"].endswith("vasp_std")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scheduller": "slurm"}, "unknown key 'scheduller'.*scheduler"),
+        ({"scheduler": "lsf"}, "scheduler"),
+        ({"max_jobs": 0}, "max_jobs"),
+        ({"signal_s": 3000}, "classes.all: calculations are ended signal_s .3000 s. before"),
+        ({"env": {"vasp": "srun vasp_std"}}, "unknown key 'env.vasp'.*vasp_std"),
+        ({"env": {"incar": {"ISMEAR": 1}}}, "ISMEAR may change a number.*campaign's incar"),
+        ({"env": {"keep": ["PROCAR"]}}, "keep"),
+        ({"classes": {"a": {"kinds": ["relax"], "wall_time": "01:00:00", "memory_gb": 1}}}, "no class has the kind"),
+        (
+            {"classes": {"a": {"kinds": ["relaxx"], "wall_time": "01:00:00", "memory_gb": 1}}},
+            "'relaxx' is no kind.*relax",
+        ),
+        ({"classes": {"a": {"kinds": ALL, "wall_time": 3600, "memory_gb": 1}}}, "wall_time"),
+        ({"classes": {"a": {"kinds": ALL, "wall_time": "1 hour", "memory_gb": 1}}}, "'1 hour' is no time"),
+    ],
+)
+def test_cluster_files_that_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    one = {"kinds": ALL, "wall_time": "01:30:00", "memory_gb": 10}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump({"scheduler": "slurm", "max_jobs": 2, "classes": {"all": one}} | changes))
+    with pytest.raises(InputError, match=f"(?s)cluster.yaml.*{words}"):
+        load_cluster(path)
+
+
+def test_a_kind_in_two_classes_is_refused(tmp_path: Path) -> None:
+    one = {"kinds": ALL, "wall_time": "01:30:00", "memory_gb": 10}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump({"scheduler": "slurm", "max_jobs": 2, "classes": {"a": one, "b": one}}))
+    with pytest.raises(InputError, match=r"relax.* belongs to two classes"):
+        load_cluster(path)
+
+
+def test_a_slurm_script_hands_the_signal_on() -> None:
+    text = script(cluster(modules=["vasp/6"], setup=["ulimit -s unlimited"], account="b"), "all", "WSe2", 15.0,
+                  ["sodiate", "worker", "--root", "a b"], Path("/logs"))  # fmt: skip
+    lines = text.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    for directive in ("--ntasks=8", "--time=01:30:00", "--mem=15360M", "--signal=B:USR1@300", "--account=b"):
+        assert f"#SBATCH {directive}" in lines
+    assert lines[-3:] == ["module load vasp/6", "ulimit -s unlimited", "exec sodiate worker --root 'a b'"]
+
+
+def test_a_pbs_script_has_the_documented_directives(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """PBS Professional's user guide: select with ncpus, mpiprocs and mem, walltime, -j oe, names of 15 letters."""
+    one = {"kinds": ALL, "nodes": 2, "tasks": 64, "cpus_per_task": 2, "wall_time": "24:00:00", "memory_gb": 100}
+    wanted = cluster(scheduler="pbs", classes={"all": one | {"queue": "long"}})
+    text = script(wanted, "all", "WSSe+VS_V_S_top_long", 100.0, ["sodiate", "worker"], Path("/logs"))
+    lines = text.splitlines()
+    for directive in ("-N WSSe+VS_V_S_top", "-l select=2:ncpus=64:mpiprocs=32:mem=102400mb", "-l walltime=24:00:00"):
+        assert f"#PBS {directive}" in lines
+    assert "#PBS -q long" in lines
+    path = tmp_path / "job.sh"
+    path.write_text(text)
+    asked = command("qsub", "4711.server\n")
+    assert submit("pbs", path) == "4711"
+    assert str(path) in asked.read_text()
+    command(
+        "qstat", "Job id  Name User Time S Queue\n------\n4711.server WSSe me 0 R long\n4712.server x me 0 C long\n"
+    )
+    found = states("pbs", ["4711", "4712", "4713"])
+    assert found == {"4711": "R", "4712": "C", "4713": "gone"}
+    assert [is_live(state) for state in found.values()] == [True, False, False]
+
+
+def test_a_refusal_is_in_the_schedulers_own_words(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    command("sbatch", err="sbatch: error: invalid account", code=1)
+    with pytest.raises(SchedulerError, match=r"sbatch refused .*job.sh: sbatch: error: invalid account"):
+        submit("slurm", tmp_path / "job.sh")
+
+
+def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SchedulerError, match="qsub is not found here"):
+        submit("pbs", tmp_path / "job.sh")
+    assert on_login_node() is None
+
+
+def test_the_time_that_is_left(command) -> None:  # type: ignore[no-untyped-def]
+    now = time.time()
+    assert seconds_left(cluster(), "all", now - 60, {}) == pytest.approx(5340, abs=2)
+    assert seconds_left(cluster(), "all", now, {"SLURM_JOB_END_TIME": str(int(now + 100))}) == pytest.approx(
+        100, abs=2
+    )
+    command("squeue", "1-02:03:04\n")
+    assert seconds_left(cluster(), "all", now, {"SLURM_JOB_ID": "7"}) == 93784.0
+
+
+@pytest.mark.parametrize("words", ["slurmstepd: error: Detected 1 oom-kill event", "MemoryError", "Out Of Memory"])
+def test_ends_for_want_of_memory_are_known(words: str) -> None:
+    assert MEMORY.search(words)
+    assert not MEMORY.search("stopped after step 3: SIGTERM")
+
+
+def test_a_login_node_is_not_for_computing(slurm_cluster: Slurm, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = cli("run", "wsse", "--engine", "vasp", "--root", "root")
+    assert done.returncode == 2
+    assert "would compute on a login node" in done.stderr
+    assert "--here" in done.stderr
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert on_login_node() is None
+
+
+GUIDE = (DOCS / "clusters.md").read_text(encoding="utf-8")
+
+
+def test_the_guides_files_are_valid(tmp_path: Path) -> None:
+    launchpad, found = re.findall(r"```yaml\n(.*?)```", GUIDE, re.S)
+    (tmp_path / "slurm.yaml").write_text(found)
+    assert load_cluster(tmp_path / "slurm.yaml").resources("large").wall_time_s == 86400
+    assert LaunchpadFile.model_validate(yaml.safe_load(launchpad)).mongoclient_kwargs == {"tls": True}
+
+
+@pytest.mark.usefixtures("mongod")
+def test_the_guides_commands_work(slurm_cluster: Slurm, cli: Cli, tmp_path: Path) -> None:
+    """On a campaign as small as the guide's is large, dry, with a cluster file cut to this SLURM."""
+    commands = re.findall(r"```console\n(.*?)```", GUIDE, re.S)[0].splitlines()
+    assert len(commands) == 7
+    small_campaign(tmp_path)
+    one = {"kinds": ALL, "wall_time": "00:10:00", "memory_gb": 0.5}
+    (tmp_path / "slurm.yaml").write_text(
+        yaml.safe_dump({"scheduler": "slurm", "max_jobs": 1, "classes": {"all": one}})
+    )
+    with open_root(tmp_path / "server") as database:
+        settings = database.settings.model_dump(exclude_none=True)
+        (tmp_path / "my_launchpad.yaml").write_text(yaml.safe_dump(settings))
+        for line in commands:
+            words = shlex.split(line.replace("wsse", "small.yaml").replace("--engine vasp", "--engine emt"))
+            done = cli(*words[1:])
+            assert done.returncode == 0, (line, done.stdout, done.stderr)
+        slurm_cluster.call("scancel", "--me")

@@ -1,0 +1,75 @@
+"""D3 on top of a calculator: published damping parameters, finite differences, and one run of GPAW with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import mx2
+from ase.calculators.emt import EMT
+from sodiate.workflows.engines.gpaw.dispersion import Dispersed, dispersion_calculator
+from sodiate.workflows.engines.shared.relax import Ranks
+from support.engine_cases import GPAW
+
+pytestmark = pytest.mark.usefixtures("dftd3")
+
+
+def test_the_damping_is_that_of_pbe_as_published() -> None:
+    """S. Grimme, S. Ehrlich, L. Goerigk, J. Comput. Chem. 32, 1456 (2011): a1 0.4289, s8 0.7875, a2 4.4407."""
+    from dftd3.ase import DFTD3
+
+    layer = mx2("WSe2", a=3.319, thickness=3.36, vacuum=7.5)
+    layer.pbc = (True, True, False)
+    given = {"s6": 1.0, "s8": 0.7875, "s9": 0.0, "a1": 0.4289, "a2": 4.4407}
+    published = DFTD3(damping="d3bj", params_tweaks=given).get_property("energy", layer)
+    ours = dispersion_calculator("PBE").get_property("energy", layer)
+    assert ours == pytest.approx(published, abs=1e-6)
+    assert ours < -0.1
+
+
+def test_forces_and_stress_are_derivatives_of_the_energy() -> None:
+    layer = mx2("CuAu2", a=3.319, thickness=3.36, vacuum=7.5)
+    layer.pbc = (True, True, False)
+    layer.rattle(0.05, seed=1)
+    layer.calc = Dispersed(EMT(), "PBE", Ranks())
+    plain = layer.copy()
+    plain.calc = EMT()
+    d3 = dispersion_calculator("PBE").get_property("energy", plain)
+    assert layer.get_potential_energy() == pytest.approx(plain.get_potential_energy() + d3, abs=1e-9)
+    forces, stress, step = layer.get_forces(), layer.get_stress(voigt=False), 1e-4
+    numeric = np.zeros_like(forces)
+    for i, axis in np.ndindex(forces.shape):
+        energies = []
+        for sign in (1, -1):
+            moved = layer.copy()
+            moved.positions[i, axis] += sign * step
+            moved.calc = layer.calc
+            energies.append(moved.get_potential_energy())
+        numeric[i, axis] = -(energies[0] - energies[1]) / (2 * step)
+    assert forces == pytest.approx(numeric, abs=1e-5)
+    energies, step = [], 1e-5  # so short that no pair of atoms crosses D3's cutoff
+    for sign in (1, -1):
+        strained = layer.copy()
+        strained.set_cell(layer.cell.array @ np.diag([1 + sign * step, 1, 1]), scale_atoms=True)
+        strained.calc = layer.calc
+        energies.append(strained.get_potential_energy())
+    assert stress[0, 0] * layer.get_volume() == pytest.approx((energies[0] - energies[1]) / (2 * step), abs=1e-6)
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_gpaw_with_d3_is_gpaw_and_d3(tmp_path: Path) -> None:
+    """Their energies and forces add up, and the method says so, which a subtraction then asks for."""
+    without = GPAW.outcome(tmp_path / "without", "static")
+    assert without.atoms is not None
+    assert without.energy_ev is not None
+    engine = GPAW.engine()
+    engine.prepare(GPAW.calculation("static", dispersion="d3bj"), without.atoms, tmp_path / "with", {})
+    found = GPAW.finish(tmp_path / "with")
+    assert found.energy_ev is not None
+    d3 = dispersion_calculator("PBE")
+    assert found.energy_ev - without.energy_ev == pytest.approx(d3.get_property("energy", without.atoms), abs=2e-4)
+    difference = found.forces_ev_per_a - without.forces_ev_per_a
+    assert difference == pytest.approx(d3.get_property("forces", without.atoms), abs=5e-3)
+    assert (found.method.dispersion, without.method.dispersion) == ("d3bj", None)
+    assert "dftd3" in found.versions

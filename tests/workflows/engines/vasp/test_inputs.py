@@ -1,0 +1,226 @@
+"""VASP's inputs: what stands in INCAR, KPOINTS, POSCAR and POTCAR, by pymatgen's readers and VASP's rules."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import EngineError, Settings
+from sodiate.workflows.engines.vasp.inputs import data_sets, vasp_order
+from sodiate.workflows.engines.vasp.tags import fine_grid, stages, with_user_tags
+from sodiate.workflows.plan.planner import Plan, plan
+from support.campaigns import small_campaign
+from support.cli import Cli
+from support.fake_vasp import library as make_library
+
+SITE = "WSSe+VS/V_S@top"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A library of what are no POTCARs, as VASP ships it."""
+    return make_library(tmp_path / "library")
+
+
+def prepared(name: str, directory: Path, planned: Plan | None = None, **worker: Any) -> Path:
+    planned = planned or plan("wsse-gpaw", "vasp")
+    calculation, atoms = planned.names[name], planned[name].atoms()
+    from sodiate.workflows.start_structures import start_moments
+
+    atoms.set_initial_magnetic_moments(start_moments(calculation, len(atoms)))
+    settings = Settings(execution=planned.execution(calculation), worker=worker)
+    make_engine("vasp", settings).prepare(calculation, atoms, directory, {})
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _no_library_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
+
+
+# What the files say.
+
+
+def test_a_site_as_vasp_reads_it(tmp_path: Path, library: Path) -> None:
+    directory = prepared(SITE, tmp_path / "run", potcars=str(library))
+    incar = Incar.from_file(directory / "INCAR.stage-2")
+    expected = {"ENCUT": 500, "PREC": "Accurate", "EDIFF": 1e-5, "EDIFFG": -0.02, "IBRION": 2, "ISIF": 2, "ISMEAR": 0}
+    expected |= {"SIGMA": 0.05, "ISPIN": 2, "LASPH": True, "LREAL": False, "IDIPOL": 3, "LDIPOL": True, "NSW": 300}
+    assert {tag: incar[tag] for tag in expected} == expected
+    assert "LDIPOL" not in Incar.from_file(directory / "INCAR")  # first without, which converges
+    kpoints = Kpoints.from_file(directory / "KPOINTS")
+    assert (kpoints.style.name, tuple(kpoints.kpts[0])) == ("Gamma", (2, 2, 1))
+    atoms = plan("wsse-gpaw")[SITE].atoms()
+    structure = Poscar.from_file(directory / "POSCAR").structure
+    order = vasp_order(atoms.get_chemical_symbols())
+    assert [site.specie.symbol for site in structure] == [atoms.symbols[i] for i in order]
+    assert structure.cart_coords == pytest.approx(atoms.positions[order], abs=1e-9)
+    moments = dict(zip(order, incar["MAGMOM"], strict=True))
+    assert moments[len(atoms) - 1] == 1.0
+    assert [atoms.symbols[i] for i, moment in moments.items() if moment == 0.5] == ["W"] * 3
+    text = (directory / "POTCAR").read_text()
+    assert [line.split()[-2] for line in text.splitlines() if "TITEL" in line] == ["W_sv", "Se", "S", "Na_pv"]
+    assert stat.S_IMODE((directory / "POTCAR").stat().st_mode) == 0o600
+    assert "local part" not in (directory / "input.json").read_text()
+
+
+def test_kinds_differ_in_what_they_must(tmp_path: Path) -> None:
+    atom = Incar.from_file(prepared("Na", tmp_path / "atom") / "INCAR")
+    assert (atom["NUPDOWN"], atom["SIGMA"], atom["ISPIN"], atom["NSW"]) == (1, 0.01, 2, 0)
+    assert "IDIPOL" not in atom
+    assert tuple(Kpoints.from_file(tmp_path / "atom" / "KPOINTS").kpts[0]) == (1, 1, 1)
+    dos = Incar.from_file(prepared("WSSe/dos", tmp_path / "dos") / "INCAR")
+    assert (dos["ICHARG"], dos["LORBIT"], dos["NEDOS"], dos["LCHARG"]) == (11, 11, 3001, False)
+    assert tuple(Kpoints.from_file(tmp_path / "dos" / "KPOINTS").kpts[0]) == (4, 4, 1)
+    along = plan("wsse-gpaw-best", "vasp")
+    for number, (charge, dipole) in enumerate([(None, None), (None, True), (11, True)], start=1):
+        incar = Incar.from_file(prepared("WSSe/bands", tmp_path / "bands", along) / f"INCAR.stage-{number}")
+        assert (incar.get("ICHARG"), incar.get("LDIPOL"), incar["LCHARG"]) == (charge, dipole, charge is None)
+    assert tuple(Kpoints.from_file(tmp_path / "bands" / "KPOINTS").kpts[0]) == (6, 6, 1)
+    lattice = plan("validation", "vasp")
+    cell = Incar.from_file(prepared("WSe2/lattice", tmp_path / "cell", lattice) / "INCAR")
+    assert (cell["ISIF"], cell["LATTICE_CONSTRAINTS"]) == (3, [True, True, False])
+    assert (tmp_path / "atom" / "POTCAR.spec").read_text().split() == ["PBE_54", "Na_pv"]
+    assert not (tmp_path / "atom" / "POTCAR").exists()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 0.5, 0.9])
+def test_the_dipole_is_about_the_middle_of_the_slab_wherever_it_lies(shift: float) -> None:
+    """A slab across the boundary has its middle in it, not half a cell away."""
+    atoms = Atoms("WSe2", [[0, 0, 0], [0, 0, 1.7], [0, 0, -1.7]], cell=[3, 3, 20], pbc=(True, True, False))
+    atoms.set_initial_magnetic_moments([0, 0, 0])
+    atoms.positions[:, 2] += 20 * shift
+    atoms.wrap(pbc=True)
+    protocol = plan("wsse-gpaw", "vasp").names["WSe2"].protocol
+    (_, corrected) = stages(protocol, "relax", atoms, 10, True, "here")
+    assert corrected["DIPOL"][:2] == [0.5, 0.5]
+    assert abs((corrected["DIPOL"][2] - shift + 0.5) % 1.0 - 0.5) < 1e-6
+
+
+def test_the_fine_grid_holds_what_prec_accurate_asks_for() -> None:
+    """Each axis holds waves up to twice the cutoff's, and the grid is twice that fine; factors 2, 3, 5, 7 only."""
+    cell = np.diag([9.756, 4.1, 20.9282])
+    wave = np.sqrt(500.0 / 3.80998)  # 1/Å; ħ²/2m = 3.80998 eV Å²
+    for points, length in zip(fine_grid(cell, 500.0), np.diag(cell), strict=True):
+        assert points / 2 >= 2 * wave * length / np.pi
+        assert points / 2 <= 1.2 * 2 * wave * length / np.pi
+        for prime in (2, 3, 5, 7):
+            while points % prime == 0:
+                points //= prime
+        assert points == 1
+
+
+# POTCARs.
+
+
+def test_potcars_that_are_not_there(tmp_path: Path, library: Path) -> None:
+    names = {"W": "W_sv", "Se": "Se"}
+    with pytest.raises(EngineError, match=r"nowhere: no POTCARs of release PBE_54 .* potpaw_PBE.54"):
+        data_sets(names, "PBE_54", ["W"], tmp_path / "nowhere")
+    with pytest.raises(EngineError, match=r"no POTCARs of release PBE_64"):
+        data_sets(names, "PBE_64", ["W"], library)
+    with pytest.raises(EngineError, match=r"no POTCAR W_sv_GW for W there; .*protocol.paw.W"):
+        data_sets({"W": "W_sv_GW"}, "PBE_54", ["W"], library)
+    with pytest.raises(EngineError, match=r"is the POTCAR of Se, not of S"):
+        data_sets({"S": "Se"}, "PBE_54", ["S"], library)
+    (library / "potpaw_PBE.54" / "Se" / "POTCAR").write_text("hello")
+    with pytest.raises(EngineError, match=r"Se/POTCAR is no POTCAR"):
+        data_sets(names, "PBE_54", ["Se"], library)
+
+
+def test_a_cutoff_below_enmax_is_told_with_both(tmp_path: Path, library: Path) -> None:
+    text = small_campaign(tmp_path, protocol=json.loads(json.dumps(_protocol(240.0)))).read_text()
+    (tmp_path / "low.yaml").write_text(text)
+    directory = prepared("WSSe+VS", tmp_path / "run", plan(tmp_path / "low.yaml", "vasp"), potcars=str(library))
+    notes = json.loads((directory / "input.json").read_text())["notes"]
+    assert notes == ["ENCUT 240 eV is below the 258.689 eV (ENMAX) of POTCAR S"]
+
+
+def _protocol(cutoff_ev: float) -> dict[str, Any]:
+    from sodiate.workflows.campaign.load import load_campaign
+
+    given = load_campaign("wsse-gpaw").protocol.model_dump(mode="json", exclude_none=True)
+    return given | {"cutoff_ev": cutoff_ev}
+
+
+def test_an_element_without_a_data_set_is_refused_when_planned(tmp_path: Path) -> None:
+    protocol = _protocol(500.0)
+    del protocol["paw"]["S"]
+    with pytest.raises(InputError, match=r"protocol.paw names no data set for S \(WSSe\+VS\)"):
+        plan(small_campaign(tmp_path, protocol=protocol), "vasp")
+
+
+# The user's tags.
+
+
+def with_tags(tmp_path: Path, tags: dict[str, Any]) -> Plan:
+    return plan(small_campaign(tmp_path, incar=tags), "vasp")
+
+
+def test_tags_that_say_how_change_no_id_and_others_do(tmp_path: Path) -> None:
+    plain = with_tags(tmp_path, {})
+    how = with_tags(tmp_path, {"relax": {"NCORE": 4, "algo": "Fast", "POTIM": 0.3}})
+    assert {name: c.id for name, c in how.names.items()} == {name: c.id for name, c in plain.names.items()}
+    assert how.execution(how.names["WSSe+VS"])["incar"] == {"NCORE": 4, "ALGO": "Fast", "POTIM": 0.3}
+    what = with_tags(tmp_path, {"WSSe+VS/*": {"ADDGRID": True}})
+    assert what.names["WSSe+VS"].id == plain.names["WSSe+VS"].id
+    assert what.names[SITE].id != plain.names[SITE].id
+    same = with_tags(tmp_path, {"WSSe+VS/*": {"ADDGRID": ".TRUE."}})
+    assert same.names[SITE].id == what.names[SITE].id
+
+
+def test_the_users_tags_win_and_those_by_element_are_expanded(tmp_path: Path) -> None:
+    tags = {"relax": {"ISMEAR": -1, "NELM": 300, "MAGMOM": {"W": 0.7, "Na": 2}, "LDAUU": {"W": 3}, "LDAUL": {"W": 2}}}
+    planned = with_tags(tmp_path, tags)
+    incar = Incar.from_file(prepared(SITE, tmp_path / "run", planned, incar={"NPAR": 2, "NELM": 100}) / "INCAR")
+    species = list(dict.fromkeys(Poscar.from_file(tmp_path / "run" / "POSCAR").site_symbols))
+    assert (incar["ISMEAR"], incar["NELM"], incar["NPAR"]) == (-1, 300, 2)
+    assert incar["LDAUU"] == [3.0 if symbol == "W" else 0.0 for symbol in species]
+    assert incar["LDAUL"] == [2 if symbol == "W" else -1 for symbol in species]
+    assert (incar["MAGMOM"][0], incar["MAGMOM"][-1], sum(incar["MAGMOM"])) == (0.7, 2.0, pytest.approx(4 * 0.7 + 2))
+
+
+def test_expansion_follows_the_order_of_atoms_and_species() -> None:
+    tags = with_user_tags({"A": 1}, {"MAGMOM": {"B": 2.0}, "LDAUJ": {"B": 1.0}, "A": 3}, ["C", "C", "B"])
+    assert tags == {"A": 3, "MAGMOM": [0, 0, 2.0], "LDAUJ": [0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"relax": {"ISMAER": 0}}, r"VASP has no tag ISMAER.*ISMEAR"),
+        ({"WSSe+VT*": {"NCORE": 4}}, r"'WSSe\+VT\*' is neither a kind"),
+        ({"relax": {"ENCUT": {"W": 500}}}, r"only MAGMOM, LDAUL"),
+        ({"relax": {"NSW": "many"}}, r"incar.relax.NSW"),
+    ],
+)
+def test_tags_that_cannot_be(tags: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        with_tags(tmp_path, tags)
+
+
+# The command.
+
+
+def test_inputs_are_written_without_licence_or_database(cli: Cli, tmp_path: Path) -> None:
+    done = cli("inputs", "wsse", "--engine", "vasp", "--out", "inputs")
+    assert done.returncode == 0, done.stderr
+    folders = sorted((tmp_path / "inputs").iterdir())
+    assert f"inputs of {len(folders)} calculations" in done.stdout
+    assert len(folders) == 58
+    for folder in folders:
+        assert {"INCAR", "KPOINTS", "POSCAR", "POTCAR.spec"} <= {path.name for path in folder.iterdir()}
+        on_its_own = folder.name.startswith("Na-") or "_" not in folder.name
+        assert (folder / "UNRELAXED").exists() is not on_its_own
+    again = cli("inputs", "wsse", "--engine", "vasp", "--out", "inputs")
+    assert "not a new or empty folder" in again.stderr
+    assert cli("inputs", "wsse-gpaw", "--out", "gpaw").returncode == 0
+    assert len(list((tmp_path / "gpaw").glob("*/run.py"))) > 30

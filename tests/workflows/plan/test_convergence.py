@@ -1,0 +1,83 @@
+"""Convergence tests: which settings are made of a campaign, and what is made of their results."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from sodiate.analysis.figures.convergence import Series, Setting, convergence_plot
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.convergence_study import parse_values, variants
+from sodiate.workflows.engines.shared.grids import kpoint_mesh
+from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.start_structures import ideal_atoms
+from support.campaigns import small_campaign
+from support.cli import Cli
+
+
+def test_values_as_range_and_list() -> None:
+    assert parse_values("400:600:50", "--cutoff") == (400, 450, 500, 550, 600)
+    assert parse_values("4,2,3", "--kmesh") == (2, 3, 4)
+    assert parse_values("0.1:0.3:0.1", "--cutoff") == pytest.approx((0.1, 0.2, 0.3))
+
+
+@pytest.mark.parametrize("text", ["", "2", "400:600", "400:600:0", "600:400:50", "a,b", "0,1", "400:600:-50"])
+def test_values_that_are_none(text: str) -> None:
+    with pytest.raises(InputError, match="two or more positive values"):
+        parse_values(text, "--cutoff")
+
+
+def test_one_setting_is_varied_at_a_time(tmp_path: Path) -> None:
+    """What is not varied has the very ids of the campaign, so nothing is computed twice."""
+    made = list(variants("wsse-gpaw", None, (450.0, 500.0), (1.0, 2.0, 3.0), tmp_path))
+    base = plan("wsse-gpaw")
+    assert [(one.quantity, one.value) for one in made] == [
+        ("cutoff", 450), ("cutoff", 500), ("kmesh", 1), ("kmesh", 2), ("kmesh", 3)
+    ]  # fmt: skip
+    for one in made:
+        ids = {name: c.id for name, c in one.plan.names.items() if not name.endswith("/lowest")}
+        same = {name: i for name, i in ids.items() if base.names[name].id == i}
+        if one.value in (500, 2):
+            assert same == ids
+        elif one.quantity == "cutoff":
+            assert not same
+        else:
+            assert set(same) == {"Na"}
+        mesh = int(one.value) if one.quantity == "kmesh" else 2
+        for model in one.plan.models:
+            atoms = ideal_atoms(model.host)
+            assert atoms is not None
+            assert kpoint_mesh(atoms, model.host.protocol["kpoint_length_a"]) == (mesh, mesh, 1)
+            assert model.dos is None
+
+
+def test_what_cannot_be_varied(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="engine emt has no use for cutoff_ev"):
+        list(variants("wsse", None, (400.0, 500.0), (), tmp_path))
+    with pytest.raises(InputError, match="whole numbers"):
+        list(variants("wsse", None, (), (1.5, 2.0), tmp_path))
+
+
+def test_changes_are_against_the_last_value_that_is_known(tmp_path: Path) -> None:
+    one = Series("A/T", "cutoff", (Setting(400, -1.0), Setting(450, None), Setting(500, -1.25), Setting(550, None)))
+    assert one.changes_ev() == (0.25, None, 0.0, None)
+    figure = convergence_plot([one], tmp_path / "figure.png", physical=True)
+    (axes,) = figure.axes
+    assert axes.lines[0].get_xydata().tolist() == [[400, 250], [500, 0]]
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("mongod")
+def test_a_potential_without_k_points_is_converged_at_once(cli: Cli, tmp_path: Path) -> None:
+    path = small_campaign(tmp_path, quantities=[])
+    done = cli("converge", path, "--kmesh", "1,2", "--root", "root")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mock (dry run, not physical)" in done.stdout
+    folder = tmp_path / "root" / "results" / "small-convergence"
+    found = list(csv.DictReader((folder / "convergence.csv").open(encoding="utf-8")))
+    assert len(found) == 4
+    assert {float(row["change_ev"]) for row in found} == {0.0}
+    assert {row["note"] for row in found} == {"mock (dry run, not physical)"}
+    assert (folder / "convergence.png").exists()
+    assert "give --cutoff, --kmesh or both" in cli("converge", path, "--root", "root").stderr

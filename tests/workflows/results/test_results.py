@@ -1,0 +1,121 @@
+"""Results as people, programs and spreadsheets read them; the examples beyond the paper, run dry from YAML alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.results.rows import matching, to_csv, to_json
+from sodiate.workflows.results.tables import lattice_lines, results_table
+from support.campaigns import small_campaign
+from support.cli import Cli
+
+CONTRACT = {
+    "campaign", "model", "supercell", "engine", "method_id", "site", "adsorption_energy_ev",
+    "paper_adsorption_energy_ev", "band_gap_ev", "physical", "converged", "reasons", "sites",
+}  # fmt: skip
+ONE = {
+    "changes": [],
+    "campaign": "c", "model": "WSSe", "supercell": "3x3", "adsorbate": "Na", "engine": "emt", "method_id": "m",
+    "site": "H@top", "adsorption_energy_ev": -1.2, "adsorption_energy_bulk_ev": None,
+    "paper_adsorption_energy_ev": -1.42, "difference_from_paper_ev": None,
+    "band_gap_ev": 0.0, "gap_nature": "metal", "physical": False,
+    "note": "mock (dry run, not physical)", "converged": False, "reasons": ["T: failed: why, and how"],
+    "sites": [{"start": "H@top", "end": "T_W@top", "adsorption_energy_ev": -1.2}],
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("mongod")
+def test_json_csv_and_query_of_a_real_run(cli: Cli, tmp_path: Path) -> None:
+    path = small_campaign(tmp_path)
+    done = cli("run", path)
+    assert done.returncode == 0, done.stderr
+    assert "mock (dry run, not physical)" in done.stdout
+    (one,) = json.loads(cli("results", "--format", "json").stdout)
+    assert set(one) >= CONTRACT
+    assert (one["model"], one["supercell"], one["physical"], one["converged"]) == ("WSSe+VS", "2x2", False, True)
+    assert one["paper_adsorption_energy_ev"] == -2.21
+    assert one["difference_from_paper_ev"] is None
+    assert min(s["adsorption_energy_ev"] for s in one["sites"]) == one["adsorption_energy_ev"]
+    assert {"start", "end", "energy_ev"} <= set(one["sites"][0])
+    (row,) = csv.DictReader(io.StringIO(cli("results", "--format", "csv").stdout))
+    assert float(row["adsorption_energy_ev"]) == one["adsorption_energy_ev"]
+    assert "mock" in row["note"]
+    written = next((tmp_path / "sodiate-runs" / "results").glob("*/results.csv"))
+    assert written.read_text() == cli("results", "--format", "csv").stdout
+    for query, count in (('{"model": "WSSe+VS"}', 1), ('{"adsorption_energy_ev": {"$gt": 0}}', 0)):
+        found = cli("results", "--query", query, "--format", "json")
+        assert (found.returncode, len(json.loads(found.stdout))) == (0, count)
+
+
+@pytest.mark.usefixtures("mongod")
+@pytest.mark.parametrize("name", ["li-mosse", "own-host"])
+def test_beyond_the_paper_from_yaml_alone(cli: Cli, name: str) -> None:
+    done = cli("run", name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(cli("results", "--format", "json").stdout)
+    assert all(one["converged"] and one["adsorption_energy_ev"] < 0 for one in found)
+    assert {one["paper_adsorption_energy_ev"] for one in found} == {None}
+    assert {one["adsorbate"] for one in found} == {"Li" if name == "li-mosse" else "K"}
+
+
+def test_no_difference_from_the_paper_beside_a_mock() -> None:
+    headers = [str(column.header).lower() for column in results_table([ONE], "t").columns]
+    assert any("mock" in header for header in headers)
+    assert any("paper" in header for header in headers)
+    assert not [h for h in headers if "differ" in h or "−" in h or "error" in h or "less" in h]
+
+
+def test_a_difference_from_the_paper_beside_a_real_value() -> None:
+    real = ONE | {"engine": "gpaw", "physical": True, "difference_from_paper_ev": 0.22}
+    table = results_table([real], "t")
+    (column,) = [c for c in table.columns if c.header == "less paper (eV)"]
+    assert list(column.cells) == ["0.220"]
+    assert not any("mock" in str(c.header) for c in table.columns)
+    assert len(results_table([real, ONE], "t").columns) == len(table.columns)  # one mock row: engine shown, no column
+
+
+def test_a_metal_is_zero_and_a_missing_gap_is_null() -> None:
+    metal, missing = json.loads(to_json([ONE, ONE | {"band_gap_ev": None}]))
+    assert (metal["band_gap_ev"], missing["band_gap_ev"]) == (0.0, None)
+    first, second = csv.DictReader(io.StringIO(to_csv([ONE, ONE | {"band_gap_ev": None}])))
+    assert (first["band_gap_ev"], second["band_gap_ev"]) == ("0.0", "")
+
+
+@pytest.mark.parametrize("query", ["{", "[]", "3", '{"$foo": 1}', '{"model": {"$nope": 1}}'])
+def test_a_query_that_is_none(query: str) -> None:
+    with pytest.raises(InputError, match="--query"):
+        matching([ONE], query)
+
+
+@pytest.mark.parametrize(("relaxed", "warned"), [(3.255, False), (3.271, False), (3.275, True), (3.23, True)])
+def test_a_relaxed_lattice_constant_stands_beside_the_declared_one(relaxed: float, warned: bool) -> None:
+    """Hosts of one monolayer share a line; more than 0.02 Å apart is warned of."""
+    lattice = {"declared_lattice_a": 3.252, "relaxed_lattice_a": relaxed}
+    without = {"declared_lattice_a": 3.252, "relaxed_lattice_a": None}
+    first, *more = lattice_lines([ONE | lattice, ONE | lattice | {"model": "WSSe+VS"}, ONE | without])
+    assert first == (
+        f"WSSe, WSSe+VS: lattice constant {relaxed:.4f} Å relaxed, 3.2520 Å declared ({relaxed - 3.252:+.4f} Å)"
+    )
+    assert [line.startswith("WARNING: WSSe, WSSe+VS: ") for line in more] == [True] * warned
+
+
+def test_query_reaches_into_sites() -> None:
+    assert matching([ONE], '{"sites.end": "T_W@top"}') == [ONE]
+    assert matching([ONE], '{"sites.end": "H@top"}') == []
+
+
+def test_the_numbers_fit_into_80_columns() -> None:
+    from rich.console import Console
+
+    long = ONE | {"model": "WSSe+VS+VSe", "site": "T_W@bottom-3", "adsorption_energy_bulk_ev": -1.234}
+    long["sites"] = [{"start": "T_W@bottom-3", "end": "T_W@bottom-3 (went through)", "adsorption_energy_ev": -1.2}]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(results_table([long, long], "A title"))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(number in text for number in ("-1.200", "-1.234", "-1.420", "0.000", "1/1"))
