@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.energies.adsorption import ModelResult
@@ -14,14 +13,10 @@ from .database.connection import Database, initialise
 from .database.documents import Documents
 from .database.usable import usable
 from .plan.graph import Plan
-from .results.figures import _files
+from .results.figures import result_files
 from .results.results import Results
 from .runner.run_calculation import Worker
 from .stop import Stop, signals_stop
-
-if TYPE_CHECKING:
-    pass
-
 
 Progress = Callable[[Documents, CampaignEntry], AbstractContextManager[Callable[[], None]]]
 """Given the documents and the campaign, a context that yields what is to be called after each launch."""
@@ -64,7 +59,7 @@ def run(plan: Plan, database: Database, root: Path, progress: Progress) -> Ran:
         entry = documents.add_plan(plan)
     records = usable(documents, entry.ids)[0]
     models = Results(documents, ExitStack(), database.title).of(entry)
-    files = _files(documents, entry, models, records, root, bool(launched))
+    files = result_files(documents, entry, models, records, root, bool(launched))
     return Ran(entry, models, files, records.keys() >= set(entry.ids), stop.reason or None)
 
 

@@ -57,7 +57,7 @@ def draw_dos(documents: Documents, spectra: Mapping[str, Record], path: Path, mo
     dos_plot({name: dos for name, dos in arrays.items() if isinstance(dos, Dos)}, gaps, path, mock)
 
 
-def _files(
+def result_files(
     documents: Documents,
     entry: CampaignEntry,
     models: list[ModelResult],
