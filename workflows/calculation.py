@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ..analysis.records import digest
-from .kinds import RECIPES
+from .kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Calculation:
     Attributes
     ----------
     kind
-        One of `RECIPES`.
+        One of `sodiate.workflows.kinds.KINDS`.
     structure
         The declared structure operation, from `sodiate.workflows.start_structures`: its ``op``, its own recipe
         version, and typed values. Named parents it refers to stand in ``parents``.
@@ -50,7 +50,7 @@ class Calculation:
         """Return what the id is the hash of, as JSON-like values."""
         return {
             "kind": self.kind,
-            "recipe": RECIPES[self.kind] if self.recipe is None else self.recipe,
+            "recipe": KINDS[self.kind].recipe if self.recipe is None else self.recipe,
             "structure": without_nulls(self.structure),
             "engine": self.engine,
             "protocol": without_nulls(self.protocol),

@@ -16,7 +16,7 @@ from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.launch.loop import launch
 from sodiate.workflows.launch.reconcile import reconcile
 from sodiate.workflows.launch.submit import Submission, submit
-from sodiate.workflows.plan.planner import Plan
+from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.runner.run_calculation import Worker
 
 

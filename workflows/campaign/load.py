@@ -131,9 +131,10 @@ def _elements(spec: CampaignFile, protocol: Protocol, folder: Path, where: str) 
             if given.crystal is not None:
                 found[element] = read_crystal(folder / given.crystal, element)
             elif given.molecule is not None:
-                if protocol.atom.box_a is None:
+                box_a = protocol.section("atom").box_a
+                if box_a is None:
                     raise StructureError("its protocol has no atom.box_a, the box for a molecule.")
-                found[element] = read_molecule(folder / given.molecule, element, protocol.atom.box_a)
+                found[element] = read_molecule(folder / given.molecule, element, box_a)
         except StructureError as error:
             raise InputError(f"{where}: bulk_references.{element}: {error}") from None
     return found

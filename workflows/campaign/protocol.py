@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from ...analysis.records import Frozen
-from ..kinds import _ONLY_FOR, SECTIONS
+from ..kinds import KINDS, keys_of, sections
 
 
 def _no_boolean(value: Any) -> Any:
@@ -66,13 +66,17 @@ class Overrides(Frozen):
     box_a: tuple[Positive, Positive, Positive] | None = None
 
 
-class Changes(Overrides):
+_fields: dict[str, Any] = {name: (Overrides, Overrides()) for name in sections()}
+_Sections: Any = create_model("_Sections", __base__=Overrides, **_fields)
+
+
+class Changes(_Sections):
     """What a protocol has otherwise than another: common keys, and sections for the kinds with rules of their own."""
 
-    dos: Overrides = Overrides()
-    bands: Overrides = Overrides()
-    atom: Overrides = Overrides()
-    bulk: Overrides = Overrides()
+    def section(self, name: str) -> Overrides:
+        """Return what the protocol says of the kinds of one section."""
+        overrides: Overrides = getattr(self, name)
+        return overrides
 
 
 class Protocol(Changes):
@@ -83,8 +87,8 @@ class Protocol(Changes):
 
     def changed(self, changes: Changes) -> Protocol:
         """Return this protocol with the keys that ``changes`` names laid over its own."""
-        mine, other = (one.model_dump(exclude_none=True) for one in (self, changes))
-        return Protocol.model_validate(mine | other | {key: mine[key] | other[key] for key in SECTIONS})
+        mine, other = (protocol.model_dump(exclude_none=True) for protocol in (self, changes))
+        return Protocol.model_validate(mine | other | {key: mine[key] | other[key] for key in sections()})
 
 
 def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[str, Any]:
@@ -104,11 +108,12 @@ def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[s
     dict
         Plain JSON-like values, sorted by nothing but their keys' meaning; None stands for nothing.
     """
-    values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(SECTIONS))
-    section = section or kind
-    if section in SECTIONS:
-        values |= getattr(protocol, section).model_dump(mode="json", exclude_none=True)
-    return {key: value for key, value in values.items() if kind in _ONLY_FOR.get(key, {kind})}
+    values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(sections()))
+    section = section or KINDS[kind].section
+    if section is not None:
+        values |= protocol.section(section).model_dump(mode="json", exclude_none=True)
+    kept = keys_of(kind, values)
+    return {key: value for key, value in values.items() if key in kept}
 
 
 def split(values: Mapping[str, Any], honoured: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:

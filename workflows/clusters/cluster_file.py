@@ -6,21 +6,30 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...analysis.records import Frozen
 from ..campaign.protocol import Positive
 from ..campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
 from ..engines.vasp.tags import HOW
-from ..kinds import RECIPES
+from ..kinds import KINDS
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 def _kind(kind: str) -> str:
-    if kind not in RECIPES:
-        raise ValueError(f"{kind!r} is no kind of calculation{nearest(kind, RECIPES)}; kinds: {', '.join(RECIPES)}.")
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of calculation{nearest(kind, KINDS)}; kinds: {', '.join(KINDS)}.")
     return kind
+
+
+def _kinds(value: Any) -> Any:
+    if isinstance(value, str) and value != "rest":
+        raise ValueError(f"{value!r} should be a list of kinds, or rest.")
+    return value
+
+
+Kinds = Literal["rest"] | Annotated[tuple[Annotated[str, AfterValidator(_kind)], ...], Field(min_length=1)]
 
 
 def _time(text: str) -> str:
@@ -53,9 +62,12 @@ class Environment(Frozen):
 
 
 class ResourceClass(Frozen):
-    """What a job of one class asks for; its ``queue`` and ``account`` go before the file's, its ``env`` over it."""
+    """What a job of one class asks for; its ``queue`` and ``account`` go before the file's, its ``env`` over it.
 
-    kinds: tuple[Annotated[str, AfterValidator(_kind)], ...] = Field(min_length=1)
+    ``kinds: rest`` is every kind that no other class lists, those of a later sodiate among them.
+    """
+
+    kinds: Annotated[Kinds, BeforeValidator(_kinds)]
     nodes: Count = 1
     tasks: Count = 1
     cpus_per_task: Count = 1
@@ -89,13 +101,17 @@ class ClusterFile(Frozen):
 
     @model_validator(mode="after")
     def _one_class_a_kind(self) -> ClusterFile:
-        listed = [kind for one in self.classes.values() for kind in one.kinds]
+        if sum(resources.kinds == "rest" for resources in self.classes.values()) > 1:
+            raise ValueError("classes: two classes have 'kinds: rest'; one class takes what is left.")
+        listed = [kind for name in self.classes for kind in self.kinds(name)]
         double = sorted({kind for kind in listed if listed.count(kind) > 1})
-        missing = [kind for kind in RECIPES if kind not in listed]
+        missing = [kind for kind in KINDS if kind not in listed]
         if double:
             raise ValueError(f"classes: {', '.join(double)} belongs to two classes; a kind belongs to one.")
         if missing:
-            raise ValueError(f"classes: no class has the kind {', '.join(missing)}.")
+            raise ValueError(
+                f"classes: no class has the kind {', '.join(missing)}; list it, or give one class 'kinds: rest'."
+            )
         for name, one in self.classes.items():
             if 2 * self.signal_s > one.wall_time_s:
                 raise ValueError(
@@ -103,6 +119,14 @@ class ClusterFile(Frozen):
                     f"{one.wall_time}; make that longer, or signal_s at most half of it."
                 )
         return self
+
+    def kinds(self, name: str) -> tuple[str, ...]:
+        """Return the kinds of calculations of a class."""
+        own = self.resources(name).kinds
+        if own != "rest":
+            return own
+        others = {k for other in self.classes.values() if other.kinds != "rest" for k in other.kinds}
+        return tuple(kind for kind in KINDS if kind not in others)
 
     def environment(self, name: str) -> dict[str, Any]:
         """Return what the codes are told in jobs of a class."""

@@ -116,8 +116,8 @@ def queue_once(
     recover(documents, launchpad, cluster.scheduler)
     room = max_jobs - sum(is_live(job.state) for job in jobs_of(launchpad, cluster.scheduler))
     made: list[Job] = []
-    for name, one in cluster.classes.items():
-        fworker = OurFWorker(Worker(place.root), kinds=one.kinds)
+    for name in cluster.classes:
+        fworker = OurFWorker(Worker(place.root), kinds=cluster.kinds(name))
         while len(made) < room and launchpad.run_exists(fworker):
             job = _queue(documents, launchpad, cluster, name, place, fworker)
             if job is None:

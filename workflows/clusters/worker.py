@@ -76,7 +76,7 @@ def work(
             reserved = fw_id if not launched else None
             if reserved is not None and not _is_reserved(launchpad, reserved):
                 reserved = None
-            fworker = OurFWorker(worker, kinds=one.kinds)
+            fworker = OurFWorker(worker, kinds=cluster.kinds(name))
             if not Rocket(launchpad, fworker, reserved).run(err_file=errors):
                 ended = "nothing more is ready"
                 break

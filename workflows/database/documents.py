@@ -17,6 +17,7 @@ from ...analysis.arrays import ArrayRecord, from_arrays, to_arrays
 from ...analysis.campaign_entry import CampaignEntry
 from ...analysis.records import Record
 from ..calculation import Calculation
+from ..kinds import left_out
 from .lease import Lease, LeaseLost, Leases
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
 """Keys of a record's document that are not the record's own."""
-
-NOT_CARRIED = frozenset({"density"})
-"""Arrays that archives leave out: a density grid has megabytes, and an archive has to fit into git."""
 
 
 class Documents:
@@ -261,7 +259,7 @@ class Documents:
         if name not in record.arrays:
             return None
         identifier = record.arrays[name]
-        if name in NOT_CARRIED and not self._files().exists(identifier):
+        if name in left_out() and not self._files().exists(identifier):
             raise SodiateError(
                 f"{record.label}: its {name} is not here: archives leave it out. It is where it was computed "
                 f"({record.provenance.directory} on {record.provenance.host}); `sodiate redo` computes it here."

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ...analysis.energies.staleness import fresh
 from ...analysis.records import Record
 from ..calculation import Calculation
+from ..kinds import KINDS
 from .documents import Documents
 
 
@@ -82,7 +83,7 @@ def failures(documents: Documents, calculation: Calculation, records: Mapping[st
         if parent.id in records:
             continue
         last = documents.attempts.find_one({"calculation": parent.id}, sort=[("started", -1)])
-        if calculation.kind != "lowest" or role == "host" or last is None or last["outcome"] != "failed":
+        if not KINDS[calculation.kind].chooses or role == "host" or last is None or last["outcome"] != "failed":
             return None
         without[role] = f"failed: {last['reason']}"
     return without

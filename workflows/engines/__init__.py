@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ..kinds import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,7 +22,7 @@ def engine_of(calculation: Calculation, settings: Settings, without: Mapping[str
 
     ``without`` names the sites that failed, and why, for that choice.
     """
-    if calculation.kind == "lowest":
+    if KINDS[calculation.kind].chooses:
         from .best_site import LowestEngine
 
         return LowestEngine(without or {})

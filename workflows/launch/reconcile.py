@@ -17,6 +17,7 @@ from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
 from ..database.usable import failures, usable
+from ..kinds import KINDS
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
@@ -80,7 +81,7 @@ class _Sweep:
     def _may_start(self, calculation: Calculation) -> bool:
         """Tell from the records alone whether it could be that nothing is waited for."""
         waits = [p.id for p in calculation.parents.values() if p.id not in self.records]
-        return not waits or calculation.kind == "lowest"
+        return not waits or KINDS[calculation.kind].chooses
 
     def _is_cancelled(self, identifier: str) -> bool:
         query = {"_id": identifier, "cancelled": True}

@@ -12,7 +12,7 @@ from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
 from ..database.usable import usable
-from ..kinds import PRIORITY
+from ..kinds import KINDS
 from ..plan.graph import Plan
 from .reconcile import remove_orphans
 from .tasks import RunCalculation, SameCalculation
@@ -28,12 +28,12 @@ def firework(calculation: Calculation, parents: list[Firework], turn: float = 0.
     spec = {
         "label": calculation.label,
         "_category": calculation.kind,
-        "_priority": PRIORITY[calculation.kind] - turn / 1000,
+        "_priority": KINDS[calculation.kind].priority - turn / 1000,
         "_dupefinder": SameCalculation(),
         "_add_launchpad_and_fw_id": True,
         "_add_fworker": True,
     }
-    if calculation.kind == "lowest":  # it is for this kind to say which sites are missing
+    if KINDS[calculation.kind].chooses:  # it is for this kind to say which sites are missing
         spec["_allow_fizzled_parents"] = True
     return Firework([RunCalculation(calculation=calculation.id)], spec=spec, name=calculation.label, parents=parents)
 

@@ -326,7 +326,7 @@ class _Planner:
                 )
 
     def _atom(self, protocol: Protocol) -> Calculation:
-        element, box_a = self.spec.adsorbate.element, protocol.atom.box_a
+        element, box_a = self.spec.adsorbate.element, protocol.section("atom").box_a
         if box_a is None:
             raise InputError(f"{self.where}: its protocol has no atom.box_a for the isolated {element} atom.")
         return self._calculation("atom", start_structures.atom(element, box_a), {}, element, protocol)

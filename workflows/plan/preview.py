@@ -13,6 +13,7 @@ from .. import start_structures
 from ..campaign.yaml import InputError
 from ..engines import make_engine
 from ..engines.base import Settings
+from ..kinds import KINDS
 from .graph import Plan
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def write_inputs(plan: Plan, folder: Path) -> int:
     InputError
         If the folder holds something or cannot be written, or the engine refuses; nothing is left behind then.
     """
-    listed = [calculation for calculation in plan.calculations if calculation.kind != "lowest"]
+    listed = [calculation for calculation in plan.calculations if not KINDS[calculation.kind].chooses]
     with new_folder(folder, "inputs") as partial:
         for calculation in listed:
             atoms, why = _as_if(calculation)

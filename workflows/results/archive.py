@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from ... import SodiateError, __version__
 from ...analysis.records import SCHEMA_VERSION
-from ..database.documents import NOT_CARRIED, Documents, to_record
+from ..database.documents import Documents, to_record
 from ..database.lease import Cancelled, LeaseHeld, Owner
 from ..engines import engine_of
 from ..engines.base import Settings
+from ..kinds import left_out
 from ..runner.workdir import CLAIM
 
 INDEX = "archive.json"
@@ -127,7 +128,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
 
 def _carried(document: Mapping[str, Any]) -> list[str]:
     """Return the arrays of a record's document that an archive holds."""
-    return [identifier for name, identifier in document["arrays"].items() if name not in NOT_CARRIED]
+    return [identifier for name, identifier in document["arrays"].items() if name not in left_out()]
 
 
 def _write_lines(documents: Documents, name: str, folder: Path, root: Path) -> int:

@@ -9,6 +9,7 @@ from ... import SodiateError
 from ...analysis.electrons.density import term_names
 from ..campaign.yaml import InputError
 from ..database.usable import usable
+from ..kinds import KINDS
 from ..plan.preview import new_folder, write_atoms
 from .results import with_energy
 from .rows import as_objects, to_csv
@@ -53,7 +54,7 @@ def write_results(results: Results, folder: Path, form: str) -> int:
             records, _ = usable(results.documents, entry.ids)
             for title, identifier in entry.names.items():
                 record = records.get(identifier)
-                if record is None or record.geometry is None or record.kind not in ("relax", "relax_cell"):
+                if record is None or record.geometry is None or not KINDS[record.kind].relaxes:
                     continue
                 if form == "ase-db":
                     _into_database(place / "results.db", entry, title, record)

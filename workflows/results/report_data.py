@@ -23,6 +23,7 @@ from ...analysis.report.panels import (
 )
 from ...structures.geometry import bond_reach, layers
 from ..database.usable import missing_reasons, usable
+from ..kinds import KINDS
 from ..start_structures import next_to_defects
 from .rows import as_objects, to_csv, to_json
 from .tables import note_lines
@@ -104,7 +105,7 @@ def _relaxations(results: Results, records: Mapping[str, Record], names: Mapping
     """Return how each relaxation went, the longest first."""
     found = []
     for identifier, record in records.items():
-        if record.kind not in ("relax", "relax_cell"):
+        if not KINDS[record.kind].relaxes:
             continue
         trajectory = _array(results, record, "trajectory")
         if trajectory is not None:

@@ -24,7 +24,7 @@ from ..database.lease import Lease, LeaseLost, Owner
 from ..database.usable import failures, usable_for
 from ..engines import engine_of
 from ..engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
-from ..kinds import RECIPES
+from ..kinds import KINDS, array_names
 from ..stop import Stop
 from .scratch import computing_in
 from .workdir import Workdir, own_directory
@@ -106,8 +106,8 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
 
 def _refuse_old_recipe(calculation: Calculation) -> None:
     kind, operation = calculation.kind, calculation.structure
-    now = (RECIPES[kind], start_structures.RECIPES[operation["op"]])
-    then = (calculation.recipe or RECIPES[kind], operation["recipe"])
+    now = (KINDS[kind].recipe, start_structures.RECIPES[operation["op"]])
+    then = (calculation.recipe or KINDS[kind].recipe, operation["recipe"])
     if then != now:
         raise OldRecipe(
             f"{calculation.label} ({calculation.id}) was planned by a sodiate with other recipes ({then}, now "
@@ -194,7 +194,7 @@ class _Run:
             engine.run(place, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
         record = self._record(outcome, engine, workdir, settings, (planned or {}).get("not_applicable", ()))
-        arrays = {name: getattr(outcome, name) for name in ("bands", "dos", "trajectory", "density")}
+        arrays = {name: getattr(outcome, name) for name in array_names()}
         self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
         return outcome
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, Named, SiteEntry
-from sodiate.analysis.energies.adsorption import ProtocolMismatch, adsorption_energy, lowest, model_results
+from sodiate.analysis.energies.adsorption import adsorption_energy, lowest, model_results
+from sodiate.analysis.energies.comparability import ProtocolMismatch
 from sodiate.analysis.energies.staleness import fresh, stale_reason
 from sodiate.analysis.records import (
     Choice,

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from sodiate.analysis.arrays import Bands, Dos
-from sodiate.analysis.electrons.density import Density
+from sodiate.analysis.arrays import Bands, Density, Dos
 from sodiate.analysis.records import BandGap
 from sodiate.analysis.report.page import render
 from sodiate.analysis.report.panels import dos_payload, isosurfaces, level_lines, profile_payload

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -20,9 +21,11 @@ from zipfile import is_zipfile
 import pytest
 from rich.console import Console
 from sodiate.workflows import run
+from sodiate.workflows.cli.progress import show_progress
 from sodiate.workflows.database.connection import initialise, open_root
-from sodiate.workflows.launch.loop import reconcile
-from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.launch.reconcile import reconcile
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
 from support.cli import Cli, servers, wait_until
 
@@ -256,17 +259,18 @@ def test_two_runs_at_once(running: Running) -> None:
 def test_a_table_that_a_stop_left_is_written_anew(bench: Bench, tmp_path: Path) -> None:
     """With nothing left to compute: the run that computed the rest was killed before it wrote its files."""
     planned = plan(tiny_campaign(tmp_path))
-    first = run.run(planned, bench.database, bench.root, Console(quiet=True))
+    quiet = partial(show_progress, console=Console(quiet=True))
+    first = run.run(planned, bench.database, bench.root, quiet)
     table = next(path for path in first.files if path.suffix == ".csv")
     whole = table.read_text()
     table.write_text(whole.splitlines()[0])
     for path in first.files:
         os.utime(path, (1, 1))
-    assert run.run(planned, bench.database, bench.root, Console(quiet=True)).files == first.files
+    assert run.run(planned, bench.database, bench.root, quiet).files == first.files
     assert table.read_text() == whole
     times = [path.stat().st_mtime for path in first.files]
     assert min(times) > 1
-    run.run(planned, bench.database, bench.root, Console(quiet=True))
+    run.run(planned, bench.database, bench.root, quiet)
     assert [path.stat().st_mtime for path in first.files] == times  # what is as it should be stays
 
 

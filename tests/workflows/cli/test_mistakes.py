@@ -14,7 +14,8 @@ from sodiate.analysis.records import SCHEMA_VERSION
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.mongod import DATABASE, private_mongod
-from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.archive import ArchiveError, export_archive, open_archive
 from support.campaigns import Bench, small_campaign
 from support.cli import Cli, Refused, content, everything, says, usage_message

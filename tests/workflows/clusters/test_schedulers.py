@@ -25,13 +25,13 @@ from sodiate.workflows.clusters.scheduler import (
     submit,
 )
 from sodiate.workflows.database.connection import LaunchpadFile, open_root
-from sodiate.workflows.kinds import RECIPES
+from sodiate.workflows.kinds import KINDS, Kind
 from support import DOCS
 from support.campaigns import small_campaign
 from support.cli import Cli
 from support.slurm import Slurm
 
-ALL = list(RECIPES)
+ALL = list(KINDS)
 
 
 def cluster(**changes: Any) -> ClusterFile:
@@ -61,7 +61,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
 def test_the_bundled_files_are_valid(name: str) -> None:
     found = load_cluster(Path(name))
     assert found.scheduler == name
-    assert sorted(kind for one in found.classes.values() for kind in one.kinds) == sorted(RECIPES)
+    assert sorted(kind for name in found.classes for kind in found.kinds(name)) == sorted(KINDS)
     assert found.environment("large")["incar"] == {"NCORE": 8, "KPAR": 2}
     assert found.environment("large")["vasp_std"].endswith("vasp_std")
 
@@ -99,6 +99,29 @@ def test_a_kind_in_two_classes_is_refused(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"scheduler": "slurm", "max_jobs": 2, "classes": {"a": one, "b": one}}))
     with pytest.raises(InputError, match=r"relax.* belongs to two classes"):
         load_cluster(path)
+
+
+def test_a_class_may_take_the_rest(tmp_path: Path) -> None:
+    """A kind that a later sodiate adds breaks no cluster file that has ``kinds: rest``."""
+    small, rest = ({"kinds": kinds, "wall_time": "01:30:00", "memory_gb": 10} for kinds in (["atom", "bulk"], "rest"))
+    path = tmp_path / "cluster.yaml"
+
+    def load(**classes: Any) -> ClusterFile:
+        path.write_text(yaml.safe_dump({"scheduler": "slurm", "max_jobs": 2, "classes": classes}))
+        return load_cluster(path)
+
+    found = load(a=small, b=rest)
+    assert found.kinds("a") == ("atom", "bulk")
+    assert set(found.kinds("b")) == set(KINDS) - {"atom", "bulk"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KINDS, "barrier", Kind("barrier"))
+        assert "barrier" in load(a=small, b=rest).kinds("b")
+        with pytest.raises(InputError, match=r"no class has the kind barrier; .*kinds: rest"):
+            load(a=small, b={**rest, "kinds": [kind for kind in ALL if kind not in small["kinds"]]})
+    with pytest.raises(InputError, match="two classes have 'kinds: rest'"):
+        load(a=rest, b=rest)
+    with pytest.raises(InputError, match="should be a list of kinds, or rest"):
+        load(a={**rest, "kinds": "everything"})
 
 
 def test_a_slurm_script_hands_the_signal_on() -> None:

@@ -13,7 +13,8 @@ import yaml
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign.load import bundled_campaigns
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.start_structures import Host, start_atoms, start_moments
 from support import DATA
 

@@ -14,7 +14,8 @@ from sodiate.analysis.records import Record
 from sodiate.workflows.database.connection import initialise, open_root
 from sodiate.workflows.database.lease import Owner
 from sodiate.workflows.launch.loop import launch
-from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.archive import ArchiveError, export_archive, import_archive, open_archive
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.runner.run_calculation import Worker

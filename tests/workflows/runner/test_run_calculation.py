@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from pymongo.errors import AutoReconnect
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.lease import Cancelled, LeaseLost, Leases, Owner
 from sodiate.workflows.engines.base import EngineError, Stopped
-from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.kinds import KINDS
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.archive import ArchiveError, export_archive, open_archive
 from sodiate.workflows.runner.run_calculation import NotReady, OldRecipe, Worker, run_calculation
 from sodiate.workflows.runner.workdir import CLAIM, WrongDirectory, own_directory
@@ -163,7 +166,7 @@ def test_an_old_recipe_is_not_run_with_new_code(
 ) -> None:
     planned = plan(small_campaign(tmp_path))
     bench.submit(planned)
-    monkeypatch.setattr(run_calculation, "RECIPES", {**run_calculation.RECIPES, "atom": 2})
+    monkeypatch.setitem(KINDS, "atom", replace(KINDS["atom"], recipe=2))
     with pytest.raises(OldRecipe, match="other recipes"):
         recorded(bench, planned, "Na")
 

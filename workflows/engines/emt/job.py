@@ -10,6 +10,7 @@ import numpy as np
 from .... import __version__
 from ....analysis.arrays import Bands, Dos, Trajectory, to_arrays
 from ....analysis.records import Geometry, digest
+from ...kinds import KINDS
 from ...stop import Stop
 from ..base import EngineError, Limits
 from ..shared.checks import BANDS, DOS, read_arrays_of
@@ -195,5 +196,4 @@ def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
                 f"{inputs.directory / TRAJECTORY} does not end where {RESULT} does; delete both and run again."
             )
         return {"trajectory": trajectory}
-    kinds = {"dos": ("bands", "dos"), "bands": ("bands",)}.get(inputs.kind, ())
-    return read_arrays_of(inputs.directory, kinds, result.fingerprints, RESULT)
+    return read_arrays_of(inputs.directory, KINDS[inputs.kind].arrays, result.fingerprints, RESULT)

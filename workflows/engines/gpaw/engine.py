@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...kinds import RELAXATIONS, SPECTRA
+from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
 from ..shared.checks import bfgs_settings, check_kind, is_done
@@ -107,7 +107,7 @@ class GpawEngine:
         """
         kind = calculation.kind
         atoms = check_kind(self, kind, atoms, directory)
-        execution = self._execution(directory, atoms, calculation) if kind in RELAXATIONS else {}
+        execution = self._execution(directory, atoms, calculation) if KINDS[kind].relaxes else {}
         directory.mkdir(parents=True, exist_ok=True)
         if execution.get("start_potential") is not None:
             atoms, execution["start_potential"] = settle_adsorbate(atoms, directory)
@@ -126,7 +126,7 @@ class GpawEngine:
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
         write_bytes(directory / SCRIPT, _SCRIPT_TEXT.encode())
-        if kind in SPECTRA:
+        if KINDS[kind].fixed_density:
             _take_density(parents.get("geometry"), directory)
 
     def _drop_other_corrections(self, directory: Path, values: dict[str, Any], atoms: Atoms) -> None:

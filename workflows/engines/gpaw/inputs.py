@@ -10,7 +10,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 
 from ....analysis.records import Geometry, digest
-from ...kinds import SPECTRA
+from ...kinds import KINDS
 from ..base import EngineError
 from ..shared.files import DAMAGE, read_json
 from ..shared.grids import kpoint_mesh, smooth
@@ -85,7 +85,7 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
             "eigenstates": protocol["eigenstate_convergence_ev2"],
         },
     }
-    if kind in SPECTRA:
+    if KINDS[kind].fixed_density:
         settings["convergence"]["bands"] = "CBM+1.0"
     if kind in ("density", "relax_cell"):
         # Densities are subtracted point by point; and a grid that grew with the cell would bend E(a).

@@ -12,7 +12,7 @@ import numpy as np
 from ....analysis.arrays import Density
 from ....analysis.electrons.density import integral
 from ....analysis.records import Geometry, Method, Sampling
-from ...kinds import RELAXATIONS
+from ...kinds import KINDS
 from ..base import EngineError, Outcome
 from ..shared.checks import WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
 from ..shared.files import DAMAGE, read_json
@@ -65,7 +65,7 @@ class Result:
             values = read_json(path)
             geometry = Geometry.model_validate(values["geometry"])
             forces = None if values["forces_ev_per_a"] is None else np.array(values["forces_ev_per_a"])
-            stress = np.array(values["stress_ev_per_a3"]) if inputs.kind == "relax_cell" else None
+            stress = np.array(values["stress_ev_per_a3"]) if KINDS[inputs.kind].relaxes_cell else None
             natoms = len(inputs.atoms)
             if len(geometry.symbols) != natoms or (forces is not None and forces.shape != (natoms, 3)):
                 raise ValueError(f"it is not of {natoms} atoms")
@@ -83,7 +83,7 @@ class Result:
         inputs = self.inputs
         if "density" in self.arrays:
             _check_density(self.arrays["density"], self.values["electrons"], inputs)
-        if inputs.kind not in RELAXATIONS or self.forces is None:
+        if not KINDS[inputs.kind].relaxes or self.forces is None:
             return
         forces = self.forces
         if self.stress is not None:
@@ -120,7 +120,7 @@ class Result:
                 dipole_correction=values["dipole"],
             ),
             versions=values["versions"],
-            ionic_steps=values["steps"] if inputs.kind in RELAXATIONS else None,
+            ionic_steps=values["steps"] if KINDS[inputs.kind].relaxes else None,
             scf_steps=_scf_steps(inputs.directory),
             start_moments_mub=_floats(values["start_moments_mub"]),
             final_moments_mub=_floats(values["moments_mub"]),
@@ -134,12 +134,11 @@ class Result:
 
 
 def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
-    if inputs.kind in RELAXATIONS:
+    if KINDS[inputs.kind].relaxes:
         from ..shared.trajectory import read_trajectory
 
         return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
-    kinds = {"dos": ("bands", "dos"), "bands": ("bands",), "density": ("density",)}.get(inputs.kind, ())
-    return read_arrays_of(inputs.directory, kinds, values.get("fingerprints", {}), RESULT)
+    return read_arrays_of(inputs.directory, KINDS[inputs.kind].arrays, values.get("fingerprints", {}), RESULT)
 
 
 def _check_density(density: Density, electrons: float, inputs: Inputs) -> None:

@@ -25,7 +25,7 @@ from ....analysis.electrons.bandpath import filled_along, path_points
 from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 from ....analysis.electrons.levels import vacuum_levels
 from ....analysis.records import Geometry
-from ...kinds import RELAXATIONS, SPECTRA
+from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Limits
 from ..shared.bfgs import Criteria
@@ -105,7 +105,7 @@ def _compute(inputs: Inputs) -> None:
         electrons = _along_path(inputs, _output(inputs.directory, ranks))
     elif inputs.kind == "dos":
         electrons = _electrons(inputs, _output(inputs.directory, ranks))
-    elif inputs.kind in RELAXATIONS:
+    elif KINDS[inputs.kind].relaxes:
         steps = _relaxed(inputs, ranks)
     else:
         inputs.atoms.calc = _calculator(inputs, inputs.calculator, ranks)
@@ -113,7 +113,7 @@ def _compute(inputs: Inputs) -> None:
     values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind == "density":
         electrons = _density(inputs, calculator)
-    if inputs.kind not in (*SPECTRA, "density"):
+    if not KINDS[inputs.kind].fixed_density and inputs.kind != "density":
         calculator.write(inputs.directory / DENSITY, include_projections=False)
     if world.rank == 0:
         write_json(inputs.directory / RESULT, values | electrons)
@@ -133,7 +133,7 @@ def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
     moments = atoms.get_initial_magnetic_moments()
     stiffness = execution.get("stiffness_ev_per_a2")
     stiffness = None if stiffness is None else tuple(stiffness)
-    cell = inputs.kind == "relax_cell"
+    cell = KINDS[inputs.kind].relaxes_cell
     learned: list[Step] = []
 
     def settle(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
@@ -152,7 +152,7 @@ def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
 
 def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str, Any]:
     """Return what the calculator says that it ran and found; all ranks take part."""
-    fixed = inputs.kind in SPECTRA
+    fixed = KINDS[inputs.kind].fixed_density
     energy = None if fixed else float(atoms.get_potential_energy())
     free = None if fixed else float(atoms.get_potential_energy(force_consistent=True))
     forces = None if fixed else atoms.get_forces().tolist()
@@ -165,7 +165,7 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str
         "energy_ev": energy,
         "free_energy_ev": free,
         "forces_ev_per_a": forces,
-        "stress_ev_per_a3": atoms.get_stress().tolist() if inputs.kind == "relax_cell" else None,
+        "stress_ev_per_a3": atoms.get_stress().tolist() if KINDS[inputs.kind].relaxes_cell else None,
         "geometry": Geometry.of(atoms).model_dump(mode="json"),
         "start_moments_mub": inputs.atoms.get_initial_magnetic_moments().tolist() if spins == 2 else None,
         "moments_mub": np.asarray(calculator.get_magnetic_moments()).tolist() if spins == 2 else None,

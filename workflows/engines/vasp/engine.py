@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....analysis.electrons.bandpath import path_points
-from ...kinds import RELAXATIONS
+from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
 from ..shared.checks import bfgs_settings, check_kind, is_done
@@ -168,9 +168,9 @@ class VaspEngine:
         where: str,
     ) -> dict[str, Any]:
         kind, protocol, execution = calculation.kind, calculation.protocol, self.settings.execution
-        relaxes = kind in RELAXATIONS
+        relaxes = KINDS[kind].relaxes
         settings = bfgs_settings(execution, self.name, Path(where)) if relaxes else {"max_steps": 0}
-        scans = kind == "relax_cell" and execution.get("cell") == "scan"
+        scans = KINDS[kind].relaxes_cell and execution.get("cell") == "scan"
         run_as = "relax" if scans else kind
         sorted_atoms = atoms[order]
         symbols = sorted_atoms.get_chemical_symbols()

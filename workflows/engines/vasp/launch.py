@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from custodian.custodian import Custodian, CustodianError
 
-from ...kinds import RELAXATIONS
+from ...kinds import KINDS
 from ...stop import Stop
 from ..base import EngineError, Limits, Stopped, Unconverged
 from ..shared.files import DAMAGE, fingerprint, write_bytes, write_json
@@ -105,7 +105,7 @@ def _begin(inputs: Inputs, number: int, state: State) -> None:
     for name in ("STOPCAR", RESULT):
         (directory / name).unlink(missing_ok=True)
     tags: Tags = {**inputs.stages[number], **state.changes}
-    if inputs.kind in RELAXATIONS:
+    if KINDS[inputs.kind].relaxes:
         left = inputs.execution["max_steps"] - max(steps_taken(directory), 0)
         if left < 1:
             raise Unconverged(_not_enough(inputs))
@@ -191,7 +191,7 @@ def _is_converged(run: Vasprun, inputs: Inputs) -> bool:
     if not run.converged_electronic:
         return False
     largest = float(np.linalg.norm(forces_of(run, inputs), axis=1).max())
-    return inputs.kind not in RELAXATIONS or largest < inputs.protocol["max_force_ev_per_a"]
+    return not KINDS[inputs.kind].relaxes or largest < inputs.protocol["max_force_ev_per_a"]
 
 
 def _reason(directory: Path, command: str, log: list[dict[str, Any]]) -> str:

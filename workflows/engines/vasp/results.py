@@ -13,7 +13,7 @@ import numpy as np
 from ....analysis.arrays import Bands, Trajectory
 from ....analysis.electrons.bandpath import filled_along
 from ....analysis.records import Geometry, Method, Sampling, Stress
-from ...kinds import RELAXATIONS, SPECTRA
+from ...kinds import KINDS
 from ..base import EngineError, Outcome, Unconverged
 from ..shared.checks import cell_forces, check_forces
 from ..shared.files import DAMAGE, fingerprint, read_json
@@ -83,7 +83,7 @@ class Result:
                 if fingerprint(path) != known:
                     raise ValueError(f"it is not the file that {RESULT} was written for")
             path = inputs.directory / RUN
-            wanted = inputs.kind in SPECTRA
+            wanted = KINDS[inputs.kind].fixed_density
             # The Fermi level is among the DOS.
             run = read_vasprun(path, parse_eigen=wanted, parse_projected_eigen=wanted, parse_dos=wanted)
         except DAMAGE as error:
@@ -95,9 +95,9 @@ class Result:
         """Raise `Unconverged` above a criterion, `EngineError` if a number cannot be right."""
         inputs = self.inputs
         check_electrons(self.run, inputs)
-        if inputs.kind == "relax_cell":
+        if KINDS[inputs.kind].relaxes_cell:
             self._check_c()
-        if inputs.kind in RELAXATIONS:
+        if KINDS[inputs.kind].relaxes:
             criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
             taken = steps_taken(inputs.directory)
             check_forces(forces_of(self.run, inputs), criterion, taken, limit, inputs.directory)
@@ -113,7 +113,7 @@ class Result:
     @cached_property
     def geometry(self) -> Geometry:
         """Final geometry in our order, with our periodicity."""
-        if self.inputs.kind in RELAXATIONS:
+        if KINDS[self.inputs.kind].relaxes:
             return Geometry.of(placed(self.inputs, self.run.ionic_steps[-1]["structure"]))
         atoms, ran = self.inputs.atoms, placed(self.inputs, self.run.final_structure)
         if np.abs(ran.positions - atoms.positions).max() > _SAME_POSITION_A:
@@ -134,9 +134,9 @@ class Result:
     def outcome(self, engine: str) -> Outcome:
         """Return it as an engine's outcome."""
         inputs, run = self.inputs, self.run
-        relaxed = inputs.kind in RELAXATIONS
+        relaxed = KINDS[inputs.kind].relaxes
         trajectory = _trajectory(inputs, len(inputs.stages)) if relaxed else None
-        fixed = inputs.kind in SPECTRA  # energies at a fixed density are not those of a ground state
+        fixed = KINDS[inputs.kind].fixed_density  # energies at a fixed density are not those of a ground state
         spin = run.parameters["ISPIN"] == 2
         moments, total = _moments(inputs) if spin and not fixed else (None, None)
         return Outcome(
@@ -144,7 +144,7 @@ class Result:
             energy_ev=None if fixed else float(run.final_energy),
             free_energy_ev=None if fixed else float(run.ionic_steps[-1]["e_fr_energy"]),
             forces_ev_per_a=None if fixed else self.forces,
-            stress_ev_per_a3=self.stress if inputs.kind == "relax_cell" else None,
+            stress_ev_per_a3=self.stress if KINDS[inputs.kind].relaxes_cell else None,
             converged=True,
             method=method_of(run, engine, inputs.protocol.get("incar", ())),
             sampling=sampling_of(run),
@@ -195,7 +195,7 @@ def placed(inputs: Inputs, structure: Any) -> Atoms:
         raise EngineError(f"{inputs.directory}: {RUN} has {len(structure)} atoms instead of {len(atoms)}.")
     fractions = inputs.ours(structure.frac_coords)
     start = atoms.get_scaled_positions(wrap=False)
-    if inputs.kind == "relax_cell":
+    if KINDS[inputs.kind].relaxes_cell:
         atoms.set_cell(structure.lattice.matrix)
     elif np.abs(structure.lattice.matrix - atoms.cell.array).max() > _SAME_CELL_A:
         raise EngineError(f"{inputs.directory}: {RUN} has another cell than {START}, and it was to stay.")
@@ -375,4 +375,4 @@ def _trajectory(inputs: Inputs, stage: int) -> Trajectory:
             forces = inputs.ours(np.array(step["forces"], float))
             steps.append((float(step["e_fr_energy"]), atoms.positions, forces, atoms.cell.array))
     energies, positions, forces, cells = (np.array(column) for column in zip(*steps, strict=True))
-    return Trajectory(energies, positions, forces, cells if inputs.kind == "relax_cell" else None)
+    return Trajectory(energies, positions, forces, cells if KINDS[inputs.kind].relaxes_cell else None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...kinds import SPECTRA
+from ...kinds import KINDS
 from ..base import EngineError, Unsupported
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def stages(
         return [tags | dipole | {"ICHARG": 11}]
     if dipole:
         return [tags, tags | dipole]
-    return [tags, tags] if kind == "relax_cell" else [tags]
+    return [tags, tags] if KINDS[kind].relaxes_cell else [tags]
 
 
 def _electronic(protocol: Mapping[str, Any], atoms: Atoms, where: str) -> Tags:
@@ -131,16 +131,16 @@ def _smearing(smearing: Mapping[str, Any], where: str) -> Tags:
 
 def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) -> Tags:
     """Return what the kind adds."""
-    if kind in ("relax", "relax_cell"):
+    if KINDS[kind].relaxes:
         relaxed: Tags = {"IBRION": 2, "NSW": max_steps, "EDIFFG": -protocol["max_force_ev_per_a"], "ISIF": 2}
         # c is kept: it holds the vacuum. VASP 6.4 and newer; whether it was kept is checked.
         # Half the criterion, since VASP counts the forces on the cell in a way of its own.
         cell = {"ISIF": 3, "LATTICE_CONSTRAINTS": [True, True, False], "EDIFFG": relaxed["EDIFFG"] / 2}
-        return relaxed | (cell if kind == "relax_cell" else {})
+        return relaxed | (cell if KINDS[kind].relaxes_cell else {})
     tags: Tags = {"IBRION": -1, "NSW": 0}
     if kind == "atom" and protocol["spin_polarised"]:
         tags |= {"NUPDOWN": round(float(atoms.get_initial_magnetic_moments().sum()))}
-    if kind in SPECTRA:  # the charge density is the host's, and stays
+    if KINDS[kind].fixed_density:  # the charge density is the host's, and stays
         tags |= {"LORBIT": 11, "LCHARG": False, "LWAVE": False, "LVHAR": True}
     if kind == "dos":
         tags["NEDOS"] = 3001

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ...campaign.yaml import InputError, nearest
-from ...kinds import RECIPES
+from ...kinds import KINDS
 from .tags import BY_ELEMENT, HOW, known_tags
 
 
@@ -69,7 +69,7 @@ class UserTags:
         for pattern in self._given:
             if pattern not in self._matched:
                 raise InputError(
-                    f"{self.where}: incar: {pattern!r} is neither a kind ({', '.join(RECIPES)}) nor does it match "
+                    f"{self.where}: incar: {pattern!r} is neither a kind ({', '.join(KINDS)}) nor does it match "
                     "the label of a calculation (WSSe+VS/V_S@top, WSSe*)."
                 )
 

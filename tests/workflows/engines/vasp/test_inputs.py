@@ -16,7 +16,8 @@ from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
 from sodiate.workflows.engines.vasp.inputs import data_sets, vasp_order
 from sodiate.workflows.engines.vasp.tags import fine_grid, stages, with_user_tags
-from sodiate.workflows.plan.planner import Plan, plan
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
 from support.campaigns import small_campaign
 from support.cli import Cli
 from support.fake_vasp import library as make_library
