@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from .records import SCHEMA_VERSION, Frozen
+from collections.abc import Mapping
+from typing import Any
+
+from .records import Frozen
+
+CAMPAIGN_SCHEMA = 2
+"""Version of the layout of campaigns; `upgraded` brings an older one to it."""
 
 
 class SiteEntry(Frozen):
@@ -13,52 +19,36 @@ class SiteEntry(Frozen):
     calculation: str
 
 
-class LatticeEntry(Frozen):
-    """A monolayer's declared lattice constant (Å), and the id of the relaxation of its 1×1 cell."""
+class QuantityEntry(Frozen):
+    """What a campaign holds of one quantity of one host.
 
-    layer: str
-    declared_a: float
-    calculation: str
-
-
-class FormationEntry(Frozen):
-    """What the formation energy of a host's vacancies is held against, by the ids of calculations.
-
-    ``pristine`` is the same cell without vacancies, ``removed`` counts the missing atoms of each element, ``unit``
-    those of the formula unit; ``elements`` are the references. ``metal`` is the element of the unit that is none of
-    the chalcogens; the order of a mapping does not last, so older entries, without it, cannot be evaluated.
+    Attributes
+    ----------
+    calculations
+        Ids of its calculations by role, such as ``dos`` or ``pristine``.
+    declared
+        Plain values that were declared, such as a lattice constant in Å, with units in their names.
     """
 
-    pristine: str
-    removed: dict[str, int]
-    unit: dict[str, int]
-    elements: dict[str, str]
-    metal: str | None = None
+    calculations: dict[str, str] = {}
+    declared: dict[str, Any] = {}
 
 
 class ModelEntry(Frozen):
     """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
 
-    ``densities`` has the ids of the terms of Δρ by part: ``Na-on-host``, ``host``, ``Na``. ``atom`` and ``bulk`` are
-    its references, None where they are those of the campaign (`CampaignEntry.references`); ``changes`` says what is
-    different from ``compare_with``.
+    ``changes`` says what is different from ``compare_with``; ``quantities`` has an entry for each quantity by name.
     """
 
     name: str
     label: str
     supercell: tuple[int, int]
     host: str
-    dos: str | None = None
     sites: tuple[SiteEntry, ...]
     lowest: str
-    densities: dict[str, str] = {}
-    lattice: LatticeEntry | None = None
-    bands: str | None = None
-    atom: str | None = None
-    bulk: str | None = None
     compare_with: str | None = None
     changes: tuple[str, ...] = ()
-    formation: FormationEntry | None = None
+    quantities: dict[str, QuantityEntry] = {}
 
 
 class Named(Frozen):
@@ -71,7 +61,7 @@ class Named(Frozen):
 class CampaignEntry(Frozen):
     """One revision of a campaign with one engine and method, as stored: names, and ids of calculations."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = CAMPAIGN_SCHEMA
     campaign: str
     engine: str
     method_id: str
@@ -80,8 +70,6 @@ class CampaignEntry(Frozen):
     yaml: str
     adsorbate: str
     models: tuple[ModelEntry, ...]
-    atom: str
-    bulk: str | None = None
     calculations: tuple[Named, ...]
     dropped: tuple[str, ...] = ()
 
@@ -90,11 +78,51 @@ class CampaignEntry(Frozen):
         """Every calculation of the campaign once, in its order."""
         return tuple(dict.fromkeys(named.calculation for named in self.calculations))
 
-    def references(self, model: ModelEntry) -> tuple[str, str | None]:
-        """Return the ids of the isolated atom and of the bulk metal that a host's adsorption is held against."""
-        return model.atom or self.atom, model.bulk or self.bulk
-
     @property
     def names(self) -> dict[str, str]:
         """Ids by the campaign's names."""
         return {named.name: named.calculation for named in self.calculations}
+
+    def model(self, name: str) -> ModelEntry:
+        """Return the host of a name."""
+        return next(model for model in self.models if model.name == name)
+
+
+def upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored campaign in the present layout.
+
+    Schema 1 had a field for each quantity (``dos``, ``bands``, ``densities``, ``lattice``, ``formation``, ``atom``,
+    ``bulk``); schema 2 has ``quantities``. References of a model that had none of its own were the campaign's.
+    """
+    values = dict(document)
+    if values.get("schema_version", 1) >= CAMPAIGN_SCHEMA:
+        return values
+    references = {name: values.pop(name, None) for name in ("atom", "bulk")}
+    return values | {
+        "schema_version": CAMPAIGN_SCHEMA,
+        "models": [_upgraded_model(model, references) for model in values["models"]],
+    }
+
+
+def _upgraded_model(model: Mapping[str, Any], references: Mapping[str, str | None]) -> dict[str, Any]:
+    values = dict(model)
+    old = {name: values.pop(name, None) for name in ("dos", "bands", "densities", "lattice", "formation")}
+    atom, bulk = (values.pop(name, None) or references[name] for name in ("atom", "bulk"))
+    found: dict[str, dict[str, Any]] = {"adsorption_energy": {"calculations": {"atom": atom}}}
+    if bulk:
+        found["bulk_reference"] = {"calculations": {"bulk": bulk}}
+    for name in ("dos", "bands"):
+        if old[name]:
+            found[name] = {"calculations": {name: old[name]}}
+    if old["lattice"]:
+        declared = {key: old["lattice"][key] for key in ("layer", "declared_a")}
+        found["lattice"] = {"calculations": {"lattice": old["lattice"]["calculation"]}, "declared": declared}
+    if old["formation"]:
+        formation = old["formation"]
+        found["vacancy_formation"] = {
+            "calculations": {"pristine": formation["pristine"], **formation["elements"]},
+            "declared": {key: formation.get(key) for key in ("removed", "unit", "metal")},
+        }
+    if old["densities"]:
+        found["density_difference"] = {"calculations": dict(old["densities"])}
+    return values | {"quantities": found}

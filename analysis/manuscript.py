@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
-from .electrons.bandpath import PATH
+from .columns import Column
+from .model_result import ModelResult
 from .records import MOCK, Record
+from .words import distinct, listed
 
 _CODES = {"gpaw": ("GPAW", "Mortensen2024"), "vasp": ("VASP", "Kresse1996")}
 _FUNCTIONALS = {"PBE": "Perdew1996"}
@@ -26,50 +27,34 @@ _TEX = {
 
 
 @dataclass(frozen=True)
-class Ran:
+class RecordsBehind:
     """The records behind a set of results.
 
     Attributes
     ----------
     slabs
         Relaxed hosts, and hosts with an adsorbate.
-    spectra
-        DOS of the hosts.
-    bands
-        Of the 1×1 hosts along a path.
-    elements
-        References of formation energies.
-    atom, bulk
-        The references, None if they were not computed.
+    everything
+        These, and the records of all quantities.
     supercells
         Of the hosts.
     """
 
     slabs: Sequence[Record]
-    spectra: Sequence[Record]
-    bands: Sequence[Record]
-    elements: Sequence[Record]
-    atom: Record | None
-    bulk: Record | None
+    everything: Sequence[Record]
     supercells: Sequence[str]
 
-    @property
-    def everything(self) -> list[Record]:
-        """All of them."""
-        several = (*self.slabs, *self.spectra, *self.bands, *self.elements)
-        return [*several, *(one for one in (self.atom, self.bulk) if one is not None)]
 
-
-def methods(ran: Ran) -> str:
-    """Return the methods paragraph, citations as ``[@Key]``.
+def methods(behind: RecordsBehind, quantities: Sequence[str]) -> str:
+    """Return the methods paragraph, citations as ``[@Key]``; ``quantities`` are the sentences of what was computed.
 
     Each statement is read from what ran: a setting that differs between records is given as all the values it had,
     and what no record has is not mentioned.
     """
-    records = ran.everything
+    records = behind.everything
     if not records:
         return "Nothing has been computed yet."
-    sentences = [*_code(records), *_slabs(ran), *_spectra(ran), *_references(ran), *_tools(records)]
+    sentences = [*_code(records), *_slabs(behind), *quantities, *_tools(records)]
     if not all(record.physical for record in records):
         sentences.insert(0, f"[{MOCK}: not for publication.]")
     return " ".join(sentences)
@@ -78,7 +63,7 @@ def methods(ran: Ran) -> str:
 def _code(records: Sequence[Record]) -> list[str]:
     engine = records[0].method.engine
     name, key = _CODES.get(engine, (engine, ""))
-    versions = _several(record.provenance.versions.get(engine) for record in records)
+    versions = distinct(record.provenance.versions.get(engine) for record in records)
     said = (
         f"Density-functional calculations were done with {name}"
         if key
@@ -91,17 +76,17 @@ def _code(records: Sequence[Record]) -> list[str]:
     if functionals:
         cited = "; ".join(f"@{_FUNCTIONALS[f]}" for f in functionals if f in _FUNCTIONALS)
         said += f", the {' and '.join(functionals)} functional" + (f" [{cited}]" if cited else "")
-    cutoffs = _several(f"{method.cutoff_ev:g}" for method in methods_ran if method.cutoff_ev)
+    cutoffs = distinct(f"{method.cutoff_ev:g}" for method in methods_ran if method.cutoff_ev)
     if cutoffs:
         said += f", the projector augmented-wave method [@Bloechl1994] and plane waves up to {cutoffs} eV"
     sentences = [f"{said}."]
     sets = {symbol: title for method in methods_ran for symbol, title in method.paw.items()}
     if sets and engine == "vasp":
-        sentences.append(f"The PAW data sets [@Kresse1999] were {_listed(sets[symbol] for symbol in sorted(sets))}.")
+        sentences.append(f"The PAW data sets [@Kresse1999] were {listed(sets[symbol] for symbol in sorted(sets))}.")
     elif sets:
-        data = _several(record.provenance.versions.get("gpaw_data") for record in records)
+        data = distinct(record.provenance.versions.get("gpaw_data") for record in records)
         sentences.append(
-            f"The PAW data sets were those of gpaw-data{f' {data}' if data else ''} for {_listed(sorted(sets))}."
+            f"The PAW data sets were those of gpaw-data{f' {data}' if data else ''} for {listed(sorted(sets))}."
         )
     dispersions = {method.dispersion for method in methods_ran}
     if "d3bj" in dispersions:
@@ -109,22 +94,22 @@ def _code(records: Sequence[Record]) -> list[str]:
     return sentences
 
 
-def _slabs(ran: Ran) -> list[str]:
-    if not ran.slabs:
+def _slabs(behind: RecordsBehind) -> list[str]:
+    if not behind.slabs:
         return []
-    samplings = [record.sampling for record in ran.slabs if record.sampling is not None]
-    cells = _several(cell.replace("x", "×") for cell in ran.supercells)
+    samplings = [record.sampling for record in behind.slabs if record.sampling is not None]
+    cells = distinct(cell.replace("x", "×") for cell in behind.supercells)
     said = [
-        f"The sheets were modelled in {cells} cells {_several(f'{s.cell_a[2][2]:.2f}' for s in samplings)} Å high"
+        f"The sheets were modelled in {cells} cells {distinct(f'{s.cell_a[2][2]:.2f}' for s in samplings)} Å high"
     ]
-    vacuum = _least_vacuum(ran.slabs)
+    vacuum = _least_vacuum(behind.slabs)
     if vacuum is not None:
         said.append(f"with at least {vacuum:.1f} Å between periodic images")
-    meshes = _several("×".join(map(str, s.kmesh)) for s in samplings if s.kmesh is not None)
+    meshes = distinct("×".join(map(str, s.kmesh)) for s in samplings if s.kmesh is not None)
     if meshes:
         said.append(f"and Γ-centred {meshes} k-point meshes")
     sentences = [f"{' '.join(said)}."]
-    smearing = _several(
+    smearing = distinct(
         f"{_SMEARING.get(s.smearing, s.smearing)} smearing of {s.smearing_width_ev:g} eV"
         for s in samplings
         if s.smearing
@@ -133,8 +118,8 @@ def _slabs(ran: Ran) -> list[str]:
     how = [*([smearing] if smearing else []), *(["spin polarisation"] if spin == {True} else [])]
     how += ["a dipole correction along the normal"] if {s.dipole_correction for s in samplings} == {True} else []
     if how:
-        sentences.append(f"All slabs had {_listed(how)}.")
-    forces = [record.max_force_ev_per_a for record in ran.slabs if record.max_force_ev_per_a is not None]
+        sentences.append(f"All slabs had {listed(how)}.")
+    forces = [record.max_force_ev_per_a for record in behind.slabs if record.max_force_ev_per_a is not None]
     if forces:
         sentences.append(f"Atoms were relaxed until no force exceeded {max(forces):.3f} eV/Å.")
     return sentences
@@ -147,33 +132,6 @@ def _least_vacuum(records: Iterable[Record]) -> float | None:
         if record.geometry is not None
     ]
     return min(gaps, default=None)
-
-
-def _spectra(ran: Ran) -> list[str]:
-    records = ran.spectra
-    meshes = _several("×".join(map(str, r.sampling.kmesh)) for r in records if r.sampling and r.sampling.kmesh)
-    said = [f"Densities of states and band gaps are from eigenvalues on {meshes} meshes."] if meshes else []
-    if ran.bands:
-        said.append(f"Bands are along {'–'.join(PATH)} of the 1×1 cells, at fixed density.")
-    return said
-
-
-def _references(ran: Ran) -> list[str]:
-    said = []
-    if ran.atom is not None and ran.atom.sampling is not None:
-        edges = " × ".join(f"{np.linalg.norm(vector):g}" for vector in ran.atom.sampling.cell_a)
-        moment = ran.atom.total_moment_mub
-        carried = "" if moment is None else f" and carried {abs(moment):.2f} μB"
-        said.append(f"The isolated {ran.atom.label} atom was computed in a box of {edges} Å{carried}.")
-    if ran.bulk is not None and ran.bulk.sampling is not None and ran.bulk.sampling.kmesh is not None:
-        mesh = "×".join(map(str, ran.bulk.sampling.kmesh))
-        said.append(f"The bulk metal ({ran.bulk.label}) had a {mesh} mesh.")
-    if ran.atom is not None and ran.slabs:
-        said.append("Adsorption energies are ΔE = E(*Na) − E(*) − E(Na).".replace("Na", ran.atom.label))
-    if ran.elements:
-        labels = _listed(record.label for record in ran.elements)
-        said.append(f"Chemical potentials for the formation energies of vacancies are those of {labels}.")
-    return said
 
 
 def _tools(records: Sequence[Record]) -> list[str]:
@@ -189,16 +147,6 @@ def _tools(records: Sequence[Record]) -> list[str]:
             f"In {mended} of {len(records)} runs custodian changed a setting; each change is in the records."
         )
     return sentences
-
-
-def _several(values: Iterable[str | None]) -> str:
-    """Return the distinct values, joined by "and"."""
-    return _listed(dict.fromkeys(value for value in values if value))
-
-
-def _listed(words: Iterable[str]) -> str:
-    every = list(words)
-    return " and ".join([", ".join(every[:-1]), every[-1]]) if len(every) > 1 else "".join(every)
 
 
 def to_tex(text: str) -> str:
@@ -232,20 +180,14 @@ def bibliography(keys: Sequence[str]) -> str:
     return "\n".join(entries[key] for key in keys) + "\n"
 
 
-def adsorption_table(objects: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def adsorption_table(results: Sequence[ModelResult], columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows of the table of best sites; published values only beside real ones."""
-    physical = all(one["physical"] for one in objects)
-    keys = {
-        "ΔE (eV)": "adsorption_energy_ev",
-        "ΔE, bulk (eV)": "adsorption_energy_bulk_ev",
-        **({"published (eV)": "paper_adsorption_energy_ev"} if physical else {}),
-        "gap (eV)": "band_gap_ev",
-    }
+    physical = all(result.physical for result in results)
+    heads = {column: head for column in columns if (head := column.head("manuscript", physical)) is not None}
     rows = [
-        [one["model"], one["site"] or "—", *("—" if one[key] is None else f"{one[key]:.2f}" for key in keys.values())]
-        for one in objects
+        [result.model, *(column.text(result.values[column.key], 2) or "—" for column in heads)] for result in results
     ]
-    return ["host", "site", *keys], rows
+    return ["host", *heads.values()], rows
 
 
 def booktabs(heads: Sequence[str], rows: Sequence[Sequence[str]], mock: bool) -> str:

@@ -59,7 +59,7 @@ def test_the_campaign_of_the_readme_is_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     assert yaml.safe_load(text)["campaign"] == "mine"
-    assert [model.name for model in plan(path).models] == ["MoS2", "MoS2+VS"]
+    assert [model.name for model in plan(path).hosts] == ["MoS2", "MoS2+VS"]
 
 
 def test_every_file_it_links_to_is_there() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sodiate.analysis.energies.adsorption import ModelResult
+from sodiate.analysis.model_result import ModelResult
 from sodiate.workflows.results.results import Results
 from support import DOCS
 from support.campaigns import drawn_groups
@@ -77,7 +77,7 @@ def test_the_table_of_formation_energies(archive: Results) -> None:
     rows = table("vacancies of")
     assert [row["vacancies of"] for row in rows] == [name for name in found if "+" in name]
     for row in rows:
-        formation = found[row["vacancies of"]].formation
+        formation = found[row["vacancies of"]].quantities["vacancy_formation"]
         told = [float(row["X-rich (eV)"]), float(row["W-rich (eV)"])]
         assert told == pytest.approx([formation.x_rich_ev, formation.metal_rich_ev], abs=6e-4)
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..analysis.campaign_entry import CampaignEntry
-from ..analysis.energies.adsorption import ModelResult
+from ..analysis.model_result import ModelResult
 from .database.connection import Database, initialise
 from .database.documents import Documents
 from .database.usable import usable
 from .plan.graph import Plan
-from .results.figures import result_files
+from .results.figures import write_files
 from .results.results import Results
 from .runner.run_calculation import Worker
 from .stop import Stop, signals_stop
@@ -59,7 +59,7 @@ def run(plan: Plan, database: Database, root: Path, progress: Progress) -> Ran:
         entry = documents.add_plan(plan)
     records = usable(documents, entry.ids)[0]
     models = Results(documents, ExitStack(), database.title).of(entry)
-    files = result_files(documents, entry, models, records, root, bool(launched))
+    files = write_files(documents, entry, models, root, bool(launched))
     return Ran(entry, models, files, records.keys() >= set(entry.ids), stop.reason or None)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from ..campaign_entry import CampaignEntry, ModelEntry, SiteEntry
 from ..records import Choice, Record
-from .comparability import ProtocolMismatch, check_method, check_sampling, edges_a
-from .formation import FormationResult, formation_result
-from .paper import paper_value
+from .comparability import ProtocolMismatch, check_method, check_sampling
 
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""
@@ -73,133 +70,87 @@ class SiteResult:
 
 
 @dataclass(frozen=True)
-class ModelResult:
-    """One host of one campaign with one engine and method.
+class AdsorptionResult:
+    """Adsorption energies of one host.
 
-    ``reasons`` says in words what is missing and why; ``converged`` is True only if nothing is. The lattice constants
-    are those of the host's monolayer, if the campaign relaxes its cell: as declared, which the host has, and relaxed.
-    ``formation`` is that of its vacancies, if the campaign asks for it.
-    ``effect_ev`` is ΔE less that of the model ``compare_with``, from which ``changes`` tell this one.
+    ``site`` is the best one, ``end`` where its adsorbate ended, and the energies (eV) are its; ``effect_ev`` is ΔE
+    less that of the model that this one is compared with. ``reasons`` says in words what is missing.
     """
 
-    campaign: str
-    model: str
-    supercell: str
-    adsorbate: str
-    engine: str
-    method_id: str
-    physical: bool
     site: str | None
     end: str | None
     adsorption_energy_ev: float | None
     adsorption_energy_bulk_ev: float | None
-    paper_adsorption_energy_ev: float | None
-    band_gap_ev: float | None
-    gap_nature: Literal["direct", "indirect", "metal"] | None
-    declared_lattice_a: float | None
-    relaxed_lattice_a: float | None
-    converged: bool
-    reasons: tuple[str, ...]
     sites: tuple[SiteResult, ...]
-    compare_with: str | None = None
-    changes: tuple[str, ...] = ()
-    effect_ev: float | None = None
-    formation: FormationResult | None = None
+    effect_ev: float | None
+    reasons: tuple[str, ...]
+
+    @property
+    def best(self) -> SiteResult | None:
+        """The site of lowest ΔE."""
+        return next((site for site in self.sites if site.site == self.site), None)
 
 
-def model_results(
-    entry: CampaignEntry, records: Mapping[str, Record], reasons: Mapping[str, str], physical: bool
-) -> list[ModelResult]:
-    """Evaluate every host of a campaign.
-
-    Parameters
-    ----------
-    entry
-        The campaign.
-    records
-        Usable records by calculation id.
-    reasons
-        Why a calculation has none, by id (``stale: …``, ``failed: …``, ``not yet run``).
-    physical
-        False if the campaign's engine gives mock values.
-
-    Returns
-    -------
-    list of ModelResult
-        One a host; what lacks a part says which, and the rest stands.
-    """
-    results = [_model(entry, model, records, reasons, physical) for model in entry.models]
-    energies = {result.model: result.adsorption_energy_ev for result in results}
-    return [replace(result, effect_ev=_effect(result, energies)) for result in results]
-
-
-def _effect(result: ModelResult, energies_ev: Mapping[str, float | None]) -> float | None:
-    """Return how far ΔE is from that of the model that this one is compared with."""
-    base = None if result.compare_with is None else energies_ev[result.compare_with]
-    own = result.adsorption_energy_ev
-    return None if base is None or own is None else own - base
-
-
-def _model(
+def adsorption_result(
     entry: CampaignEntry,
     model: ModelEntry,
     records: Mapping[str, Record],
-    reasons: Mapping[str, str],
-    physical: bool,
-) -> ModelResult:
-    missing = {identifier: reasons.get(identifier, "not yet run") for identifier in entry.ids}
-    sites = _mark_same([_site(entry, model, site, records, missing) for site in model.sites])
-    known = {s.site: s.adsorption_energy_ev for s in sites if s.adsorption_energy_ev is not None}
-    best = next(s for s in sites if s.site == lowest(known, {}).site) if known else None
-    gap = records[model.dos].gap if model.dos is not None and model.dos in records else None
-    complaints = [f"{s.site}: {s.reason}" for s in sites if s.reason]
-    lattice = model.lattice
-    relaxed = records.get(lattice.calculation) if lattice else None
-    parts = [("host", model.host), ("gap", model.dos), ("lattice", lattice.calculation if lattice else None)]
-    parts += zip((entry.adsorbate, "bulk"), entry.references(model), strict=True)
-    parts += [(f"density/{part}", identifier) for part, identifier in model.densities.items()]
-    for name, identifier in parts:
-        if identifier is not None and identifier not in records:
-            complaints.insert(0, f"{name}: {missing[identifier]}")
-    formation = formation_result(model.formation, model.host, records, missing) if model.formation else None
-    complaints += [*_choice_complaint(model, records, missing, best), *_formation_complaint(formation)]
-    return ModelResult(
-        campaign=entry.campaign,
-        model=model.name,
-        supercell=f"{model.supercell[0]}x{model.supercell[1]}",
-        adsorbate=entry.adsorbate,
-        engine=entry.engine,
-        method_id=entry.method_id,
-        physical=physical,
+    missing: Callable[[str], str],
+) -> AdsorptionResult:
+    """Evaluate the sites of one host.
+
+    Parameters
+    ----------
+    entry, model
+        The campaign and the host.
+    records
+        Usable records by calculation id.
+    missing
+        Says why a calculation has none.
+
+    Returns
+    -------
+    AdsorptionResult
+        What lacks a part says which, and the rest stands.
+    """
+    sites = _sites(entry, model, records, missing)
+    best = _best(sites)
+    own = best.adsorption_energy_ev if best else None
+    base = None
+    if model.compare_with is not None:
+        other = _best(_sites(entry, entry.model(model.compare_with), records, missing))
+        base = other.adsorption_energy_ev if other else None
+    complaints = [f"host: {missing(model.host)}"] if model.host not in records else []
+    complaints += [f"{site.site}: {site.reason}" for site in sites if site.reason]
+    return AdsorptionResult(
         site=best.site if best else None,
         end=best.end if best else None,
-        adsorption_energy_ev=best.adsorption_energy_ev if best else None,
+        adsorption_energy_ev=own,
         adsorption_energy_bulk_ev=best.adsorption_energy_bulk_ev if best else None,
-        paper_adsorption_energy_ev=paper_value(model.label, entry.adsorbate),
-        band_gap_ev=gap.gap_ev if gap else None,
-        gap_nature=gap.nature if gap else None,
-        declared_lattice_a=lattice.declared_a if lattice else None,
-        relaxed_lattice_a=edges_a(relaxed.sampling)[0] if relaxed and relaxed.sampling else None,
-        converged=not complaints,
-        reasons=tuple(complaints),
         sites=tuple(sites),
-        compare_with=model.compare_with,
-        changes=model.changes,
-        formation=formation,
+        effect_ev=None if own is None or base is None else own - base,
+        reasons=(*complaints, *_choice_complaint(model, records, missing, best)),
     )
 
 
-def _formation_complaint(formation: FormationResult | None) -> list[str]:
-    return [f"formation energy: {formation.reason}"] if formation is not None and formation.reason is not None else []
+def _sites(
+    entry: CampaignEntry, model: ModelEntry, records: Mapping[str, Record], missing: Callable[[str], str]
+) -> list[SiteResult]:
+    return _mark_same([_site(entry, model, site, records, missing) for site in model.sites])
+
+
+def _best(sites: Sequence[SiteResult]) -> SiteResult | None:
+    known = {site.site: site.adsorption_energy_ev for site in sites if site.adsorption_energy_ev is not None}
+    return next(site for site in sites if site.site == lowest(known, {}).site) if known else None
 
 
 def _choice_complaint(
-    model: ModelEntry, records: Mapping[str, Record], missing: Mapping[str, str], best: SiteResult | None
+    model: ModelEntry, records: Mapping[str, Record], missing: Callable[[str], str], best: SiteResult | None
 ) -> list[str]:
     """Say so if the graph's own choice of the best site is missing or is another one."""
     record = records.get(model.lowest)
     if record is None or record.choice is None:
-        return [f"lowest: {missing[model.lowest]}"]
+        return [f"lowest: {missing(model.lowest)}"]
     if best is not None and record.choice.site != best.site:
         return [f"lowest: the graph chose {record.choice.site}, the energies say {best.site}"]
     return []
@@ -210,18 +161,19 @@ def _site(
     model: ModelEntry,
     site: SiteEntry,
     records: Mapping[str, Record],
-    missing: Mapping[str, str],
+    missing: Callable[[str], str],
 ) -> SiteResult:
-    atom_id, bulk_id = entry.references(model)
+    atom_id = model.quantities["adsorption_energy"].calculations["atom"]
+    bulk_entry = model.quantities.get("bulk_reference")
     record, host, atom = records.get(site.calculation), records.get(model.host), records.get(atom_id)
-    bulk = records.get(bulk_id or "")
+    bulk = None if bulk_entry is None else records.get(bulk_entry.calculations["bulk"])
     value = bulk_value = reason = None
     if record is None:
-        reason = missing[site.calculation]
+        reason = missing(site.calculation)
     elif host is None:
-        reason = f"no host: {missing[model.host]}"
+        reason = f"no host: {missing(model.host)}"
     elif atom is None:
-        reason = f"no {entry.adsorbate} atom: {missing[atom_id]}"
+        reason = f"no {entry.adsorbate} atom: {missing(atom_id)}"
     else:
         try:
             value = adsorption_energy(record, host, atom)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..campaign_entry import FormationEntry
+from ..campaign_entry import QuantityEntry
 from ..records import Record
 from .comparability import ProtocolMismatch, check_method, check_sampling
 from .energetics import EnergeticsError, chalcogen_rich, formation_energy, metal_rich
@@ -24,9 +24,14 @@ class FormationResult:
     conditions: tuple[str, ...] = ()
     reason: str | None = None
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why there is no number, as tables list it."""
+        return () if self.reason is None else (f"formation energy: {self.reason}",)
+
 
 def formation_result(
-    entry: FormationEntry, host: str, records: Mapping[str, Record], missing: Mapping[str, str]
+    entry: QuantityEntry, host: str, records: Mapping[str, Record], missing: Callable[[str], str]
 ) -> FormationResult:
     """Evaluate the vacancies of one host.
 
@@ -39,42 +44,46 @@ def formation_result(
     records
         Usable records by calculation id.
     missing
-        Why a calculation has none, by id.
+        Says why a calculation has none.
     """
-    parts = {"host": host, "pristine host": entry.pristine, **entry.elements}
+    elements = {role: identifier for role, identifier in entry.calculations.items() if role != "pristine"}
+    removed = entry.declared["removed"]
+    parts = {"host": host, "pristine host": entry.calculations["pristine"], **elements}
     for name, identifier in parts.items():
         if identifier not in records:
-            return FormationResult(entry.removed, reason=f"{name}: {missing[identifier]}")
-    defective, pristine = records[host], records[entry.pristine]
-    elements = {element: records[identifier] for element, identifier in entry.elements.items()}
+            return FormationResult(removed, reason=f"{name}: {missing(identifier)}")
+    defective, pristine = records[host], records[entry.calculations["pristine"]]
     try:
         check_sampling(defective, pristine)
-        for other in (pristine, *elements.values()):
+        for other in (pristine, *(records[identifier] for identifier in elements.values())):
             check_method(defective, other)
-        elements_ev = {element: _energy(record) / _natoms(record) for element, record in elements.items()}
+        elements_ev = {
+            element: _energy(records[identifier]) / _natoms(records[identifier])
+            for element, identifier in elements.items()
+        }
         return _result(entry, defective, pristine, elements_ev)
     except (EnergeticsError, ProtocolMismatch) as error:
-        return FormationResult(entry.removed, reason=str(error))
+        return FormationResult(removed, reason=str(error))
 
 
 def _result(
-    entry: FormationEntry, defective: Record, pristine: Record, elements_ev: Mapping[str, float]
+    entry: QuantityEntry, defective: Record, pristine: Record, elements_ev: Mapping[str, float]
 ) -> FormationResult:
     host_ev = _energy(pristine)
-    units, rest = divmod(_natoms(pristine), sum(entry.unit.values()))
+    removed, unit, metal = (entry.declared[key] for key in ("removed", "unit", "metal"))
+    units, rest = divmod(_natoms(pristine), sum(unit.values()))
     if rest:
-        raise ProtocolMismatch(f"{pristine.label} is no whole number of formula units {entry.unit}")
-    if entry.metal is None:
+        raise ProtocolMismatch(f"{pristine.label} is no whole number of formula units {unit}")
+    if metal is None:
         raise ProtocolMismatch("it was planned by an older sodiate; `sodiate run` the campaign again")
-    metal = entry.metal
     chalcogens_ev = {element: value for element, value in elements_ev.items() if element != metal}
     limits = (
         chalcogen_rich(chalcogens_ev),
-        metal_rich(host_ev / units, entry.unit, metal, elements_ev[metal], chalcogens_ev),
+        metal_rich(host_ev / units, unit, metal, elements_ev[metal], chalcogens_ev),
     )
-    x_rich, poor = (formation_energy(_energy(defective), host_ev, entry.removed, limit) for limit in limits)
+    x_rich, poor = (formation_energy(_energy(defective), host_ev, removed, limit) for limit in limits)
     conditions = tuple(f"{limit.name}: {limit.condition}" for limit in limits)
-    return FormationResult(entry.removed, x_rich, poor, conditions)
+    return FormationResult(removed, x_rich, poor, conditions)
 
 
 def _energy(record: Record) -> float:

@@ -9,17 +9,19 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 from ..energies.paper import paper
 from ..records import MOCK
+from .content import CampaignContent, CostRow, HostContent, RelaxationContent
 
 _WEB = files(__package__) / "web"
 
 
-def render(title: str, groups: Sequence[Mapping[str, Any]]) -> str:
+def render(title: str, groups: Sequence[CampaignContent]) -> str:
     """Return the page.
 
     Parameters
@@ -39,7 +41,7 @@ def render(title: str, groups: Sequence[Mapping[str, Any]]) -> str:
     body = "\n".join(_group(number, group) for number, group in enumerate(groups))
     if not groups:
         body = "<p>Nothing is recorded here yet: <code>sodiate run</code> a campaign, then report again.</p>"
-    banner = "" if all(g["physical"] for g in groups) else _banner(groups)
+    banner = "" if all(group.physical for group in groups) else _banner(groups)
     parts = {
         "TITLE": escape(f"sodiate: {title}"),
         "HEADING": escape(title),
@@ -65,98 +67,96 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def _drawn(group: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("campaign", "engine", "physical", "objects", "hosts", "relaxations", "csv", "json", "yaml")
-    return {key: group[key] for key in keys}
+def _drawn(group: CampaignContent) -> dict[str, Any]:
+    """Return what the page's script draws and downloads."""
+    keys = ("campaign", "engine", "physical", "objects", "csv", "json", "yaml")
+    hosts = [
+        {"name": host.name, "poscar": host.poscar, "panels": {panel.kind: panel.data for panel in host.panels}}
+        for host in group.hosts
+    ]
+    relaxations = [asdict(relaxation) for relaxation in group.relaxations]
+    return {key: getattr(group, key) for key in keys} | {"hosts": hosts, "relaxations": relaxations}
 
 
-def _banner(groups: Sequence[Mapping[str, Any]]) -> str:
-    mock = ", ".join(dict.fromkeys(str(g["campaign"]) for g in groups if not g["physical"]))
+def _banner(groups: Sequence[CampaignContent]) -> str:
+    mock = ", ".join(dict.fromkeys(group.campaign for group in groups if not group.physical))
     return (
         f"<p class='mock' role='alert'><strong>DRY RUN: {escape(MOCK)}</strong> "
         f"The numbers of {escape(mock)} come from a stand-in potential. They mean nothing.</p>"
     )
 
 
-def _group(number: int, group: Mapping[str, Any]) -> str:
-    mock = "" if group["physical"] else f"<p class='mock'><strong>{escape(MOCK)}</strong></p>"
-    published = any(host["published"] for host in group["hosts"])
+def _group(number: int, group: CampaignContent) -> str:
+    mock = "" if group.physical else f"<p class='mock'><strong>{escape(MOCK)}</strong></p>"
+    published = any(result.paper_adsorption_energy_ev is not None for result in group.results)
     caption = "The paper's Figure 5f." if published else ""
     adsorption = _figure(number, "adsorption", "", _adsorption_words(group), caption)
-    hosts = "\n".join(_host(number, index, host) for index, host in enumerate(group["hosts"]))
-    heading = f"{group['title'] or group['campaign']}"
+    hosts = "\n".join(_host(number, index, host) for index, host in enumerate(group.hosts))
+    about = f"campaign {group.campaign}, engine {group.engine}, method {group.method_id}"
     return f"""
 <section id="group-{number}">
-<h2>{escape(heading)}</h2>
-<p class="about">{escape(f"campaign {group['campaign']}, engine {group['engine']}, method {group['method_id']}")}</p>
+<h2>{escape(group.title or group.campaign)}</h2>
+<p class="about">{escape(about)}</p>
 {mock}
 <h3>Adsorption energies</h3>
 {_summary(group)}
 {_effects(group)}
-{_remarks(group["remarks"])}
+{_remarks(group.remarks)}
 <p class="downloads">{_button(number, "csv")}{_button(number, "json")}{_button(number, "yaml")}</p>
 {adsorption}
 <h3>Hosts</h3>
 {hosts}
 <h3>Relaxations</h3>
-{_relaxations(number, group)}
-<details><summary>Method, provenance and cost ({len(group["costs"])} calculations)</summary>
-{_table(("key", "value"), group["method"])}
-{_costs(group["costs"])}
+{_relaxations(number, group.relaxations)}
+<details><summary>Method, provenance and cost ({len(group.costs)} calculations)</summary>
+{_table(("key", "value"), group.method)}
+{_costs(group.costs)}
 </details>
-{_missing(group["missing"])}
+{_missing(group.missing)}
 </section>"""
 
 
-def _adsorption_words(group: Mapping[str, Any]) -> str:
-    said = [
-        f"{one['model']} {one['adsorption_energy_ev']:.2f} eV"
+def _adsorption_words(group: CampaignContent) -> str:
+    energies = [
+        f"{result.model} {result.adsorption_energy_ev:.2f} eV"
         + (
-            f" (paper {one['paper_adsorption_energy_ev']:.2f})"
-            if group["physical"] and one["paper_adsorption_energy_ev"] is not None
+            f" (paper {result.paper_adsorption_energy_ev:.2f})"
+            if group.physical and result.paper_adsorption_energy_ev is not None
             else ""
         )
-        for one in group["objects"]
-        if one["adsorption_energy_ev"] is not None
+        for result in group.results
+        if result.adsorption_energy_ev is not None
     ]
-    return "Adsorption energy at the best site of each host: " + ("; ".join(said) or "none yet")
+    return "Adsorption energy at the best site of each host: " + ("; ".join(energies) or "none yet")
 
 
-def _summary(group: Mapping[str, Any]) -> str:
-    physical = group["physical"]
-    word = "" if physical else " (mock)"
-    heads = ["host", "cell", "best site", "ended at", f"ΔE{word} / eV", f"against bulk{word} / eV"]
-    heads += [f"voltage{word} / V", "paper / eV"]
-    heads += ["less paper / eV"] if physical else []
-    heads += [f"gap{word} / eV", "moment / μB", "sites"]
+def _summary(group: CampaignContent) -> str:
+    heads = {c: head for c in group.columns if (head := c.head("page", group.physical)) is not None}
+    # A column without a value is left out.
+    told = {c: h for c, h in heads.items() if any(result.values[c.key] is not None for result in group.results)}
     rows = []
-    for one in group["objects"]:
-        best: Mapping[str, Any] = next((site for site in one["sites"] if site["start"] == one["site"]), {})
-        row = [one["model"], one["supercell"], one["site"], best.get("end")]
-        row += [_number(one[key]) for key in ("adsorption_energy_ev", "adsorption_energy_bulk_ev")]
-        row += [_number(one["adsorption_voltage_v"], 2), _number(one["paper_adsorption_energy_ev"])]
-        row += [_number(one["difference_from_paper_ev"])] if physical else []
-        row += [_number(one["band_gap_ev"]), _number(best.get("total_moment_mub"), 2)]
-        row.append(f"{sum(s['adsorption_energy_ev'] is not None for s in one['sites'])}/{len(one['sites'])}")
-        rows.append(row)
-    told = [column for column in range(len(heads)) if any(row[column] is not None for row in rows)]
-    return _table([heads[column] for column in told], [[row[column] for column in told] for row in rows], "sortable")
+    for result in group.results:
+        sites = result.adsorption.sites
+        done = sum(site.adsorption_energy_ev is not None for site in sites)
+        cells = [column.text(result.values[column.key]) for column in told]
+        rows.append([result.model, result.supercell, *cells, f"{done}/{len(sites)}"])
+    return _table(["host", "cell", *told.values(), "sites"], rows, "sortable")
 
 
-def _effects(group: Mapping[str, Any]) -> str:
+def _effects(group: CampaignContent) -> str:
     """Return the table of what each change of a model does to ΔE, for a campaign that compares."""
-    compared = [one for one in group["objects"] if one["compare_with"] is not None]
+    compared = [result for result in group.results if result.compare_with is not None]
     if not compared:
         return ""
-    word = "" if group["physical"] else " (mock)"
-    heads = ("model", "against", "what differs", f"ΔE{word} / eV", f"effect{word} / eV")
+    mock = "" if group.physical else " (mock)"
+    heads = ("model", "against", "what differs", f"ΔE{mock} / eV", f"effect{mock} / eV")
     rows = [
         [
-            *(one["model"], one["compare_with"], "; ".join(one["changes"]) or "nothing"),
-            _number(one["adsorption_energy_ev"]),
-            None if one["effect_ev"] is None else f"{one['effect_ev']:+.3f}",
+            *(result.model, result.compare_with, "; ".join(result.changes) or "nothing"),
+            None if result.adsorption_energy_ev is None else f"{result.adsorption_energy_ev:.3f}",
+            None if result.effect_ev is None else f"{result.effect_ev:+.3f}",
         ]
-        for one in compared
+        for result in compared
     ]
     return (
         "<h3>What each change does</h3><p class='about'>One change at a time; effects need not add up.</p>"
@@ -173,40 +173,16 @@ def _button(number: int, what: str) -> str:
     return f"<button type='button' data-download='{number}/{what}'>{names[what]}</button> "
 
 
-def _host(number: int, index: int, host: Mapping[str, Any]) -> str:
-    name = host["name"]
-    parts = [f"<div class='host'><h4>{escape(name)}</h4>"]
-    parts.append(_remarks(host["levels"]))
-    parts.append("<div class='figures'>")
-    if host["atoms"] is not None:
-        surface = " with the charge-density difference" if host["isosurfaces"] else ""
-        panel = " (the paper's Figure 5a–e)" if surface and host["published"] else ""
-        caption = f"{host['shown']}{surface}{panel}; turn it with the mouse or a finger."
-        parts.append(_figure(number, "atoms", str(index), f"{host['shown']} in three dimensions{surface}", caption))
-    if host["map"]:
-        words = f"Sites on {name}: " + "; ".join(map(_site_words, host["map"]))
-        caption = "Where the adsorbate ended, ▲ on the top and ▼ on the bottom, with ΔE."
-        parts.append(_figure(number, "map", str(index), words, caption))
-    if host["profile"] is not None:
-        words = f"Charge-density difference of {host['shown']} along the normal, summed over planes"
-        caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
-        parts.append(_figure(number, "profile", str(index), words, caption))
-    if host["bands"] is not None:
-        words = f"Bands of the 1×1 host of {name} along Γ–M–K–Γ"
-        parts.append(_figure(number, "bands", str(index), words, f"{words}; spin down dashed."))
-    if host["dos"] is not None:
-        parts.append(_zeros(host["dos"]["zeros"]))
-        words = f"Density of states of {name}; {'; '.join(host['levels'])}"
-        width = host["dos"]["broadening"]
-        panel = "The paper's Figure 5g–i, S22. " if host["published"] else ""
-        caption = f"{panel}Broadened by Gaussians of {width} eV; dotted: the Fermi level; spin down below zero."
-        parts.append(_figure(number, "dos", str(index), words, caption))
+def _host(number: int, index: int, host: HostContent) -> str:
+    parts = [f"<div class='host'><h4>{escape(host.name)}</h4>", _remarks(host.lines), "<div class='figures'>"]
+    for panel in host.panels:
+        if "zeros" in panel.data:
+            parts.append(_zeros(panel.data["zeros"]))
+        parts.append(_figure(number, panel.kind, str(index), panel.words, panel.caption))
     parts.append("</div>")
-    if host["poscar"] is not None:
-        parts.append(
-            f"<button type='button' data-download='{number}/poscar/{index}'>"
-            f"{escape(host['shown'])} as POSCAR</button>"
-        )
+    if host.poscar is not None:
+        label = f"{escape(host.shown or '')} as POSCAR"
+        parts.append(f"<button type='button' data-download='{number}/poscar/{index}'>{label}</button>")
     return "".join(parts) + "</div>"
 
 
@@ -214,10 +190,6 @@ def _zeros(zeros: Mapping[str, float]) -> str:
     names = {"VBM": "valence band maximum", "E_F": "Fermi level", "vacuum": "vacuum above the top"}
     options = "".join(f"<option value='{zero}'>{names[zero]}</option>" for zero in zeros)
     return f"<label class='zero'>energies from the <select data-zero>{options}</select></label>"
-
-
-def _site_words(site: Mapping[str, Any]) -> str:
-    return f"{site['site']} " + ("no energy" if site["energy"] is None else f"{site['energy']:.3f} eV")
 
 
 def _figure(number: int, kind: str, which: str, words: str, caption: str = "") -> str:
@@ -228,12 +200,12 @@ def _figure(number: int, kind: str, which: str, words: str, caption: str = "") -
     )
 
 
-def _relaxations(number: int, group: Mapping[str, Any]) -> str:
-    if not group["relaxations"]:
+def _relaxations(number: int, relaxations: Sequence[RelaxationContent]) -> str:
+    if not relaxations:
         return "<p>None is recorded.</p>"
     options = "".join(
-        f"<option value='{i}'>{escape(one['name'])} ({len(one['energies']) - 1} steps)</option>"
-        for i, one in enumerate(group["relaxations"])
+        f"<option value='{index}'>{escape(relaxation.name)} ({len(relaxation.energies) - 1} steps)</option>"
+        for index, relaxation in enumerate(relaxations)
     )
     label = f"<label>relaxation <select data-relaxation='{number}'>{options}</select></label>"
     return label + _figure(
@@ -241,36 +213,25 @@ def _relaxations(number: int, group: Mapping[str, Any]) -> str:
     )
 
 
-def _costs(costs: Sequence[Mapping[str, Any]]) -> str:
+def _costs(costs: Sequence[CostRow]) -> str:
     heads = (
-        "calculation",
-        "id",
-        "minutes",
-        "launches",
-        "ionic steps",
-        "SCF iterations",
-        "finished",
-        "codes",
+        *("calculation", "id", "minutes", "launches", "ionic steps", "SCF iterations", "finished", "codes"),
         "remarks",
     )
     rows = [
         [
-            *(one["label"], one["id"], f"{one['minutes']:.1f}", one["launches"], one["steps"], one["scf"]),
-            *(one["finished"], one["versions"], "; ".join([*one["corrections"], *one["notes"]])),
+            *(row.label, row.identifier, f"{row.minutes:.1f}", row.launches, row.steps, row.scf),
+            *(row.finished, row.versions, "; ".join(row.remarks)),
         ]
-        for one in costs
+        for row in costs
     ]
     return _table(heads, rows, "sortable")
 
 
-def _missing(missing: Sequence[Sequence[str]]) -> str:
+def _missing(missing: Sequence[tuple[str, str]]) -> str:
     if not missing:
         return ""
     return f"<h3>Still missing</h3>{_table(('calculation', 'why'), missing)}"
-
-
-def _number(value: float | None, digits: int = 3) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], kind: str = "") -> str:

@@ -13,6 +13,7 @@ from ..electrons.density import planar_average
 from ..electrons.gap_and_dos import ElectronicError
 from ..electrons.levels import DefectLevel, defect_levels, work_functions, zero_of
 from ..records import BandGap, Record
+from .content import CostRow, RelaxationContent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,13 +121,12 @@ def _level_lines(levels: Sequence[DefectLevel], vbm_ev: float, spins: int) -> li
     return lines
 
 
-def relaxation_payload(trajectory: Trajectory) -> dict[str, Any]:
+def relaxation_content(name: str, trajectory: Trajectory) -> RelaxationContent:
     """Return energies less the last one (eV) and the largest force (eV/Å) of each step."""
     forces = np.linalg.norm(trajectory.forces_ev_per_a, axis=2).max(axis=1)
-    return {
-        "energies": rounded(trajectory.energies_ev - trajectory.energies_ev[-1], 5),
-        "forces": rounded(forces, 4),
-    }
+    return RelaxationContent(
+        name, rounded(trajectory.energies_ev - trajectory.energies_ev[-1], 5), rounded(forces, 4)
+    )
 
 
 def atoms_payload(atoms: Atoms, bonds: Sequence[tuple[int, int]]) -> dict[str, Any]:
@@ -188,19 +188,17 @@ def profile_payload(difference: Density) -> dict[str, Any]:
     }
 
 
-def cost_row(record: Record) -> dict[str, Any]:
+def cost_row(record: Record) -> CostRow:
     """Return what a calculation cost and where it comes from."""
     run = record.provenance
-    return {
-        "label": record.label,
-        "kind": record.kind,
-        "id": record.calculation,
-        "minutes": round(run.wall_time_s / 60, 2),
-        "launches": run.launches,
-        "steps": run.ionic_steps,
-        "scf": run.scf_steps,
-        "finished": run.finished[:16],
-        "versions": ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())),
-        "corrections": list(run.corrections),
-        "notes": list(record.notes),
-    }
+    return CostRow(
+        label=record.label,
+        identifier=record.calculation,
+        minutes=round(run.wall_time_s / 60, 2),
+        launches=run.launches,
+        steps=run.ionic_steps,
+        scf=run.scf_steps,
+        finished=run.finished[:16],
+        versions=", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())),
+        remarks=[*run.corrections, *record.notes],
+    )

@@ -12,9 +12,6 @@ from ...structures.monolayers import Monolayer
 from .protocol import Changes, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
 
-Quantity = Literal["dos", "bands", "bulk_reference", "density_difference", "lattice", "vacancy_formation"]
-
-
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
 
 
@@ -211,7 +208,7 @@ class CampaignFile(Frozen):
     models: tuple[Model, ...] = Field(min_length=1)
     adsorbate: Adsorbate
     sites: Annotated[Sites, BeforeValidator(_sites)]
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[str, ...]
     bulk_references: dict[Element, BulkReference] = {}
     incar: dict[str, dict[str, Any]] = {}
     execution: Execution

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ...analysis.energies.adsorption import ModelResult
     from ...analysis.figures.convergence import Series
+    from ...analysis.model_result import ModelResult
 
 
 def converge(
@@ -31,13 +31,13 @@ def converge(
 ) -> None:
     """Compute a campaign's adsorption energies at several cutoffs and k meshes, one varied at a time.
 
-    Writes a campaign for each setting below ROOT/results, runs them all, and prints the changes against the last
-    setting. Run it again to go on. The exit code is 0 only if every calculation is recorded.
+    Runs a campaign for each setting, writes table and figure below ROOT/results, and prints the changes against the
+    last setting. Run it again to go on. The exit code is 0 only if every calculation is recorded.
 
     Example: sodiate converge wsse --kmesh 1,2,3 --engine emt
     """
     from ..campaign.yaml import InputError
-    from ..convergence_study import parse_values, series, variants
+    from ..plan.convergence_study import parse_values, series, variants
     from ..run import run
     from .progress import show_progress
 
@@ -48,7 +48,7 @@ def converge(
     root = root.resolve()
     name = Path(campaign).stem
     folder = root / "results" / f"{name}-convergence"
-    planned = list(variants(campaign, engine, cutoffs, meshes, folder))
+    planned = list(variants(campaign, engine, cutoffs, meshes))
     console = make_console()
     complete, physical = True, True
     results: dict[str, list[tuple[float, Sequence[ModelResult]]]] = {}
@@ -75,6 +75,7 @@ def _show(gathered: Sequence[Series], folder: Path, physical: bool, console: Con
 
     listed = rows(gathered, physical)
     console.print(_table(listed, physical))
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "convergence.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(listed[0]))

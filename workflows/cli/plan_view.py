@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from ..quantities import quantities
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -35,20 +36,6 @@ def plan_objects(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _common_branches(plan: Plan, tree: Tree, line: Callable[[str, str, str], str]) -> None:
-    """Add what belongs to no model: references, and the 1×1 cells of the monolayers."""
-    references = tree.add("references")
-    references.add(line(plan.campaign.spec.adsorbate.element, plan.atom.id, "  isolated atom"))
-    if plan.bulk is not None:
-        references.add(line(plan.bulk.label, plan.bulk.id, "  bulk"))
-    for name, calculation in plan.elements.items():
-        references.add(line(name, calculation.id, "  element, for formation energies"))
-    for layer, calculation in plan.lattices.items():
-        tree.add(line(f"{layer}/lattice", calculation.id, "  1×1, cell relaxed in the plane"))
-    for layer, calculation in plan.bands.items():
-        tree.add(line(f"{layer}/bands", calculation.id, "  Γ–M–K–Γ of the relaxed 1×1 host"))
-
-
 def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
     """Return a plan as a tree with counts; ``states`` adds a word for each calculation id."""
     from rich.markup import escape
@@ -68,19 +55,33 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
         f"[bold]{escape(spec.campaign)}[/] with {spec.engine}, method {plan.method_id}: "
         f"{len(plan.calculations)} calculations ({total})"
     )
-    _common_branches(plan, tree, line)
-    own = {plan.atom.label: "  isolated atom of its own", "pristine": "  the host without its vacancies"}
-    for model in plan.models:
-        cell = "×".join(map(str, model.supercell))
-        branch = tree.add(line(model.name, model.host.id, f"  {cell}, relax"))
-        for part, words in own.items():
-            if f"{model.name}/{part}" in plan.names:
-                branch.add(line(part, plan.names[f"{model.name}/{part}"].id, words))
-        if model.dos is not None:
-            branch.add(line("dos", model.dos.id, "  DOS and gap"))
-        for site, calculation in model.sites.items():
-            branch.add(line(site, calculation.id, f"  {model.multiplicities[site]} in the cell"))
-        branch.add(line("lowest", model.lowest.id, "  best site"))
-        for part, calculation in model.densities.items():
-            branch.add(line(f"density/{part}", calculation.id, "  density of the best site's atoms"))
+    notes = _notes(plan)
+    references = tree.add("references")
+    hosts = {host.name for host in plan.hosts}
+    shared = {name for planned in plan.quantities.values() for name in planned.shared}
+    shared |= {name for name in plan.names if name.partition("/")[0] not in hosts}
+    for name in (name for name in plan.names if name in shared):
+        (tree if "/" in name else references).add(line(name, plan.names[name].id, notes.get(name, "")))
+    for host in plan.hosts:
+        cell = "×".join(map(str, host.repeat))
+        branch = tree.add(line(host.name, host.calculation.id, f"  {cell}, relax"))
+        for name, calculation in plan.names.items():
+            if name.startswith(f"{host.name}/") and name not in shared:
+                part = name.removeprefix(f"{host.name}/")
+                number = host.multiplicities.get(part)
+                note = f"  {number} in the cell" if number is not None else notes.get(name, "")
+                branch.add(line(part, calculation.id, "  best site" if part == "lowest" else note))
     return tree
+
+
+def _notes(plan: Plan) -> dict[str, str]:
+    """Return what quantities say of their calculations, by the campaign's names."""
+    notes: dict[str, str] = {}
+    for quantity, planned in plan.quantities.items():
+        words = quantities()[quantity].words
+        for name, calculation in planned.shared.items():
+            notes[calculation.id] = words.get(name.rpartition("/")[2], "")
+        for part in planned.hosts.values():
+            for role, calculation in part.calculations.items():
+                notes[calculation.id] = words.get(role, words.get("", ""))
+    return {name: f"  {note}" for name, c in plan.names.items() if (note := notes.get(c.id, ""))}

@@ -37,22 +37,22 @@ def results(
     Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
     """
     from ..campaign.yaml import InputError, nearest
-    from ..results.rows import as_objects, matching, to_csv, to_json
+    from ..results.rows import matching, to_csv, to_json
     from ..results.tables import remark_lines, results_table
 
     matching([], query)
     with open_results(root, launchpad, archive) as found:
-        objects = as_objects(found.models(campaign, engine))
-    names = [one["model"] for one in objects]
+        evaluated = found.models(campaign, engine)
+    names = [result.model for result in evaluated]
     if model is not None and names and model not in names:
         raise InputError(f"no model {model!r}{nearest(model, names)}; models: {', '.join(dict.fromkeys(names))}.")
-    objects = matching([one for one in objects if model in (None, one["model"])], query)
+    kept = matching([result for result in evaluated if model in (None, result.model)], query)
     if format is Format.json:
-        print(to_json(objects))
+        print(to_json(kept))
     elif format is Format.csv:
-        print(to_csv(objects), end="")
+        print(to_csv(kept), end="")
     else:
         console = make_console()
-        console.print(results_table(objects, f"Results in {archive or launchpad or root}"))
-        for line in remark_lines(objects):
+        console.print(results_table(kept, f"Results in {archive or launchpad or root}"))
+        for line in remark_lines(kept):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -46,12 +46,10 @@ def run(
     announce(planned, root, console)
     with open_database(root, launchpad, create=True) as database:
         ran = run_session(planned, database, root, partial(show_progress, console=console))
-    from ..results.rows import as_objects
     from ..results.tables import remark_lines, results_table
 
-    objects = as_objects(ran.models)
-    console.print(results_table(objects, planned.campaign.spec.title or planned.campaign.spec.campaign))
-    for line in remark_lines(objects):
+    console.print(results_table(ran.models, planned.campaign.spec.title or planned.campaign.spec.campaign))
+    for line in remark_lines(ran.models):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for path in ran.files:
         print(path)

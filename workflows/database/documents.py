@@ -14,7 +14,7 @@ import numpy as np
 
 from ... import SodiateError
 from ...analysis.arrays import ArrayRecord, from_arrays, to_arrays
-from ...analysis.campaign_entry import CampaignEntry
+from ...analysis.campaign_entry import CampaignEntry, upgraded
 from ...analysis.records import Record
 from ..calculation import Calculation
 from ..kinds import left_out
@@ -278,7 +278,7 @@ def _journaled(db: Any) -> Any:
 
 
 def _entry(document: Mapping[str, Any]) -> CampaignEntry:
-    return CampaignEntry.model_validate({k: v for k, v in document.items() if k != "_id"})
+    return CampaignEntry.model_validate({k: v for k, v in upgraded(document).items() if k != "_id"})
 
 
 def to_record(document: Mapping[str, Any]) -> Record:

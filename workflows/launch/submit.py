@@ -81,9 +81,9 @@ def _submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submissio
 def _turns(plan: Plan) -> dict[str, float]:
     """Return the turns of the relaxations: hosts as listed, then the first sites of all of them, then the second."""
     turns: dict[str, float] = {}
-    for place, model in enumerate(plan.models):
-        for turn, calculation in enumerate((model.host, *model.sites.values())):
-            turns.setdefault(calculation.id, turn + place / len(plan.models))
+    for place, host in enumerate(plan.hosts):
+        for turn, calculation in enumerate((host.calculation, *host.sites.values())):
+            turns.setdefault(calculation.id, turn + place / len(plan.hosts))
     return turns
 
 

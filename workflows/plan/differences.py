@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..calculation import Calculation
     from ..campaign.campaign_file import Model
-    from .graph import PlannedModel
+    from ..quantities.base import PlannedHost
 
 
-def changes(one: PlannedModel, other: PlannedModel, declared: Mapping[str, Model]) -> tuple[str, ...]:
-    """Say what a model has otherwise than another one: the host, the protocol of the slabs, then that of the atom.
+@dataclass(frozen=True)
+class Compared:
+    """One side of a comparison: the planned host, its isolated atom, and the model as the campaign declares it."""
 
-    Parameters
-    ----------
-    one, other
-        As planned.
-    declared
-        The campaign's models by name.
-    """
-    slab = _differing(one.host.protocol, other.host.protocol)
-    alone = [change for change in _differing(one.atom.protocol, other.atom.protocol) if change not in slab]
-    host = _host_changes(one, other, declared[one.name], declared[other.name])
-    return (*host, *slab, *(f"{one.atom.label} atom: {change}" for change in alone))
+    host: PlannedHost
+    atom: Calculation
+    model: Model
 
 
-def _host_changes(one: PlannedModel, other: PlannedModel, mine: Model, theirs: Model) -> Iterator[str]:
-    cells = ["×".join(map(str, model.supercell)) for model in (one, other)]
+def changes(this: Compared, other: Compared) -> tuple[str, ...]:
+    """Say what a model has otherwise than another one: the host, the protocol of the slabs, then that of the atom."""
+    slab = _differing(this.host.calculation.protocol, other.host.calculation.protocol)
+    alone = [change for change in _differing(this.atom.protocol, other.atom.protocol) if change not in slab]
+    return (*_host_changes(this, other), *slab, *(f"{this.atom.label} atom: {change}" for change in alone))
+
+
+def _host_changes(this: Compared, other: Compared) -> Iterator[str]:
+    mine, theirs = this.model, other.model
+    cells = ["×".join(map(str, side.host.repeat)) for side in (this, other)]
     if cells[0] != cells[1]:
         yield f"supercell {cells[1]} → {cells[0]}"
     if mine.ordering != theirs.ordering:
@@ -36,13 +39,13 @@ def _host_changes(one: PlannedModel, other: PlannedModel, mine: Model, theirs: M
         yield f"pair {theirs.pair or 'nearest'} → {mine.pair or 'nearest'}"
     origins = [(model.model, model.file, model.remove, model.replace) for model in (mine, theirs)]
     if origins[0] != origins[1]:
-        yield f"host {other.host.label} → {one.host.label}"
+        yield f"host {other.host.calculation.label} → {this.host.calculation.label}"
 
 
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    keys = dict.fromkeys((*other, *one))
+def _differing(this: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    keys = dict.fromkeys((*other, *this))
     return [
-        f"{key} {_word(other.get(key))} → {_word(one.get(key))}" for key in keys if one.get(key) != other.get(key)
+        f"{key} {_word(other.get(key))} → {_word(this.get(key))}" for key in keys if this.get(key) != other.get(key)
     ]
 
 

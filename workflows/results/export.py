@@ -11,9 +11,9 @@ from ..campaign.yaml import InputError
 from ..database.usable import usable
 from ..kinds import KINDS
 from ..plan.preview import new_folder, write_atoms
+from ..quantities.density_difference import DensityDifference
 from .results import with_energy
-from .rows import as_objects, to_csv
-from .supplement import _write
+from .rows import to_csv
 
 if TYPE_CHECKING:
     from ...analysis.campaign_entry import CampaignEntry
@@ -45,7 +45,7 @@ def write_results(results: Results, folder: Path, form: str) -> int:
         for entry in results.entries():
             name = f"{entry.campaign}-{entry.engine}-{entry.method_id}"
             if form == "csv":
-                _write(place / f"{name}.csv", to_csv(as_objects(results.of(entry))))
+                (place / f"{name}.csv").write_text(to_csv(results.of(entry)), encoding="utf-8")
                 count += 1
                 continue
             if form == "cube":
@@ -76,14 +76,14 @@ def _cubes(results: Results, place: Path, entry: CampaignEntry) -> int:
     from pymatgen.io.common import VolumetricData
 
     count = 0
-    for model in (model for model in entry.models if model.densities):
+    for model in (model for model in entry.models if DensityDifference.name in model.quantities):
         try:
             terms = results.density_terms(model.name, entry.campaign, entry.engine)
         except SodiateError:  # not computed yet, or grids that stayed where they were made
             continue
         place.mkdir(exist_ok=True)
         structure = AseAtomsAdaptor.get_structure(terms.atoms)
-        identifier = model.densities[term_names(entry.adsorbate)[0]]
+        identifier = model.quantities[DensityDifference.name].calculations[term_names(entry.adsorbate)[0]]
         for what, density in (("difference", terms.difference), ("density", terms.together)):
             said = f"{what} of {model.name}, electrons per cubic Bohr radius, {identifier}"
             grid = VolumetricData(structure, {"total": density.values_per_a3 * Bohr**3})

@@ -20,16 +20,18 @@ from ... import SodiateError
 from ...analysis.arrays import Bands, Density, Dos, Trajectory
 from ...analysis.campaign_entry import CampaignEntry
 from ...analysis.electrons.bader import ChargeTransfer, charge_transfer
-from ...analysis.electrons.density import DensityTerms, check_state, term_names
-from ...analysis.energies.adsorption import ModelResult, SiteResult, model_results
-from ...analysis.energies.comparability import check_method, check_sampling
+from ...analysis.electrons.density import DensityTerms
+from ...analysis.energies.adsorption import SiteResult
+from ...analysis.model_result import HostRecords, ModelResult
 from ...analysis.records import MOCK, Record
 from ..campaign.yaml import InputError, nearest
 from ..database.documents import Documents
 from ..database.usable import missing_reasons, usable
 from ..engines import make_engine
 from ..engines.base import Settings
+from ..quantities.density_difference import DensityDifference, density_terms
 from .archive import INDEX, open_archive
+from .evaluate import evaluated
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -208,7 +210,7 @@ class Results:
         """Evaluate every host of one campaign."""
         records, stale = usable(self.documents, entry.ids)
         reasons = missing_reasons(self.documents, entry.ids, records, stale)
-        return model_results(entry, records, reasons, make_engine(entry.engine, Settings()).physical)
+        return evaluated(entry, records, reasons, make_engine(entry.engine, Settings()).physical)
 
     def adsorption(self, campaign: str | None = None, engine: str | None = None) -> DataFrame:
         """Return one row a host and Na site.
@@ -227,7 +229,7 @@ class Results:
         rows = [
             {name: getattr(model, name) for name in shared} | asdict(site) | {"best": site.site == model.site}
             for model in models
-            for site in model.sites
+            for site in model.adsorption.sites
         ]
         columns = [*shared, *(f.name for f in fields(SiteResult)), "best"]
         frame = DataFrame(rows, columns=columns)
@@ -259,7 +261,8 @@ class Results:
             several = "; ".join(f"campaign {e.campaign}, engine {e.engine}" for e in found.values())
             raise InputError(f"{name!r} is in {several}: say which, with get(name, campaign=…, engine=…).")
         (identifier, entry), *_ = found.items()
-        dos = next((m.dos for m in entry.models if m.host == identifier), None)
+        parts = [m.quantities.get("dos") for m in entry.models if m.host == identifier]
+        dos = next((part.calculations["dos"] for part in parts if part is not None), None)
         wanted = [identifier, *([dos] if dos else [])]
         records, stale = usable(self.documents, wanted)
         if identifier not in records:
@@ -298,25 +301,20 @@ class Results:
         SodiateError
             As `density_difference` does.
         """
-        known = {(m.name, e.adsorbate) for e in self.entries(campaign, engine) for m in e.models if m.densities}
-        adsorbates = [adsorbate for name, adsorbate in sorted(known) if name == model]
-        if not adsorbates:
-            near = nearest(model, [name for name, _ in known])
+        quantity = DensityDifference.name
+        found = [(m, e) for e in self.entries(campaign, engine) for m in e.models if quantity in m.quantities]
+        matches = [(m, e) for m, e in found if m.name == model]
+        if not matches:
+            near = nearest(model, [m.name for m, _ in found])
             raise InputError(f"{self.title} has no density difference of {model!r}{near}.")
+        adsorbates = sorted({e.adsorbate for _, e in matches})
         if len(adsorbates) > 1:
             raise InputError(f"{model!r} is in campaigns with {', '.join(adsorbates)}: say which, with campaign=….")
-        names = [f"{model}/density/{part}" for part in term_names(adsorbates[0])]
-        terms = [self.get(name, campaign, engine) for name in names]
-        for other in terms[1:]:
-            check_method(terms[0].record, other.record)
-            check_sampling(terms[0].record, other.record)
-        check_state(terms[0].record, self.get(f"{model}/lowest", campaign, engine).record)
-        together, host, adsorbate = map(_density_of, terms)
-        return DensityTerms(together, host, adsorbate, terms[0].atoms)
-
-
-def _density_of(term: Finished) -> Density:
-    density = term.density
-    if density is None:
-        raise SodiateError(f"{term.name}: a record of a density has none.")
-    return density
+        if len({tuple(m.quantities[quantity].calculations.values()) for m, _ in matches}) > 1:
+            several = "; ".join(f"campaign {e.campaign}, engine {e.engine}" for _, e in matches)
+            raise InputError(f"{model!r} is in {several}: say which, with campaign=… and engine=….")
+        ((host, entry), *_) = matches
+        records, stale = usable(self.documents, entry.ids)
+        reasons = missing_reasons(self.documents, entry.ids, records, stale)
+        physical = make_engine(entry.engine, Settings()).physical
+        return density_terms(HostRecords(entry, host, records, reasons, physical), self.documents)

@@ -51,7 +51,7 @@
   }
 
   function dos(group, host, zero) {
-    const data = host.dos;
+    const data = host.panels.dos;
     zero = zero in data.zeros ? zero : Object.keys(data.zeros)[0];
     const x = data.energies.map((energy) => energy - data.zeros[zero]);
     const totals = Object.entries(data.curves).map(([label, spins]) => [label, Math.max(...spins.flat())]);
@@ -73,7 +73,7 @@
   }
 
   function bands(group, host) {
-    const data = host.bands;
+    const data = host.panels.bands;
     const traces = data.spins.map((levels, spin) => ({
       type: "scatter", mode: "lines", name: spin ? "spin down" : "spin up", showlegend: data.spins.length > 1, connectgaps: false,
       x: levels.flatMap(() => [...data.distance, null]), y: levels.flatMap((level) => [...level, null]),
@@ -87,7 +87,7 @@
   }
 
   function atoms(group, host) {
-    const data = host.atoms;
+    const data = host.panels.atoms;
     const at = (axis) => (index) => data.positions[index][axis];
     const traces = [];
     const lines = { x: [], y: [], z: [] };
@@ -102,9 +102,9 @@
       });
     }
     for (const [name, word, colour] of [["gain", "gained", "#E69F00"], ["loss", "lost", "#56B4E9"]]) {
-      const surface = host.isosurfaces?.[name];
+      const surface = data.isosurfaces?.[name];
       if (surface) traces.push({
-        type: "mesh3d", name: `electrons ${word}, ${host.isosurfaces.value} e/Å³`, showlegend: true, opacity: 0.55, color: colour, hoverinfo: "skip",
+        type: "mesh3d", name: `electrons ${word}, ${data.isosurfaces.value} e/Å³`, showlegend: true, opacity: 0.55, color: colour, hoverinfo: "skip",
         x: surface.vertices.map((p) => p[0]), y: surface.vertices.map((p) => p[1]), z: surface.vertices.map((p) => p[2]),
         i: surface.faces.map((f) => f[0]), j: surface.faces.map((f) => f[1]), k: surface.faces.map((f) => f[2]),
       });
@@ -117,7 +117,7 @@
   }
 
   function map(group, host) {
-    const data = host.atoms;
+    const data = host.panels.map;
     const traces = Object.keys(data.colours).map((symbol) => {
       const chosen = data.symbols.map((_, index) => index).filter((index) => data.symbols[index] === symbol);
       return {
@@ -125,7 +125,7 @@
         marker: { size: 14 * data.radii[symbol], color: data.colours[symbol], opacity: 0.45, line: { color: "#333333", width: 1 } },
       };
     });
-    const done = host.map.filter((site) => site.energy !== null);
+    const done = data.sites.filter((site) => site.energy !== null);
     const mock = group.physical ? "" : " (mock)";
     const several = new Set(done.map((site) => site.energy)).size > 1;
     traces.push({
@@ -147,7 +147,7 @@
   }
 
   function profile(group, host) {
-    const data = host.profile;
+    const data = host.panels.profile;
     const mark = ([symbol, z]) => ({ x: z, y: 1, yref: "paper", yanchor: "bottom", text: symbol, showarrow: false, font: { size: 11 } });
     const line = ([, z]) => ({ type: "line", x0: z, x1: z, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: style("--soft") } });
     return [[
@@ -158,6 +158,14 @@
       yaxis: axis("Δρ / (e/Å)"), yaxis2: axis("gained below / e", { overlaying: "y", side: "right", showgrid: false, zeroline: false, tickmode: "auto", nticks: 6, tickformat: ".2f" }),
       margin: { l: 60, r: 72, t: 60, b: 54 }, annotations: data.layers.map(mark), shapes: data.layers.map(line), legend: { orientation: "h", y: 1.22, x: 0 },
     })];
+  }
+
+  // Plain curves: what a quantity draws that has no script of its own.
+  function curves(group, data) {
+    const mock = group.physical ? "" : " (mock)";
+    return [data.curves.map((curve, index) => ({
+      type: "scatter", mode: "lines+markers", name: safe(curve.name), x: curve.x, y: curve.y, line: { color: colours[index % colours.length] },
+    })), layout({ xaxis: axis(safe(data.x)), yaxis: axis(safe(data.y) + mock), showlegend: true })];
   }
 
   function relaxation(group, index) {
@@ -178,8 +186,8 @@
     const group = groups[number], host = group.hosts[which];
     const drawn = {
       adsorption: () => adsorption(group), dos: () => dos(group, host, choice.zero), atoms: () => atoms(group, host), bands: () => bands(group, host),
-      map: () => map(group, host), profile: () => profile(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0),
-    }[kind]();
+      map: () => map(group, host), curves: () => curves(group, host.panels[kind]), profile: () => profile(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0),
+    }[kind.split("-")[0]]();
     Plotly.react(place, ...drawn, configuration).then(() => { place.dataset.drawn = "yes"; });
   }
   const shown = () => document.querySelectorAll(".plot[data-drawn], .plot[data-near]");

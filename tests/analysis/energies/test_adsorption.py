@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, Named, SiteEntry
-from sodiate.analysis.energies.adsorption import adsorption_energy, lowest, model_results
+from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, Named, QuantityEntry, SiteEntry
+from sodiate.analysis.energies.adsorption import adsorption_energy, lowest
 from sodiate.analysis.energies.comparability import ProtocolMismatch
 from sodiate.analysis.energies.staleness import fresh, stale_reason
 from sodiate.analysis.records import (
@@ -19,6 +19,7 @@ from sodiate.analysis.records import (
     Sampling,
     SiteChange,
 )
+from sodiate.workflows.results.evaluate import evaluated
 
 CELL = ((10.0, 0.0, 0.0), (0.0, 10.0, 0.0), (0.0, 0.0, 21.0))
 PROVENANCE = Provenance(
@@ -127,12 +128,14 @@ def test_the_lowest_site_and_its_ties() -> None:
 
 
 ENTRY = CampaignEntry(
-    campaign="c", engine="gpaw", method_id="m", title="", yaml="", adsorbate="Na", atom="Na", bulk="bcc",
+    campaign="c", engine="gpaw", method_id="m", title="", yaml="", adsorbate="Na",
     models=(
         ModelEntry(
-            name="WSe2", label="WSe2", supercell=(3, 3), host="h", dos=None, lowest="low",
+            name="WSe2", label="WSe2", supercell=(3, 3), host="h", lowest="low",
             sites=(SiteEntry(name="T_W@top", multiplicity=18, calculation="s1"),
                    SiteEntry(name="H@top", multiplicity=18, calculation="s2")),
+            quantities={"adsorption_energy": QuantityEntry(calculations={"atom": "Na"}),
+                        "bulk_reference": QuantityEntry(calculations={"bulk": "bcc"})},
         ),
     ),
     calculations=tuple(Named(name=n, calculation=n) for n in ("Na", "bcc", "h", "s1", "s2", "low")),
@@ -148,7 +151,7 @@ ALL = {
 
 
 def test_a_whole_model() -> None:
-    (model,) = model_results(ENTRY, ALL, {}, physical=True)
+    (model,) = evaluated(ENTRY, ALL, {}, physical=True)
     assert (model.site, model.end, model.converged, model.reasons) == ("H@top", "T_W@top", True, ())
     assert model.adsorption_energy_ev == pytest.approx(-104.003 + 102.0 + 1.25)
     assert model.adsorption_energy_bulk_ev == pytest.approx(-104.003 + 102.0 + 1.3)
@@ -159,7 +162,7 @@ def test_a_whole_model() -> None:
 @pytest.mark.parametrize("gone", ["Na", "bcc", "h", "s1", "s2", "low"])
 def test_what_is_missing_is_named_and_the_rest_stands(gone: str) -> None:
     known = {k: v for k, v in ALL.items() if k != gone}
-    (model,) = model_results(ENTRY, known, {gone: "failed: a reason"}, physical=True)
+    (model,) = evaluated(ENTRY, known, {gone: "failed: a reason"}, physical=True)
     assert not model.converged
     assert any("failed: a reason" in reason for reason in model.reasons)
     left = {"Na": [], "h": [], "s1": ["H@top"], "s2": ["T_W@top"], "low": ["T_W@top", "H@top"],
@@ -169,7 +172,7 @@ def test_what_is_missing_is_named_and_the_rest_stands(gone: str) -> None:
 
 def test_a_mismatch_leaves_out_that_row_with_the_reason() -> None:
     odd = ALL | {"s2": record("s2", -104.5, **with_sampling(kmesh=(3, 3, 1)))}
-    (model,) = model_results(ENTRY, odd, {}, physical=True)
+    (model,) = evaluated(ENTRY, odd, {}, physical=True)
     assert model.site == "T_W@top"
     assert model.sites[1].adsorption_energy_ev is None
     assert "kmesh (3, 3, 1) ≠ (2, 2, 1)" in (model.sites[1].reason or "")

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 from sodiate.analysis.arrays import Bands, Density, Dos
 from sodiate.analysis.records import BandGap
+from sodiate.analysis.report.content import CampaignContent, HostContent, Panel
 from sodiate.analysis.report.page import render
 from sodiate.analysis.report.panels import dos_payload, isosurfaces, level_lines, profile_payload
 from sodiate.workflows.results.report_data import rolled, shifted, to_the_middle
@@ -163,22 +165,17 @@ def test_what_moved_is_drawn_along_the_normal(page: browsers.Browser, tmp_path: 
         assert page.run("return document.documentElement.scrollWidth") <= 360  # for all the length of the label
 
 
-def _group_with(profile: dict[str, object]) -> dict[str, object]:
+def _group_with(profile: dict[str, object]) -> CampaignContent:
     """A group of the page with one host, which has nothing but a profile."""
-    empty: dict[str, object] = dict.fromkeys(("dos", "bands", "atoms", "isosurfaces"))
-    host = {
-        **empty,
-        "name": "WSSe",
-        "shown": "WSSe+S_Se2+S_Se5+Se_S7+Se_S10/T_W@top",
-        "poscar": "text",
-        "published": True,
-        "levels": [],
-        "map": [],
-        "profile": profile,
-    }
-    nothing = {key: [] for key in ("method", "objects", "remarks", "relaxations", "costs", "missing")}
+    label = "WSSe+S_Se2+S_Se5+Se_S7+Se_S10/T_W@top"
+    words = f"Charge-density difference of {label} along the normal, summed over planes"
+    caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
+    host = HostContent("WSSe", label, "text", [], [Panel("profile", profile, words, caption)])
     named = dict.fromkeys(("campaign", "title", "engine", "method_id", "csv", "json", "yaml"), "text")
-    return {**nothing, **named, "physical": True, "hosts": [host]}
+    nothing: dict[str, Any] = {
+        key: [] for key in ("method", "results", "columns", "remarks", "relaxations", "costs", "missing", "objects")
+    }
+    return CampaignContent(**named, **nothing, physical=True, hosts=[host])
 
 
 # What stands in it, without a browser.

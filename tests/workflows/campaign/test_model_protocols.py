@@ -39,20 +39,23 @@ def test_a_changed_key_makes_its_own_calculations_and_no_others(tmp_path: Path) 
     assert varied["no-dipole"].calculation.id != varied["WSSe"].calculation.id
     # The atom has no dipole correction anyway: its own section comes after the common keys.
     assert "no-dipole/Na" not in varied
-    assert varied.models[1].changes == ("dipole_correction on → off",)
+    assert varied.entry().models[1].changes == ("dipole_correction on → off",)
     # Only the atom is another one: the slabs are the very calculations of the base.
     assert varied["atom"].calculation.id == varied["WSSe"].calculation.id
     assert varied["atom/T_W@top"].calculation.id == varied["WSSe/T_W@top"].calculation.id
     assert varied["atom/Na"].calculation.id != varied["Na"].calculation.id
     assert varied["atom/Na"].calculation.protocol["spin_polarised"] is False
-    assert varied.models[2].changes == ("Na atom: spin_polarised on → off",)
-    assert varied.entry().models[2].atom == varied["atom/Na"].calculation.id
+    assert varied.entry().models[2].changes == ("Na atom: spin_polarised on → off",)
+    assert (
+        varied.entry().models[2].quantities["adsorption_energy"].calculations["atom"]
+        == varied["atom/Na"].calculation.id
+    )
 
 
 def test_no_change_hides_another(tmp_path: Path) -> None:
     """A mixed layer that has lost an atom, too, is another host, not only another ordering."""
     both = {"model": "WSSe", "name": "both", "ordering": "2+2a", "remove": ["S@1"], "compare_with": "WSSe"}
-    ordering, host = plan(campaign(tmp_path, "WSSe", both)).models[1].changes
+    ordering, host = plan(campaign(tmp_path, "WSSe", both)).entry().models[1].changes
     assert ordering == "ordering Janus → 2+2a"
     assert host.startswith("host WSSe → WSSe+")
 
@@ -68,7 +71,7 @@ def test_cell_ordering_and_pair_are_said(tmp_path: Path) -> None:
             {"model": "WSSe+VS+VSe", "name": "far", "pair": 4.58, "sites": ["V_S@top"], "compare_with": "near"},
         )
     )
-    assert [model.changes for model in varied.models] == [
+    assert [model.changes for model in varied.entry().models] == [
         (),
         ("supercell 2×2 → 3×3",),
         ("ordering Janus → 2+2a",),

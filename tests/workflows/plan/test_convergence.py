@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sodiate.analysis.figures.convergence import Series, Setting, convergence_plot
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.convergence_study import parse_values, variants
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
+from sodiate.workflows.plan.convergence_study import parse_values, variants
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.start_structures import ideal_atoms
 from support.campaigns import small_campaign
@@ -28,9 +28,9 @@ def test_values_that_are_none(text: str) -> None:
         parse_values(text, "--cutoff")
 
 
-def test_one_setting_is_varied_at_a_time(tmp_path: Path) -> None:
+def test_one_setting_is_varied_at_a_time() -> None:
     """What is not varied has the very ids of the campaign, so nothing is computed twice."""
-    made = list(variants("wsse-gpaw", None, (450.0, 500.0), (1.0, 2.0, 3.0), tmp_path))
+    made = list(variants("wsse-gpaw", None, (450.0, 500.0), (1.0, 2.0, 3.0)))
     base = plan("wsse-gpaw")
     assert [(one.quantity, one.value) for one in made] == [
         ("cutoff", 450), ("cutoff", 500), ("kmesh", 1), ("kmesh", 2), ("kmesh", 3)
@@ -45,18 +45,18 @@ def test_one_setting_is_varied_at_a_time(tmp_path: Path) -> None:
         else:
             assert set(same) == {"Na"}
         mesh = int(one.value) if one.quantity == "kmesh" else 2
-        for model in one.plan.models:
-            atoms = ideal_atoms(model.host)
+        for host in one.plan.hosts:
+            atoms = ideal_atoms(host.calculation)
             assert atoms is not None
-            assert kpoint_mesh(atoms, model.host.protocol["kpoint_length_a"]) == (mesh, mesh, 1)
-            assert model.dos is None
+            assert kpoint_mesh(atoms, host.calculation.protocol["kpoint_length_a"]) == (mesh, mesh, 1)
+        assert "dos" not in one.plan.quantities
 
 
-def test_what_cannot_be_varied(tmp_path: Path) -> None:
+def test_what_cannot_be_varied() -> None:
     with pytest.raises(InputError, match="engine emt has no use for cutoff_ev"):
-        list(variants("wsse", None, (400.0, 500.0), (), tmp_path))
+        list(variants("wsse", None, (400.0, 500.0), ()))
     with pytest.raises(InputError, match="whole numbers"):
-        list(variants("wsse", None, (), (1.5, 2.0), tmp_path))
+        list(variants("wsse", None, (), (1.5, 2.0)))
 
 
 def test_changes_are_against_the_last_value_that_is_known(tmp_path: Path) -> None:

@@ -42,10 +42,10 @@ def test_the_bundled_campaign_is_what_the_paper_needs() -> None:
     kinds = [calculation.kind for calculation in wsse.calculations]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "relax": 5 + 31, "dos": 5, "lowest": 5, "atom": 1, "bulk": 1}  # fmt: skip
-    assert [m.name for m in wsse.models] == ["WSe2", "WSSe", "WSSe+VS", "WSSe+VSe", "WSSe+VS+VSe"]
+    assert [host.name for host in wsse.hosts] == ["WSe2", "WSSe", "WSSe+VS", "WSSe+VSe", "WSSe+VS+VSe"]
     assert wsse.dropped == ("engine emt has no density difference; left out",)
     assert "cutoff_ev" in wsse.not_applicable
-    assert set(wsse.models[4].sites) >= {"V_S@top", "V_Se@bottom"}
+    assert set(wsse.hosts[4].sites) >= {"V_S@top", "V_Se@bottom"}
 
 
 def test_golden_ids() -> None:
@@ -66,7 +66,7 @@ def test_every_id_and_directory_is_unique_and_parents_come_first() -> None:
         one = plan(name)
         assert len({c.id for c in one.calculations}) == len(one.calculations) <= len(one)
         # Only models that are compared with one another share calculations under several names.
-        assert len(one.calculations) == len(one) or any(model.compare_with for model in one.models)
+        assert len(one.calculations) == len(one) or any(model.compare_with for model in one.campaign.spec.models)
         assert len({c.directory_name for c in one.calculations}) == len(one.calculations)
         seen: set[str] = set()
         for calculation in one.calculations:
@@ -120,8 +120,8 @@ def test_two_ways_to_say_one_host_are_one_calculation(tmp_path: Path) -> None:
             {"model": "WSSe", "remove": list(reversed(by_atom)), "name": "by-atom"},
         ],
     )
-    assert len({model.host.id for model in hosts.models}) == 1
-    assert {model.host.label for model in hosts.models} == {"WSSe+VS+VSe"}
+    assert len({host.calculation.id for host in hosts.hosts}) == 1
+    assert {host.calculation.label for host in hosts.hosts} == {"WSSe+VS+VSe"}
 
 
 def test_other_pairs_and_dopants_have_names_of_their_own(tmp_path: Path) -> None:
@@ -132,15 +132,15 @@ def test_other_pairs_and_dopants_have_names_of_their_own(tmp_path: Path) -> None
             {"model": "WSSe", "replace": {"W@3": "Mo"}, "name": "doped"},
         ],
     )
-    assert [model.host.label for model in hosts.models] == ["WSSe+VS+VSe@4.58", "WSSe+Mo_W3"]
+    assert [host.calculation.label for host in hosts.hosts] == ["WSSe+VS+VSe@4.58", "WSSe+Mo_W3"]
     assert hosts["doped"].atoms().get_chemical_symbols().count("Mo") == 1
 
 
 def test_one_cell_for_a_host_and_all_its_sites() -> None:
     """c = ideal thickness + highest start height + vacuum, and the host in its middle."""
     one = plan("wsse")
-    for model in one.models:
-        ideal = Host(model.host.structure).pristine
+    for model in one.hosts:
+        ideal = Host(model.calculation.structure).pristine
         thickness = float(ideal.positions[:, 2].max() - ideal.positions[:, 2].min())
         cells = {
             round(float(one[n].atoms().cell[2, 2]), 9)
@@ -181,17 +181,18 @@ def test_a_density_difference_has_three_terms_of_one_sampling() -> None:
     """Each follows from the choice of the site alone, so that it is stale with it; the choice has the sites."""
     one = plan("wsse", "gpaw")
     assert not one.dropped
-    for model in one.models:
+    densities = one.quantities["density_difference"].hosts
+    for model in one.hosts:
         terms = [one.names[f"{model.name}/density/{part}"] for part in ("Na-on-host", "host", "Na")]
-        assert list(model.densities.values()) == terms
+        assert list(densities[model.name].calculations.values()) == terms
         assert {term.kind for term in terms} == {"density"}
         assert all(dict(term.parents) == {"lowest": model.lowest} for term in terms)
         assert all(term.protocol == terms[0].protocol for term in terms)
         differing = {"max_force_ev_per_a"}  # of no use to a single point; the sampling is that of the slab
-        assert dict(terms[0].protocol) == {k: v for k, v in model.host.protocol.items() if k not in differing}
-        assert set(model.lowest.parents.values()) == {model.host, *model.sites.values()}
+        assert dict(terms[0].protocol) == {k: v for k, v in model.calculation.protocol.items() if k not in differing}
+        assert set(model.lowest.parents.values()) == {model.calculation, *model.sites.values()}
     entry = one.entry()
-    assert entry.models[2].densities == {
+    assert entry.models[2].quantities["density_difference"].calculations == {
         part: one.names[f"WSSe+VS/density/{part}"].id for part in ("Na-on-host", "host", "Na")
     }
     with pytest.raises(InputError, match="the site that will be the lowest"):
@@ -224,13 +225,25 @@ def test_the_lattice_of_each_monolayer_is_one_calculation_in_the_hosts_height(tm
         assert atoms.cell.lengths()[:2] == pytest.approx([a, a])
         assert atoms.cell[2].tolist() == one[layer].atoms().cell[2].tolist()
         assert one.names[f"{layer}/lattice"].protocol["max_force_ev_per_a"] == 0.02
-    lattices = [model.lattice for model in one.entry().models]
-    assert [lattice.layer for lattice in lattices if lattice] == ["WSe2", *["WSSe"] * 4]
+    lattices = [model.quantities["lattice"].declared["layer"] for model in one.entry().models]
+    assert lattices == ["WSe2", *["WSSe"] * 4]
 
 
-def test_a_lattice_that_cannot_be_relaxed_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="engine emt has no lattice; leave it out"):
-        changed(tmp_path, quantities=["lattice"])
+def test_the_same_file_is_the_same_plan_bundled_or_copied(tmp_path: Path) -> None:
+    """One campaign file runs dry, with GPAW and with VASP: what an engine lacks is left out, with a line."""
+    for name, path in bundled_campaigns().items():
+        for file in path.parent.glob("*.*"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        copied = plan(tmp_path / path.name)
+        assert ids(copied) == ids(plan(name))
+        assert copied.dropped == plan(name).dropped
+    assert plan(tmp_path / "wsse.yaml").dropped == ("engine emt has no density difference; left out",)
+
+
+def test_a_lattice_that_cannot_be_relaxed(tmp_path: Path) -> None:
+    one = changed(tmp_path, quantities=["lattice"])
+    assert one.dropped == ("engine emt has no lattice; left out",)
+    assert not any("lattice" in name for name in one.names)
     (tmp_path / "MoS2.cif").write_bytes((bundled_campaigns()["own-host"].parent / "MoS2.cif").read_bytes())
     with pytest.raises(InputError, match="lattice is that of monolayers; no model is made of one"):
         changed(tmp_path, "own-host", engine="gpaw", quantities=["lattice"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -60,8 +62,8 @@ def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, tmp_path: Path
         energy = {name: results[name].record.energy_ev for name in ("WSSe", "WSSe+VS", "W-bcc")}
         sulphur = results["S-molecule"].record
         selenium = results["Se-crystal"].record
-    assert clean.formation is None
-    assert defective.formation is not None
+    assert "vacancy_formation" not in clean.quantities
+    formation = defective.quantities["vacancy_formation"]
     assert sulphur.sampling is not None
     assert sulphur.sampling.kmesh is None  # the dry engine has no k points
     assert sulphur.max_force_ev_per_a is not None
@@ -70,10 +72,10 @@ def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, tmp_path: Path
     assert selenium.energy_ev is not None
     mu_s, mu_se = sulphur.energy_ev / 8, selenium.energy_ev / 3
     rich = energy["WSSe+VS"] - energy["WSSe"] + mu_s
-    assert defective.formation.x_rich_ev == pytest.approx(rich, abs=1e-9)
+    assert formation.x_rich_ev == pytest.approx(rich, abs=1e-9)
     formed = energy["WSSe"] / 4 - energy["W-bcc"] - mu_s - mu_se
     assert formed < 0
-    assert defective.formation.metal_rich_ev == pytest.approx(rich + formed / 2, abs=1e-9)
+    assert formation.metal_rich_ev == pytest.approx(rich + formed / 2, abs=1e-9)
     said = " ".join(cli("results", "--root", "root").stdout.split())
     assert f"WSSe+VS: formation energy of 1 V_S: {rich:.3f} eV X-rich" in said
     assert MOCK in said.split("formation energy of")[1]
@@ -86,11 +88,9 @@ def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, tmp_path: Path
     assert cli("export", "archive", "--root", "root").returncode == 0
     (again,) = json.loads(cli("results", "--archive", "archive", "--model", "WSSe+VS", "--format", "json").stdout)
     assert again["vacancy_formation"] == one["vacancy_formation"]
-    table = cli("results", "--root", "root", "--format", "csv").stdout.splitlines()
-    assert table[0].endswith("formation_x_rich_ev,formation_metal_rich_ev")
-    assert [float(value) for value in table[2].split(",")[-2:]] == pytest.approx(
-        [rich, defective.formation.metal_rich_ev]
-    )
+    _, row = csv.DictReader(io.StringIO(cli("results", "--root", "root", "--format", "csv").stdout))
+    assert float(row["formation_x_rich_ev"]) == pytest.approx(rich)
+    assert float(row["formation_metal_rich_ev"]) == pytest.approx(formation.metal_rich_ev)
 
 
 def test_a_host_that_is_no_model_is_planned_for_its_vacancies(tmp_path: Path) -> None:
@@ -98,11 +98,11 @@ def test_a_host_that_is_no_model_is_planned_for_its_vacancies(tmp_path: Path) ->
     pristine = planned.names["WSSe+VS/pristine"]
     assert pristine.id == plan(campaign(tmp_path, models=["WSSe"])).names["WSSe"].id
     (both,) = [model for model in planned.entry().models if model.name == "WSSe+VS+VSe"]
-    assert both.formation is not None
-    assert both.formation.removed == {"S": 1, "Se": 1}
-    assert list(both.formation.unit) == ["W", "S", "Se"]
-    assert both.formation.pristine == pristine.id
-    assert {"W-bcc", "Se-crystal", "S-molecule"} == set(planned.elements)
+    entry = both.quantities["vacancy_formation"]
+    assert entry.declared == {"removed": {"S": 1, "Se": 1}, "unit": {"W": 1, "S": 1, "Se": 1}, "metal": "W"}
+    elements = {"W": "W-bcc", "Se": "Se-crystal", "S": "S-molecule"}
+    expected = {element: planned.names[name].id for element, name in elements.items()}
+    assert entry.calculations == {"pristine": pristine.id, **expected}
 
 
 def test_ids_of_a_campaign_do_not_change_with_the_quantity(tmp_path: Path) -> None:

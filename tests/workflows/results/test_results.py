@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry
+from sodiate.analysis.energies.adsorption import AdsorptionResult, SiteResult
+from sodiate.analysis.model_result import HostRecords, ModelResult
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.results.rows import matching, to_csv, to_json
-from sodiate.workflows.results.tables import lattice_lines, results_table
+from sodiate.workflows.quantities.adsorption_energy import AdsorptionEnergy
+from sodiate.workflows.quantities.lattice import LatticeConstant
+from sodiate.workflows.results.rows import columns, matching, to_csv, to_json
+from sodiate.workflows.results.tables import results_table
 from support.campaigns import small_campaign
 from support.cli import Cli
 
@@ -18,15 +25,35 @@ CONTRACT = {
     "campaign", "model", "supercell", "engine", "method_id", "site", "adsorption_energy_ev",
     "paper_adsorption_energy_ev", "band_gap_ev", "physical", "converged", "reasons", "sites",
 }  # fmt: skip
-ONE = {
-    "changes": [],
-    "campaign": "c", "model": "WSSe", "supercell": "3x3", "adsorbate": "Na", "engine": "emt", "method_id": "m",
-    "site": "H@top", "adsorption_energy_ev": -1.2, "adsorption_energy_bulk_ev": None,
-    "paper_adsorption_energy_ev": -1.42, "difference_from_paper_ev": None,
-    "band_gap_ev": 0.0, "gap_nature": "metal", "physical": False,
-    "note": "mock (dry run, not physical)", "converged": False, "reasons": ["T: failed: why, and how"],
-    "sites": [{"start": "H@top", "end": "T_W@top", "adsorption_energy_ev": -1.2}],
-}  # fmt: skip
+SITE = SiteResult(
+    site="H@top", multiplicity=1, end="T_W@top", energy_ev=None, adsorption_energy_ev=-1.2,
+    adsorption_energy_bulk_ev=None, total_moment_mub=None, reason=None,
+)  # fmt: skip
+ENTRY = CampaignEntry(
+    campaign="c", engine="emt", method_id="m", title="", yaml="", adsorbate="Na", calculations=(),
+    models=(ModelEntry(name="WSSe", label="WSSe", supercell=(3, 3), host="h", sites=(), lowest="low"),),
+)  # fmt: skip
+
+
+def evaluated(
+    physical: bool = False, engine: str = "emt", model: str = "WSSe", site: SiteResult = SITE, **values: Any
+) -> ModelResult:
+    """A result as tables take it: one site, the paper's value, and what else is given."""
+    entry = ENTRY.model_copy(update={"engine": engine})
+    host = HostRecords(entry, entry.models[0].model_copy(update={"name": model}), {}, {}, physical)
+    adsorption = AdsorptionResult(
+        site.site, site.end, site.adsorption_energy_ev, site.adsorption_energy_bulk_ev, (site,), None, ()
+    )
+    found = {column.key: column.get(adsorption) for column in AdsorptionEnergy.columns}
+    found |= {"adsorption_energy_bulk_ev": site.adsorption_energy_bulk_ev, "paper_adsorption_energy_ev": -1.42}
+    found |= {"band_gap_ev": 0.0, "gap_nature": "metal"}
+    missing = {column.key: None for column in columns()}
+    return ModelResult(
+        host, {"adsorption_energy": adsorption}, missing | found | values, ("T: failed: why, and how",)
+    )
+
+
+ONE = evaluated()
 
 
 @pytest.mark.usefixtures("mongod")
@@ -71,7 +98,7 @@ def test_no_difference_from_the_paper_beside_a_mock() -> None:
 
 
 def test_a_difference_from_the_paper_beside_a_real_value() -> None:
-    real = ONE | {"engine": "gpaw", "physical": True, "difference_from_paper_ev": 0.22}
+    real = evaluated(True, "gpaw", difference_from_paper_ev=0.22)
     table = results_table([real], "t")
     (column,) = [c for c in table.columns if c.header == "less paper (eV)"]
     assert list(column.cells) == ["0.220"]
@@ -80,9 +107,9 @@ def test_a_difference_from_the_paper_beside_a_real_value() -> None:
 
 
 def test_a_metal_is_zero_and_a_missing_gap_is_null() -> None:
-    metal, missing = json.loads(to_json([ONE, ONE | {"band_gap_ev": None}]))
+    metal, missing = json.loads(to_json([ONE, evaluated(band_gap_ev=None)]))
     assert (metal["band_gap_ev"], missing["band_gap_ev"]) == (0.0, None)
-    first, second = csv.DictReader(io.StringIO(to_csv([ONE, ONE | {"band_gap_ev": None}])))
+    first, second = csv.DictReader(io.StringIO(to_csv([ONE, evaluated(band_gap_ev=None)])))
     assert (first["band_gap_ev"], second["band_gap_ev"]) == ("0.0", "")
 
 
@@ -97,7 +124,8 @@ def test_a_relaxed_lattice_constant_stands_beside_the_declared_one(relaxed: floa
     """Hosts of one monolayer share a line; more than 0.02 Å apart is warned of."""
     lattice = {"declared_lattice_a": 3.252, "relaxed_lattice_a": relaxed}
     without = {"declared_lattice_a": 3.252, "relaxed_lattice_a": None}
-    first, *more = lattice_lines([ONE | lattice, ONE | lattice | {"model": "WSSe+VS"}, ONE | without])
+    results = [evaluated(**lattice), evaluated(model="WSSe+VS", **lattice), evaluated(**without)]
+    first, *more = LatticeConstant().remarks(results)
     assert first == (
         f"WSSe, WSSe+VS: lattice constant {relaxed:.4f} Å relaxed, 3.2520 Å declared ({relaxed - 3.252:+.4f} Å)"
     )
@@ -112,8 +140,8 @@ def test_query_reaches_into_sites() -> None:
 def test_the_numbers_fit_into_80_columns() -> None:
     from rich.console import Console
 
-    long = ONE | {"model": "WSSe+VS+VSe", "site": "T_W@bottom-3", "adsorption_energy_bulk_ev": -1.234}
-    long["sites"] = [{"start": "T_W@bottom-3", "end": "T_W@bottom-3 (went through)", "adsorption_energy_ev": -1.2}]
+    site = replace(SITE, site="T_W@bottom-3", end="T_W@bottom-3 (went through)", adsorption_energy_bulk_ev=-1.234)
+    long = evaluated(model="WSSe+VS+VSe", site=site)
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(results_table([long, long], "A title"))
     text = console.export_text()

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..analysis.figures.convergence import Series, Setting
-from .campaign.load import Campaign, load_campaign
-from .campaign.yaml import InputError, load_yaml
-from .engines.shared.grids import kpoint_mesh
-from .plan.graph import Plan
-from .plan.planner import plan
-from .start_structures import ideal_atoms
+from ...analysis.figures.convergence import Series, Setting
+from ..campaign.load import Campaign, load_campaign
+from ..campaign.protocol import Protocol
+from ..campaign.yaml import InputError
+from ..engines.shared.grids import kpoint_mesh
+from ..start_structures import ideal_atoms
+from .graph import Plan
+from .planner import plan
 
 if TYPE_CHECKING:
-    from ..analysis.energies.adsorption import ModelResult
+    from ...analysis.model_result import ModelResult
 
 KEYS = {"cutoff": "cutoff_ev", "kmesh": "kpoint_length_a"}
 """What is varied, and the protocol key behind it."""
@@ -56,10 +56,8 @@ def parse_values(text: str, option: str) -> tuple[float, ...]:
     return tuple(values)
 
 
-def variants(
-    name: str, engine: str | None, cutoffs: Sequence[float], meshes: Sequence[float], folder: Path
-) -> Iterator[Variant]:
-    """Write a campaign for each setting into a folder, and plan it; what is not varied stays as it is.
+def variants(name: str, engine: str | None, cutoffs: Sequence[float], meshes: Sequence[float]) -> Iterator[Variant]:
+    """Plan a campaign for each setting; what is not varied stays as it is.
 
     Parameters
     ----------
@@ -69,8 +67,6 @@ def variants(
         Plane-wave cutoffs, eV.
     meshes
         Points N of an N×N k mesh of the hosts, whole numbers.
-    folder
-        For the campaign files, which are kept.
 
     Raises
     ------
@@ -84,15 +80,14 @@ def variants(
             raise InputError(f"campaign {name}: engine {base.campaign.spec.engine} has no use for {key}.")
         for value in values:
             setting = value if quantity == "cutoff" else _length(value, base)
-            path = _write(base.campaign, f"{quantity}-{value:g}", {key: setting}, folder)
-            yield Variant(quantity, value, plan(path))
+            yield Variant(quantity, value, plan(_varied(base.campaign, f"{quantity}-{value:g}", {key: setting})))
 
 
 def _length(points: float, base: Plan) -> float:
     """Return the length that gives N×N points in the cells of all hosts; the campaign's own if it does."""
     if points != int(points):
         raise InputError(f"--kmesh {points:g}: the points of a mesh are whole numbers.")
-    hosts = [atoms for model in base.models if (atoms := ideal_atoms(model.host)) is not None]
+    hosts = [atoms for host in base.hosts if (atoms := ideal_atoms(host.calculation)) is not None]
     shortest = min(float(atoms.cell.lengths()[:2].min()) for atoms in hosts)
     for length in (base.campaign.protocol.kpoint_length_a, points * shortest):
         if length is not None and all(kpoint_mesh(atoms, length)[:2] == (points, points) for atoms in hosts):
@@ -100,23 +95,19 @@ def _length(points: float, base: Plan) -> float:
     raise InputError(f"--kmesh {points:g}: the hosts' cells differ too much for one length to give that mesh.")
 
 
-def _write(campaign: Campaign, suffix: str, changes: dict[str, Any], folder: Path) -> Path:
-    """Write the campaign with its protocol in full, changed; ΔE alone is asked for."""
-    data = load_yaml(campaign.source, "campaign")
-    spec = campaign.spec
-    data |= {
-        "campaign": f"{spec.campaign}-{suffix}",
-        "engine": spec.engine,
-        "protocol": campaign.protocol.model_dump(mode="json", exclude_none=True) | changes,
-        "quantities": [],
-    }
-    for model in data["models"]:
-        if isinstance(model, dict) and "file" in model:
-            model["file"] = str((campaign.source.parent / model["file"]).resolve())
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{data['campaign']}.yaml"
-    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return path
+def _varied(campaign: Campaign, suffix: str, changes: dict[str, Any]) -> Campaign:
+    """Return the campaign with another name and protocol; ΔE alone is asked for.
+
+    The campaign that is loaded is varied, not its file, so that the files it names stay found. Its text is the
+    setting's own: the protocol in full, and what else the user wrote.
+    """
+    protocol = Protocol.model_validate(campaign.protocol.model_dump(mode="json", exclude_none=True) | changes)
+    name = f"{campaign.spec.campaign}-{suffix}"
+    own: dict[str, Any] = {"campaign": name, "engine": campaign.spec.engine, "quantities": []}
+    own["protocol"] = protocol.model_dump(mode="json", exclude_none=True)
+    text = yaml.safe_dump(yaml.safe_load(campaign.text) | own, sort_keys=False, allow_unicode=True)
+    spec = campaign.spec.model_copy(update={"campaign": name, "quantities": (), "protocol": protocol})
+    return replace(campaign, spec=spec, protocol=protocol, text=text)
 
 
 def series(quantity: str, results: Sequence[tuple[float, Sequence[ModelResult]]]) -> list[Series]:
@@ -127,7 +118,7 @@ def series(quantity: str, results: Sequence[tuple[float, Sequence[ModelResult]]]
     found: dict[str, list[Setting]] = {}
     for value, models in results:
         for model in models:
-            for site in model.sites:
+            for site in model.adsorption.sites:
                 label = f"{model.model}/{site.site}"
                 found.setdefault(label, []).append(Setting(value, site.adsorption_energy_ev))
     return [Series(label, quantity, tuple(settings)) for label, settings in found.items()]

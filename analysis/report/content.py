@@ -1,0 +1,115 @@
+"""What the page shows, campaign by campaign: typed values between the gathering of results and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..columns import Column
+from ..model_result import ModelResult
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure of the page: data for the script of that ``kind``, words for those who do not see it, a caption.
+
+    ``curves-NAME`` is the kind of a plain plot: ``{"x": TITLE, "y": TITLE, "curves": [{"name", "x", "y"}, …]}``.
+    """
+
+    kind: str
+    data: Mapping[str, Any]
+    words: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class HostContent:
+    """What is drawn of one host.
+
+    Attributes
+    ----------
+    name
+        The campaign's name for it.
+    shown
+        The label of the calculation whose atoms are drawn; None without any.
+    poscar
+        These atoms as POSCAR.
+    lines
+        Sentences of its quantities.
+    panels
+        In the order of the page.
+    """
+
+    name: str
+    shown: str | None
+    poscar: str | None
+    lines: Sequence[str]
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class RelaxationContent:
+    """One relaxation: energies less the last one (eV) and the largest force (eV/Å), a value a step."""
+
+    name: str
+    energies: Sequence[float]
+    forces: Sequence[float]
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What a calculation cost and where it comes from."""
+
+    label: str
+    identifier: str
+    minutes: float
+    launches: int
+    steps: int | None
+    scf: int | None
+    finished: str
+    versions: str
+    remarks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class CampaignContent:
+    """One campaign with one engine and method.
+
+    Attributes
+    ----------
+    campaign, title, engine, method_id
+        As stored.
+    physical
+        False if a value of it is mock.
+    method
+        Settings that ran, in words.
+    results, columns
+        The hosts, evaluated, and what tables show of them.
+    remarks
+        Lines under the table.
+    hosts, relaxations, costs
+        What is drawn, and what it cost.
+    missing
+        Calculations without a record, and why.
+    objects, csv, json, yaml
+        The results for programs, and the campaign file.
+    """
+
+    campaign: str
+    title: str
+    engine: str
+    method_id: str
+    physical: bool
+    method: Sequence[tuple[str, str]]
+    results: Sequence[ModelResult]
+    columns: Sequence[Column]
+    remarks: Sequence[str]
+    hosts: Sequence[HostContent]
+    relaxations: Sequence[RelaxationContent]
+    costs: Sequence[CostRow]
+    missing: Sequence[tuple[str, str]]
+    objects: Sequence[Mapping[str, Any]]
+    csv: str
+    json: str
+    yaml: str

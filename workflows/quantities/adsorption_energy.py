@@ -1,0 +1,147 @@
+"""ΔE: the energy by which an adsorbate at each site of a host is bound, against the isolated atom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.columns import Column
+from ...analysis.energies.adsorption import AdsorptionResult, SiteResult, adsorption_result
+from .. import start_structures
+from ..calculation import Calculation
+from ..campaign.protocol import Protocol
+from ..campaign.yaml import InputError
+from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ...analysis.model_result import HostRecords, ModelResult
+    from ..database.documents import Documents
+    from .declare import Declare
+
+
+def _site_values(sites: Sequence[SiteResult]) -> list[dict[str, Any]]:
+    return [
+        {
+            "start": site.site,
+            "end": site.end,
+            "multiplicity": site.multiplicity,
+            "energy_ev": site.energy_ev,
+            "adsorption_energy_ev": site.adsorption_energy_ev,
+            "adsorption_energy_bulk_ev": site.adsorption_energy_bulk_ev,
+            "total_moment_mub": site.total_moment_mub,
+            "same_as": site.same_as,
+            "reason": site.reason,
+        }
+        for site in sites
+    ]
+
+
+def _sites_in_a_cell(sites: Sequence[Mapping[str, Any]]) -> str:
+    energies = [site["adsorption_energy_ev"] for site in sites]
+    numbers = ["-" if energy is None else f"{energy:.3f}" for energy in energies]
+    return "; ".join(f"{site['start']}={number}" for site, number in zip(sites, numbers, strict=True))
+
+
+class AdsorptionEnergy(Quantity):
+    """ΔE of every site, and the best one; every campaign has it."""
+
+    name = "adsorption_energy"
+    kinds = frozenset({"relax", "atom"})
+    asked = False
+    words = {"atom": "isolated atom"}
+    columns = (
+        Column("site", lambda r: r.site, table="best site", page="best site", manuscript="site", digits=None),
+        Column("end", lambda r: r.end, table="ended at", page="ended at", digits=None, in_csv=None),
+        Column(
+            "adsorption_energy_ev",
+            lambda r: r.adsorption_energy_ev,
+            table="ΔE {adsorbate} (eV){mock}",
+            page="ΔE{mock} / eV",
+            manuscript="ΔE (eV)",
+        ),
+        Column("effect_ev", lambda r: r.effect_ev),
+        Column(
+            "best_site_moment_mub",
+            lambda r: r.best.total_moment_mub if r.best else None,
+            page="moment / μB",
+            digits=2,
+            in_csv=None,
+            in_json=False,
+        ),
+        Column("sites", lambda r: _site_values(r.sites), digits=None, in_csv=_sites_in_a_cell),
+    )
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare the isolated atom: the campaign's, and one for each host with a protocol of its own."""
+        shared = self._atom(declare, declare.campaign.protocol)
+        parts = {host.name: self._atom(declare, host.protocol) for host in hosts}
+        return QuantityPlan(
+            {shared.label: shared}, {name: HostPart({"atom": atom}, {}, (atom,)) for name, atom in parts.items()}
+        )
+
+    def _atom(self, declare: Declare, protocol: Protocol) -> Calculation:
+        element, box_a = declare.campaign.spec.adsorbate.element, protocol.section("atom").box_a
+        if box_a is None:
+            raise InputError(f"{declare.where}: its protocol has no atom.box_a for the isolated {element} atom.")
+        return declare("atom", start_structures.atom(element, box_a), {}, element, protocol)
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> AdsorptionResult:
+        """Evaluate every site; see `sodiate.analysis.energies.adsorption.adsorption_result`."""
+        result = adsorption_result(host.campaign, host.model, host.records, host.missing)
+        atom = host.lacking(self.name, {"atom": host.campaign.adsorbate})
+        return replace(result, reasons=(*atom, *result.reasons))
+
+    def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
+        """Draw the energies of the best sites beside the published ones."""
+        if all(result.adsorption_energy_ev is None for result in results):
+            return {}
+        from ...analysis.figures.plots import AdsorptionBar, adsorption_bars
+
+        rows = [
+            AdsorptionBar(
+                result.model,
+                result.adsorption_energy_ev,
+                result.paper_adsorption_energy_ev,
+                result.site,
+                result.reasons[0] if result.reasons and result.adsorption_energy_ev is None else None,
+            )
+            for result in results
+        ]
+
+        def draw(path: Path, mock: bool) -> None:
+            adsorption_bars(rows, path, mock)
+
+        return {"adsorption": draw}
+
+    def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
+        """Say how the isolated atom was computed, and what ΔE is."""
+        sentences = []
+        for atom in recorded(hosts, self.name)[:1]:
+            if atom.sampling is None:
+                continue
+            edges = " × ".join(f"{np.linalg.norm(vector):g}" for vector in atom.sampling.cell_a)
+            moment = atom.total_moment_mub
+            carried = "" if moment is None else f" and carried {abs(moment):.2f} μB"
+            sentences.append(f"The isolated {atom.label} atom was computed in a box of {edges} Å{carried}.")
+            sentences.append("Adsorption energies are ΔE = E(*Na) − E(*) − E(Na).".replace("Na", atom.label))
+        return sentences
+
+    def numbers(self, result: ModelResult) -> list[Number]:
+        """Return ΔE of each site."""
+        return site_numbers(result, "adsorption_energy_ev", result.host.identifier(self.name, "atom"))
+
+
+def site_numbers(result: ModelResult, key: str, reference: str | None) -> list[Number]:
+    """Return an energy of each site with the records behind it: the site, the host, the reference."""
+    calculations = {site.name: site.calculation for site in result.host.model.sites}
+    values = {site.site: getattr(site, key) for site in result.adsorption.sites}
+    return [
+        Number(site, key, value, (calculations[site], result.host.model.host, str(reference)))
+        for site, value in values.items()
+        if value is not None
+    ]

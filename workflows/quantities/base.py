@@ -1,0 +1,185 @@
+"""The contract of a quantity, and what plans and evaluations hand to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...analysis.columns import Column
+from ...analysis.report.content import Panel
+
+if TYPE_CHECKING:
+    from ...analysis.arrays import Density
+    from ...analysis.model_result import HostRecords, ModelResult
+    from ...structures.monolayers import Monolayer
+    from ...structures.slabs import Slab
+    from ...structures.vacancies import Defect
+    from ..calculation import Calculation
+    from ..campaign.protocol import Protocol
+    from ..database.documents import Documents
+    from .declare import Declare
+
+Figure = Callable[[Path, bool], None]
+"""Draws into a file, in the format of its suffix; True marks mock values."""
+
+
+@dataclass(frozen=True)
+class PlannedHost:
+    """One host of a campaign, planned with its sites.
+
+    Attributes
+    ----------
+    name
+        The campaign's name for it.
+    layer
+        The monolayer that it repeats; None for a structure file.
+    origin, repeat, defects
+        What is repeated, how often in the plane, and the atoms removed or replaced.
+    protocol
+        Of its calculations.
+    calculation
+        The relaxation of the host.
+    sites, multiplicities
+        The relaxations of the adsorbate at its sites, and how often each occurs in the cell, by name.
+    lowest
+        The choice of the best site.
+    """
+
+    name: str
+    layer: str | None
+    origin: Monolayer | Slab
+    repeat: tuple[int, int]
+    defects: tuple[Defect, ...]
+    protocol: Protocol
+    calculation: Calculation
+    sites: Mapping[str, Calculation]
+    multiplicities: Mapping[str, int]
+    lowest: Calculation
+
+
+@dataclass(frozen=True)
+class HostPart:
+    """What a quantity needs for one host.
+
+    Attributes
+    ----------
+    calculations
+        Its calculations by role, as `sodiate.analysis.campaign_entry.QuantityEntry` stores their ids.
+    declared
+        Plain values to store with them.
+    references
+        Calculations that are named by their label, or HOST/LABEL where another one has that name.
+    names
+        Further calculations of the host by the campaign's names for them.
+    """
+
+    calculations: Mapping[str, Calculation]
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    references: tuple[Calculation, ...] = ()
+    names: Mapping[str, Calculation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class QuantityPlan:
+    """What a quantity needs: calculations that hosts share, by name, and a part for each host that has it."""
+
+    shared: Mapping[str, Calculation] = field(default_factory=dict)
+    hosts: Mapping[str, HostPart] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the page has of one quantity of one host: sentences, figures, a density round the drawn atoms."""
+
+    lines: Sequence[str] = ()
+    panels: Sequence[Panel] = ()
+    surface: Density | None = None
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of the tables with the ids of the records that it comes from; ``site`` is empty for a host's."""
+
+    site: str
+    key: str
+    value: float
+    records: tuple[str, ...]
+
+
+class Quantity:
+    """One quantity: derive from it, say its name, and override what it has.
+
+    Attributes
+    ----------
+    name
+        As in campaign files.
+    kinds
+        Kinds of calculations that an engine must be able to run for it.
+    asked
+        False for what every campaign has without asking.
+    columns
+        What tables show of it.
+    words
+        What the plan says of its calculations, by role, and of shared ones by the last part of their names.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[frozenset[str]] = frozenset()
+    asked: ClassVar[bool] = True
+    columns: ClassVar[tuple[Column, ...]] = ()
+    words: ClassVar[Mapping[str, str]] = {}
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare the calculations that it needs.
+
+        Raises
+        ------
+        InputError
+            If the campaign lacks something for it.
+        """
+        return QuantityPlan()
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> Any:
+        """Return a frozen result with units in its field names and, in ``reasons``, what is missing; None for none.
+
+        ``results`` are those of the quantities before it, by name.
+        """
+        return None
+
+    def remarks(self, results: Sequence[ModelResult]) -> list[str]:
+        """Return lines under the table."""
+        return []
+
+    def draw(self, result: ModelResult, documents: Documents) -> Drawn:
+        """Return what the page shows of it beside the tables."""
+        return Drawn()
+
+    def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
+        """Return figures for a manuscript by their names."""
+        return {}
+
+    def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
+        """Return the sentences that it earns in the methods paragraph, of what ran alone."""
+        return []
+
+    def numbers(self, result: ModelResult) -> list[Number]:
+        """Return its numbers with the records behind them: those of its columns, from its calculations."""
+        entry = result.host.model.quantities.get(self.name)
+        if entry is None:
+            return []
+        values = {column.key: result.values[column.key] for column in self.columns if column.digits is not None}
+        records = tuple(entry.calculations.values())
+        return [Number("", key, value, records) for key, value in values.items() if value is not None]
+
+
+def recorded(hosts: Sequence[HostRecords], quantity: str, *roles: str) -> list[Any]:
+    """Return the records that there are of a quantity's calculations, each once; of all roles if none is named."""
+    found: dict[str, Any] = {}
+    for host in hosts:
+        entry = host.model.quantities.get(quantity)
+        for role, identifier in ({} if entry is None else entry.calculations).items():
+            if identifier in host.records and role in (roles or (role,)):
+                found[identifier] = host.records[identifier]
+    return list(found.values())

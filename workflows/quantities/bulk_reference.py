@@ -1,0 +1,70 @@
+"""ΔE against the bulk metal, and the voltage at which a sheet takes the adsorbate up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...analysis.columns import Column
+from ...analysis.energies.energetics import adsorption_voltage
+from .adsorption_energy import site_numbers
+from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
+
+if TYPE_CHECKING:
+    from ...analysis.model_result import HostRecords, ModelResult
+    from .declare import Declare
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """ΔE (eV) of the best site against the bulk metal, and its voltage (V)."""
+
+    adsorption_energy_bulk_ev: float | None
+    adsorption_voltage_v: float | None
+    reasons: tuple[str, ...]
+
+
+class BulkReference(Quantity):
+    """The energy of the adsorbate as a metal."""
+
+    name = "bulk_reference"
+    kinds = frozenset({"bulk"})
+    words = {"bulk": "bulk"}
+    columns = (
+        Column(
+            "adsorption_energy_bulk_ev",
+            lambda r: r.adsorption_energy_bulk_ev,
+            table="vs bulk (eV)",
+            page="against bulk{mock} / eV",
+            manuscript="ΔE, bulk (eV)",
+        ),
+        Column("adsorption_voltage_v", lambda r: r.adsorption_voltage_v, page="voltage{mock} / V", digits=2),
+    )
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare the metal: the campaign's, and one for each host with a protocol of its own."""
+        element = declare.campaign.spec.adsorbate.element
+        shared = declare.element(element, self.name, declare.campaign.protocol)
+        parts = {host.name: declare.element(element, self.name, host.protocol) for host in hosts}
+        return QuantityPlan(
+            {shared.label: shared}, {name: HostPart({"bulk": bulk}, {}, (bulk,)) for name, bulk in parts.items()}
+        )
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> BulkResult:
+        """Take the value of the best site."""
+        energy = results["adsorption_energy"].adsorption_energy_bulk_ev
+        voltage = None if energy is None else adsorption_voltage(energy)
+        return BulkResult(energy, voltage, host.lacking(self.name, {}))
+
+    def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
+        """Say how the metal was sampled."""
+        return [
+            f"The bulk metal ({record.label}) had a {'×'.join(map(str, record.sampling.kmesh))} mesh."
+            for record in recorded(hosts, self.name)[:1]
+            if record.sampling is not None and record.sampling.kmesh is not None
+        ]
+
+    def numbers(self, result: ModelResult) -> list[Number]:
+        """Return ΔE of each site against the metal."""
+        return site_numbers(result, "adsorption_energy_bulk_ev", result.host.identifier(self.name, "bulk"))

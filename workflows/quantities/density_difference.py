@@ -1,0 +1,122 @@
+"""Δρ of the best site: its electron density less those of the host and of the adsorbate alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ... import SodiateError
+from ...analysis.arrays import Density
+from ...analysis.electrons.bader import charge_transfer
+from ...analysis.electrons.density import DensityTerms, check_state, integral, term_names
+from ...analysis.energies.comparability import check_method, check_sampling
+from ...analysis.report.content import Panel
+from ...analysis.report.panels import profile_payload
+from ...structures.geometry import layers
+from .. import start_structures
+from .base import Drawn, HostPart, PlannedHost, Quantity, QuantityPlan
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ...analysis.model_result import HostRecords, ModelResult
+    from ..database.documents import Documents
+    from .declare import Declare
+
+
+@dataclass(frozen=True)
+class TermsMissing:
+    """Which of the three densities have no record, and why; Δρ itself is no number of a table."""
+
+    reasons: tuple[str, ...]
+
+
+class DensityDifference(Quantity):
+    """Three densities a host, on one grid, with the atoms where the best site left them."""
+
+    name = "density_difference"
+    kinds = frozenset({"density"})
+    words = {"": "density of the best site's atoms"}
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare the three terms: one cell, grid and sampling, the atoms where the chosen site left them."""
+        parts: tuple[start_structures.Part, ...] = ("all", "host", "adsorbate")
+        names = term_names(declare.campaign.spec.adsorbate.element)
+        found = {}
+        for host in hosts:
+            label = host.calculation.label
+            terms = {
+                name: declare(
+                    "density",
+                    start_structures.chosen(part),
+                    {"lowest": host.lowest},
+                    f"{label}/density/{name}",
+                    host.protocol,
+                )
+                for name, part in zip(names, parts, strict=True)
+            }
+            labelled = {f"{host.name}/density/{name}": calculation for name, calculation in terms.items()}
+            found[host.name] = HostPart(terms, names=labelled)
+        return QuantityPlan({}, found)
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> TermsMissing:
+        """Say which terms are missing; the grids are not read for a table."""
+        return TermsMissing(tuple(f"density/{reason}" for reason in host.lacking(self.name, {})))
+
+    def draw(self, result: ModelResult, documents: Documents) -> Drawn:
+        """Draw Δρ round the atoms and along the normal, and tell how many electrons were given."""
+        try:
+            terms = density_terms(result.host, documents)
+        except SodiateError:  # not computed yet, or in an archive, which leaves the grids out
+            return Drawn()
+        adsorbate, difference = result.adsorbate, terms.difference
+        given = charge_transfer(terms)
+        line = (
+            f"{adsorbate} gave {given.by_plane:.2f} electrons to the sheet (integral of Δρ up to the plane between "
+            f"them; ∫Δρ is {integral(difference):.0e} e), {given.by_basin:.2f} by its basin (Bader)"
+        )
+        words = f"Charge-density difference of {result.model}/{result.site} along the normal, summed over planes"
+        caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
+        data = {**profile_payload(difference), "layers": _layers(terms.atoms)}
+        return Drawn([line], [Panel("profile", data, words, caption)], difference)
+
+
+def _layers(atoms: Atoms) -> list[list[object]]:
+    """Return the mean height (Å) of each layer of an element."""
+    marks: list[list[object]] = []
+    for symbol in dict.fromkeys(atoms.get_chemical_symbols()):
+        heights = atoms.positions[atoms.symbols == symbol, 2]
+        marks += [[symbol, round(float(heights[layer].mean()), 3)] for layer in layers(heights)]
+    return marks
+
+
+def density_terms(host: HostRecords, documents: Documents) -> DensityTerms:
+    """Return the terms of Δρ of a host, checked against one another.
+
+    Raises
+    ------
+    SodiateError
+        If one of the three densities is missing, with the reason, or was run in another way than the others, or if
+        the adsorbate's electrons are in another state than where the site was relaxed.
+    """
+    terms = []
+    for name in term_names(host.campaign.adsorbate):
+        identifier = host.identifier(DensityDifference.name, name) or ""
+        record = host.records.get(identifier)
+        if record is None:
+            raise SodiateError(f"{host.model.name}/density/{name} has no result: {host.missing(identifier)}.")
+        density = documents.arrays(record, "density")
+        if not isinstance(density, Density):
+            raise SodiateError(f"{host.model.name}/density/{name}: a record of a density has none.")
+        terms.append((record, density))
+    (together, whole), (_, sheet), (_, alone) = terms
+    for other, _ in terms[1:]:
+        check_method(together, other)
+        check_sampling(together, other)
+    lowest = host.records.get(host.model.lowest)
+    if lowest is None:
+        raise SodiateError(f"{host.model.name}/lowest has no result: {host.missing(host.model.lowest)}.")
+    check_state(together, lowest)
+    assert together.geometry is not None  # a density is that of atoms
+    return DensityTerms(whole, sheet, alone, together.geometry.atoms())

@@ -1,0 +1,116 @@
+"""Densities of states, band gaps, levels of vacancies and work functions of the hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...analysis.arrays import Bands, Dos
+from ...analysis.columns import Column
+from ...analysis.report.content import Panel
+from ...analysis.report.panels import dos_payload, level_lines
+from ...analysis.words import distinct
+from .. import start_structures
+from ..start_structures import next_to_defects
+from .base import Drawn, Figure, HostPart, PlannedHost, Quantity, QuantityPlan, recorded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ...analysis.model_result import HostRecords, ModelResult
+    from ..calculation import Calculation
+    from ..database.documents import Documents
+    from .declare import Declare
+
+
+@dataclass(frozen=True)
+class GapResult:
+    """The band gap (eV) from the eigenvalues of a host's DOS calculation."""
+
+    band_gap_ev: float | None
+    gap_nature: Literal["direct", "indirect", "metal"] | None
+    reasons: tuple[str, ...]
+
+
+def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
+    """Declare the DOS of a host at its relaxed geometry."""
+    label = f"{host.calculation.label}/dos"
+    return declare("dos", start_structures.geometry(), {"geometry": host.calculation}, label, host.protocol)
+
+
+class DensityOfStates(Quantity):
+    """The DOS of each host, and its gap."""
+
+    name = "dos"
+    kinds = frozenset({"dos"})
+    words = {"dos": "DOS and gap"}
+    columns = (
+        Column(
+            "band_gap_ev",
+            lambda r: r.band_gap_ev,
+            table="gap (eV){mock}",
+            page="gap{mock} / eV",
+            manuscript="gap (eV)",
+        ),
+        Column("gap_nature", lambda r: r.gap_nature, digits=None),
+    )
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare a DOS for each host."""
+        found = {host.name: host_dos(declare, host) for host in hosts}
+        return QuantityPlan(
+            {}, {name: HostPart({"dos": dos}, names={f"{name}/dos": dos}) for name, dos in found.items()}
+        )
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> GapResult:
+        """Take the gap that was recorded with the eigenvalues."""
+        record = host.record(self.name, "dos")
+        gap = None if record is None else record.gap
+        reasons = host.lacking(self.name, {"dos": "gap"})
+        return GapResult(gap.gap_ev if gap else None, gap.nature if gap else None, reasons)
+
+    def draw(self, result: ModelResult, documents: Documents) -> Drawn:
+        """Draw the DOS with its zeros, and tell gap, levels of vacancies and work functions."""
+        record = result.host.record(self.name, "dos")
+        if record is None:
+            return Drawn()
+        dos, bands = documents.arrays(record, "dos"), documents.arrays(record, "bands")
+        bands = bands if isinstance(bands, Bands) else None
+        lines = []
+        if record.gap is not None and bands is not None:
+            next_to = next_to_defects(documents.calculation(result.host.model.host))
+            lines = level_lines(bands, record.gap, record.vacuum_ev, next_to)
+        if not isinstance(dos, Dos):
+            return Drawn(lines)
+        payload = dos_payload(dos, bands, record.vacuum_ev)
+        published = "" if result.paper_adsorption_energy_ev is None else "The paper's Figure 5g–i, S22. "
+        caption = (
+            f"{published}Broadened by Gaussians of {payload['broadening']} eV; dotted: the Fermi level; spin down "
+            "below zero."
+        )
+        return Drawn(
+            lines, [Panel("dos", payload, f"Density of states of {result.model}; {'; '.join(lines)}", caption)]
+        )
+
+    def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
+        """Draw the DOS of all hosts in one figure."""
+        records = {result.model: result.host.record(self.name, "dos") for result in results}
+        known = {name: record for name, record in records.items() if record is not None}
+        if not known:
+            return {}
+
+        def draw(path: Path, mock: bool) -> None:
+            from ...analysis.figures.plots import dos_plot
+
+            arrays = {name: documents.arrays(record, "dos") for name, record in known.items()}
+            gaps = {name: record.gap for name, record in known.items() if record.gap is not None}
+            dos_plot({name: dos for name, dos in arrays.items() if isinstance(dos, Dos)}, gaps, path, mock)
+
+        return {"dos": draw}
+
+    def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
+        """Say which meshes the eigenvalues are on."""
+        samplings = [record.sampling for record in recorded(hosts, self.name) if record.sampling is not None]
+        meshes = distinct("×".join(map(str, s.kmesh)) for s in samplings if s.kmesh is not None)
+        return [f"Densities of states and band gaps are from eigenvalues on {meshes} meshes."] if meshes else []

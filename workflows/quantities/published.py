@@ -1,0 +1,58 @@
+"""The published adsorption energies beside real ones; never a difference beside a mock value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...analysis.columns import Column
+from ...analysis.energies.paper import paper_value
+from .base import Number, Quantity
+
+if TYPE_CHECKING:
+    from ...analysis.model_result import HostRecords, ModelResult
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """The published ΔE (eV) of a host, and ours less it."""
+
+    paper_adsorption_energy_ev: float | None
+    difference_from_paper_ev: float | None
+    reasons: tuple[str, ...] = ()
+
+
+class PublishedValue(Quantity):
+    """What Lei et al. have for the same host and adsorbate."""
+
+    name = "published"
+    asked = False
+    columns = (
+        Column(
+            "paper_adsorption_energy_ev",
+            lambda r: r.paper_adsorption_energy_ev,
+            table="paper (eV)",
+            page="paper / eV",
+            manuscript="published (eV)",
+            physical_only=("manuscript",),
+        ),
+        Column(
+            "difference_from_paper_ev",
+            lambda r: r.difference_from_paper_ev,
+            table="less paper (eV)",
+            page="less paper / eV",
+            physical_only=("table", "page"),
+        ),
+    )
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> PublishedResult:
+        """Look the host up in the paper."""
+        ours = results["adsorption_energy"].adsorption_energy_ev
+        theirs = paper_value(host.model.label, host.campaign.adsorbate)
+        comparable = host.physical and ours is not None and theirs is not None
+        return PublishedResult(theirs, ours - theirs if comparable else None)
+
+    def numbers(self, result: ModelResult) -> list[Number]:
+        """Return nothing: no record is behind a published value."""
+        return []
