@@ -1,11 +1,25 @@
-"""sodiate: density-functional theory of sodium on two-dimensional electrodes."""
+"""sodiate: density-functional theory of sodium on two-dimensional electrodes.
 
-__version__ = "0.1.0"
+``sodiate.plan`` plans a campaign, ``sodiate.Results`` opens what is recorded; both are imported when they are asked
+for, so that ``import sodiate`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from .errors import SodiateError
+from .version import __version__
+
+_LAZY = {"plan": "workflows.plan", "Results": "workflows.results.results"}
+
+__all__ = ["Results", "SodiateError", "__version__", "plan"]
 
 
-class SodiateError(Exception):
-    """Root of all errors that sodiate raises for its users.
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'sodiate' has no attribute {name!r}; it has {', '.join(__all__)}.")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
 
-    The message names what is wrong, where (file, key or directory) and what to do next; the command line
-    prints it without a traceback.
-    """
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,6 @@
 """The error of everything that handles structures."""
 
-from .. import SodiateError
+from ..errors import SodiateError
 
 
 class StructureError(SodiateError):

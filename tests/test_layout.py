@@ -101,3 +101,19 @@ def test_sizes() -> None:
                 if (node.end_lineno or 0) - first.lineno + 1 > 40:
                     long.append(f"{path.name}: {node.name}")
     assert not long
+
+
+def test_the_public_face_is_there_and_costs_nothing() -> None:
+    code = """
+import sys, time
+before = time.perf_counter()
+import sodiate
+spent = time.perf_counter() - before
+assert not {"numpy", "pydantic", "ase", "pymongo"} & set(sys.modules), sorted(sys.modules)
+assert sodiate.plan("wsse")["WSSe+VS/V_S@top"].atoms().get_chemical_symbols()[-1] == "Na"
+assert callable(sodiate.Results.open)
+assert set(dir(sodiate)) >= {"plan", "Results", "SodiateError"}
+print(spent)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.05

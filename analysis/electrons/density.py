@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..arrays import Density
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..arrays import Bands, Dos
 from ..records import BandGap
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import hypot
 from typing import Any
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..records import Record, Sampling
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ... import SodiateError
+from ...errors import SodiateError
 
 
 class EnergeticsError(SodiateError):

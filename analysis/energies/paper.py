@@ -8,7 +8,7 @@ from importlib.resources import files
 import yaml
 from pydantic import ValidationError
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..records import Frozen
 
 

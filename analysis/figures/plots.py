@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..arrays import Bands, Dos
 from ..electrons.bandpath import path_axis, zero_of_bands
 from ..energies.paper import paper

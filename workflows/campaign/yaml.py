@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ... import SodiateError
+from ...errors import SodiateError
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 """The bundled campaigns, protocols and clusters."""

@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ... import SodiateError, __version__
+from ...errors import SodiateError
+from ...version import __version__
 from . import carry, cluster, converge, database, look, report, results, run, serve
 
 app = typer.Typer(

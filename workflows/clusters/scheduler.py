@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ... import SodiateError
+from ...errors import SodiateError
 from .cluster_file import ClusterFile
 
 _TIMEOUT_S = 60

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ... import SodiateError
 from ...analysis.records import SCHEMA_VERSION, Frozen
+from ...errors import SodiateError
 from ..campaign.yaml import load_yaml, validate
 from .lease import Owner
 from .mongod import DATABASE, private_mongod

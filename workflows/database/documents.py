@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import SodiateError
 from ...analysis.arrays import ArrayRecord, from_arrays, to_arrays
 from ...analysis.campaign_entry import CampaignEntry, upgraded
 from ...analysis.records import Record
+from ...errors import SodiateError
 from ..calculation import Calculation
 from ..kinds import left_out
 from .lease import Lease, LeaseLost, Leases

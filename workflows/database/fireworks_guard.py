@@ -17,7 +17,7 @@ from fireworks.core.launchpad import LaunchPad
 from fireworks.utilities import fw_serializers
 from fireworks.utilities.fw_utilities import get_fw_logger
 
-from ... import SodiateError
+from ...errors import SodiateError
 
 TASK = "{{sodiate.workflows.launch.tasks.RunCalculation}}"
 DUPEFINDER = "{{sodiate.workflows.launch.tasks.SameCalculation}}"

@@ -16,7 +16,7 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..stop import Stop
 
 

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from ... import SodiateError
+from ...errors import SodiateError
 from . import mongod_guard
 
 DATABASE = "sodiate"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ... import SodiateError
 from ...analysis.arrays import Bands, Density, Dos, Trajectory
 from ...analysis.records import Choice, Method, Record, Sampling, Stress
+from ...errors import SodiateError
 from ..stop import Stop
 
 if TYPE_CHECKING:

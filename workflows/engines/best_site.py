@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ... import __version__
 from ...analysis.energies.adsorption import lowest
 from ...analysis.energies.comparability import ProtocolMismatch, check_method, check_sampling
 from ...analysis.records import Geometry, Method
+from ...version import __version__
 from ..stop import Stop
 from .base import Artefacts, EngineError, Limits, Outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..campaign.yaml import InputError, nearest
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query

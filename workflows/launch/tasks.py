@@ -10,7 +10,7 @@ from fireworks.core.firework import FiretaskBase, FWAction
 from fireworks.core.fworker import FWorker
 from fireworks.features.dupefinder import DupeFinderBase
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..database.documents import Documents
 from ..database.fireworks_guard import DUPEFINDER, TASK, ours_query
 from ..runner.run_calculation import Worker, run_calculation

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ... import SodiateError
+from ...errors import SodiateError
 from .. import start_structures
 from ..campaign.yaml import InputError
 from ..engines import make_engine

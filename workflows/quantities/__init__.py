@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from ... import SodiateError
+from ...errors import SodiateError
 from .adsorption_energy import AdsorptionEnergy
 from .bands import BandStructure
 from .base import Quantity

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ... import SodiateError
 from ...analysis.arrays import Density
 from ...analysis.electrons.bader import charge_transfer
 from ...analysis.electrons.density import DensityTerms, check_state, integral, term_names
 from ...analysis.energies.comparability import check_method, check_sampling
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import profile_payload
+from ...errors import SodiateError
 from ...structures.geometry import layers
 from .. import start_structures
 from .base import Drawn, HostPart, PlannedHost, Quantity, QuantityPlan

@@ -19,8 +19,9 @@ from zipfile import is_zipfile
 
 from pydantic import ValidationError
 
-from ... import SodiateError, __version__
 from ...analysis.records import SCHEMA_VERSION
+from ...errors import SodiateError
+from ...version import __version__
 from ..database.documents import Documents, to_record
 from ..database.lease import Cancelled, LeaseHeld, Owner
 from ..engines import engine_of

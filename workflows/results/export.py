@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import SodiateError
 from ...analysis.electrons.density import term_names
+from ...errors import SodiateError
 from ..campaign.yaml import InputError
 from ..database.usable import usable
 from ..kinds import KINDS

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ... import SodiateError
 from ...analysis.arrays import Bands, Density, Dos, Trajectory
 from ...analysis.campaign_entry import CampaignEntry
 from ...analysis.electrons.bader import ChargeTransfer, charge_transfer
@@ -24,6 +23,7 @@ from ...analysis.electrons.density import DensityTerms
 from ...analysis.energies.adsorption import SiteResult
 from ...analysis.model_result import HostRecords, ModelResult
 from ...analysis.records import MOCK, Record
+from ...errors import SodiateError
 from ..campaign.yaml import InputError, nearest
 from ..database.documents import Documents
 from ..database.usable import missing_reasons, usable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import SodiateError
+from ...errors import SodiateError
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.yaml import InputError

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import SodiateError
 from ...analysis.electrons.gap_and_dos import band_gap
 from ...analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
+from ...errors import SodiateError
 from .. import start_structures
 from ..calculation import Calculation
 from ..database.documents import Documents

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from ... import SodiateError
+from ...errors import SodiateError
 from ..engines.base import EngineError
 from ..engines.shared.processes import locked
 from .workdir import CLAIM

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import SodiateError
 from ...analysis.records import Geometry, digest
+from ...errors import SodiateError
 from ..engines.base import EngineError
 from ..engines.shared.files import write_json
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .... import __version__
 from ....analysis.arrays import Bands, Dos, Trajectory, to_arrays
 from ....analysis.records import Geometry, digest
+from ....version import __version__
 from ...kinds import KINDS
 from ...stop import Stop
 from ..base import EngineError, Limits

@@ -19,12 +19,12 @@ import numpy as np
 from gpaw.dft import GPAW
 from gpaw.mpi import broadcast, world
 
-from .... import __version__
 from ....analysis.arrays import ArrayRecord, Bands, Density, to_arrays
 from ....analysis.electrons.bandpath import filled_along, path_points
 from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 from ....analysis.electrons.levels import vacuum_levels
 from ....analysis.records import Geometry
+from ....version import __version__
 from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Limits

@@ -295,7 +295,7 @@ def sampling_of(run: Vasprun) -> Sampling:
 def _versions(run: Vasprun) -> dict[str, str]:
     from importlib.metadata import version
 
-    from .... import __version__
+    from ....version import __version__
 
     packages = {name: version(name) for name in ("pymatgen", "custodian", "ase", "numpy")}
     return {"vasp": str(run.vasp_version), **packages, "sodiate": __version__}
