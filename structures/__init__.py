@@ -1,1 +1,5 @@
-"""Atoms in, atoms out: hosts, vacancies and Na sites; no file, database or engine."""
+"""Atoms in, atoms out: hosts, vacancies, orderings and adsorption sites.
+
+Imports ASE, pymatgen and spglib; no file but those it is asked to read, no database, no engine, nothing of
+`workflows` or `analysis`.
+"""

@@ -1,1 +1,6 @@
-"""From a campaign to records: planning, FireWorks, engines, the database and the command line."""
+"""From a campaign to records and results: each room imports only rooms below it, in the order of `test_layout`.
+
+From the top: the command line (`cli`), one run (`run`), `clusters`, `results`, `launch` (FireWorks), `runner` (one
+calculation), `plan`, `quantities`, `engines`, `database`, `campaign`; below them what all share: structures to start
+from, the calculation, its kinds, a request to stop. Imports `structures` and `analysis`.
+"""

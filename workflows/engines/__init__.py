@@ -1,4 +1,7 @@
-"""Codes that turn a calculation into an outcome, behind one protocol."""
+"""Codes that turn a calculation into an outcome, behind one protocol: one folder a code, `shared` for all of them.
+
+Imports `campaign`, the kinds, `structures` and `analysis`; a code's folder imports no other code's.
+"""
 
 from __future__ import annotations
 
