@@ -201,6 +201,33 @@ def dos_gap(dos: Dos, threshold: float) -> float:
     return float(edges[1] - edges[0])
 
 
+VALENCE_EV = 8.0
+"""So far below the Fermi level the valence bands of these sheets reach; deeper states are semicore."""
+
+
+def projected_fraction(dos: Dos) -> float | None:
+    """Return what the projected densities add up to, as a part of the total one over the valence bands.
+
+    Projections are weights on atoms (PAW projectors, spheres) and no division of space: projectors that overlap count
+    a state more than once, spheres leave out what lies between them. Only orthogonal orbitals add up to 1.
+
+    Parameters
+    ----------
+    dos
+        Density of states; ``projected`` and ``total`` of shape (spins, points).
+
+    Returns
+    -------
+    float or None
+        None without projections, or without states in the window.
+    """
+    window = (dos.energies_ev > dos.fermi_ev - VALENCE_EV) & (dos.energies_ev < dos.fermi_ev)
+    total = float(dos.total[:, window].sum())
+    if not dos.projected or total <= 0:
+        return None
+    return float(sum(curve[:, window].sum() for curve in dos.projected.values())) / total
+
+
 def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
     """Return a DOS as pymatgen's.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...analysis.arrays import Bands, Dos
 from ...analysis.columns import Column
+from ...analysis.electrons.gap_and_dos import projected_fraction
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import dos_payload, level_lines
 from ...analysis.words import distinct
@@ -37,6 +38,16 @@ def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
     """Declare the DOS of a host at its relaxed geometry."""
     label = f"{host.calculation.label}/dos"
     return declare("dos", start_structures.geometry(), {"geometry": host.calculation}, label, host.protocol)
+
+
+def _projections(dos: Dos) -> str:
+    fraction = projected_fraction(dos)
+    if fraction is None or abs(fraction - 1.0) < 0.005:
+        return ""
+    return (
+        f" Projections are weights on atoms, no shares: over the valence bands they add up to {fraction:.2f} of the "
+        "total."
+    )
 
 
 class DensityOfStates(Quantity):
@@ -87,7 +98,7 @@ class DensityOfStates(Quantity):
         published = "" if result.paper_adsorption_energy_ev is None else "The paper's Figure 5g–i, S22. "
         caption = (
             f"{published}Broadened by Gaussians of {payload['broadening']} eV; dotted: the Fermi level; spin down "
-            "below zero."
+            f"below zero.{_projections(dos)}"
         )
         return Drawn(
             lines, [Panel("dos", payload, f"Density of states of {result.model}; {'; '.join(lines)}", caption)]

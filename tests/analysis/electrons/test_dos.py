@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.spectrum.dosdata import RawDOSData
-from sodiate.analysis.arrays import Bands
-from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap, dos_from_bands, dos_gap, to_pymatgen_dos
-from support import DATA
+from sodiate.analysis.arrays import Bands, Dos
+from sodiate.analysis.electrons.gap_and_dos import (
+    ElectronicError,
+    band_gap,
+    dos_from_bands,
+    dos_gap,
+    projected_fraction,
+    to_pymatgen_dos,
+)
+from sodiate.workflows.results.results import Results
+from support import DATA, DOCS
 
 NACL = DATA / "vasp" / "vasprun_NaCl_insulator_static.xml.gz"
 
@@ -139,3 +147,23 @@ def test_pymatgen_finds_the_same_gap_in_the_dos():
     theirs = to_pymatgen_dos(dos, atoms).get_gap(tol=1e-3, abs_tol=True)
     assert dos_gap(dos, 1e-3) == pytest.approx(theirs, abs=0.02)
     assert dos_gap(dos, 1e-3) == pytest.approx(band_gap(bands).gap_ev, abs=0.2)
+
+
+def test_what_projections_add_up_to_is_no_share() -> None:
+    """By hand: half as much again in the window below the Fermi level, whatever lies deeper or above."""
+    energies = np.linspace(-20.0, 5.0, 2501)
+    total = np.ones((1, len(energies)))
+    deep = np.where(energies < -10.0, 40.0, 0.0)[None]
+    dos = Dos(energies, total, {"W-d": total, "S-p": 0.5 * total + deep}, 0.0, 0.05)
+    assert projected_fraction(dos) == pytest.approx(1.5)
+    assert projected_fraction(replace(dos, projected={})) is None
+
+
+def test_projections_of_the_reproduction_add_up_to_more_than_the_total() -> None:
+    """Overlapping PAW projectors: 1.24 to 1.26, as the page and docs/conventions.md say."""
+    with Results.open(DOCS / "reproduction") as results:
+        for host in ("WSe2", "WSSe", "WSSe+VS", "WSSe+VSe", "WSSe+VS+VSe"):
+            record = results.get(f"{host}/dos", campaign="wsse-gpaw-best").record
+            dos = results.documents.arrays(record, "dos")
+            assert isinstance(dos, Dos)
+            assert 1.24 < (projected_fraction(dos) or 0) < 1.26
