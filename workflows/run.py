@@ -11,7 +11,7 @@ from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.model_result import ModelResult
 from .database.connection import Database, initialise
 from .database.documents import Documents
-from .database.usable import usable
+from .database.standing import standing_of
 from .plan.graph import Plan
 from .results.figures import write_files
 from .results.results import Results
@@ -50,17 +50,16 @@ def run(plan: Plan, database: Database, root: Path, progress: Progress) -> Ran:
     documents = Documents(database.db)
     stop = Stop()
     ids = [calculation.id for calculation in plan.calculations]
-    done, _ = usable(documents, ids)
-    launched = set(ids) - done.keys()
+    launched = not standing_of(documents, ids).complete
     if launched:
         with signals_stop(stop):
             entry = _compute(plan, database, documents, root, progress, stop)
     else:
         entry = documents.add_plan(plan)
-    records = usable(documents, entry.ids)[0]
+    standing = standing_of(documents, entry.ids)
     models = Results(documents, ExitStack(), database.title).of(entry)
-    files = write_files(documents, entry, models, root, bool(launched))
-    return Ran(entry, models, files, records.keys() >= set(entry.ids), stop.reason or None)
+    files = write_files(documents, entry, models, root, launched)
+    return Ran(entry, models, files, standing.complete, stop.reason or None)
 
 
 def _compute(

@@ -77,13 +77,11 @@ def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]
     if launchpad is None and not (root / "mongod").is_dir():
         return dict.fromkeys(ids, "new")
     from ..database.documents import Documents
-    from ..database.usable import missing_reasons, usable
+    from ..database.standing import standing_of
 
     with open_database(root, launchpad) as database:
-        documents = Documents(database.db)
-        records, stale = usable(documents, ids)
-        reasons = missing_reasons(documents, ids, records, stale)
-    return {i: "done" if i in records else reasons[i].replace("not yet run", "new") for i in ids}
+        reasons = standing_of(Documents(database.db), ids).reasons
+    return {i: reasons[i].replace("not yet run", "new") if i in reasons else "done" for i in ids}
 
 
 def structures(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..calculation import Calculation
 from ..database.documents import Documents
-from ..database.usable import missing_reasons, usable
+from ..database.standing import standing_of
 from ..engines.shared.files import TRAJECTORY
 from ..engines.vasp.progress import _vasp_lines
 
@@ -29,8 +29,7 @@ def status_lines(documents: Documents) -> list[str]:
     """Return how far each campaign is, and a line for each calculation that failed, runs or was interrupted."""
     entries = documents.entries()
     everything = list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
-    records, stale = usable(documents, everything)
-    reasons = missing_reasons(documents, everything, records, stale)
+    reasons = standing_of(documents, everything).reasons
     steps = _steps_so_far(documents)
     lines = []
     for entry in entries:
@@ -66,8 +65,7 @@ def _word(reason: str | None) -> str:
 def calculation_lines(documents: Documents, identifier: str, root: Path) -> list[str]:
     """Return what is known of one calculation, a line each."""
     calculation = documents.calculation(identifier)
-    records, stale = usable(documents, [identifier])
-    reasons = missing_reasons(documents, [identifier], records, stale)
+    reasons = standing_of(documents, [identifier]).reasons
     attempts = list(documents.attempts.find({"calculation": identifier}).sort("started", 1))
     directory = Path(attempts[-1]["directory"]) if attempts else root / calculation.directory_name
     lines = [

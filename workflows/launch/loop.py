@@ -18,7 +18,7 @@ from fireworks.core.rocket import Rocket
 
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
-from ..database.usable import usable
+from ..database.standing import standing_of
 from ..runner.run_calculation import Worker
 from .reconcile import FIELDS, is_busy, reconcile
 from .tasks import OurFWorker
@@ -59,7 +59,7 @@ def launch(
                 pass
             elif _others_work(documents, launchpad, identifiers):
                 _pause(worker, 0.5)
-            elif looked_again or len(usable(documents, identifiers)[0]) >= len(identifiers):
+            elif looked_again or standing_of(documents, identifiers).complete:
                 break
             else:  # another worker may just be between two states of a firework
                 looked_again = True

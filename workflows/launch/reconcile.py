@@ -16,7 +16,7 @@ from ...analysis.records import Record
 from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
-from ..database.usable import failures, usable
+from ..database.standing import failures, standing_of
 from ..kinds import KINDS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def reconcile(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[
     documents.settle()
     identifiers = list(identifiers)
     unlock(launchpad, identifiers)
-    sweep = _Sweep(documents, launchpad, documents.graph(identifiers), usable(documents, identifiers)[0])
+    sweep = _Sweep(documents, launchpad, documents.graph(identifiers), standing_of(documents, identifiers).records)
     again = []
     query = ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED", "COMPLETED", "WAITING"])
     for document in list(launchpad.fireworks.find(query, FIELDS).sort("fw_id", 1)):

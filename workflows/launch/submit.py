@@ -11,7 +11,7 @@ from fireworks.core.firework import Firework, Workflow
 from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
-from ..database.usable import usable
+from ..database.standing import standing_of
 from ..kinds import KINDS
 from ..plan.graph import Plan
 from .reconcile import remove_orphans
@@ -58,7 +58,7 @@ def submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submission
 def _submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submission:
     entry = documents.add_plan(plan)
     remove_orphans(launchpad, entry.ids)
-    done = usable(documents, entry.ids)[0]
+    done = standing_of(documents, entry.ids).records
     mine = {"metadata.campaign": entry.campaign, "metadata.engine": entry.engine}
     queued = _queued(launchpad, mine)
     wanted = [c for c in plan.calculations if c.id not in done and c.id not in queued]

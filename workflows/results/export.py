@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...analysis.electrons.density import term_names
 from ...errors import SodiateError
 from ..campaign.yaml import InputError
-from ..database.usable import usable
+from ..database.standing import standing_of
 from ..kinds import KINDS
 from ..plan.preview import new_folder, write_atoms
 from ..quantities.density_difference import DensityDifference
@@ -51,7 +51,7 @@ def write_results(results: Results, folder: Path, form: str) -> int:
             if form == "cube":
                 count += _cubes(results, place / name, entry)
                 continue
-            records, _ = usable(results.documents, entry.ids)
+            records = standing_of(results.documents, entry.ids).records
             for title, identifier in entry.names.items():
                 record = records.get(identifier)
                 if record is None or record.geometry is None or not KINDS[record.kind].relaxes:

@@ -26,7 +26,7 @@ from ...analysis.records import MOCK, Record
 from ...errors import SodiateError
 from ..campaign.yaml import InputError, nearest
 from ..database.documents import Documents
-from ..database.usable import missing_reasons, usable
+from ..database.standing import standing_of
 from ..engines import make_engine
 from ..engines.base import Settings
 from ..quantities.density_difference import DensityDifference, density_terms
@@ -208,9 +208,9 @@ class Results:
 
     def of(self, entry: CampaignEntry) -> list[ModelResult]:
         """Evaluate every host of one campaign."""
-        records, stale = usable(self.documents, entry.ids)
-        reasons = missing_reasons(self.documents, entry.ids, records, stale)
-        return evaluated(entry, records, reasons, make_engine(entry.engine, Settings()).physical)
+        standing = standing_of(self.documents, entry.ids)
+        physical = make_engine(entry.engine, Settings()).physical
+        return evaluated(entry, standing.records, standing.reasons, physical)
 
     def adsorption(self, campaign: str | None = None, engine: str | None = None) -> DataFrame:
         """Return one row a host and Na site.
@@ -264,11 +264,10 @@ class Results:
         parts = [m.quantities.get("dos") for m in entry.models if m.host == identifier]
         dos = next((part.calculations["dos"] for part in parts if part is not None), None)
         wanted = [identifier, *([dos] if dos else [])]
-        records, stale = usable(self.documents, wanted)
-        if identifier not in records:
-            reasons = missing_reasons(self.documents, [identifier], records, stale)
-            raise SodiateError(f"{name} has no result: {reasons[identifier]}.")
-        return Finished(name, records[identifier], self.documents.arrays, records.get(dos or ""))
+        standing = standing_of(self.documents, wanted)
+        if identifier in standing.reasons:
+            raise SodiateError(f"{name} has no result: {standing.reasons[identifier]}.")
+        return Finished(name, standing.records[identifier], self.documents.arrays, standing.records.get(dos or ""))
 
     def density_difference(self, model: str, campaign: str | None = None, engine: str | None = None) -> Density:
         """Return Δρ of a host's best site: its density less those of the host and of the adsorbate alone.
@@ -314,7 +313,7 @@ class Results:
             several = "; ".join(f"campaign {e.campaign}, engine {e.engine}" for _, e in matches)
             raise InputError(f"{model!r} is in {several}: say which, with campaign=… and engine=….")
         ((host, entry), *_) = matches
-        records, stale = usable(self.documents, entry.ids)
-        reasons = missing_reasons(self.documents, entry.ids, records, stale)
+        standing = standing_of(self.documents, entry.ids)
         physical = make_engine(entry.engine, Settings()).physical
-        return density_terms(HostRecords(entry, host, records, reasons, physical), self.documents)
+        records = HostRecords(entry, host, standing.records, standing.reasons, physical)
+        return density_terms(records, self.documents)

@@ -21,7 +21,7 @@ from .. import start_structures
 from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.lease import Lease, LeaseLost, Owner
-from ..database.usable import failures, usable_for
+from ..database.standing import failures, standing_above
 from ..engines import engine_of
 from ..engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
 from ..kinds import KINDS, array_names
@@ -87,17 +87,17 @@ def run_calculation(documents: Documents, identifier: str, worker: Worker, firew
     lease = documents.leases.claim(identifier, owner)
     try:
         # Under the lease: who held it before may have recorded the calculation, or a parent.
-        records, stale = usable_for(documents, calculation)
-        if identifier in records:
+        standing = standing_above(documents, calculation)
+        if standing.complete:
             return "already recorded"
-        without = failures(documents, calculation, records)
+        without = failures(documents, calculation, standing.records)
         if without is None:
             raise NotReady(f"{calculation.label}: a parent has no record that could be used yet.")
-        if identifier in stale:
-            documents.supersede([identifier], stale[identifier])
+        if identifier in standing.stale:
+            documents.supersede([identifier], standing.stale[identifier])
         stop = Stop(above=worker.stop)
         with documents.leases.heartbeat(lease, owner, stop):
-            _Run(documents, calculation, _parents(calculation, records, worker.root), without, worker, stop,
+            _Run(documents, calculation, _parents(calculation, standing.records, worker.root), without, worker, stop,
                  firework_id, lease).go()  # fmt: skip
     finally:
         documents.leases.release(lease)
