@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def run(plan: Plan, database: Database, root: Path, progress: Progress) -> Ran:
     else:
         entry = documents.add_plan(plan)
     standing = standing_of(documents, entry.ids)
-    models = Results(documents, ExitStack(), database.title).of(entry)
+    models = Results(documents, database.title).of(entry)
     files = write_files(documents, entry, models, root, launched)
     return Ran(entry, models, files, standing.complete, stop.reason or None)
 

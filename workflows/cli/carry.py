@@ -66,12 +66,10 @@ def export_(
         from ..results.archive import export_archive
 
         if format is not ExportFormat.archive:
-            from contextlib import ExitStack
-
             from ..results.export import write_results
             from ..results.results import Results
 
-            results = Results(Documents(database.db), ExitStack(), database.title)
+            results = Results(Documents(database.db), database.title)
             print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
             return
         carried = export_archive(Documents(database.db), root.resolve(), folder.resolve())
@@ -93,8 +91,6 @@ def import_(
     Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
     """
     if vasp:
-        pass
-
         import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
         return
     from ..campaign.yaml import InputError

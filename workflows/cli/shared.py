@@ -56,14 +56,12 @@ def open_database(root: Path, launchpad: Path | None, create: bool = False) -> I
 @contextmanager
 def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
     """Open an archive, or what `open_database` opens, as results."""
-    from contextlib import ExitStack
-
     if archive is None:
         with open_database(root, launchpad) as database:
             from ..database.documents import Documents
             from ..results.results import Results
 
-            yield Results(Documents(database.db), ExitStack(), database.title)
+            yield Results(Documents(database.db), database.title)
         return
     from ..campaign.yaml import InputError
     from ..results.archive import open_archive
@@ -71,4 +69,4 @@ def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> It
 
     if launchpad is not None:
         raise InputError("--launchpad and --archive: results come from one of them.")
-    yield Results(open_archive(archive), ExitStack(), str(archive))
+    yield Results(open_archive(archive), str(archive))

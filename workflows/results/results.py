@@ -138,10 +138,10 @@ def with_energy(record: Record) -> Atoms:
 class Results:
     """Everything recorded in one place; open it with `Results.open`, close it when done."""
 
-    def __init__(self, documents: Documents, stack: ExitStack, title: str) -> None:
+    def __init__(self, documents: Documents, title: str) -> None:
         self.documents = documents
         self.title = title
-        self._stack = stack
+        self._close: Callable[[], None] | None = None
 
     @classmethod
     def open(cls, where: str | Path) -> Results:
@@ -159,19 +159,23 @@ class Results:
             If there is nothing of the kind.
         """
         path = Path(where)
-        stack = ExitStack()
         if (path / INDEX).exists():
-            return cls(open_archive(path), stack, str(path))
+            return cls(open_archive(path), str(path))
         from ..database.connection import open_launchpad, open_root
 
         if not path.is_file() and not (path / "mongod").is_dir():
             raise InputError(f"{path}: no root of sodiate, no archive and no launchpad file; nothing to read.")
-        database = stack.enter_context(open_launchpad(path) if path.is_file() else open_root(path))
-        return cls(Documents(database.db), stack, database.title)
+        with ExitStack() as stack:
+            database = stack.enter_context(open_launchpad(path) if path.is_file() else open_root(path))
+            results = cls(Documents(database.db), database.title)
+            results._close = stack.pop_all().close
+        return results
 
     def close(self) -> None:
-        """Disconnect; a private server that nobody else uses ends."""
-        self._stack.close()
+        """Close what `open` opened; a private server that nobody else uses ends."""
+        if self._close is not None:
+            self._close()
+            self._close = None
 
     def __enter__(self) -> Self:
         return self
