@@ -16,8 +16,8 @@ from pathlib import Path
 
 import yaml
 from sodiate.workflows.campaign.yaml import CONFIGS
-from sodiate.workflows.database.connection import initialise, open_root
-from sodiate.workflows.database.documents import Documents
+from sodiate.workflows.database.connection import open_root
+from sodiate.workflows.database.workbench import Workbench
 from sodiate.workflows.launch.submit import submit
 from sodiate.workflows.plan.planner import plan
 
@@ -44,15 +44,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with open_root(folder / "root") as database:
-            fireworks = database.fireworks(folder / "logs")
-            initialise(database, fireworks)
-            documents = Documents(database.db)
+            bench = Workbench(database, folder / "root")
+            bench.initialise()
             for number in range(count):
                 began = time.perf_counter()
                 planned = plan(write_campaign(folder, number))
                 planning += time.perf_counter() - began
                 began = time.perf_counter()
-                submit(planned, documents, fireworks)
+                submit(planned, bench)
                 adding += time.perf_counter() - began
             each = len(planned.calculations)
             print(f"adding 100 campaigns of {each}: {100 * adding / count:.1f} s")
@@ -60,7 +59,7 @@ def main() -> None:
             began = time.perf_counter()
             command = [str(Path(sys.executable).with_name("sodiate")), "status", "--root", str(folder / "root")]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            calculations = documents.calculations.estimated_document_count()
+            calculations = bench.documents.calculations.estimated_document_count()
             print(f"status of {calculations} calculations: {time.perf_counter() - began:.2f} s")
 
 

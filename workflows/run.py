@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.model_result import ModelResult
-from .database.connection import Database, initialise
 from .database.documents import Documents
-from .database.standing import standing_of
+from .database.workbench import Workbench
 from .plan.graph import Plan
 from .results.figures import write_files
 from .results.results import Results
@@ -33,46 +32,39 @@ class Ran:
     stopped: str | None
 
 
-def run(plan: Plan, database: Database, root: Path, progress: Progress) -> Ran:
+def run(plan: Plan, bench: Workbench, progress: Progress) -> Ran:
     """Bring a planned campaign to its end, as far as it goes.
 
     Parameters
     ----------
     plan
         What to compute.
-    database
-        Where it is recorded.
-    root
-        Where the calculations' directories are.
+    bench
+        Where it is recorded, and where the calculations' directories are.
     progress
         Shows what ended, each time that the function it yields is called.
     """
-    documents = Documents(database.db)
     stop = Stop()
-    ids = [calculation.id for calculation in plan.calculations]
-    launched = not standing_of(documents, ids).complete
+    launched = not bench.standing(calculation.id for calculation in plan.calculations).complete
     if launched:
         with signals_stop(stop):
-            entry = _compute(plan, database, documents, root, progress, stop)
+            entry = _compute(plan, bench, progress, stop)
     else:
-        entry = documents.add_plan(plan)
-    standing = standing_of(documents, entry.ids)
-    models = Results(documents, database.title).of(entry)
-    files = write_files(documents, entry, models, root, launched)
+        entry = bench.documents.add_plan(plan)
+    standing = bench.standing(entry.ids)
+    models = Results(bench.documents, bench.database.title).of(entry)
+    files = write_files(bench.documents, entry, models, bench.root, launched)
     return Ran(entry, models, files, standing.complete, stop.reason or None)
 
 
-def _compute(
-    plan: Plan, database: Database, documents: Documents, root: Path, progress: Progress, stop: Stop
-) -> CampaignEntry:
+def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop) -> CampaignEntry:
     from .launch.loop import launch
     from .launch.reconcile import reconcile
     from .launch.submit import submit
 
-    launchpad = database.fireworks(root / "logs")
-    initialise(database, launchpad)
-    entry = submit(plan, documents, launchpad).entry
-    reconcile(documents, launchpad, entry.ids)
-    with progress(documents, entry) as on_change:
-        launch(documents, launchpad, Worker(root=root, stop=stop), list(entry.ids), on_change)
+    bench.initialise()
+    entry = submit(plan, bench).entry
+    reconcile(bench, entry.ids)
+    with progress(bench.documents, entry) as on_change:
+        launch(bench, Worker(root=bench.root, stop=stop), list(entry.ids), on_change)
     return entry

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from sodiate.workflows.campaign.load import bundled_campaigns
-from sodiate.workflows.database.connection import Database
-from sodiate.workflows.database.documents import Documents
+from sodiate.workflows.database.workbench import Workbench
 from sodiate.workflows.launch.loop import launch
 from sodiate.workflows.launch.reconcile import reconcile
 from sodiate.workflows.launch.submit import Submission, submit
@@ -43,24 +41,16 @@ def small_campaign(folder: Path, **changes: Any) -> Path:
     return path
 
 
-@dataclass
-class Bench:
-    """A database, a root and FireWorks on one table: submit and launch as ``sodiate run`` does."""
-
-    database: Database
-    root: Path
-
-    def __post_init__(self) -> None:
-        self.documents = Documents(self.database.db)
-        self.launchpad = self.database.fireworks(self.root / "logs")
+class Bench(Workbench):
+    """A workbench that submits and launches as ``sodiate run`` does."""
 
     def submit(self, planned: Plan) -> Submission:
-        return submit(planned, self.documents, self.launchpad)
+        return submit(planned, self)
 
     def launch(self, planned: Plan, **env: Any) -> None:
         ids = [calculation.id for calculation in planned.calculations]
-        reconcile(self.documents, self.launchpad, ids)
-        launch(self.documents, self.launchpad, Worker(root=self.root, env=env), ids, lambda: None)
+        reconcile(self, ids)
+        launch(self, Worker(root=self.root, env=env), ids, lambda: None)
 
     def expire(self, identifier: str) -> None:
         """Let a lease have expired: a millisecond ago, since one that ends in this one still holds."""

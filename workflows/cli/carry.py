@@ -8,23 +8,20 @@ from typing import Annotated
 
 import typer
 
-from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_database
+from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_workbench
 
 
 def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path | None, dry_run: bool) -> None:
     """Take runs of VASP in, and say of each what became of it; the exit code is 1 if one was refused."""
-    from ..database.connection import initialise
-    from ..database.documents import Documents
     from ..plan.planner import plan as plan_campaign
     from ..runner.adopt import import_runs
 
     planned = plan_campaign(campaign, "vasp")
     console = make_console()
-    with open_database(root, launchpad, create=True) as database:
-        initialise(database, database.fireworks(root / "logs"))
-        documents = Documents(database.db)
-        documents.add_plan(planned)
-        verdicts = import_runs(folders, planned, documents, root, dry_run)
+    with open_workbench(root, launchpad, create=True) as bench:
+        bench.initialise()
+        bench.documents.add_plan(planned)
+        verdicts = import_runs(folders, planned, bench.documents, bench.root, dry_run)
     for verdict in verdicts:
         label = verdict.calculation.label if verdict.calculation else "no calculation"
         if verdict.reasons:
@@ -61,18 +58,17 @@ def export_(
 
     Example: sodiate export archive; sodiate export structures --format cif
     """
-    with open_database(root, launchpad) as database:
-        from ..database.documents import Documents
+    with open_workbench(root, launchpad) as bench:
         from ..results.archive import export_archive
 
         if format is not ExportFormat.archive:
             from ..results.export import write_results
             from ..results.results import Results
 
-            results = Results(Documents(database.db), database.title)
+            results = Results(bench.documents, bench.database.title)
             print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
             return
-        carried = export_archive(Documents(database.db), root.resolve(), folder.resolve())
+        carried = export_archive(bench.documents, bench.root, folder.resolve())
     print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
 
 
@@ -94,15 +90,13 @@ def import_(
         import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
         return
     from ..campaign.yaml import InputError
-    from ..database.connection import initialise
-    from ..database.documents import Documents
     from ..results.archive import import_archive, open_archive
 
     if len(folders) > 1:
         raise InputError("import: one archive at a time; with --vasp, several runs.")
     (folder,) = folders
     open_archive(folder)  # before a server is started for nothing
-    with open_database(root, launchpad, create=True) as database:
-        initialise(database, database.fireworks(root.resolve() / "logs"))
-        carried = import_archive(Documents(database.db), root.resolve(), folder)
+    with open_workbench(root, launchpad, create=True) as bench:
+        bench.initialise()
+        carried = import_archive(bench.documents, bench.root, folder)
     print(f"{carried.campaigns} campaigns, {carried.records} new records, {carried.checkpoints} checkpoints taken")

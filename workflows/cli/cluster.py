@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, open_database
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, open_workbench
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
@@ -27,14 +27,11 @@ def submit(
     from ..plan.planner import plan as plan_campaign
 
     planned = plan_campaign(campaign, engine)
-    with open_database(root, launchpad, create=True) as database:
-        from ..database.connection import initialise
-        from ..database.documents import Documents
+    with open_workbench(root, launchpad, create=True) as bench:
         from ..launch.submit import submit as submit_plan
 
-        fireworks = database.fireworks(root.resolve() / "logs")
-        initialise(database, fireworks)
-        added = submit_plan(planned, Documents(database.db), fireworks).added
+        bench.initialise()
+        added = submit_plan(planned, bench).added
     print(f"{planned.campaign.spec.campaign}: {len(added)} of {len(planned.calculations)} calculations added")
 
 
@@ -51,18 +48,15 @@ def queue(
     Jobs in the queue go on without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
     """
     from ..clusters.cluster_file import load_cluster
-    from ..clusters.queue import Place, is_going_on, queue_once
-    from ..database.documents import Documents
+    from ..clusters.queue import JobFiles, is_going_on, queue_once
 
     wanted = load_cluster(cluster)
-    place = Place(cluster.resolve(), launchpad.resolve(), root.resolve())
-    with open_database(root, launchpad) as database:
-        fireworks = database.fireworks(root.resolve() / "logs")
-        documents = Documents(database.db)
+    files = JobFiles(cluster.resolve(), launchpad.resolve())
+    with open_workbench(root, launchpad) as bench:
         while True:
-            for job in queue_once(documents, fireworks, wanted, place, max_jobs or wanted.max_jobs):
+            for job in queue_once(bench, wanted, files, max_jobs or wanted.max_jobs):
                 print(f"job {job.number}: {job.label}", flush=True)
-            if once or not is_going_on(fireworks):
+            if once or not is_going_on(bench.launchpad):
                 break
             time.sleep(every)
 
@@ -84,12 +78,10 @@ def worker(
 
     wanted = load_cluster(cluster)
     wanted.resources(class_)
-    with open_database(root, launchpad) as database:
+    with open_workbench(root, launchpad) as bench:
         from ..clusters.worker import work
-        from ..database.documents import Documents
 
-        fireworks = database.fireworks(root.resolve() / "logs")
-        done = work(Documents(database.db), fireworks, wanted, class_, root.resolve(), fw_id)
+        done = work(bench, wanted, class_, fw_id)
     print(f"{done.launches} launches; ended because: {done.ended}")
 
 
@@ -106,10 +98,8 @@ def recover(
     """
     from ..clusters.cluster_file import load_cluster
     from ..clusters.queue import recover as recover_all
-    from ..database.documents import Documents
 
     scheduler = None if cluster is None else load_cluster(cluster).scheduler
-    with open_database(root, launchpad) as database:
-        fireworks = database.fireworks(root.resolve() / "logs")
-        again = recover_all(Documents(database.db), fireworks, scheduler)
+    with open_workbench(root, launchpad) as bench:
+        again = recover_all(bench, scheduler)
     print(f"{len(again)} queued again" + "".join(f"\n  {label}" for label in again))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .run import announce
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_database
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_workbench
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,10 +52,10 @@ def converge(
     console = make_console()
     complete, physical = True, True
     results: dict[str, list[tuple[float, Sequence[ModelResult]]]] = {}
-    with open_database(root, launchpad, create=True) as database:
+    with open_workbench(root, launchpad, create=True) as bench:
         for variant in planned:
             announce(variant.plan, root, console)
-            ran = run(variant.plan, database, root, partial(show_progress, console=console))
+            ran = run(variant.plan, bench, partial(show_progress, console=console))
             results.setdefault(variant.quantity, []).append((variant.value, ran.models))
             complete &= ran.complete
             physical &= all(model.physical for model in ran.models)

@@ -1,19 +1,17 @@
-"""The commands that look after a database: status, show, redo, retry, cancel, export, import, serve."""
+"""The commands that look after a database: status, show, redo, retry, cancel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_database
+from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_workbench
 
 if TYPE_CHECKING:
-    from fireworks.core.launchpad import LaunchPad
     from rich.console import Console
 
     from ..database.documents import Documents
@@ -27,15 +25,6 @@ OnlyCampaign = Annotated[str | None, typer.Option(help="The campaign meant, if s
 OnlyEngine = Annotated[str | None, typer.Option(help="The engine meant, if several have the name.")]
 
 
-@contextmanager
-def _opened(root: Path, launchpad: Path | None) -> Iterator[tuple[Documents, Callable[[], LaunchPad]]]:
-    """Open a database; FireWorks' side of it, and its log below the root, once what is asked for is found."""
-    with open_database(root, launchpad) as database:
-        from ..database.documents import Documents
-
-        yield Documents(database.db), lambda: database.fireworks(root.resolve() / "logs")
-
-
 def status(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
@@ -46,19 +35,17 @@ def status(
 
     Example: sodiate status --watch
     """
-    with open_database(root, launchpad) as database:
-        from ..database.documents import Documents
+    with open_workbench(root, launchpad) as bench:
         from .status import status_lines
 
         def look() -> list[str]:
-            lines = status_lines(Documents(database.db))
+            lines = status_lines(bench.documents)
             if cluster is not None:
                 from ..clusters.cluster_file import load_cluster
                 from ..clusters.queue import jobs_of
                 from .status import job_lines
 
-                fireworks = database.fireworks(root.resolve() / "logs")
-                lines += job_lines(jobs_of(fireworks, load_cluster(cluster).scheduler))
+                lines += job_lines(jobs_of(bench.launchpad, load_cluster(cluster).scheduler))
             return lines
 
         console = make_console()
@@ -95,13 +82,12 @@ def show(
 
     Example: sodiate show WSSe+VS/V_S@top
     """
-    with open_database(root, launchpad) as database:
-        from ..database.documents import Documents
+    with open_workbench(root, launchpad) as bench:
         from ..launch.corrections import find_calculation
         from .status import calculation_lines
 
-        documents = Documents(database.db)
-        lines = calculation_lines(documents, find_calculation(documents, label, campaign, engine), root.resolve())
+        identifier = find_calculation(bench.documents, label, campaign, engine)
+        lines = calculation_lines(bench, identifier)
     for line in lines:
         print(line)
 
@@ -118,12 +104,12 @@ def redo(
 
     Example: sodiate redo WSSe+VS --because "a better start geometry"
     """
-    with _opened(root, launchpad) as (documents, fireworks):
+    with open_workbench(root, launchpad) as bench:
         from ..launch.corrections import find_calculation
         from ..launch.corrections import redo as redo_calculation
 
-        identifier = find_calculation(documents, label, campaign, engine)
-        _list("to be computed anew", redo_calculation(documents, fireworks(), identifier, because))
+        identifier = find_calculation(bench.documents, label, campaign, engine)
+        _list("to be computed anew", redo_calculation(bench, identifier, because))
 
 
 def retry(
@@ -137,11 +123,11 @@ def retry(
 
     Example: sodiate retry WSSe+VS/V_S@top
     """
-    with _opened(root, launchpad) as (documents, fireworks):
+    with open_workbench(root, launchpad) as bench:
         from ..launch.corrections import retry as retry_calculations
 
-        identifiers = _chosen(documents, label, campaign, engine)
-        _list("queued again", retry_calculations(documents, fireworks(), identifiers))
+        identifiers = _chosen(bench.documents, label, campaign, engine)
+        _list("queued again", retry_calculations(bench, identifiers))
 
 
 def cancel(
@@ -155,14 +141,14 @@ def cancel(
 
     What another campaign needs too is kept with --campaign. Example: sodiate cancel --campaign wsse
     """
-    with _opened(root, launchpad) as (documents, fireworks):
+    with open_workbench(root, launchpad) as bench:
         from ..launch.corrections import cancel as cancel_calculations
 
-        identifiers = _chosen(documents, label, campaign, engine)
+        identifiers = _chosen(bench.documents, label, campaign, engine)
         keep = set()
         if label is None and campaign is not None:
-            keep = {i for entry in documents.entries() if entry.campaign != campaign for i in entry.ids}
-        _list("cancelled", cancel_calculations(documents, fireworks(), identifiers, keep))
+            keep = {i for entry in bench.documents.entries() if entry.campaign != campaign for i in entry.ids}
+        _list("cancelled", cancel_calculations(bench, identifiers, keep))
 
 
 def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_database
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_workbench
 
 if TYPE_CHECKING:
     from ..plan.graph import Plan
@@ -76,11 +76,8 @@ def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]
     ids = [calculation.id for calculation in planned.calculations]
     if launchpad is None and not (root / "mongod").is_dir():
         return dict.fromkeys(ids, "new")
-    from ..database.documents import Documents
-    from ..database.standing import standing_of
-
-    with open_database(root, launchpad) as database:
-        reasons = standing_of(Documents(database.db), ids).reasons
+    with open_workbench(root, launchpad) as bench:
+        reasons = bench.standing(ids).reasons
     return {i: reasons[i].replace("not yet run", "new") if i in reasons else "done" for i in ids}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_database
+from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_workbench
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,8 +44,8 @@ def run(
     root = root.resolve()
     console = make_console()
     announce(planned, root, console)
-    with open_database(root, launchpad, create=True) as database:
-        ran = run_session(planned, database, root, partial(show_progress, console=console))
+    with open_workbench(root, launchpad, create=True) as bench:
+        ran = run_session(planned, bench, partial(show_progress, console=console))
     from ..results.tables import remark_lines, results_table
 
     console.print(results_table(ran.models, planned.campaign.spec.title or planned.campaign.spec.campaign))

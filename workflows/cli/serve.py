@@ -16,13 +16,14 @@ def hold_server(root: Path) -> None:
     root
         The root; its ``my_launchpad.yaml`` and ``my_fworker.yaml`` are readable by the user alone.
     """
-    from ..database.connection import initialise, open_root
+    from ..database.connection import open_root
     from ..database.mongod import launchpad_yaml, private_mongod
+    from ..database.workbench import Workbench
     from ..stop import Stop, signals_stop
 
     stop = Stop()
     with signals_stop(stop), private_mongod(root) as server, open_root(root) as database:
-        initialise(database, database.fireworks(root / "logs"))
+        Workbench(database, root).initialise()
         launchpad, fworker = root / "my_launchpad.yaml", root / "my_fworker.yaml"
         _write_private(launchpad, launchpad_yaml(server))
         _write_private(fworker, f"name: sodiate\ncategory: ''\nquery: '{{}}'\nenv: {{root: {str(root)!r}}}\n")

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..database.connection import Database
+    from ..database.workbench import Workbench
     from ..results.results import Results
 
 CampaignArgument = Annotated[str, typer.Argument(help="A bundled campaign (wsse) or a campaign file.")]
@@ -37,7 +37,7 @@ def make_console() -> Console:
 
 
 @contextmanager
-def open_database(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Database]:
+def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Workbench]:
     """Open what a command works on; callers import the heavy rest inside, so that a wrong root is told at once."""
     from ..campaign.yaml import InputError
 
@@ -45,23 +45,20 @@ def open_database(root: Path, launchpad: Path | None, create: bool = False) -> I
         raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
     from ..database.connection import open_launchpad, open_root
 
-    if launchpad is not None:
-        with open_launchpad(launchpad) as database:
-            yield database
-        return
-    with open_root(root) as database:
-        yield database
+    with open_root(root) if launchpad is None else open_launchpad(launchpad) as database:
+        from ..database.workbench import Workbench
+
+        yield Workbench(database, root.resolve())
 
 
 @contextmanager
 def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
-    """Open an archive, or what `open_database` opens, as results."""
+    """Open an archive, or what `open_workbench` opens, as results."""
     if archive is None:
-        with open_database(root, launchpad) as database:
-            from ..database.documents import Documents
+        with open_workbench(root, launchpad) as bench:
             from ..results.results import Results
 
-            yield Results(Documents(database.db), database.title)
+            yield Results(bench.documents, bench.database.title)
         return
     from ..campaign.yaml import InputError
     from ..results.archive import open_archive

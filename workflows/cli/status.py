@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.standing import standing_of
+from ..database.workbench import Workbench
 from ..engines.shared.files import TRAJECTORY
 from ..engines.vasp.progress import _vasp_lines
 
@@ -62,12 +63,13 @@ def _word(reason: str | None) -> str:
     return "done" if reason is None else reason.split(":")[0].split(",")[0]
 
 
-def calculation_lines(documents: Documents, identifier: str, root: Path) -> list[str]:
+def calculation_lines(bench: Workbench, identifier: str) -> list[str]:
     """Return what is known of one calculation, a line each."""
+    documents = bench.documents
     calculation = documents.calculation(identifier)
-    reasons = standing_of(documents, [identifier]).reasons
+    reasons = bench.standing([identifier]).reasons
     attempts = list(documents.attempts.find({"calculation": identifier}).sort("started", 1))
-    directory = Path(attempts[-1]["directory"]) if attempts else root / calculation.directory_name
+    directory = Path(attempts[-1]["directory"]) if attempts else bench.root / calculation.directory_name
     lines = [
         f"{calculation.label}  {identifier}",
         f"  kind        {calculation.kind} with {calculation.engine}",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
+from ..database.workbench import Workbench
 from ..launch.reconcile import age_s, reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import Worker
@@ -30,12 +31,11 @@ _IDLE_MINUTES = 10
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a cluster's workers find everything: files by their whole paths."""
+class JobFiles:
+    """Where a job's worker finds cluster and database: files by their whole paths."""
 
-    cluster_file: Path
-    launchpad_file: Path
-    root: Path
+    cluster: Path
+    launchpad: Path
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def _number(launch: Mapping[str, Any]) -> str:
     return next(str(one["reservation_id"]) for one in launch["state_history"] if "reservation_id" in one)
 
 
-def recover(documents: Documents, launchpad: LaunchPad, scheduler: str | None) -> list[str]:
+def recover(bench: Workbench, scheduler: str | None) -> list[str]:
     """Bring all states back in line, reservations whose job is gone among them; return what is queued again.
 
     Parameters
     ----------
-    documents, launchpad
-        The same database, as ours and as FireWorks'.
+    bench
+        The database and the root.
     scheduler
         ``slurm`` or ``pbs``; None leaves reservations alone.
 
@@ -88,10 +88,10 @@ def recover(documents: Documents, launchpad: LaunchPad, scheduler: str | None) -
     """
     again = []
     if scheduler is not None:
-        for job in jobs_of(launchpad, scheduler):
-            if not is_live(job.state) and _release(launchpad, job):
+        for job in jobs_of(bench.launchpad, scheduler):
+            if not is_live(job.state) and _release(bench.launchpad, job):
                 again.append(f"{job.label} (job {job.number}: {job.state})")
-    return again + reconcile(documents, launchpad, documents.calculations.distinct("_id"))
+    return again + reconcile(bench, bench.documents.calculations.distinct("_id"))
 
 
 def _release(launchpad: LaunchPad, job: Job) -> bool:
@@ -103,9 +103,7 @@ def _release(launchpad: LaunchPad, job: Job) -> bool:
     return True
 
 
-def queue_once(
-    documents: Documents, launchpad: LaunchPad, cluster: ClusterFile, place: Place, max_jobs: int
-) -> list[Job]:
+def queue_once(bench: Workbench, cluster: ClusterFile, files: JobFiles, max_jobs: int) -> list[Job]:
     """Recover, then submit a job for each calculation that is ready, up to the limit; return the new jobs.
 
     Raises
@@ -113,13 +111,13 @@ def queue_once(
     SchedulerError
         If the scheduler refuses or cannot be asked; the reservation of the refused job is undone.
     """
-    recover(documents, launchpad, cluster.scheduler)
-    room = max_jobs - sum(is_live(job.state) for job in jobs_of(launchpad, cluster.scheduler))
+    recover(bench, cluster.scheduler)
+    room = max_jobs - sum(is_live(job.state) for job in jobs_of(bench.launchpad, cluster.scheduler))
     made: list[Job] = []
     for name in cluster.classes:
-        fworker = OurFWorker(Worker(place.root), kinds=cluster.kinds(name))
-        while len(made) < room and launchpad.run_exists(fworker):
-            job = _queue(documents, launchpad, cluster, name, place, fworker)
+        fworker = OurFWorker(Worker(bench.root), kinds=cluster.kinds(name))
+        while len(made) < room and bench.launchpad.run_exists(fworker):
+            job = _queue(bench, cluster, name, files, fworker)
             if job is None:
                 break
             made.append(job)
@@ -133,45 +131,44 @@ def is_going_on(launchpad: LaunchPad) -> bool:
 
 
 def _queue(
-    documents: Documents,
-    launchpad: LaunchPad,
+    bench: Workbench,
     cluster: ClusterFile,
     name: str,
-    place: Place,
+    files: JobFiles,
     fworker: OurFWorker,
 ) -> Job | None:
     """Reserve a calculation of a class and submit its job."""
-    logs = place.root / "logs" / "jobs"
+    logs = bench.root / "logs" / "jobs"
     logs.mkdir(parents=True, exist_ok=True)
-    firework, launch_id = launchpad.reserve_fw(fworker, str(logs))
+    firework, launch_id = bench.launchpad.reserve_fw(fworker, str(logs))
     if firework is None:
         return None
     label = firework.spec["label"]
     try:
         calculation = firework.spec["_tasks"][0]["calculation"]
-        _refuse_idle_jobs(documents, launchpad, firework.fw_id, calculation, logs)
+        _refuse_idle_jobs(bench, firework.fw_id, calculation, logs)
         program = Path(sys.executable).with_name("sodiate")
-        command = [str(program), "worker", "--cluster", str(place.cluster_file)]
-        command += ["--class", name, "--launchpad", str(place.launchpad_file), "--root", str(place.root)]
+        command = [str(program), "worker", "--cluster", str(files.cluster)]
+        command += ["--class", name, "--launchpad", str(files.launchpad), "--root", str(bench.root)]
         command += ["--fw-id", str(firework.fw_id)]
-        memory = memory_gb(documents, cluster, name, calculation)
+        memory = memory_gb(bench.documents, cluster, name, calculation)
         job_name = "".join(c if c.isalnum() or c in "+-_." else "_" for c in label)
         path = logs / f"{job_name}-{firework.fw_id}.sh"
         path.write_text(script(cluster, name, job_name, memory, command, logs), encoding="utf-8")
         number = submit(cluster.scheduler, path)
     except (SchedulerError, OSError):
-        launchpad.cancel_reservation(launch_id)
+        bench.launchpad.cancel_reservation(launch_id)
         raise
-    launchpad.set_reservation_id(launch_id, number)
+    bench.launchpad.set_reservation_id(launch_id, number)
     return Job(number, "PENDING", firework.fw_id, label)
 
 
-def _refuse_idle_jobs(documents: Documents, launchpad: LaunchPad, fw_id: int, calculation: str, logs: Path) -> None:
+def _refuse_idle_jobs(bench: Workbench, fw_id: int, calculation: str, logs: Path) -> None:
     """Refuse to go on where jobs end before their calculation begins: what is wrong there is wrong for all."""
-    last = documents.attempts.find_one({"calculation": calculation}, sort=[("started", -1)])
+    last = bench.documents.attempts.find_one({"calculation": calculation}, sort=[("started", -1)])
     span = 60.0 * _IDLE_MINUTES if last is None else min(60.0 * _IDLE_MINUTES, age_s(last["started"]))
     query = {"fw_id": fw_id, "state": "READY", "state_history.reservation_id": {"$exists": True}}
-    given_back = launchpad.launches.find(query, {"state_history": 1})
+    given_back = bench.launchpad.launches.find(query, {"state_history": 1})
     if sum(age_s(launch["state_history"][0]["created_on"]) < span for launch in given_back) >= _IDLE_JOBS:
         raise SchedulerError(
             f"the last {_IDLE_JOBS} jobs of firework {fw_id} ended before its calculation began: read what they "

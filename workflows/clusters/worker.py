@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fireworks.core.rocket import Rocket
 
-from ..database.documents import Documents
+from ..database.workbench import Workbench
 from ..engines.base import Limits
 from ..launch.loop import launch_directory
 from ..launch.reconcile import reconcile
@@ -24,8 +24,6 @@ from .cluster_file import ClusterFile
 from .scheduler import seconds_left
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fireworks.core.launchpad import LaunchPad
 
 _MARGIN_S = 30.0
@@ -43,19 +41,15 @@ class Work:
     ended: str
 
 
-def work(
-    documents: Documents, launchpad: LaunchPad, cluster: ClusterFile, name: str, root: Path, fw_id: int | None
-) -> Work:
+def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -> Work:
     """Compute until the time is over, nothing is ready, or the scheduler says so.
 
     Parameters
     ----------
-    documents, launchpad
-        The same database, as ours and as FireWorks'.
+    bench
+        The database and the root.
     cluster, name
         The cluster file, and the class of this job.
-    root
-        Where the calculations' directories are.
     fw_id
         The firework that is reserved to this job.
     """
@@ -72,16 +66,16 @@ def work(
             if left <= 0 or (launched and left < _SHARE * one.wall_time_s):
                 ended = "too little of its wall time is left"
                 break
-            worker = Worker(root=root, env=cluster.environment(name), limits=Limits(left), stop=stop)
+            worker = Worker(root=bench.root, env=cluster.environment(name), limits=Limits(left), stop=stop)
             reserved = fw_id if not launched else None
-            if reserved is not None and not _is_reserved(launchpad, reserved):
+            if reserved is not None and not _is_reserved(bench.launchpad, reserved):
                 reserved = None
             fworker = OurFWorker(worker, kinds=cluster.kinds(name))
-            if not Rocket(launchpad, fworker, reserved).run(err_file=errors):
+            if not Rocket(bench.launchpad, fworker, reserved).run(err_file=errors):
                 ended = "nothing more is ready"
                 break
             launched.append(reserved or 0)
-    reconcile(documents, launchpad, documents.calculations.distinct("_id"))
+    reconcile(bench, bench.documents.calculations.distinct("_id"))
     return Work(len(launched), ended)
 
 

@@ -9,6 +9,7 @@ from ...errors import SodiateError
 from ..campaign.yaml import InputError, nearest
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
+from ..database.workbench import Workbench
 from .submit import reignite
 
 if TYPE_CHECKING:
@@ -45,17 +46,17 @@ def find_calculation(documents: Documents, name: str, campaign: str | None, engi
         If nothing is called so, or several calculations are.
     """
     entries = find_entries(documents, campaign, engine)
-    found = {e.names[name]: f"{e.campaign} ({e.engine}, method {e.method_id})" for e in entries if name in e.names}
-    if not found:
+    matches = {e.names[name]: f"{e.campaign} ({e.engine}, method {e.method_id})" for e in entries if name in e.names}
+    if not matches:
         known = {identifier: f"{e.campaign} ({e.engine})" for e in entries for identifier in e.ids}
-        found = {i: where for i, where in known.items() if len(name) >= 6 and i.startswith(name)}
-    if not found:
+        matches = {i: where for i, where in known.items() if len(name) >= 6 and i.startswith(name)}
+    if not matches:
         names = {n for e in entries for n in e.names}
         raise InputError(f"no calculation is called {name!r}{nearest(name, names)}; `sodiate status` lists them.")
-    if len(found) > 1:
-        several = "; ".join(f"{identifier} in {where}" for identifier, where in found.items())
+    if len(matches) > 1:
+        several = "; ".join(f"{identifier} in {where}" for identifier, where in matches.items())
         raise InputError(f"{name!r} means several calculations: {several}. Give the id, --campaign or --engine.")
-    return next(iter(found))
+    return next(iter(matches))
 
 
 def descendants(documents: Documents, identifier: str) -> list[str]:
@@ -64,17 +65,17 @@ def descendants(documents: Documents, identifier: str) -> list[str]:
     for document in documents.calculations.find({}, {"parents": 1}):
         for parent in document["parents"].values():
             children.setdefault(parent, []).append(document["_id"])
-    found: dict[str, None] = {}
+    reached: dict[str, None] = {}
     waiting = [identifier]
     while waiting:
-        one = waiting.pop(0)
-        if one not in found:
-            found[one] = None
-            waiting += children.get(one, [])
-    return list(found)
+        calculation = waiting.pop(0)
+        if calculation not in reached:
+            reached[calculation] = None
+            waiting += children.get(calculation, [])
+    return list(reached)
 
 
-def redo(documents: Documents, launchpad: LaunchPad, identifier: str, because: str) -> list[str]:
+def redo(bench: Workbench, identifier: str, because: str) -> list[str]:
     """Supersede a record and everything below it, and queue them again; the records are kept, marked.
 
     Returns
@@ -87,14 +88,14 @@ def redo(documents: Documents, launchpad: LaunchPad, identifier: str, because: s
     SodiateError
         If one of them is being computed.
     """
-    affected = descendants(documents, identifier)
-    _refuse_running(documents, affected)
-    documents.supersede(affected, because)
-    _queue_again(launchpad, affected, ["COMPLETED", "FIZZLED", "RUNNING"])
-    return _labels(documents, affected)
+    affected = descendants(bench.documents, identifier)
+    _refuse_running(bench.documents, affected)
+    bench.documents.supersede(affected, because)
+    _queue_again(bench.launchpad, affected, ["COMPLETED", "FIZZLED", "RUNNING"])
+    return _labels(bench.documents, affected)
 
 
-def retry(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]) -> list[str]:
+def retry(bench: Workbench, identifiers: Iterable[str]) -> list[str]:
     """Queue failed calculations again; they go on from their checkpoints.
 
     Returns
@@ -103,19 +104,18 @@ def retry(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]
         Labels of what was queued.
     """
     query = ours_query(identifiers, ["FIZZLED", "DEFUSED"])
-    found = {d["spec"]["_tasks"][0]["calculation"]: None for d in launchpad.fireworks.find(query)}
-    documents.calculations.update_many({"_id": {"$in": list(found)}}, {"$unset": {"cancelled": ""}})
-    reignite(launchpad, found)
-    _queue_again(launchpad, found, ["FIZZLED"])
-    documents.attempts.update_many(
-        {"calculation": {"$in": list(found)}, "outcome": "failed"}, {"$set": {"outcome": "retried"}}
+    matches = bench.launchpad.fireworks.find(query)
+    failed = list(dict.fromkeys(document["spec"]["_tasks"][0]["calculation"] for document in matches))
+    bench.documents.calculations.update_many({"_id": {"$in": failed}}, {"$unset": {"cancelled": ""}})
+    reignite(bench.launchpad, failed)
+    _queue_again(bench.launchpad, failed, ["FIZZLED"])
+    bench.documents.attempts.update_many(
+        {"calculation": {"$in": failed}, "outcome": "failed"}, {"$set": {"outcome": "retried"}}
     )
-    return _labels(documents, found)
+    return _labels(bench.documents, failed)
 
 
-def cancel(
-    documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str], keep: Collection[str] = ()
-) -> list[str]:
+def cancel(bench: Workbench, identifiers: Iterable[str], keep: Collection[str] = ()) -> list[str]:
     """Take calculations that are not recorded out of the queue, but for those to keep; running ones are to stop.
 
     Returns
@@ -123,13 +123,13 @@ def cancel(
     list of str
         Labels of what was cancelled; ``sodiate run`` or ``retry`` queues it again.
     """
-    done = set(documents.current(identifiers := list(identifiers)))
-    open_ones = [i for i in identifiers if i not in done and i not in keep]
-    documents.calculations.update_many({"_id": {"$in": open_ones}}, {"$set": {"cancelled": True}})
-    query = ours_query(open_ones, ["WAITING", "READY", "FIZZLED", "RESERVED"])
-    for document in launchpad.fireworks.find(query, {"fw_id": 1}):
-        launchpad.defuse_fw(document["fw_id"])
-    return _labels(documents, open_ones)
+    done = set(bench.documents.current(identifiers := list(identifiers)))
+    cancelled = [i for i in identifiers if i not in done and i not in keep]
+    bench.documents.calculations.update_many({"_id": {"$in": cancelled}}, {"$set": {"cancelled": True}})
+    query = ours_query(cancelled, ["WAITING", "READY", "FIZZLED", "RESERVED"])
+    for document in bench.launchpad.fireworks.find(query, {"fw_id": 1}):
+        bench.launchpad.defuse_fw(document["fw_id"])
+    return _labels(bench.documents, cancelled)
 
 
 def _queue_again(launchpad: LaunchPad, identifiers: Iterable[str], states: list[str]) -> None:

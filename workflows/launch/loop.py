@@ -1,8 +1,4 @@
-"""The FireWorks side: one task class, one workflow a campaign, and states that follow the records.
-
-A firework's state is a projection: whether a calculation is done is said by its record, whether somebody works on
-it by its lease. `reconcile` brings the projection back in line (docs/database.md has the table).
-"""
+"""The loop of ``sodiate run``: launch what is ready, bring states back in line, wait for what others compute."""
 
 from __future__ import annotations
 
@@ -16,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from fireworks.core.rocket import Rocket
 
-from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
-from ..database.standing import standing_of
+from ..database.workbench import Workbench
 from ..runner.run_calculation import Worker
 from .reconcile import FIELDS, is_busy, reconcile
 from .tasks import OurFWorker
@@ -26,12 +21,9 @@ from .tasks import OurFWorker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fireworks.core.launchpad import LaunchPad
-
 
 def launch(
-    documents: Documents,
-    launchpad: LaunchPad,
+    bench: Workbench,
     worker: Worker,
     identifiers: list[str],
     on_change: Callable[[], None],
@@ -40,8 +32,8 @@ def launch(
 
     Parameters
     ----------
-    documents, launchpad
-        The same database, as ours and as FireWorks'.
+    bench
+        The database and the root.
     worker
         This process's settings.
     identifiers
@@ -53,13 +45,13 @@ def launch(
     looked_again = False
     with launch_directory() as errors:
         while not worker.stop.requested():
-            if Rocket(launchpad, fworker, None).run(err_file=errors):
+            if Rocket(bench.launchpad, fworker, None).run(err_file=errors):
                 on_change()
-            elif reconcile(documents, launchpad, identifiers):
+            elif reconcile(bench, identifiers):
                 pass
-            elif _others_work(documents, launchpad, identifiers):
+            elif _others_work(bench, identifiers):
                 _pause(worker, 0.5)
-            elif looked_again or standing_of(documents, identifiers).complete:
+            elif looked_again or bench.standing(identifiers).complete:
                 break
             else:  # another worker may just be between two states of a firework
                 looked_again = True
@@ -67,13 +59,13 @@ def launch(
                 continue
             looked_again = False
     if worker.stop.requested():
-        reconcile(documents, launchpad, identifiers)
+        reconcile(bench, identifiers)
 
 
-def _others_work(documents: Documents, launchpad: LaunchPad, identifiers: list[str]) -> bool:
+def _others_work(bench: Workbench, identifiers: list[str]) -> bool:
     """Tell whether another live process works on one of the calculations, or is about to."""
-    found = launchpad.fireworks.find(ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED"]), FIELDS)
-    return any(is_busy(documents, launchpad, document) for document in found)
+    underway = bench.launchpad.fireworks.find(ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED"]), FIELDS)
+    return any(is_busy(bench, firework) for firework in underway)
 
 
 def _pause(worker: Worker, seconds: float) -> None:

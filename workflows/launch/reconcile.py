@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...analysis.records import Record
 from ..calculation import Calculation
-from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
-from ..database.standing import failures, standing_of
+from ..database.standing import failures
+from ..database.workbench import Workbench
 from ..kinds import KINDS
 
 if TYPE_CHECKING:
@@ -29,19 +29,19 @@ LOCK_S = 3.0
 """A workflow's lock takes milliseconds; one that stays for so long with nothing changed, a killed process left."""
 
 
-def reconcile(documents: Documents, launchpad: LaunchPad, identifiers: Iterable[str]) -> list[str]:
+def reconcile(bench: Workbench, identifiers: Iterable[str]) -> list[str]:
     """Queue again what was interrupted or has to be done again; return the labels.
 
     What failed stays failed until ``sodiate retry``; what somebody alive works on is left alone; what was
     cancelled is taken out of the queue.
     """
-    documents.settle()
+    bench.documents.settle()
     identifiers = list(identifiers)
-    unlock(launchpad, identifiers)
-    sweep = _Sweep(documents, launchpad, documents.graph(identifiers), standing_of(documents, identifiers).records)
+    unlock(bench.launchpad, identifiers)
+    sweep = _Sweep(bench, bench.documents.graph(identifiers), bench.standing(identifiers).records)
     again = []
     query = ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED", "COMPLETED", "WAITING"])
-    for document in list(launchpad.fireworks.find(query, FIELDS).sort("fw_id", 1)):
+    for document in list(bench.launchpad.fireworks.find(query, FIELDS).sort("fw_id", 1)):
         if sweep.mend(document):
             again.append(document["spec"]["label"])
     return again
@@ -54,8 +54,7 @@ FIELDS = {"fw_id": 1, "state": 1, "updated_on": 1, "launches": 1, "spec._tasks.c
 class _Sweep:
     """One pass over fireworks with the records as they are now."""
 
-    documents: Documents
-    launchpad: LaunchPad
+    bench: Workbench
     graph: Mapping[str, Calculation]
     records: Mapping[str, Record]
 
@@ -65,17 +64,17 @@ class _Sweep:
         state, done = document["state"], calculation.id in self.records
         if (state == "COMPLETED" and done) or (state == "WAITING" and not self._may_start(calculation)):
             return False
-        if is_busy(self.documents, self.launchpad, document):
+        if is_busy(self.bench, document):
             return False
         self._close_attempts(calculation.id)
         if self._is_cancelled(calculation.id):
-            self.launchpad.defuse_fw(document["fw_id"])
+            self.bench.launchpad.defuse_fw(document["fw_id"])
             return False
         if state == "WAITING":
             return self._wake(document["fw_id"], calculation)
         if state == "FIZZLED" and not done and not self._goes_on(calculation):
             return False
-        self.launchpad.rerun_fw(document["fw_id"])
+        self.bench.launchpad.rerun_fw(document["fw_id"])
         return True
 
     def _may_start(self, calculation: Calculation) -> bool:
@@ -85,49 +84,49 @@ class _Sweep:
 
     def _is_cancelled(self, identifier: str) -> bool:
         query = {"_id": identifier, "cancelled": True}
-        return self.documents.calculations.find_one(query, {"_id": 1}) is not None
+        return self.bench.documents.calculations.find_one(query, {"_id": 1}) is not None
 
     def _close_attempts(self, identifier: str) -> None:
         """Mark the attempts that a dead process left open."""
-        open_ones = self.documents.attempts.find({"calculation": identifier, "outcome": "running"}, {"_id": 1})
+        open_ones = self.bench.documents.attempts.find({"calculation": identifier, "outcome": "running"}, {"_id": 1})
         for attempt in open_ones:
-            published = self.documents.records.find_one({"_id": attempt["_id"]}, {"_id": 1})
+            published = self.bench.documents.records.find_one({"_id": attempt["_id"]}, {"_id": 1})
             lost = {"outcome": "lost", "reason": "its process ended without a word (killed, or out of wall time)"}
-            self.documents.attempts.update_one(
+            self.bench.documents.attempts.update_one(
                 {"_id": attempt["_id"]}, {"$set": {"outcome": "completed"} if published else lost}
             )
 
     def _wake(self, fw_id: int, calculation: Calculation) -> bool:
         """Refresh a firework that waits for parents which are done: a kill came before FireWorks told it."""
-        if failures(self.documents, calculation, self.records) is None:
+        if failures(self.bench.documents, calculation, self.records) is None:
             return False
-        self.launchpad.workflows.update_one({"nodes": fw_id}, {"$unset": {"fw_states": ""}})
-        self.launchpad._refresh_wf(fw_id)
-        now = self.launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
+        self.bench.launchpad.workflows.update_one({"nodes": fw_id}, {"$unset": {"fw_states": ""}})
+        self.bench.launchpad._refresh_wf(fw_id)
+        now = self.bench.launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
         return bool(now and now["state"] == "READY")
 
     def _goes_on(self, calculation: Calculation) -> bool:
         """Tell whether a FIZZLED one is continued by itself: it was stopped or lost or too early, not failed."""
-        last = self.documents.attempts.find_one({"calculation": calculation.id}, sort=[("started", -1)])
+        last = self.bench.documents.attempts.find_one({"calculation": calculation.id}, sort=[("started", -1)])
         if last is not None and last["outcome"] == "failed":
             return False
-        return failures(self.documents, calculation, self.records) is not None
+        return failures(self.bench.documents, calculation, self.records) is not None
 
 
-def is_busy(documents: Documents, launchpad: LaunchPad, document: Mapping[str, Any]) -> bool:
+def is_busy(bench: Workbench, document: Mapping[str, Any]) -> bool:
     """Tell whether a live process works on a firework, or is about to, or a queue job is reserved for it."""
-    identifier = document["spec"]["_tasks"][0]["calculation"]
+    documents, identifier = bench.documents, document["spec"]["_tasks"][0]["calculation"]
     if documents.leases.is_alive(identifier):
         return True
     if document["state"] not in ("RESERVED", "RUNNING"):
         return False
     if document["state"] == "RESERVED":
         query = {"launch_id": {"$in": document["launches"]}, "state": "RESERVED"}
-        if launchpad.launches.find_one(query, {"_id": 1}) is not None:
+        if bench.launchpad.launches.find_one(query, {"_id": 1}) is not None:
             return True
-    found = documents.calculations.find_one({"_id": identifier}, {"token": 1, "lease": 1}) or {}
+    held = documents.calculations.find_one({"_id": identifier}, {"token": 1, "lease": 1}) or {}
     last = documents.attempts.find_one({"calculation": identifier}, sort=[("started", -1)])
-    if last is not None and last["outcome"] == "running" and found.get("lease") is None:
+    if last is not None and last["outcome"] == "running" and held.get("lease") is None:
         return False  # its lease was that of a process that is gone
     times = [document["updated_on"], *([last["ended"]] if last is not None and "ended" in last else [])]
     return min(map(age_s, times)) < GRACE_S
@@ -160,6 +159,6 @@ def unlock(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:
 def remove_orphans(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:
     """Remove fireworks whose workflow a killed process did not come to write; only while nobody else submits."""
     numbers = [d["fw_id"] for d in launchpad.fireworks.find(ours_query(identifiers), {"fw_id": 1})]
-    found = launchpad.workflows.find({"nodes": {"$in": numbers}}, {"nodes": 1})
-    known = {number for document in found for number in document["nodes"]}
+    workflows = launchpad.workflows.find({"nodes": {"$in": numbers}}, {"nodes": 1})
+    known = {number for document in workflows for number in document["nodes"]}
     launchpad.fireworks.delete_many({"fw_id": {"$in": [n for n in numbers if n not in known]}})

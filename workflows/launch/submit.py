@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fireworks.core.firework import Firework, Workflow
 
 from ..calculation import Calculation
-from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
-from ..database.standing import standing_of
+from ..database.workbench import Workbench
 from ..kinds import KINDS
 from ..plan.graph import Plan
 from .reconcile import remove_orphans
@@ -46,19 +45,19 @@ class Submission:
     added: tuple[str, ...]
 
 
-def submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submission:
+def submit(plan: Plan, bench: Workbench) -> Submission:
     """Store a plan and add what has neither a record nor a firework of this campaign as one workflow.
 
     The same plan again adds nothing; one site more adds that site, and the choice of the best one.
     """
-    with documents.submitting():
-        return _submit(plan, documents, launchpad)
+    with bench.documents.submitting():
+        return _submit(plan, bench)
 
 
-def _submit(plan: Plan, documents: Documents, launchpad: LaunchPad) -> Submission:
-    entry = documents.add_plan(plan)
+def _submit(plan: Plan, bench: Workbench) -> Submission:
+    entry, launchpad = bench.documents.add_plan(plan), bench.launchpad
     remove_orphans(launchpad, entry.ids)
-    done = standing_of(documents, entry.ids).records
+    done = bench.standing(entry.ids).records
     mine = {"metadata.campaign": entry.campaign, "metadata.engine": entry.engine}
     queued = _queued(launchpad, mine)
     wanted = [c for c in plan.calculations if c.id not in done and c.id not in queued]

@@ -260,17 +260,17 @@ def test_a_table_that_a_stop_left_is_written_anew(bench: Bench, tmp_path: Path) 
     """With nothing left to compute: the run that computed the rest was killed before it wrote its files."""
     planned = plan(tiny_campaign(tmp_path))
     quiet = partial(show_progress, console=Console(quiet=True))
-    first = run.run(planned, bench.database, bench.root, quiet)
+    first = run.run(planned, bench, quiet)
     table = next(path for path in first.files if path.suffix == ".csv")
     whole = table.read_text()
     table.write_text(whole.splitlines()[0])
     for path in first.files:
         os.utime(path, (1, 1))
-    assert run.run(planned, bench.database, bench.root, quiet).files == first.files
+    assert run.run(planned, bench, quiet).files == first.files
     assert table.read_text() == whole
     times = [path.stat().st_mtime for path in first.files]
     assert min(times) > 1
-    run.run(planned, bench.database, bench.root, quiet)
+    run.run(planned, bench, quiet)
     assert [path.stat().st_mtime for path in first.files] == times  # what is as it should be stays
 
 

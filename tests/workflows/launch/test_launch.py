@@ -110,7 +110,7 @@ def test_a_failed_site_leaves_the_rest_standing_and_the_choice_goes_stale(bench:
     patient = plan(small_campaign(tmp_path))
     assert patient["WSSe+VS/T_W@bottom"].calculation.id == site.id
     bench.submit(patient)
-    assert retry(bench.documents, bench.launchpad, [c.id for c in patient.calculations]) == [site.label]
+    assert retry(bench, [c.id for c in patient.calculations]) == [site.label]
     bench.launch(patient)
     record = bench.documents.record(site.id)
     assert record is not None
@@ -133,7 +133,7 @@ def test_redo_supersedes_everything_below_and_keeps_it(bench: Bench, tmp_path: P
     bench.submit(planned)
     bench.launch(planned)
     host = planned["WSSe+VS"].calculation
-    labels = redo(bench.documents, bench.launchpad, host.id, "a test")
+    labels = redo(bench, host.id, "a test")
     assert set(labels) == {c.label for c in planned.calculations} - {"Na"}
     assert set(bench.documents.current()) == {planned["Na"].calculation.id}
     bench.launch(planned)
@@ -148,7 +148,7 @@ def test_cancel_and_run_again(bench: Bench, tmp_path: Path) -> None:
 
     planned = plan(small_campaign(tmp_path))
     bench.submit(planned)
-    cancel(bench.documents, bench.launchpad, [c.id for c in planned.calculations])
+    cancel(bench, [c.id for c in planned.calculations])
     bench.launch(planned)
     assert not bench.documents.current()
     bench.submit(planned)
@@ -209,12 +209,12 @@ def test_reconcile_repairs_what_a_killed_worker_leaves(bench: Bench, tmp_path: P
     lease = {"host": "elsewhere", "pid": 1, "start": "1"}
     times = [{"$set": {"lease": lease | {"expires": {"$add": ["$$NOW", 60_000]}}, "token": 1}}]
     bench.documents.calculations.update_one({"_id": atom}, times)
-    assert reconcile(bench.documents, bench.launchpad, [atom]) == []  # alive, elsewhere
+    assert reconcile(bench, [atom]) == []  # alive, elsewhere
     assert bench.states()["Na"] == "RUNNING"
     bench.expire(atom)
     attempt = {"_id": f"{atom}-1-a", "calculation": atom, "started": "2026", "outcome": "running", "label": "Na"}
     bench.documents.attempts.insert_one(attempt)
-    assert reconcile(bench.documents, bench.launchpad, [atom]) == ["Na"]
+    assert reconcile(bench, [atom]) == ["Na"]
     assert bench.states()["Na"] == "READY"
     bench.launch(planned)
     assert len(bench.documents.current()) == len(planned)

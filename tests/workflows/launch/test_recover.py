@@ -43,7 +43,7 @@ def state(bench: Bench) -> str:
 @pytest.mark.parametrize("word", ["PENDING", "RUNNING", "CONFIGURING"])
 def test_a_job_that_waits_or_runs_keeps_its_calculation(word: str, reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, f"17 {word}\n18 PENDING")
-    assert recover(reserved.documents, reserved.launchpad, "slurm") == []
+    assert recover(reserved, "slurm") == []
     assert state(reserved) == "RESERVED"
     (job,) = jobs_of(reserved.launchpad, "slurm")
     assert (job.number, job.state, job.label) == ("17", word, "Na")
@@ -52,7 +52,7 @@ def test_a_job_that_waits_or_runs_keeps_its_calculation(word: str, reserved: Ben
 @pytest.mark.parametrize("out", ["18 PENDING", "", "17 CANCELLED", "17 NODE_FAIL", "17 COMPLETED"])
 def test_a_job_that_is_gone_gives_it_back(out: str, reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, out)
-    (told,) = recover(reserved.documents, reserved.launchpad, "slurm")
+    (told,) = recover(reserved, "slurm")
     assert told.startswith("Na (job 17: ")
     assert state(reserved) == "READY"
     assert jobs_of(reserved.launchpad, "slurm") == []
@@ -61,8 +61,8 @@ def test_a_job_that_is_gone_gives_it_back(out: str, reserved: Bench, tmp_path: P
 def test_a_scheduler_without_an_answer_changes_nothing(reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, "", 1)
     with pytest.raises(SchedulerError, match="squeue: no answer"):
-        recover(reserved.documents, reserved.launchpad, "slurm")
-    assert recover(reserved.documents, reserved.launchpad, None) == []
+        recover(reserved, "slurm")
+    assert recover(reserved, None) == []
     assert state(reserved) == "RESERVED"
 
 

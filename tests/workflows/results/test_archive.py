@@ -138,7 +138,7 @@ def interrupt(bench: Bench, planned: Plan) -> None:
 
     ids = [c.id for c in planned.calculations]
     worker = Worker(root=bench.root, stop=StopAfterTenSteps())
-    launch(bench.documents, bench.launchpad, worker, ids, lambda: None)
+    launch(bench, worker, ids, lambda: None)
     assert bench.attempts(site.id)[-1]["outcome"] == "stopped"
 
 
