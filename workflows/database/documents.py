@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,11 +20,26 @@ from ..calculation import Calculation
 from ..kinds import left_out
 from .lease import Lease, LeaseLost, Leases
 
-if TYPE_CHECKING:
-    from ..plan.graph import Plan
-
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
 """Keys of a record's document that are not the record's own."""
+
+
+class StorablePlan(Protocol):
+    """What `Documents.add_plan` needs of a plan, which is made in a room above this one."""
+
+    @property
+    def calculations(self) -> Iterable[Calculation]:
+        """Every calculation once."""
+
+    @property
+    def not_applicable(self) -> Iterable[str]:
+        """Keys of the protocol that the engine has no use for."""
+
+    def execution(self, calculation: Calculation) -> Mapping[str, Any]:
+        """Return how a calculation is to be reached."""
+
+    def entry(self) -> CampaignEntry:
+        """Return what is stored of the campaign."""
 
 
 class Documents:
@@ -56,7 +71,7 @@ class Documents:
 
     # -- campaigns and calculations
 
-    def add_plan(self, plan: Plan) -> CampaignEntry:
+    def add_plan(self, plan: StorablePlan) -> CampaignEntry:
         """Store a plan's calculations and its campaign entry; the same plan again changes nothing.
 
         Returns
