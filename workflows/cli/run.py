@@ -67,13 +67,13 @@ def run(
 def _refuse_login_node(planned: Plan) -> None:
     """Refuse to compute where jobs are submitted, unless the user says so."""
     from ..campaign.yaml import InputError
-    from ..clusters.scheduler import on_login_node
+    from ..clusters.registry import on_login_node
 
-    found = on_login_node()
-    if found is not None:
+    command = on_login_node()
+    if command is not None:
         spec = planned.campaign.spec
         raise InputError(
-            f"run: {found} is here, and this is no job of it: {spec.engine} would compute on a login node. Use "
+            f"run: {command} is here, and this is no job of it: {spec.engine} would compute on a login node. Use "
             f"`sodiate submit {spec.campaign}` and `sodiate queue`, or say --here."
         )
 

@@ -6,13 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, model_validator
 
 from ...analysis.records import Frozen
 from ..campaign.protocol import Positive
 from ..campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
 from ..engines.vasp.tags import HOW
 from ..kinds import KINDS
+from .registry import SCHEDULERS
+from .scheduler import Scheduler
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -46,6 +48,12 @@ def _how(tags: dict[str, Any]) -> dict[str, Any]:
                 "machine reads. Here belong NCORE, KPAR and the like."
             )
     return tags
+
+
+def _scheduler(name: Any) -> Scheduler:
+    if name not in list(SCHEDULERS):
+        raise ValueError(f"{name!r} should be {' or '.join(map(repr, SCHEDULERS))}{nearest(str(name), SCHEDULERS)}.")
+    return SCHEDULERS[name]
 
 
 class Environment(Frozen):
@@ -89,7 +97,7 @@ class ResourceClass(Frozen):
 class ClusterFile(Frozen):
     """The keys of a cluster file."""
 
-    scheduler: Literal["slurm", "pbs"]
+    scheduler: Annotated[InstanceOf[Scheduler], BeforeValidator(_scheduler)]
     max_jobs: Count
     queue: str | None = None
     account: str | None = None
@@ -112,11 +120,11 @@ class ClusterFile(Frozen):
             raise ValueError(
                 f"classes: no class has the kind {', '.join(missing)}; list it, or give one class 'kinds: rest'."
             )
-        for name, one in self.classes.items():
-            if 2 * self.signal_s > one.wall_time_s:
+        for name, resources in self.classes.items():
+            if 2 * self.signal_s > resources.wall_time_s:
                 raise ValueError(
                     f"classes.{name}: calculations are ended signal_s ({self.signal_s} s) before the wall time of "
-                    f"{one.wall_time}; make that longer, or signal_s at most half of it."
+                    f"{resources.wall_time}; make that longer, or signal_s at most half of it."
                 )
         return self
 
@@ -132,8 +140,8 @@ class ClusterFile(Frozen):
         """Return what the codes are told in jobs of a class."""
         return {
             key: value
-            for one in (self.env, self.resources(name).env)
-            for key, value in one.model_dump(exclude_none=True).items()
+            for environment in (self.env, self.resources(name).env)
+            for key, value in environment.model_dump(exclude_none=True).items()
         }
 
     def resources(self, name: str) -> ResourceClass:
@@ -144,7 +152,7 @@ class ClusterFile(Frozen):
 
 
 def load_cluster(path: Path) -> ClusterFile:
-    """Read a cluster file, or a bundled one by its name (``slurm``).
+    """Read a cluster file, or a bundled one by its name.
 
     Raises
     ------

@@ -19,7 +19,8 @@ from ..launch.reconcile import age_s, reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import Worker
 from .cluster_file import ClusterFile
-from .scheduler import MEMORY, SchedulerError, is_live, script, states, submit
+from .job import script
+from .scheduler import MEMORY, Scheduler, SchedulerError
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
@@ -48,7 +49,7 @@ class Job:
     label: str
 
 
-def jobs_of(launchpad: LaunchPad, scheduler: str) -> list[Job]:
+def jobs_of(launchpad: LaunchPad, scheduler: Scheduler) -> list[Job]:
     """Return the jobs whose firework is reserved or running, with their states.
 
     Raises
@@ -57,21 +58,21 @@ def jobs_of(launchpad: LaunchPad, scheduler: str) -> list[Job]:
         If the scheduler cannot be asked.
     """
     query = {"state": {"$in": ["RESERVED", "RUNNING"]}, "state_history.reservation_id": {"$exists": True}}
-    found = list(launchpad.launches.find(query, {"fw_id": 1, "state_history.reservation_id": 1}))
-    numbers = {launch["fw_id"]: _number(launch) for launch in found}
+    launches = launchpad.launches.find(query, {"fw_id": 1, "state_history.reservation_id": 1})
+    numbers = {launch["fw_id"]: _number(launch) for launch in launches}
     labels = launchpad.fireworks.find({"fw_id": {"$in": list(numbers)}}, {"fw_id": 1, "spec.label": 1})
-    known = states(scheduler, numbers.values())
+    states = scheduler.states(numbers.values())
     return [
-        Job(numbers[d["fw_id"]], known[numbers[d["fw_id"]]], d["fw_id"], d["spec"]["label"])
+        Job(numbers[d["fw_id"]], states[numbers[d["fw_id"]]], d["fw_id"], d["spec"]["label"])
         for d in labels.sort("fw_id", 1)
     ]
 
 
 def _number(launch: Mapping[str, Any]) -> str:
-    return next(str(one["reservation_id"]) for one in launch["state_history"] if "reservation_id" in one)
+    return next(str(entry["reservation_id"]) for entry in launch["state_history"] if "reservation_id" in entry)
 
 
-def recover(bench: Workbench, scheduler: str | None) -> list[str]:
+def recover(bench: Workbench, scheduler: Scheduler | None) -> list[str]:
     """Bring all states back in line, reservations whose job is gone among them; return what is queued again.
 
     Parameters
@@ -79,7 +80,7 @@ def recover(bench: Workbench, scheduler: str | None) -> list[str]:
     bench
         The database and the root.
     scheduler
-        ``slurm`` or ``pbs``; None leaves reservations alone.
+        Whose jobs hold the reservations; None leaves reservations alone.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def recover(bench: Workbench, scheduler: str | None) -> list[str]:
     again = []
     if scheduler is not None:
         for job in jobs_of(bench.launchpad, scheduler):
-            if not is_live(job.state) and _release(bench.launchpad, job):
+            if not scheduler.is_live(job.state) and _release(bench.launchpad, job):
                 again.append(f"{job.label} (job {job.number}: {job.state})")
     return again + reconcile(bench, bench.documents.calculations.distinct("_id"))
 
@@ -112,7 +113,7 @@ def queue_once(bench: Workbench, cluster: ClusterFile, files: JobFiles, max_jobs
         If the scheduler refuses or cannot be asked; the reservation of the refused job is undone.
     """
     recover(bench, cluster.scheduler)
-    room = max_jobs - sum(is_live(job.state) for job in jobs_of(bench.launchpad, cluster.scheduler))
+    room = max_jobs - sum(cluster.scheduler.is_live(job.state) for job in jobs_of(bench.launchpad, cluster.scheduler))
     made: list[Job] = []
     for name in cluster.classes:
         fworker = OurFWorker(Worker(bench.root), kinds=cluster.kinds(name))
@@ -155,12 +156,12 @@ def _queue(
         job_name = "".join(c if c.isalnum() or c in "+-_." else "_" for c in label)
         path = logs / f"{job_name}-{firework.fw_id}.sh"
         path.write_text(script(cluster, name, job_name, memory, command, logs), encoding="utf-8")
-        number = submit(cluster.scheduler, path)
+        number = cluster.scheduler.submit(path)
     except (SchedulerError, OSError):
         bench.launchpad.cancel_reservation(launch_id)
         raise
     bench.launchpad.set_reservation_id(launch_id, number)
-    return Job(number, "PENDING", firework.fw_id, label)
+    return Job(number, "submitted", firework.fw_id, label)
 
 
 def _refuse_idle_jobs(bench: Workbench, fw_id: int, calculation: str, logs: Path) -> None:
@@ -178,7 +179,7 @@ def _refuse_idle_jobs(bench: Workbench, fw_id: int, calculation: str, logs: Path
 
 def memory_gb(documents: Documents, cluster: ClusterFile, name: str, calculation: str) -> float:
     """Return the memory of a job: half more for each time that the calculation ran out of it, up to the limit."""
-    one = cluster.resources(name)
+    resources = cluster.resources(name)
     ends = documents.attempts.find({"calculation": calculation, "reason": {"$ne": None}}, {"reason": 1})
     times = sum(bool(MEMORY.search(attempt["reason"])) for attempt in ends)
-    return float(min(one.memory_gb * _MORE_MEMORY**times, one.memory_max_gb or one.memory_gb))
+    return float(min(resources.memory_gb * _MORE_MEMORY**times, resources.memory_max_gb or resources.memory_gb))

@@ -1,40 +1,26 @@
-"""SLURM and PBS: job scripts, submitting, what became of a job, and how much of its time is left."""
+"""What a scheduler owes: the directives of a job, submitting it, what became of it, how much of its time is left.
+
+Each is a file beside this one, and a row in `registry`; docs/developers/add-a-scheduler.md adds one.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ...errors import SodiateError
-from .cluster_file import ClusterFile
 
 _TIMEOUT_S = 60
 
-SUBMIT = {"slurm": "sbatch", "pbs": "qsub"}
-
-_ASK = {"slurm": ["squeue", "--noheader", "--me"], "pbs": ["qstat"]}
-
-JOB = {"slurm": "SLURM_JOB_ID", "pbs": "PBS_JOBID"}
-"""The variable of a job's environment that has its number."""
-
-_LIVE = {
-    "PENDING",
-    "RUNNING",
-    "CONFIGURING",
-    "COMPLETING",
-    "SUSPENDED",
-    "REQUEUED",
-    "RESIZING",
-    "STAGE_OUT",
-    "SIGNALING",
-}
-_LIVE_PBS = {"Q", "R", "H", "W", "T", "E", "S", "B"}
+GONE = "gone"
+"""The state of a job that its scheduler knows nothing of any more."""
 
 MEMORY = re.compile(r"out[ _-]of[ _-]memory|oom.?kill|MemoryError|cannot allocate memory", re.IGNORECASE)
 """How schedulers, kernels and codes say that the memory was too small."""
@@ -44,155 +30,140 @@ class SchedulerError(SodiateError):
     """A command of the scheduler is missing, or refused in its own words."""
 
 
-def on_login_node() -> str | None:
-    """Return the submit command if a scheduler answers here and this is no job of it."""
-    if any(variable in os.environ for variable in JOB.values()):
-        return None
-    for scheduler, command in SUBMIT.items():
-        if shutil.which(command) and _answers(_ASK[scheduler]):
-            return command
-    return None
+@dataclass(frozen=True)
+class Request:
+    """What a job asks its scheduler for.
 
-
-def _answers(command: list[str]) -> bool:
-    """Tell whether a command works: its program alone may be installed where no cluster is."""
-    try:
-        return _run(command).returncode == 0
-    except SchedulerError:
-        return False
-
-
-def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command: Sequence[str], logs: Path) -> str:
-    """Return the script of a job.
-
-    The worker takes the place of the shell (``exec``), so that the scheduler's signal reaches it.
-
-    Parameters
+    Attributes
     ----------
-    cluster
-        The cluster file.
     name
-        Of the resource class.
-    job
-        Name of the job.
+        Of the job: letters, digits and ``+-_.``.
+    nodes, tasks, cpus_per_task
+        ``tasks`` counts those of all nodes.
+    wall_time
+        As ``24:00:00`` or ``1-00:00:00``.
     memory_gb
         For each node.
-    command
-        The worker with its arguments.
+    queue, account
+        None where the cluster has a default.
+    signal_s
+        So many seconds before the wall time the worker should get the signal USR1. A scheduler that sends none may
+        leave it out: the worker looks at the clock as well.
     logs
         Folder for what the job prints.
     """
-    one = cluster.resources(name)
-    queue, account = one.queue or cluster.queue, one.account or cluster.account
-    if cluster.scheduler == "slurm":
-        lines = [f"--job-name={job}", f"--nodes={one.nodes}", f"--ntasks={one.tasks}"]
-        lines += [
-            f"--cpus-per-task={one.cpus_per_task}",
-            f"--time={one.wall_time}",
-            f"--mem={round(memory_gb * 1024)}M",
-        ]
-        lines += [f"--signal=B:USR1@{cluster.signal_s}", f"--output={logs}/%x-%j.out"]
-        lines += [f"--partition={queue}"] if queue else []
-        lines += [f"--account={account}"] if account else []
-        head = [f"#SBATCH {line}" for line in lines]
-    else:
-        each = -(-one.tasks // one.nodes)
-        chunk = f"{one.nodes}:ncpus={each * one.cpus_per_task}:mpiprocs={each}:mem={round(memory_gb * 1024)}mb"
-        head = [f"#PBS -N {job[:15]}", f"#PBS -l select={chunk}", f"#PBS -l walltime={one.wall_time}", "#PBS -j oe"]
-        head += [f"#PBS -o {logs}/"]
-        head += [f"#PBS -q {queue}"] if queue else []
-        head += [f"#PBS -A {account}"] if account else []
-    body = [f"module load {module}" for module in cluster.modules]
-    return "\n".join(["#!/bin/bash", *head, "", *body, *cluster.setup, f"exec {shlex.join(command)}", ""])
+
+    name: str
+    nodes: int
+    tasks: int
+    cpus_per_task: int
+    wall_time: str
+    memory_gb: float
+    queue: str | None
+    account: str | None
+    signal_s: int
+    logs: Path
+
+    @property
+    def memory_mb(self) -> int:
+        """The memory of a node in whole megabytes."""
+        return round(self.memory_gb * 1024)
 
 
-def submit(scheduler: str, path: Path) -> str:
-    """Submit a script; return the job's number.
+class Scheduler(ABC):
+    """One scheduler, by its own commands.
 
-    Raises
-    ------
-    SchedulerError
-        With the scheduler's own words.
-    """
-    command = SUBMIT[scheduler]
-    done = _run([command, str(path)])
-    found = re.search(r"(\d+)", done.stdout)
-    if done.returncode != 0 or found is None:
-        words = (done.stderr or done.stdout).strip() or "it said nothing"
-        raise SchedulerError(f"{command} refused {path}: {words}")
-    return found[1]
-
-
-def states(scheduler: str, jobs: Iterable[str]) -> dict[str, str]:
-    """Return the state of each job, in the scheduler's word; ``gone`` if it knows nothing of it any more.
-
-    Raises
-    ------
-    SchedulerError
-        If the scheduler cannot be asked.
-    """
-    jobs = list(jobs)
-    if not jobs:
-        return {}
-    return _slurm_states(jobs) if scheduler == "slurm" else _pbs_states(jobs)
-
-
-def _slurm_states(jobs: list[str]) -> dict[str, str]:
-    done = _run(["squeue", "--noheader", "--states=all", "--format=%i %T"])
-    if done.returncode != 0:
-        raise SchedulerError(f"squeue: {done.stderr.strip() or 'no answer'}")
-    known = dict(line.split()[:2] for line in done.stdout.splitlines() if len(line.split()) >= 2)
-    return {job: known.get(job, "gone") for job in jobs}
-
-
-def _pbs_states(jobs: list[str]) -> dict[str, str]:
-    done = _run(["qstat"])
-    if done.returncode != 0:
-        raise SchedulerError(f"qstat: {done.stderr.strip() or 'no answer'}")
-    rows = [line.split() for line in done.stdout.splitlines()]
-    known = {row[0].split(".")[0]: row[4] for row in rows if len(row) > 4 and row[0][0].isdigit()}
-    return {job: known.get(job, "gone") for job in jobs}
-
-
-def is_live(state: str) -> bool:
-    """Tell whether a job with this state waits or runs."""
-    return state in _LIVE or state in _LIVE_PBS
-
-
-def seconds_left(cluster: ClusterFile, name: str, began: float, environment: Mapping[str, str]) -> float:
-    """Return the seconds until the wall time of this job, as its scheduler says; else by its class.
-
-    Parameters
+    Attributes
     ----------
-    cluster, name
-        The cluster file, and the class of the job.
-    began
-        When the job's worker began, in seconds of the system's clock.
-    environment
-        The job's.
+    name
+        As cluster files call it.
+    submit_command
+        The program that takes a job's script.
+    ask_command
+        A question that it answers where it runs: its programs alone may be installed where no cluster is.
+    job_variable
+        The variable of a job's environment that has its number.
+    live_states
+        The states, in its own words, of jobs that wait or run.
     """
-    end = environment.get("SLURM_JOB_END_TIME")
-    if end is not None and end.isdigit():
-        return float(end) - time.time()
-    job = environment.get("SLURM_JOB_ID")
-    if job is not None and shutil.which("squeue"):
-        done = _run(["squeue", "--noheader", f"--jobs={job}", "--format=%L"])
-        left = _seconds(done.stdout.strip())
-        if left is not None:
-            return left
-    return cluster.resources(name).wall_time_s - (time.time() - began)
 
+    name: ClassVar[str]
+    submit_command: ClassVar[str]
+    ask_command: ClassVar[Sequence[str]]
+    job_variable: ClassVar[str]
+    live_states: ClassVar[frozenset[str]]
 
-def _seconds(text: str) -> float | None:
-    """Read ``1-02:03:04``, ``02:03:04`` or ``03:04``."""
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
-    if found is None:
+    @abstractmethod
+    def header(self, request: Request) -> list[str]:
+        """Return the lines at the head of a job's script that ask for what it needs."""
+
+    @abstractmethod
+    def known_states(self) -> dict[str, str]:
+        """Return the state of each job that the scheduler knows, in its own word, by the job's number.
+
+        Raises
+        ------
+        SchedulerError
+            If the scheduler cannot be asked.
+        """
+
+    def seconds_left(self, environment: Mapping[str, str]) -> float | None:
+        """Return the seconds until the wall time of the job that has this environment; None if it cannot tell."""
         return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60.0 + seconds
+
+    def submit(self, script: Path) -> str:
+        """Submit a script; return the job's number.
+
+        Raises
+        ------
+        SchedulerError
+            With the scheduler's own words.
+        """
+        answer = call([self.submit_command, str(script)])
+        number = re.search(r"(\d+)", answer.stdout)
+        if answer.returncode != 0 or number is None:
+            words = (answer.stderr or answer.stdout).strip() or "it said nothing"
+            raise SchedulerError(f"{self.submit_command} refused {script}: {words}")
+        return number[1]
+
+    def states(self, jobs: Iterable[str]) -> dict[str, str]:
+        """Return the state of each job, in the scheduler's word; ``gone`` if it knows nothing of it any more.
+
+        Raises
+        ------
+        SchedulerError
+            If the scheduler cannot be asked.
+        """
+        numbers = list(jobs)
+        known = self.known_states() if numbers else {}
+        return {number: known.get(number, GONE) for number in numbers}
+
+    def is_live(self, state: str) -> bool:
+        """Tell whether a job with this state waits or runs."""
+        return state in self.live_states
+
+    def answers(self) -> bool:
+        """Tell whether the scheduler can be reached from this machine."""
+        if shutil.which(self.submit_command) is None:
+            return False
+        try:
+            return call(self.ask_command).returncode == 0
+        except SchedulerError:
+            return False
+
+    def is_inside_job(self) -> bool:
+        """Tell whether this process is in a job."""
+        return self.job_variable in os.environ
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of a scheduler.
+
+    Raises
+    ------
+    SchedulerError
+        If it is not there, or does not answer.
+    """
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except FileNotFoundError:
@@ -201,3 +172,17 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         ) from None
     except subprocess.TimeoutExpired:
         raise SchedulerError(f"{command[0]} gave no answer within {_TIMEOUT_S} s.") from None
+
+
+def output_of(command: Sequence[str]) -> str:
+    """Return what a command of a scheduler prints.
+
+    Raises
+    ------
+    SchedulerError
+        If it fails, with its own words.
+    """
+    answer = call(command)
+    if answer.returncode != 0:
+        raise SchedulerError(f"{command[0]}: {answer.stderr.strip() or 'no answer'}")
+    return answer.stdout

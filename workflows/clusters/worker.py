@@ -21,7 +21,7 @@ from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import Worker
 from ..stop import Stop, signals_stop
 from .cluster_file import ClusterFile
-from .scheduler import seconds_left
+from .job import seconds_left
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
@@ -54,7 +54,7 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
         The firework that is reserved to this job.
     """
     began = time.time()
-    one, stop = cluster.resources(name), Stop()
+    resources, stop = cluster.resources(name), Stop()
     launched: list[int] = []
     nearly_over = _nearly_over(stop, seconds_left(cluster, name, began, os.environ) - cluster.signal_s)
     with signals_stop(stop, (signal.SIGUSR1,)), launch_directory() as errors, nearly_over:
@@ -63,7 +63,7 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
             if stop.requested():
                 ended = stop.reason
                 break
-            if left <= 0 or (launched and left < _SHARE * one.wall_time_s):
+            if left <= 0 or (launched and left < _SHARE * resources.wall_time_s):
                 ended = "too little of its wall time is left"
                 break
             worker = Worker(root=bench.root, env=cluster.environment(name), limits=Limits(left), stop=stop)
@@ -81,7 +81,7 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
 
 @contextmanager
 def _nearly_over(stop: Stop, seconds: float) -> Iterator[None]:
-    """Do after some seconds what SLURM's signal does: PBS sends none."""
+    """Do after some seconds what the scheduler's signal does: not every one sends any."""
     timer = Timer(max(seconds, 0.0), stop.request, ["its wall time is nearly over"])
     timer.daemon = True
     timer.start()

@@ -14,22 +14,17 @@ import pytest
 import yaml
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.clusters.cluster_file import ClusterFile, load_cluster
-from sodiate.workflows.clusters.scheduler import (
-    MEMORY,
-    SchedulerError,
-    is_live,
-    on_login_node,
-    script,
-    seconds_left,
-    states,
-    submit,
-)
+from sodiate.workflows.clusters.job import script, seconds_left
+from sodiate.workflows.clusters.pbs import Pbs
+from sodiate.workflows.clusters.registry import on_login_node
+from sodiate.workflows.clusters.scheduler import MEMORY, SchedulerError
+from sodiate.workflows.clusters.slurm import Slurm
 from sodiate.workflows.database.connection import LaunchpadFile, open_root
 from sodiate.workflows.kinds import KINDS, Kind
 from support import DOCS
 from support.campaigns import small_campaign
 from support.cli import Cli
-from support.slurm import Slurm
+from support.slurm import Slurm as Cluster
 
 ALL = list(KINDS)
 
@@ -60,7 +55,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
 @pytest.mark.parametrize("name", ["slurm", "pbs"])
 def test_the_bundled_files_are_valid(name: str) -> None:
     found = load_cluster(Path(name))
-    assert found.scheduler == name
+    assert found.scheduler.name == name
     assert sorted(kind for name in found.classes for kind in found.kinds(name)) == sorted(KINDS)
     assert found.environment("large")["incar"] == {"NCORE": 8, "KPAR": 2}
     assert found.environment("large")["vasp_std"].endswith("vasp_std")
@@ -70,7 +65,8 @@ def test_the_bundled_files_are_valid(name: str) -> None:
     ("changes", "words"),
     [
         ({"scheduller": "slurm"}, "unknown key 'scheduller'.*scheduler"),
-        ({"scheduler": "lsf"}, "scheduler"),
+        ({"scheduler": "lsf"}, "scheduler: 'lsf' should be 'slurm' or 'pbs'[.]"),
+        ({"scheduler": "slrum"}, "should be 'slurm' or 'pbs' .did you mean 'slurm'."),
         ({"max_jobs": 0}, "max_jobs"),
         ({"signal_s": 3000}, "classes.all: calculations are ended signal_s .3000 s. before"),
         ({"env": {"vasp": "srun vasp_std"}}, "unknown key 'env.vasp'.*vasp_std"),
@@ -146,26 +142,26 @@ def test_a_pbs_script_has_the_documented_directives(command, tmp_path: Path) -> 
     path = tmp_path / "job.sh"
     path.write_text(text)
     asked = command("qsub", "4711.server\n")
-    assert submit("pbs", path) == "4711"
+    assert Pbs().submit(path) == "4711"
     assert str(path) in asked.read_text()
     command(
         "qstat", "Job id  Name User Time S Queue\n------\n4711.server WSSe me 0 R long\n4712.server x me 0 C long\n"
     )
-    found = states("pbs", ["4711", "4712", "4713"])
+    found = Pbs().states(["4711", "4712", "4713"])
     assert found == {"4711": "R", "4712": "C", "4713": "gone"}
-    assert [is_live(state) for state in found.values()] == [True, False, False]
+    assert [Pbs().is_live(state) for state in found.values()] == [True, False, False]
 
 
 def test_a_refusal_is_in_the_schedulers_own_words(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     command("sbatch", err="sbatch: error: invalid account", code=1)
     with pytest.raises(SchedulerError, match=r"sbatch refused .*job.sh: sbatch: error: invalid account"):
-        submit("slurm", tmp_path / "job.sh")
+        Slurm().submit(tmp_path / "job.sh")
 
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SchedulerError, match="qsub is not found here"):
-        submit("pbs", tmp_path / "job.sh")
+        Pbs().submit(tmp_path / "job.sh")
     assert on_login_node() is None
 
 
@@ -185,7 +181,7 @@ def test_ends_for_want_of_memory_are_known(words: str) -> None:
     assert not MEMORY.search("stopped after step 3: SIGTERM")
 
 
-def test_a_login_node_is_not_for_computing(slurm_cluster: Slurm, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_node_is_not_for_computing(slurm_cluster: Cluster, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     done = cli("run", "wsse", "--engine", "vasp", "--root", "root")
     assert done.returncode == 2
     assert "would compute on a login node" in done.stderr
@@ -205,7 +201,7 @@ def test_the_guides_files_are_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("mongod")
-def test_the_guides_commands_work(slurm_cluster: Slurm, cli: Cli, tmp_path: Path) -> None:
+def test_the_guides_commands_work(slurm_cluster: Cluster, cli: Cli, tmp_path: Path) -> None:
     """On a campaign as small as the guide's is large, dry, with a cluster file cut to this SLURM."""
     commands = re.findall(r"```console\n(.*?)```", GUIDE, re.S)[0].splitlines()
     assert len(commands) == 7

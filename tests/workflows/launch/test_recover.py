@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from sodiate.workflows.clusters.cluster_file import load_cluster
 from sodiate.workflows.clusters.queue import jobs_of, memory_gb, recover
+from sodiate.workflows.clusters.registry import SCHEDULERS
 from sodiate.workflows.clusters.scheduler import SchedulerError
 from sodiate.workflows.launch.tasks import OurFWorker
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.runner.run_calculation import Worker
 from support.campaigns import Bench, small_campaign
+
+SLURM = SCHEDULERS["slurm"]
 
 
 @pytest.fixture
@@ -43,25 +46,25 @@ def state(bench: Bench) -> str:
 @pytest.mark.parametrize("word", ["PENDING", "RUNNING", "CONFIGURING"])
 def test_a_job_that_waits_or_runs_keeps_its_calculation(word: str, reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, f"17 {word}\n18 PENDING")
-    assert recover(reserved, "slurm") == []
+    assert recover(reserved, SLURM) == []
     assert state(reserved) == "RESERVED"
-    (job,) = jobs_of(reserved.launchpad, "slurm")
+    (job,) = jobs_of(reserved.launchpad, SLURM)
     assert (job.number, job.state, job.label) == ("17", word, "Na")
 
 
 @pytest.mark.parametrize("out", ["18 PENDING", "", "17 CANCELLED", "17 NODE_FAIL", "17 COMPLETED"])
 def test_a_job_that_is_gone_gives_it_back(out: str, reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, out)
-    (told,) = recover(reserved, "slurm")
+    (told,) = recover(reserved, SLURM)
     assert told.startswith("Na (job 17: ")
     assert state(reserved) == "READY"
-    assert jobs_of(reserved.launchpad, "slurm") == []
+    assert jobs_of(reserved.launchpad, SLURM) == []
 
 
 def test_a_scheduler_without_an_answer_changes_nothing(reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, "", 1)
     with pytest.raises(SchedulerError, match="squeue: no answer"):
-        recover(reserved, "slurm")
+        recover(reserved, SLURM)
     assert recover(reserved, None) == []
     assert state(reserved) == "RESERVED"
 

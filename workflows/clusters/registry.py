@@ -1,0 +1,16 @@
+"""The schedulers that a cluster file may name."""
+
+from __future__ import annotations
+
+from .pbs import Pbs
+from .scheduler import Scheduler
+from .slurm import Slurm
+
+SCHEDULERS: dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (Slurm(), Pbs())}
+
+
+def on_login_node() -> str | None:
+    """Return the submit command of a scheduler that answers here, unless this is a job of one."""
+    if any(scheduler.is_inside_job() for scheduler in SCHEDULERS.values()):
+        return None
+    return next((scheduler.submit_command for scheduler in SCHEDULERS.values() if scheduler.answers()), None)
