@@ -14,7 +14,7 @@ from .database.workbench import Workbench
 from .plan.graph import Plan
 from .results.figures import write_files
 from .results.results import Results
-from .runner.run_calculation import Worker
+from .runner.run_calculation import WorkerSettings
 from .stop import Stop, signals_stop
 
 Progress = Callable[[Documents, CampaignEntry], AbstractContextManager[Callable[[], None]]]
@@ -22,7 +22,7 @@ Progress = Callable[[Documents, CampaignEntry], AbstractContextManager[Callable[
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunReport:
     """What a run left: the campaign, its results, the files made, and whether everything is recorded."""
 
     entry: CampaignEntry
@@ -32,7 +32,7 @@ class Ran:
     stopped: str | None
 
 
-def run(plan: Plan, bench: Workbench, progress: Progress) -> Ran:
+def run(plan: Plan, bench: Workbench, progress: Progress) -> RunReport:
     """Bring a planned campaign to its end, as far as it goes.
 
     Parameters
@@ -54,7 +54,7 @@ def run(plan: Plan, bench: Workbench, progress: Progress) -> Ran:
     standing = bench.standing(entry.ids)
     models = Results(bench.documents, bench.database.title).of(entry)
     files = write_files(bench.documents, entry, models, bench.root, launched)
-    return Ran(entry, models, files, standing.complete, stop.reason or None)
+    return RunReport(entry, models, files, standing.complete, stop.reason or None)
 
 
 def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop) -> CampaignEntry:
@@ -66,5 +66,5 @@ def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop) -> Ca
     entry = submit(plan, bench).entry
     reconcile(bench, entry.ids)
     with progress(bench.documents, entry) as on_change:
-        launch(bench, Worker(root=bench.root, stop=stop), list(entry.ids), on_change)
+        launch(bench, WorkerSettings(root=bench.root, stop=stop), list(entry.ids), on_change)
     return entry

@@ -15,7 +15,7 @@ from sodiate.workflows.launch.loop import launch
 from sodiate.workflows.launch.reconcile import reconcile
 from sodiate.workflows.launch.submit import Submission, submit
 from sodiate.workflows.plan.graph import Plan
-from sodiate.workflows.runner.run_calculation import Worker
+from sodiate.workflows.runner.run_calculation import WorkerSettings
 
 
 def drawn_groups(page: str) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ class Bench(Workbench):
     def launch(self, planned: Plan, **env: Any) -> None:
         ids = [calculation.id for calculation in planned.calculations]
         reconcile(self, ids)
-        launch(self, Worker(root=self.root, env=env), ids, lambda: None)
+        launch(self, WorkerSettings(root=self.root, env=env), ids, lambda: None)
 
     def expire(self, identifier: str) -> None:
         """Let a lease have expired: a millisecond ago, since one that ends in this one still holds."""

@@ -81,8 +81,8 @@ def worker(
     with open_workbench(root, launchpad) as bench:
         from ..clusters.worker import work
 
-        done = work(bench, wanted, class_, fw_id)
-    print(f"{done.launches} launches; ended because: {done.ended}")
+        report = work(bench, wanted, class_, fw_id)
+    print(f"{report.launches} launches; ended because: {report.ended}")
 
 
 def recover(

@@ -55,14 +55,14 @@ def converge(
     with open_workbench(root, launchpad, create=True) as bench:
         for variant in planned:
             announce(variant.plan, root, console)
-            ran = run(variant.plan, bench, partial(show_progress, console=console))
-            results.setdefault(variant.quantity, []).append((variant.value, ran.models))
-            complete &= ran.complete
-            physical &= all(model.physical for model in ran.models)
-            if ran.stopped:
-                console.print(f"Stopped by {ran.stopped}; go on with the same command.", markup=False)
+            report = run(variant.plan, bench, partial(show_progress, console=console))
+            results.setdefault(variant.quantity, []).append((variant.value, report.models))
+            complete &= report.complete
+            physical &= all(model.physical for model in report.models)
+            if report.stopped:
+                console.print(f"Stopped by {report.stopped}; go on with the same command.", markup=False)
                 break
-    gathered = [one for quantity, found in results.items() for one in series(quantity, found)]
+    gathered = [line for quantity, values in results.items() for line in series(quantity, values)]
     _show(gathered, folder, physical, console)
     raise typer.Exit(0 if complete and sum(map(len, results.values())) == len(planned) else 1)
 

@@ -53,8 +53,8 @@ def plan(
 
         content = plan_objects(planned)
         if states is not None:
-            for one in content["calculations"]:
-                one["state"] = states[one["id"]]
+            for calculation in content["calculations"]:
+                calculation["state"] = states[calculation["id"]]
         print(json.dumps(content, indent=1))
         return
     console = make_console()

@@ -45,18 +45,18 @@ def run(
     console = make_console()
     announce(planned, root, console)
     with open_workbench(root, launchpad, create=True) as bench:
-        ran = run_session(planned, bench, partial(show_progress, console=console))
+        report = run_session(planned, bench, partial(show_progress, console=console))
     from ..results.tables import remark_lines, results_table
 
-    console.print(results_table(ran.models, planned.campaign.spec.title or planned.campaign.spec.campaign))
-    for line in remark_lines(ran.models):
+    console.print(results_table(report.models, planned.campaign.spec.title or planned.campaign.spec.campaign))
+    for line in remark_lines(report.models):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    for path in ran.files:
+    for path in report.files:
         print(path)
-    if ran.stopped:
-        print(f"Stopped by {ran.stopped}; finished work is kept. Go on with the same command.", file=sys.stderr)
-        raise typer.Exit(128 + signal.Signals[ran.stopped].value)
-    if not ran.complete:
+    if report.stopped:
+        print(f"Stopped by {report.stopped}; finished work is kept. Go on with the same command.", file=sys.stderr)
+        raise typer.Exit(128 + signal.Signals[report.stopped].value)
+    if not report.complete:
         print(
             "Not everything is recorded: `sodiate show LABEL` tells why, `sodiate retry` queues failures again.",
             file=sys.stderr,

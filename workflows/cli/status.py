@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,13 +50,13 @@ def status_lines(documents: Documents) -> list[str]:
 
 def _steps_so_far(documents: Documents) -> dict[str, str]:
     """Return the last step of each calculation that runs, as far as its directory is on this machine."""
-    found = {}
+    steps = {}
     for attempt in documents.attempts.find({"outcome": "running"}, {"calculation": 1, "directory": 1}):
         last = last_step(Path(attempt["directory"]))
         if last is not None:
-            force = last["max_force_ev_per_a"]
-            found[attempt["calculation"]] = f", step {last['step']}, largest force {force:.3f} eV/Å"
-    return found
+            force = last.max_force_ev_per_a
+            steps[attempt["calculation"]] = f", step {last.number}, largest force {force:.3f} eV/Å"
+    return steps
 
 
 def _word(reason: str | None) -> str:
@@ -103,22 +104,29 @@ def _force_lines(documents: Documents, calculation: Calculation, directory: Path
     last = last_step(directory)
     if last is None:
         return _vasp_lines(directory)
-    return [f"  last force  {last['max_force_ev_per_a']:.4f} eV/Å after {last['step']} steps"]
+    return [f"  last force  {last.max_force_ev_per_a:.4f} eV/Å after {last.number} steps"]
 
 
-def last_step(directory: Path) -> dict[str, Any] | None:
-    """Return the last step of a directory's trajectory: its number and the largest force, None without one."""
+@dataclass(frozen=True)
+class LastStep:
+    """The last step of a relaxation so far: its number, and the largest force on an atom."""
+
+    number: int
+    max_force_ev_per_a: float
+
+
+def last_step(directory: Path) -> LastStep | None:
+    """Return the last step of a directory's trajectory, None without one."""
     try:
         lines = (directory / TRAJECTORY).read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     for line in reversed(lines):
         try:
-            found = json.loads(line)
-            largest = max(hypot(*force) for force in found["forces_ev_per_a"])
+            values = json.loads(line)
+            return LastStep(values["step"], max(hypot(*force) for force in values["forces_ev_per_a"]))
         except (ValueError, KeyError):  # a line cut short by a kill, or the head
             continue
-        return {"step": found["step"], "max_force_ev_per_a": largest}
     return None
 
 

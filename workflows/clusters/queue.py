@@ -17,7 +17,7 @@ from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
 from ..launch.reconcile import age_s, reconcile
 from ..launch.tasks import OurFWorker
-from ..runner.run_calculation import Worker
+from ..runner.run_calculation import WorkerSettings
 from .cluster_file import ClusterFile
 from .job import script
 from .scheduler import MEMORY, Scheduler, SchedulerError
@@ -116,7 +116,7 @@ def queue_once(bench: Workbench, cluster: ClusterFile, files: JobFiles, max_jobs
     room = max_jobs - sum(cluster.scheduler.is_live(job.state) for job in jobs_of(bench.launchpad, cluster.scheduler))
     made: list[Job] = []
     for name in cluster.classes:
-        fworker = OurFWorker(Worker(bench.root), kinds=cluster.kinds(name))
+        fworker = OurFWorker(WorkerSettings(bench.root), kinds=cluster.kinds(name))
         while len(made) < room and bench.launchpad.run_exists(fworker):
             job = _queue(bench, cluster, name, files, fworker)
             if job is None:

@@ -18,7 +18,7 @@ from ..engines.base import Limits
 from ..launch.loop import launch_directory
 from ..launch.reconcile import reconcile
 from ..launch.tasks import OurFWorker
-from ..runner.run_calculation import Worker
+from ..runner.run_calculation import WorkerSettings
 from ..stop import Stop, signals_stop
 from .cluster_file import ClusterFile
 from .job import seconds_left
@@ -34,14 +34,14 @@ _SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkReport:
     """What a job's worker did: how many launches, and why it ended."""
 
     launches: int
     ended: str
 
 
-def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -> Work:
+def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -> WorkReport:
     """Compute until the time is over, nothing is ready, or the scheduler says so.
 
     Parameters
@@ -66,7 +66,7 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
             if left <= 0 or (launched and left < _SHARE * resources.wall_time_s):
                 ended = "too little of its wall time is left"
                 break
-            worker = Worker(root=bench.root, env=cluster.environment(name), limits=Limits(left), stop=stop)
+            worker = WorkerSettings(root=bench.root, env=cluster.environment(name), limits=Limits(left), stop=stop)
             reserved = fw_id if not launched else None
             if reserved is not None and not _is_reserved(bench.launchpad, reserved):
                 reserved = None
@@ -76,7 +76,7 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
                 break
             launched.append(reserved or 0)
     reconcile(bench, bench.documents.calculations.distinct("_id"))
-    return Work(len(launched), ended)
+    return WorkReport(len(launched), ended)
 
 
 @contextmanager

@@ -113,10 +113,10 @@ class Documents:
 
     def campaign(self, name: str, engine: str, method_id: str) -> CampaignEntry | None:
         """Return the last revision of a campaign with one engine and method."""
-        found = self.campaigns.find_one(
+        document = self.campaigns.find_one(
             {"campaign": name, "engine": engine, "method_id": method_id}, sort=[("revision", -1)]
         )
-        return _entry(found) if found else None
+        return _entry(document) if document else None
 
     def entries(self, query: Mapping[str, Any] | None = None) -> list[CampaignEntry]:
         """Return the last revision of each campaign, engine and method that a query matches, oldest first."""
@@ -141,12 +141,12 @@ class Documents:
         documents: dict[str, dict[str, Any]] = {}
         wanted = set(identifiers)
         while wanted:
-            found = {d["_id"]: d for d in self.calculations.find({"_id": {"$in": sorted(wanted)}})}
-            missing = wanted - found.keys()
+            matches = {d["_id"]: d for d in self.calculations.find({"_id": {"$in": sorted(wanted)}})}
+            missing = wanted - matches.keys()
             if missing:
                 raise SodiateError(f"no calculation {', '.join(sorted(missing))} in the database.")
-            documents |= found
-            wanted = {p for d in found.values() for p in d["parents"].values()} - documents.keys()
+            documents |= matches
+            wanted = {p for d in matches.values() for p in d["parents"].values()} - documents.keys()
         built: dict[str, Calculation] = {}
 
         def build(identifier: str) -> Calculation:

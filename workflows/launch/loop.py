@@ -14,7 +14,7 @@ from fireworks.core.rocket import Rocket
 
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
-from ..runner.run_calculation import Worker
+from ..runner.run_calculation import WorkerSettings
 from .reconcile import FIELDS, is_busy, reconcile
 from .tasks import OurFWorker
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def launch(
     bench: Workbench,
-    worker: Worker,
+    worker: WorkerSettings,
     identifiers: list[str],
     on_change: Callable[[], None],
 ) -> None:
@@ -68,7 +68,7 @@ def _others_work(bench: Workbench, identifiers: list[str]) -> bool:
     return any(is_busy(bench, firework) for firework in underway)
 
 
-def _pause(worker: Worker, seconds: float) -> None:
+def _pause(worker: WorkerSettings, seconds: float) -> None:
     """Wait, but not for one that is asked to stop."""
     end = monotonic() + seconds
     while monotonic() < end and not worker.stop.requested():

@@ -89,8 +89,8 @@ def _turns(plan: Plan) -> dict[str, float]:
 def _queued(launchpad: LaunchPad, workflows: Mapping[str, Any]) -> set[str]:
     """Return the calculations that have a firework in workflows of this campaign."""
     nodes = [node for wf in launchpad.workflows.find(workflows, {"nodes": 1}) for node in wf["nodes"]]
-    found = launchpad.fireworks.find({"fw_id": {"$in": nodes}}, {"spec._tasks.calculation": 1})
-    return {document["spec"]["_tasks"][0]["calculation"] for document in found}
+    fireworks = launchpad.fireworks.find({"fw_id": {"$in": nodes}}, {"spec._tasks.calculation": 1})
+    return {document["spec"]["_tasks"][0]["calculation"] for document in fireworks}
 
 
 def _with_unfinished_ancestors(wanted: list[Calculation], done: Mapping[str, Any]) -> set[str]:

@@ -13,7 +13,7 @@ from fireworks.features.dupefinder import DupeFinderBase
 from ...errors import SodiateError
 from ..database.documents import Documents
 from ..database.fireworks_guard import DUPEFINDER, TASK, ours_query
-from ..runner.run_calculation import Worker, run_calculation
+from ..runner.run_calculation import WorkerSettings, run_calculation
 
 
 class SameCalculation(DupeFinderBase):
@@ -50,7 +50,7 @@ class OurFWorker(FWorker):
     """
 
     def __init__(
-        self, worker: Worker, calculations: Iterable[str] | None = None, kinds: Iterable[str] | None = None
+        self, worker: WorkerSettings, calculations: Iterable[str] | None = None, kinds: Iterable[str] | None = None
     ) -> None:
         super().__init__(
             name="sodiate",
@@ -61,11 +61,11 @@ class OurFWorker(FWorker):
         self.worker = worker
 
 
-def _worker_of(env: Mapping[str, Any]) -> Worker:
+def _worker_of(env: Mapping[str, Any]) -> WorkerSettings:
     """Return the worker of a plain ``rlaunch``, from its FWorker's ``env``."""
     if "root" not in env:
         raise SodiateError(
             "the FWorker has no root for the calculations' directories: put `env: {root: /path}` into "
             "my_fworker.yaml and give it to rlaunch with -w."
         )
-    return Worker(root=Path(env["root"]), env={k: v for k, v in env.items() if k != "root"})
+    return WorkerSettings(root=Path(env["root"]), env={k: v for k, v in env.items() if k != "root"})

@@ -24,7 +24,7 @@ from ..engines.shared.files import DAMAGE, fingerprint, read_json, write_json
 from ..engines.vasp.inputs import CHARGE, INPUT, RESULT, STATE, Inputs, State
 from ..engines.vasp.results import FILES, RUN, method_of, read_vasprun, sampling_of
 from ..plan.graph import Plan
-from .run_calculation import Worker, run_calculation
+from .run_calculation import WorkerSettings, run_calculation
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -220,7 +220,7 @@ def _take(verdict: Verdict, plan: Plan, documents: Documents, root: Path, dry_ru
         reasons = _lay(verdict.folder, calculation, plan, documents, directory)
         if reasons or dry_run:
             return reasons
-        run_calculation(documents, calculation.id, Worker(root))
+        run_calculation(documents, calculation.id, WorkerSettings(root))
         verdict.recorded = "recorded"
         return []
     except SodiateError as error:

@@ -42,8 +42,8 @@ class OldRecipe(SodiateError):
 
 
 @dataclass(frozen=True)
-class Worker:
-    """Where this process computes: the root of the directories, the FWorker's ``env``, wall time, a stop."""
+class WorkerSettings:
+    """Where this process computes and how far: root of the directories, the FWorker's ``env``, wall time, a stop."""
 
     root: Path
     env: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +51,9 @@ class Worker:
     stop: Stop = field(default_factory=Stop)
 
 
-def run_calculation(documents: Documents, identifier: str, worker: Worker, firework_id: int | None = None) -> str:
+def run_calculation(
+    documents: Documents, identifier: str, worker: WorkerSettings, firework_id: int | None = None
+) -> str:
     """Compute one calculation, unless its record is there, and record it.
 
     Parameters
@@ -140,7 +142,7 @@ class _Run:
     calculation: Calculation
     parents: Mapping[str, Artefacts]
     without: Mapping[str, str]
-    worker: Worker
+    worker: WorkerSettings
     stop: Stop
     firework_id: int | None
     lease: Lease

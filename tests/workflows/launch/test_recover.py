@@ -13,7 +13,7 @@ from sodiate.workflows.clusters.registry import SCHEDULERS
 from sodiate.workflows.clusters.scheduler import SchedulerError
 from sodiate.workflows.launch.tasks import OurFWorker
 from sodiate.workflows.plan.planner import plan
-from sodiate.workflows.runner.run_calculation import Worker
+from sodiate.workflows.runner.run_calculation import WorkerSettings
 from support.campaigns import Bench, small_campaign
 
 SLURM = SCHEDULERS["slurm"]
@@ -23,7 +23,9 @@ SLURM = SCHEDULERS["slurm"]
 def reserved(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A campaign whose Na atom is reserved to job 17, and a folder on the path for a stand-in squeue."""
     bench.submit(plan(small_campaign(tmp_path, quantities=[])))
-    firework, launch = bench.launchpad.reserve_fw(OurFWorker(Worker(bench.root), kinds=["atom"]), str(tmp_path))
+    firework, launch = bench.launchpad.reserve_fw(
+        OurFWorker(WorkerSettings(bench.root), kinds=["atom"]), str(tmp_path)
+    )
     assert firework.spec["label"] == "Na"
     bench.launchpad.set_reservation_id(launch, "17")
     (tmp_path / "bin").mkdir()

@@ -18,7 +18,7 @@ from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.archive import ArchiveError, export_archive, import_archive, open_archive
 from sodiate.workflows.results.results import Results
-from sodiate.workflows.runner.run_calculation import Worker
+from sodiate.workflows.runner.run_calculation import WorkerSettings
 from sodiate.workflows.stop import Stop
 from support import DOCS
 from support.campaigns import Bench, small_campaign
@@ -137,7 +137,7 @@ def interrupt(bench: Bench, planned: Plan) -> None:
             return super().requested()
 
     ids = [c.id for c in planned.calculations]
-    worker = Worker(root=bench.root, stop=StopAfterTenSteps())
+    worker = WorkerSettings(root=bench.root, stop=StopAfterTenSteps())
     launch(bench, worker, ids, lambda: None)
     assert bench.attempts(site.id)[-1]["outcome"] == "stopped"
 

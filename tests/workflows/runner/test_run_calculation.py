@@ -17,7 +17,7 @@ from sodiate.workflows.kinds import KINDS
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.archive import ArchiveError, export_archive, open_archive
-from sodiate.workflows.runner.run_calculation import NotReady, OldRecipe, Worker, run_calculation
+from sodiate.workflows.runner.run_calculation import NotReady, OldRecipe, WorkerSettings, run_calculation
 from sodiate.workflows.runner.workdir import CLAIM, WrongDirectory, own_directory
 from sodiate.workflows.stop import Stop
 from support.campaigns import Bench, small_campaign
@@ -25,7 +25,7 @@ from support.campaigns import Bench, small_campaign
 
 def recorded(bench: Bench, planned: Plan, *names: str) -> None:
     for name in names:
-        run_calculation(bench.documents, planned[name].calculation.id, Worker(bench.root))
+        run_calculation(bench.documents, planned[name].calculation.id, WorkerSettings(bench.root))
 
 
 def test_parents_first(bench: Bench, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_cancelling_a_running_calculation_stops_it_alone(bench: Bench, tmp_path:
             return False
 
     with pytest.raises(Stopped):
-        run_calculation(documents, site.id, Worker(bench.root, stop=CancelAfterFiveSteps()))
+        run_calculation(documents, site.id, WorkerSettings(bench.root, stop=CancelAfterFiveSteps()))
     with pytest.raises(Cancelled):
         recorded(bench, planned, site.label)
     recorded(bench, planned, "WSSe+VS/V_S@top")  # the others go on
