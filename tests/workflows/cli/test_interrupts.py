@@ -23,7 +23,7 @@ from rich.console import Console
 from sodiate.workflows import run
 from sodiate.workflows.cli.progress import show_progress
 from sodiate.workflows.database.connection import initialise, open_root
-from sodiate.workflows.launch.reconcile import reconcile
+from sodiate.workflows.launch import reconcile
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
