@@ -9,12 +9,12 @@ from importlib.resources import files
 
 import numpy as np
 
+from .codes import CodeDescription
 from .columns import Column
 from .model_result import ModelResult
 from .records import MOCK, Record
 from .words import distinct, listed
 
-_CODES = {"gpaw": ("GPAW", "Mortensen2024"), "vasp": ("VASP", "Kresse1996")}
 _FUNCTIONALS = {"PBE": "Perdew1996"}
 _SMEARING = {"gaussian": "Gaussian", "fermi-dirac": "Fermi–Dirac"}
 
@@ -45,7 +45,7 @@ class RecordsBehind:
     supercells: Sequence[str]
 
 
-def methods(behind: RecordsBehind, quantities: Sequence[str]) -> str:
+def methods(behind: RecordsBehind, code: CodeDescription, quantities: Sequence[str]) -> str:
     """Return the methods paragraph, citations as ``[@Key]``; ``quantities`` are the sentences of what was computed.
 
     Each statement is read from what ran: a setting that differs between records is given as all the values it had,
@@ -54,23 +54,21 @@ def methods(behind: RecordsBehind, quantities: Sequence[str]) -> str:
     records = behind.everything
     if not records:
         return "Nothing has been computed yet."
-    sentences = [*_code(records), *_slabs(behind), *quantities, *_tools(records)]
+    sentences = [*_code(records, code), *_slabs(behind), *quantities, *_tools(records)]
     if not all(record.physical for record in records):
         sentences.insert(0, f"[{MOCK}: not for publication.]")
     return " ".join(sentences)
 
 
-def _code(records: Sequence[Record]) -> list[str]:
-    engine = records[0].method.engine
-    name, key = _CODES.get(engine, (engine, ""))
-    versions = distinct(record.provenance.versions.get(engine) for record in records)
+def _code(records: Sequence[Record], code: CodeDescription) -> list[str]:
+    versions = distinct(record.provenance.versions.get(record.method.engine) for record in records)
     said = (
-        f"Density-functional calculations were done with {name}"
-        if key
-        else f"Energies are those of the engine {name}"
+        f"Density-functional calculations were done with {code.name}"
+        if code.citation
+        else f"Energies are those of the engine {code.name}"
     )
     said += f" {versions}" if versions else ""
-    said += f" [@{key}]" if key else ""
+    said += f" [@{code.citation}]" if code.citation else ""
     methods_ran = [record.method for record in records]
     functionals = sorted({method.functional for method in methods_ran if method.functional})
     if functionals:
@@ -80,14 +78,8 @@ def _code(records: Sequence[Record]) -> list[str]:
     if cutoffs:
         said += f", the projector augmented-wave method [@Bloechl1994] and plane waves up to {cutoffs} eV"
     sentences = [f"{said}."]
-    sets = {symbol: title for method in methods_ran for symbol, title in method.paw.items()}
-    if sets and engine == "vasp":
-        sentences.append(f"The PAW data sets [@Kresse1999] were {listed(sets[symbol] for symbol in sorted(sets))}.")
-    elif sets:
-        data = distinct(record.provenance.versions.get("gpaw_data") for record in records)
-        sentences.append(
-            f"The PAW data sets were those of gpaw-data{f' {data}' if data else ''} for {listed(sorted(sets))}."
-        )
+    if code.data:
+        sentences.append(code.data)
     dispersions = {method.dispersion for method in methods_ran}
     if "d3bj" in dispersions:
         sentences.append("Dispersion was added by D3 with Becke–Johnson damping [@Grimme2011].")
@@ -167,16 +159,24 @@ def cited(text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"@(\w+)", text)))
 
 
-def bibliography(keys: Sequence[str]) -> str:
+def bibliography(keys: Sequence[str], more: str = "") -> str:
     """Return the BibTeX entries of these keys.
+
+    Parameters
+    ----------
+    keys
+        What is cited.
+    more
+        Entries beside those of ``configs/references.bib``.
 
     Raises
     ------
     KeyError
-        For a key that ``configs/references.bib`` does not have.
+        For a key that has no entry.
     """
     text = (files(__package__.rpartition(".")[0]) / "configs" / "references.bib").read_text(encoding="utf-8")
-    entries = {re.match(r"@\w+\{(\w+),", e)[1]: e for e in re.split(r"\n(?=@)", text.strip())}  # type: ignore[index]
+    every = re.split(r"\n(?=@)", f"{text.strip()}\n{more.strip()}".strip())
+    entries = {re.match(r"@\w+\{(\w+),", e)[1]: e for e in every}  # type: ignore[index]
     return "\n".join(entries[key] for key in keys) + "\n"
 
 

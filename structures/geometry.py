@@ -165,3 +165,20 @@ def face_layers(atoms: Atoms, face: str) -> tuple[Ints, Ints]:
     if face == "top":
         stack = stack[::-1]
     return stack[0], stack[1] if len(stack) > 1 else np.array([], dtype=np.int64)
+
+
+def pairing(atoms: Atoms, others: Atoms) -> tuple[list[int], float]:
+    """Return the index among ``atoms`` of each of the others, and how far the furthest pair is apart (Å).
+
+    Parameters
+    ----------
+    atoms, others
+        The same elements in any order, periodic along all axes, in the cell of the others.
+    """
+    from ase.geometry import get_distances
+    from scipy.optimize import linear_sum_assignment
+
+    _, apart = get_distances(others.positions, atoms.positions, cell=others.cell, pbc=True)
+    different = others.numbers[:, None] != atoms.numbers[None, :]
+    rows, columns = linear_sum_assignment(apart + 1e3 * different)
+    return [int(column) for column in columns], float(apart[rows, columns].max())

@@ -133,7 +133,8 @@ class Execution(Frozen):
 
     ``start_stiffness_ev_per_a2`` is the diagonal of the Hessian to begin with, by element and ``other``; ``coarse``
     is a cheaper relaxation from whose end and with whose curvature the real one begins; ``start_potential`` places
-    the adsorbate before either; ``cell``: VASP finds a lattice constant by the stress or a scan of E(a).
+    the adsorbate before either; ``cell``: a lattice constant is found by the stress or by a scan of E(a). Each engine
+    says which of them act.
     """
 
     optimizer: Literal["bfgs"]
@@ -141,7 +142,7 @@ class Execution(Frozen):
     max_step_a: Positive
     start_stiffness_ev_per_a2: dict[str, Positive] | None = None
     coarse: Coarse | None = None
-    start_potential: Literal["chgnet"] | None = None
+    start_potential: str | None = None
     cell: Literal["stress", "scan"] | None = None
 
     @field_validator("start_stiffness_ev_per_a2")
@@ -194,7 +195,8 @@ class Model(Frozen):
 class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
-    ``incar`` has INCAR tags for VASP by kind (``relax``) or by a pattern of labels (``WSSe+VS*``).
+    ``incar`` has one code's own tags by kind (``relax``) or by a pattern of labels (``WSSe+VS*``), which its engine
+    reads.
     """
 
     campaign: Name
@@ -212,6 +214,11 @@ class CampaignFile(Frozen):
     bulk_references: dict[Element, BulkReference] = {}
     incar: dict[str, dict[str, Any]] = {}
     execution: Execution
+
+    @property
+    def for_one_code(self) -> tuple[str, ...]:
+        """The keys that say something to one code alone."""
+        return ("incar",) if self.incar else ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> CampaignFile:

@@ -1,4 +1,4 @@
-"""Records carried between places: `export`, `import`, `import --vasp`."""
+"""Records carried between places: `export`, `import`, and runs of a code that the user made."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import typer
 from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_workbench
 
 
-def import_vasp(folders: list[Path], campaign: str, root: Path, launchpad: Path | None, dry_run: bool) -> None:
-    """Take runs of VASP in, and say of each what became of it; the exit code is 1 if one was refused."""
+def import_runs(
+    folders: list[Path], campaign: str, engine: str, root: Path, launchpad: Path | None, dry_run: bool
+) -> None:
+    """Take runs of an engine's code in, and say of each what became of it; the exit code is 1 if one was refused."""
     from ..plan.planner import plan as plan_campaign
-    from ..runner.adopt import import_runs
+    from ..runner.adopt import adopt_runs
 
-    planned = plan_campaign(campaign, "vasp")
+    planned = plan_campaign(campaign, engine)
     console = make_console()
     with open_workbench(root, launchpad, create=True) as bench:
         bench.initialise()
         bench.documents.add_plan(planned)
-        verdicts = import_runs(folders, planned, bench.documents, bench.root, dry_run)
+        verdicts = adopt_runs(folders, planned, bench.documents, bench.root, dry_run)
     for verdict in verdicts:
         label = verdict.calculation.label if verdict.calculation else "no calculation"
         if verdict.reasons:
@@ -87,7 +89,7 @@ def import_(
     Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
     """
     if vasp:
-        import_vasp(folders, campaign, root.resolve(), launchpad, dry_run)
+        import_runs(folders, campaign, "vasp", root.resolve(), launchpad, dry_run)
         return
     from ..campaign.yaml import InputError
     from ..results.archive import import_archive, open_archive

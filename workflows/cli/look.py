@@ -61,7 +61,7 @@ def plan(
     console.print(plan_tree(planned, states))
     for sentence in planned.dropped:
         console.print(f"{sentence}.", markup=False, highlight=False)
-    for line in planned.tags.lines():
+    for line in planned.declaration.lines():
         console.print(f"{line}.", markup=False, highlight=False)
     if planned.not_applicable:
         keys = ", ".join(planned.not_applicable)

@@ -39,7 +39,7 @@ def run(
     from .progress import show_progress
 
     planned = plan_campaign(campaign, engine)
-    if planned.campaign.spec.engine != "emt" and not here:
+    if is_physical(planned) and not here:
         _refuse_login_node(planned)
     root = root.resolve()
     console = make_console()
@@ -62,6 +62,14 @@ def run(
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def is_physical(planned: Plan) -> bool:
+    """Tell whether the numbers of a plan are to be real ones, and not those of a rehearsal."""
+    from ..engines import make_engine
+    from ..engines.base import Settings
+
+    return make_engine(planned.campaign.spec.engine, Settings()).physical
 
 
 def _refuse_login_node(planned: Plan) -> None:
@@ -91,5 +99,5 @@ def announce(planned: Plan, root: Path, console: Console) -> None:
     )
     for sentence in planned.dropped:
         console.print(f"{sentence}.", markup=False, highlight=False)
-    if spec.engine == "emt":
+    if not is_physical(planned):
         console.print(f"Every number is {MOCK}.", style="bold red")

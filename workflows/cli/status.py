@@ -13,8 +13,8 @@ from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.standing import standing_of
 from ..database.workbench import Workbench
+from ..engines import find_engine
 from ..engines.shared.files import TRAJECTORY
-from ..engines.vasp.progress import _vasp_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,7 +103,8 @@ def _force_lines(documents: Documents, calculation: Calculation, directory: Path
         return lines
     last = last_step(directory)
     if last is None:
-        return _vasp_lines(directory)
+        engine = find_engine(calculation.engine)
+        return [] if engine is None else engine.progress(directory)
     return [f"  last force  {last.max_force_ev_per_a:.4f} eV/Å after {last.number} steps"]
 
 

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, create_model, model_validator
 
 from ...analysis.records import Frozen
 from ..campaign.protocol import Positive
 from ..campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
-from ..engines.vasp.tags import HOW
+from ..engines import engines_here
 from ..kinds import KINDS
 from .registry import SCHEDULERS
 from .scheduler import Scheduler
@@ -40,14 +40,13 @@ def _time(text: str) -> str:
     return text
 
 
-def _how(tags: dict[str, Any]) -> dict[str, Any]:
-    for tag in tags:
-        if tag not in HOW:
-            raise ValueError(
-                f"{tag} may change a number{nearest(tag, HOW)}; write it into the campaign's incar, which every "
-                "machine reads. Here belong NCORE, KPAR and the like."
-            )
-    return tags
+def _worker_keys() -> Any:
+    """Return a model of all that the engines which are installed here may be told."""
+    models = dict.fromkeys(engine.worker_keys for engine in engines_here())
+    return create_model("_WorkerKeys", __base__=tuple(model for model in models if model is not Frozen) or Frozen)
+
+
+_WorkerKeys: Any = _worker_keys()
 
 
 def _scheduler(name: Any) -> Scheduler:
@@ -56,16 +55,9 @@ def _scheduler(name: Any) -> Scheduler:
     return SCHEDULERS[name]
 
 
-class Environment(Frozen):
-    """What codes are told on a cluster: commands, where POTCARs are, INCAR tags, scratch, which large files stay."""
+class Environment(_WorkerKeys):
+    """What codes are told on a cluster: the keys of all engines, and a disk near the cores to compute on."""
 
-    vasp_std: str | None = None
-    vasp_gam: str | None = None
-    vasp_ncl: str | None = None
-    gpaw_command: str | None = None
-    potcars: str | None = None
-    incar: Annotated[dict[str, Any], AfterValidator(_how)] | None = None
-    keep: tuple[Literal["WAVECAR", "CHGCAR", "CHG"], ...] | None = None
     scratch: str | None = None
 
 

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...analysis.arrays import Bands, Density, Dos, Trajectory
-from ...analysis.records import Choice, Method, Record, Sampling, Stress
+from ...analysis.codes import CodeDescription
+from ...analysis.records import Choice, Frozen, Method, Record, Sampling, Stress
 from ...errors import SodiateError
 from ..stop import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from ase import Atoms
     from numpy.typing import NDArray
 
     from ..calculation import Calculation
+    from ..campaign.campaign_file import CampaignFile
 
 
 class EngineError(SodiateError):
@@ -115,6 +117,42 @@ class Settings:
     worker: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Declaration(Protocol):
+    """What a campaign says to one code, read and checked: it belongs to some calculations, in part to their ids."""
+
+    def protocol(self, calculation: Calculation) -> dict[str, Any]:
+        """Return the protocol of a calculation, with what the code declares beside the common keys; raise
+        `InputError` if it lacks something.
+        """
+
+    def execution(self, calculation: Calculation) -> dict[str, Any]:
+        """Return how the code is to reach a calculation, beside the campaign's execution; no part of the id."""
+
+    def lines(self) -> list[str]:
+        """Return what was read, a line each, for `sodiate plan`."""
+
+    def refuse_unmatched(self) -> None:
+        """Raise `InputError` for what belongs to no calculation, once all were asked for."""
+
+
+class FinishedRun(Protocol):
+    """A run of a code that the user made, as its engine reads it."""
+
+    @property
+    def atoms(self) -> Atoms:
+        """Where it started."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of calculation that it may be."""
+
+    def lay(self, calculation: Calculation, directory: Path) -> list[str]:
+        """Lay it into a prepared directory as if sodiate had run it there; return what it has otherwise, in words.
+
+        If it has something otherwise, the directory is not to be collected.
+        """
+
+
 class Engine(Protocol):
     """One code behind sodiate.
 
@@ -128,6 +166,8 @@ class Engine(Protocol):
         The kinds of calculation it can run.
     protocol_keys
         The protocol keys it honours; others are recorded as not applicable and do not enter an id.
+    worker_keys
+        What a cluster file's ``env``, or an FWorker's, may say to it: a model with a default for each key.
     checkpoint_files
         Names (or patterns) of the files in a directory that a run goes on from, for export.
     """
@@ -136,10 +176,17 @@ class Engine(Protocol):
     physical: bool
     capabilities: frozenset[str]
     protocol_keys: frozenset[str]
+    worker_keys: type[Frozen]
     checkpoint_files: tuple[str, ...]
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` if the engine cannot compute these elements."""
+
+    def execution_keys(self, calculation: Calculation) -> frozenset[str]:
+        """Return the execution settings that act on a calculation; others are recorded as not applicable."""
+
+    def declaration(self, campaign: CampaignFile, where: str) -> Declaration:
+        """Read what a campaign says to this code; raise `InputError`, beginning with ``where``, if it cannot be."""
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -154,3 +201,68 @@ class Engine(Protocol):
 
     def collect(self, directory: Path) -> Outcome:
         """Parse and validate the outputs; raise `Unconverged` if a criterion was not met."""
+
+    def progress(self, directory: Path) -> list[str]:
+        """Return how far a run is, a line each, for `sodiate show`; nothing if its trajectory is sodiate's own."""
+
+    def adopt(self, folder: Path) -> FinishedRun:
+        """Read a run of this code that the user made; raise `EngineError` if it cannot be read."""
+
+    def description(self, records: Sequence[Record]) -> CodeDescription:
+        """Return how a manuscript names the code behind some records, and its data."""
+
+
+class PlainDeclaration:
+    """The declaration of a code to which campaigns say nothing but the common keys."""
+
+    def protocol(self, calculation: Calculation) -> dict[str, Any]:
+        """Return the common keys."""
+        return dict(calculation.protocol)
+
+    def execution(self, calculation: Calculation) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def lines(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def refuse_unmatched(self) -> None:
+        """Refuse nothing."""
+
+
+class PlainEngine:
+    """What an engine may inherit: the hooks of the contract as they are where a code has nothing to say to them.
+
+    Parameters
+    ----------
+    settings
+        How numbers are reached.
+    """
+
+    name = ""
+    worker_keys: type[Frozen] = Frozen
+    checkpoint_files: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def execution_keys(self, calculation: Calculation) -> frozenset[str]:
+        """Return nothing: no setting acts."""
+        return frozenset()
+
+    def declaration(self, campaign: CampaignFile, where: str) -> Declaration:
+        """Return one that says nothing."""
+        return PlainDeclaration()
+
+    def progress(self, directory: Path) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def adopt(self, folder: Path) -> FinishedRun:
+        """Raise `Unsupported`."""
+        raise Unsupported(f"{folder}: runs of the engine {self.name} cannot be imported.")
+
+    def description(self, records: Sequence[Record]) -> CodeDescription:
+        """Return the engine's name."""
+        return CodeDescription(self.name)

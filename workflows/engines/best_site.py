@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from ...analysis.energies.comparability import ProtocolMismatch, check_method, c
 from ...analysis.records import Geometry, Method
 from ...version import __version__
 from ..stop import Stop
-from .base import Artefacts, EngineError, Limits, Outcome
+from .base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..calculation import Calculation
 
 
-class LowestEngine:
+class LowestEngine(PlainEngine):
     """Chooses the site of lowest energy among those that were computed, and names the others.
 
     Parameters
@@ -33,9 +33,9 @@ class LowestEngine:
     physical = True
     capabilities = frozenset({"lowest"})
     protocol_keys: frozenset[str] = frozenset()
-    checkpoint_files: tuple[str, ...] = ()
 
     def __init__(self, without: Mapping[str, str]) -> None:
+        super().__init__(Settings())
         self.without = dict(without)
 
     def check(self, atoms: Atoms) -> None:
@@ -91,3 +91,7 @@ class LowestEngine:
             versions={"sodiate": __version__},
             choice=choice,
         )
+
+
+# For mypy, which holds the class against the contract here.
+_contract: Callable[[Mapping[str, str]], Engine] = LowestEngine

@@ -13,7 +13,7 @@ from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.load import Campaign
 from ..campaign.yaml import InputError, nearest
-from ..engines.vasp.user_tags import UserTags, divided
+from ..engines.base import Declaration
 from ..quantities.base import HostPart, PlannedHost, QuantityPlan
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Plan:
         One sentence for each quantity that the engine cannot give.
     not_applicable
         Protocol keys that the engine has no use for.
-    tags
-        The INCAR tags that the campaign adds.
+    declaration
+        What the campaign says to its engine alone.
     """
 
     campaign: Campaign
@@ -71,7 +71,7 @@ class Plan:
     comparisons: Mapping[str, tuple[str, ...]]
     dropped: tuple[str, ...]
     not_applicable: tuple[str, ...]
-    tags: UserTags
+    declaration: Declaration
 
     @cached_property
     def names(self) -> dict[str, Calculation]:
@@ -102,9 +102,9 @@ class Plan:
         return tuple({calculation.id: calculation for calculation in self.names.values()}.values())
 
     def execution(self, calculation: Calculation) -> dict[str, Any]:
-        """Return how a calculation is to be reached: the campaign's settings, and INCAR tags that say how."""
-        how = divided(self.tags.of(calculation.kind, calculation.label))[1]
-        return self.campaign.spec.execution.model_dump(mode="json") | ({"incar": how} if how else {})
+        """Return how a calculation is to be reached: the campaign's settings, and those for its engine alone."""
+        common = self.campaign.spec.execution.model_dump(mode="json")
+        return common | self.declaration.execution(calculation)
 
     def __getitem__(self, name: str) -> Planned:
         if name not in self.names:

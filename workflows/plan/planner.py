@@ -20,7 +20,6 @@ from ..campaign.protocol import Protocol, flatten, split
 from ..campaign.yaml import InputError, nearest
 from ..engines import make_engine
 from ..engines.base import Engine, Settings, Unsupported
-from ..engines.vasp.user_tags import UserTags
 from ..quantities import quantities
 from ..quantities.base import PlannedHost, Quantity, QuantityPlan
 from ..quantities.declare import Declare
@@ -59,8 +58,8 @@ class _Planner:
             self.engine: Engine = make_engine(self.spec.engine, Settings())
         except InputError as error:
             raise InputError(f"{self.where}: {error}") from None
-        self.tags = UserTags(self.spec.incar, self.where)
-        self.declare = Declare(campaign, self.engine, self.tags)
+        self.declaration = self.engine.declaration(self.spec, self.where)
+        self.declare = Declare(campaign, self.engine, self.declaration)
         self.dropped: list[str] = []
         self.known_sites: set[str] = set()
 
@@ -70,17 +69,17 @@ class _Planner:
         hosts = tuple(map(self._model, self.spec.models))
         self._refuse_unknown_sites()
         planned = {name: quantity.plan(self.declare, hosts) for name, quantity in wanted.items()}
+        given = {**flatten(self.campaign.protocol, "relax"), **dict.fromkeys(self.spec.for_one_code)}
         plan = Plan(
             campaign=self.campaign,
             hosts=hosts,
             quantities=planned,
             comparisons=self._comparisons(hosts, planned),
             dropped=tuple(self.dropped),
-            not_applicable=split(flatten(self.campaign.protocol, "relax"), self.engine.protocol_keys)[1],
-            tags=self.tags,
+            not_applicable=split(given, self.engine.protocol_keys)[1],
+            declaration=self.declaration,
         )
-        if "incar" in self.engine.protocol_keys:
-            self.tags.refuse_unmatched()
+        self.declaration.refuse_unmatched()
         return plan
 
     def _comparisons(

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.protocol import Protocol, flatten, split
-from ..campaign.yaml import InputError
-from ..engines.vasp.user_tags import UserTags, divided
 from .elemental_reference import reference
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from ...structures.slabs import Slab
     from ...structures.vacancies import Defect
     from ..campaign.load import Campaign
-    from ..engines.base import Engine
+    from ..engines.base import Declaration, Engine
 
 
 class Declare:
@@ -30,14 +28,14 @@ class Declare:
         The campaign.
     engine
         What will compute them.
-    tags
-        The tags that the campaign adds.
+    declaration
+        What the campaign says to that engine alone.
     """
 
-    def __init__(self, campaign: Campaign, engine: Engine, tags: UserTags) -> None:
+    def __init__(self, campaign: Campaign, engine: Engine, declaration: Declaration) -> None:
         self.campaign = campaign
         self.engine = engine
-        self.tags = tags
+        self.declaration = declaration
         self.where = f"campaign {campaign.source}"
 
     def __call__(
@@ -52,23 +50,7 @@ class Declare:
         """Return a calculation with what its kind, or another ``section``, and the engine use of a protocol."""
         values, _ = split(flatten(protocol, kind, section), self.engine.protocol_keys)
         plain = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
-        if "paw" in self.engine.protocol_keys:
-            values["paw"] = self._data_sets(plain)
-        if "incar" in self.engine.protocol_keys:
-            values["incar"] = divided(self.tags.of(kind, label))[0] or None
-        return replace(plain, protocol=values)
-
-    def _data_sets(self, calculation: Calculation) -> dict[str, str]:
-        """Return the names of the data sets that a calculation uses, so that no other name changes its id."""
-        named = calculation.protocol.get("paw") or {}
-        needed = start_structures.elements(calculation)
-        for element in needed:
-            if element not in named:
-                raise InputError(
-                    f"{self.where}: protocol.paw names no data set for {element} ({calculation.label}); "
-                    f"add one, such as {element}: {element}."
-                )
-        return {element: named[element] for element in needed}
+        return replace(plain, protocol=self.declaration.protocol(plain))
 
     def host_structure(
         self,

@@ -9,7 +9,7 @@ with Results.open("sodiate-runs") as results:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,8 +27,7 @@ from ...errors import SodiateError
 from ..campaign.yaml import InputError, nearest
 from ..database.documents import Documents
 from ..database.standing import standing_of
-from ..engines import make_engine
-from ..engines.base import Settings
+from ..engines import find_engine
 from ..quantities.density_difference import DensityDifference, density_terms
 from .archive import INDEX, open_archive
 from .evaluate import evaluated
@@ -213,7 +212,7 @@ class Results:
     def of(self, entry: CampaignEntry) -> list[ModelResult]:
         """Evaluate every host of one campaign."""
         standing = standing_of(self.documents, entry.ids)
-        physical = make_engine(entry.engine, Settings()).physical
+        physical = is_physical(entry, standing.records)
         return evaluated(entry, standing.records, standing.reasons, physical)
 
     def adsorption(self, campaign: str | None = None, engine: str | None = None) -> DataFrame:
@@ -318,6 +317,12 @@ class Results:
             raise InputError(f"{model!r} is in {several}: say which, with campaign=… and engine=….")
         ((host, entry), *_) = matches
         standing = standing_of(self.documents, entry.ids)
-        physical = make_engine(entry.engine, Settings()).physical
+        physical = is_physical(entry, standing.records)
         records = HostRecords(entry, host, standing.records, standing.reasons, physical)
         return density_terms(records, self.documents)
+
+
+def is_physical(entry: CampaignEntry, records: Mapping[str, Record]) -> bool:
+    """Tell whether a campaign's numbers are real ones, by its engine, or by its records if that is not here."""
+    engine = find_engine(entry.engine)
+    return all(record.physical for record in records.values()) if engine is None else engine.physical

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...analysis.codes import CodeDescription
 from ...analysis.manuscript import (
     RecordsBehind,
     adsorption_table,
@@ -18,6 +19,7 @@ from ...analysis.manuscript import (
 )
 from ...analysis.records import MOCK
 from ..campaign.yaml import InputError
+from ..engines import find_engine
 from ..plan.preview import new_folder, write_atoms
 from ..quantities import quantities
 from .figures import figures
@@ -59,14 +61,17 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
     if not hosts[0].records:
         raise InputError(f"campaign {entry.campaign}: nothing is recorded yet; run it first.")
     mock = not all(result.physical for result in evaluated)
-    text = methods(_records_behind(hosts), _sentences(hosts))
+    behind = _records_behind(hosts)
+    code = _code(entry.engine, behind)
+    text = methods(behind, code, _sentences(hosts))
     with new_folder(folder, "supplements") as place:
         _write(place / "methods.md", text)
         _write(place / "methods.tex", to_tex(text))
         heads, rows = adsorption_table(evaluated, columns())
         _write(place / "adsorption.md", markdown(heads, rows, mock))
         _write(place / "adsorption.tex", booktabs(heads, rows, mock))
-        _write(place / "references.bib", bibliography([*cited(text), *([] if mock else ["Lei2023"])]))
+        keys = [*cited(text), *([] if mock else ["Lei2023"])]
+        _write(place / "references.bib", bibliography(keys, code.references))
         _numbers(place / "numbers.csv", evaluated)
         _structures(place / "structures", evaluated)
         _figures(results, place / "figures", evaluated, mock)
@@ -86,6 +91,12 @@ def _records_behind(hosts: Sequence[HostRecords]) -> RecordsBehind:
         everything=[records[i] for i in dict.fromkeys((*slabs, *others)) if i in records],
         supercells=[f"{a}×{b}" for a, b in dict.fromkeys(host.model.supercell for host in hosts)],
     )
+
+
+def _code(engine: str, behind: RecordsBehind) -> CodeDescription:
+    """Return how the code is named; records may be those of an engine that is not installed here."""
+    known = find_engine(engine)
+    return CodeDescription(engine) if known is None else known.description(behind.everything)
 
 
 def _sentences(hosts: Sequence[HostRecords]) -> list[str]:

@@ -195,7 +195,9 @@ class _Run:
         with computing_in(self.directory, scratch) as place:
             engine.run(place, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
-        record = self._record(outcome, engine, workdir, settings, (planned or {}).get("not_applicable", ()))
+        used, idle = divided(settings.execution, engine.execution_keys(self.calculation))
+        idle = (*(planned or {}).get("not_applicable", ()), *idle)
+        record = self._record(outcome, engine, workdir, used, idle)
         arrays = {name: getattr(outcome, name) for name in array_names()}
         self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
         return outcome
@@ -239,7 +241,12 @@ class _Run:
         return not self.documents.leases.renew(self.lease, Owner.here())
 
     def _record(
-        self, outcome: Outcome, engine: Engine, workdir: Workdir, settings: Settings, not_applicable: Iterable[str]
+        self,
+        outcome: Outcome,
+        engine: Engine,
+        workdir: Workdir,
+        execution: Mapping[str, Any],
+        not_applicable: Iterable[str],
     ) -> Record:
         forces = outcome.forces_ev_per_a
         return Record(
@@ -270,7 +277,7 @@ class _Run:
                 role: ParentRef(calculation=p.record.calculation, digest=p.record.digest)
                 for role, p in self.parents.items()
             },
-            provenance=self._provenance(outcome, workdir, settings),
+            provenance=self._provenance(outcome, workdir, execution),
         )
 
     def _site(self, final: Atoms | None) -> SiteChange | None:
@@ -280,7 +287,7 @@ class _Run:
         start = self.calculation.structure["site"]
         return SiteChange(start=start, end=reached.label, moved=reached.moved, note=reached.note)
 
-    def _provenance(self, outcome: Outcome, workdir: Workdir, settings: Settings) -> Provenance:
+    def _provenance(self, outcome: Outcome, workdir: Workdir, execution: Mapping[str, Any]) -> Provenance:
         finished = _now()
         return Provenance(
             versions=outcome.versions,
@@ -288,7 +295,7 @@ class _Run:
             directory=str(self.directory),
             firework_id=self.firework_id,
             command=outcome.command,
-            execution=dict(settings.execution),
+            execution=dict(execution),
             started=self.started,
             finished=finished,
             wall_time_s=_seconds(self.started, finished),
@@ -297,6 +304,12 @@ class _Run:
             scf_steps=outcome.scf_steps,
             corrections=outcome.corrections,
         )
+
+
+def divided(execution: Mapping[str, Any], acting: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the settings that act on a calculation, and the names of those that were given and do not."""
+    used = {key: value for key, value in execution.items() if key in acting}
+    return used, tuple(sorted(key for key, value in execution.items() if key not in acting and value is not None))
 
 
 def _seconds(start: str, end: str) -> float:

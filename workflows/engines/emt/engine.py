@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....analysis.records import Geometry, Method, Sampling
+from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, EngineError, Limits, Outcome, Settings
-from ..shared.checks import bfgs_settings, check_forces, check_kind, is_done, number
+from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings
+from ..shared.checks import BFGS_KEYS, bfgs_settings, check_forces, check_kind, is_done, number
 from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
 from .job import INPUT, RESULT, START, Inputs, Result
 from .parameters import load_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ase import Atoms
@@ -33,7 +34,7 @@ _LOST = 1.4
 """A bond between a metal and a chalcogen is lost if it has grown by this factor."""
 
 
-class EmtEngine:
+class EmtEngine(PlainEngine):
     """The dry run behind the protocol `sodiate.workflows.engines.base.Engine`.
 
     Parameters
@@ -48,12 +49,13 @@ class EmtEngine:
     protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev", "band_points"})
     checkpoint_files: tuple[str, ...] = (TRAJECTORY,)
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` if an element has no role in the dry run."""
         load_parameters().check(atoms.get_chemical_symbols())
+
+    def execution_keys(self, calculation: Calculation) -> frozenset[str]:
+        """Return those of a relaxation."""
+        return BFGS_KEYS if KINDS[calculation.kind].relaxes else frozenset()
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -174,3 +176,7 @@ def _check_intact(inputs: Inputs, result: Result) -> None:
             f"{inputs.directory}: the relaxation tore {len(lost)} bond(s), the first {symbols[i]} {i}–{symbols[j]} "
             f"{j} from {before[i, j]:.2f} to {after[i, j]:.2f} Å; check the start geometry in {START} there."
         )
+
+
+# For mypy, which holds the class against the contract here.
+_contract: Callable[[Settings], Engine] = EmtEngine

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 GUESS = "guess.json"
 
+POTENTIAL = "chgnet"
+"""As campaign files call it."""
+
 _MAX_FORCE_EV_PER_A = 0.02
 _MAX_STEPS = 200
 

@@ -12,12 +12,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....analysis.codes import CodeDescription
+from ....analysis.records import Frozen
+from ....analysis.words import distinct, listed
+from ...campaign.yaml import InputError
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
-from ..shared.checks import bfgs_settings, check_kind, is_done
+from ..base import (
+    Artefacts,
+    Engine,
+    EngineError,
+    Limits,
+    Outcome,
+    PlainDeclaration,
+    PlainEngine,
+    Settings,
+    Unsupported,
+)
+from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
 from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
-from .chgnet_start import GUESS, settle_adsorbate
+from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .inputs import (
     COARSE,
     CORRECTIONS,
@@ -35,11 +49,13 @@ from .inputs import (
 from .results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
 
+    from ....analysis.records import Record
     from ...calculation import Calculation
+    from ...campaign.campaign_file import CampaignFile
 
 _SCRIPT_TEXT = """# Written by sodiate; run it with: mpiexec -n 2 gpaw python run.py
 from sodiate.workflows.engines.gpaw.worker import main
@@ -52,7 +68,13 @@ _KEPT = ("max_force_ev_per_a", "dos_broadening_ev", "band_points", "dispersion")
 _INSTALL = "pip install 'sodiate[gpaw]' (it needs Debian's libxc-dev libopenblas-dev libopenmpi-dev openmpi-bin)"
 
 
-class GpawEngine:
+class WorkerKeys(Frozen):
+    """What a worker may be told: the command, with ``{ranks}`` where their number goes."""
+
+    gpaw_command: str | None = None
+
+
+class GpawEngine(PlainEngine):
     """GPAW behind the protocol `sodiate.workflows.engines.base.Engine`.
 
     Parameters
@@ -67,10 +89,8 @@ class GpawEngine:
     physical = True
     capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
+    worker_keys: type[Frozen] = WorkerKeys
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element without PAW data, as far as the data are installed here."""
@@ -81,6 +101,23 @@ class GpawEngine:
         for symbol in sorted(set(atoms.get_chemical_symbols())):
             if not any((folder / f"{symbol}.PBE.gz").exists() for folder in folders):
                 raise Unsupported(f"engine gpaw: the package gpaw-data has no PBE data set for {symbol}.")
+
+    def execution_keys(self, calculation: Calculation) -> frozenset[str]:
+        """Return those of a relaxation: a coarse one comes first if the cell stays, CHGNet places an adsorbate."""
+        kind = KINDS[calculation.kind]
+        if not kind.relaxes:
+            return frozenset()
+        # One unit cell is cheap as it is, and its lattice constant at a smaller cutoff is another.
+        coarse = frozenset() if kind.relaxes_cell else frozenset({"coarse"})
+        placed = frozenset({"start_potential"}) if calculation.structure["op"] == "adsorbate" else frozenset()
+        return BFGS_KEYS | {"start_stiffness_ev_per_a2"} | coarse | placed
+
+    def declaration(self, campaign: CampaignFile, where: str) -> PlainDeclaration:
+        """Read which potential is to place the adsorbate; raise `InputError` for one that is not here."""
+        potential = campaign.execution.start_potential
+        if potential not in (None, POTENTIAL):
+            raise InputError(f"{where}: execution.start_potential: {potential!r} should be {POTENTIAL!r}.")
+        return PlainDeclaration()
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -140,16 +177,14 @@ class GpawEngine:
             (directory / CORRECTIONS).unlink(missing_ok=True)
 
     def _execution(self, directory: Path, atoms: Atoms, calculation: Calculation) -> dict[str, Any]:
-        given = self.settings.execution
+        acting = self.execution_keys(calculation)
+        given = {key: value for key, value in self.settings.execution.items() if key in acting}
         stiffness = given.get("start_stiffness_ev_per_a2")
-        # One unit cell is cheap as it is, and its lattice constant at a smaller cutoff is another.
-        coarse = given.get("coarse") if calculation.kind == "relax" else None
-        with_adsorbate = calculation.structure["op"] == "adsorbate"
         return {
             **bfgs_settings(given, self.name, directory),
             "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
-            "coarse": _coarse(coarse, calculation.protocol, atoms, str(directory)),
-            "start_potential": given.get("start_potential") if with_adsorbate else None,
+            "coarse": _coarse(given.get("coarse"), calculation.protocol, atoms, str(directory)),
+            "start_potential": given.get("start_potential"),
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
@@ -206,6 +241,14 @@ class GpawEngine:
         result.check()
         return result.outcome(self.name)
 
+    def description(self, records: Sequence[Record]) -> CodeDescription:
+        """Return GPAW's reference, and its package of data sets with the elements that were used."""
+        elements = sorted({symbol for record in records for symbol in record.method.paw})
+        release = distinct(record.provenance.versions.get("gpaw_data") for record in records)
+        package = f"gpaw-data {release}" if release else "gpaw-data"
+        data = f"The PAW data sets were those of {package} for {listed(elements)}." if elements else ""
+        return CodeDescription("GPAW", "Mortensen2024", data)
+
 
 def _coarse(
     given: Mapping[str, Any] | None, protocol: Mapping[str, Any], atoms: Atoms, where: str
@@ -238,3 +281,7 @@ def _take_density(parent: Artefacts | None, directory: Path) -> None:
     except OSError:
         shutil.copyfile(source, partial)
     partial.replace(target)
+
+
+# For mypy, which holds the class against the contract here.
+_contract: Callable[[Settings], Engine] = GpawEngine

@@ -33,6 +33,9 @@ GRID = "density.npz"
 
 _FILES = {"bands": BANDS, "dos": DOS, "density": GRID}
 
+BFGS_KEYS = frozenset({"optimizer", "max_steps", "max_step_a"})
+"""Execution settings of a relaxation with BFGS."""
+
 IN_PLANE = (1, 1, 0, 0, 0, 1)
 """Strains that a relaxation of the cell has, in Voigt's order: xx, yy and xy."""
 

@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....analysis.codes import CodeDescription
 from ....analysis.electrons.bandpath import path_points
+from ....analysis.words import listed
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, EngineError, Limits, Outcome, Settings, Unsupported
+from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings, Unsupported
 from ..shared.checks import bfgs_settings, check_kind, is_done
 from ..shared.files import exact_xyz, write_bytes, write_json
 from ..shared.grids import kpoint_mesh
+from .declaration import VaspDeclaration
 from .inputs import (
     CHARGE,
     INPUT,
@@ -36,13 +39,17 @@ from .inputs import (
 )
 from .lattice_scan import scan_of
 from .tags import Tags, stages, with_user_tags
+from .worker_keys import WorkerKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
 
+    from ....analysis.records import Frozen, Record
     from ...calculation import Calculation
+    from ...campaign.campaign_file import CampaignFile
+    from .adopt import VaspRunOfUser
 
 PROTOCOL_KEYS = frozenset(
     {
@@ -71,7 +78,7 @@ _FRESH = ("CONTCAR", "WAVECAR", "XDATCAR", "CHG", POTENTIAL, "DOSCAR", "EIGENVAL
 """What an earlier launch with other inputs left, of which nothing may go on."""
 
 
-class VaspEngine:
+class VaspEngine(PlainEngine):
     """VASP behind the protocol `sodiate.workflows.engines.base.Engine`.
 
     Parameters
@@ -87,16 +94,25 @@ class VaspEngine:
     physical = True
     capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
+    worker_keys: type[Frozen] = WorkerKeys
     checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml")
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element beyond curium, of which VASP has no data set."""
         for symbol, number in zip(atoms.get_chemical_symbols(), atoms.numbers, strict=True):
             if number > _LAST_ELEMENT:
                 raise Unsupported(f"engine vasp: VASP has no data set for {symbol}.")
+
+    def execution_keys(self, calculation: Calculation) -> frozenset[str]:
+        """Return the user's tags, and what a relaxation takes: VASP's own optimizer goes by its tags alone."""
+        kind = KINDS[calculation.kind]
+        steps = frozenset({"max_steps"}) if kind.relaxes else frozenset()
+        cell = frozenset({"cell"}) if kind.relaxes_cell else frozenset()
+        return steps | cell | {"incar"}
+
+    def declaration(self, campaign: CampaignFile, where: str) -> VaspDeclaration:
+        """Read the campaign's INCAR tags; raise `InputError` for one that VASP does not know."""
+        return VaspDeclaration(campaign.incar, where)
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -263,6 +279,31 @@ class VaspEngine:
         result = Result.read(Inputs.read(directory))
         result.check()
         return result.outcome(self.name)
+
+    def progress(self, directory: Path) -> list[str]:
+        """Return the last force in OUTCAR and the steps of all launches."""
+        from .results import TEXT, largest_force, steps_taken
+
+        if not (directory / TEXT).exists():
+            return []
+        return [f"  last force  {largest_force(directory / TEXT):.4f} eV/Å after {steps_taken(directory)} steps"]
+
+    def adopt(self, folder: Path) -> VaspRunOfUser:
+        """Read a run of VASP that the user made; raise `EngineError` if its vasprun.xml cannot be read."""
+        from .adopt import VaspRunOfUser
+
+        return VaspRunOfUser(folder)
+
+    def description(self, records: Sequence[Record]) -> CodeDescription:
+        """Return VASP's reference, and the titles of the POTCARs that were used."""
+        sets = {symbol: title for record in records for symbol, title in record.method.paw.items()}
+        titles = listed(sets[symbol] for symbol in sorted(sets))
+        data = f"The PAW data sets [@Kresse1999] were {titles}." if sets else ""
+        return CodeDescription("VASP", "Kresse1996", data)
+
+
+# For mypy, which holds the class against the contract here.
+_contract: Callable[[Settings], Engine] = VaspEngine
 
 
 def _key_of(directory: Path) -> str | None:

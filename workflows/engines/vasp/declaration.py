@@ -1,14 +1,18 @@
-"""The INCAR tags that a campaign adds for VASP: read, typed, and matched to its calculations."""
+"""What a campaign says to VASP: data sets by element, and INCAR tags, typed and matched to its calculations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...campaign.yaml import InputError, nearest
 from ...kinds import KINDS
+from ...start_structures import elements
 from .tags import BY_ELEMENT, HOW, known_tags
+
+if TYPE_CHECKING:
+    from ...calculation import Calculation
 
 
 def divided(tags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -22,8 +26,8 @@ def divided(tags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 _TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
 
-class UserTags:
-    """Tags by kind or by pattern of labels; a later one goes over an earlier one.
+class VaspDeclaration:
+    """The protocol's data sets, and tags by kind or by pattern of labels; a later one goes over an earlier one.
 
     Parameters
     ----------
@@ -46,11 +50,21 @@ class UserTags:
         }
         self._matched: set[str] = set()
 
-    def of(self, kind: str, label: str) -> dict[str, Any]:
+    def protocol(self, calculation: Calculation) -> dict[str, Any]:
+        """Return the protocol with the data sets of the elements at hand, and the tags that may change a number."""
+        enter = divided(self.of(calculation))[0]
+        return {**calculation.protocol, "paw": self._data_sets(calculation), "incar": enter or None}
+
+    def execution(self, calculation: Calculation) -> dict[str, Any]:
+        """Return the tags that say how."""
+        how = divided(self.of(calculation))[1]
+        return {"incar": how} if how else {}
+
+    def of(self, calculation: Calculation) -> dict[str, Any]:
         """Return the tags of one calculation."""
         found: dict[str, Any] = {}
         for pattern, tags in self._given.items():
-            if pattern == kind or fnmatchcase(label, pattern):
+            if pattern == calculation.kind or fnmatchcase(calculation.label, pattern):
                 self._matched.add(pattern)
                 found |= tags
         return found
@@ -72,6 +86,18 @@ class UserTags:
                     f"{self.where}: incar: {pattern!r} is neither a kind ({', '.join(KINDS)}) nor does it match "
                     "the label of a calculation (WSSe+VS/V_S@top, WSSe*)."
                 )
+
+    def _data_sets(self, calculation: Calculation) -> dict[str, str]:
+        """Return the names of the data sets that a calculation uses, so that no other name changes its id."""
+        named = calculation.protocol.get("paw") or {}
+        needed = elements(calculation)
+        for element in needed:
+            if element not in named:
+                raise InputError(
+                    f"{self.where}: protocol.paw names no data set for {element} ({calculation.label}); "
+                    f"add one, such as {element}: {element}."
+                )
+        return {element: named[element] for element in needed}
 
     def _typed(self, pattern: str, tag: str, value: Any) -> Any:
         """Return a value as pymatgen types it, so that 520 and 520.0 are one."""

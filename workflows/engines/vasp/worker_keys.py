@@ -1,0 +1,32 @@
+"""What a cluster file may tell VASP: its commands, where the POTCARs are, tags that say how, what to keep."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
+
+from ....analysis.records import Frozen
+from ...campaign.yaml import nearest
+from .tags import HOW
+
+
+def _how(tags: dict[str, Any]) -> dict[str, Any]:
+    for tag in tags:
+        if tag not in HOW:
+            raise ValueError(
+                f"{tag} may change a number{nearest(tag, HOW)}; write it into the campaign's incar, which every "
+                "machine reads. Here belong NCORE, KPAR and the like."
+            )
+    return tags
+
+
+class WorkerKeys(Frozen):
+    """What a worker may be told: commands, the library of POTCARs, INCAR tags, which large files stay."""
+
+    vasp_std: str | None = None
+    vasp_gam: str | None = None
+    vasp_ncl: str | None = None
+    potcars: str | None = None
+    incar: Annotated[dict[str, Any], AfterValidator(_how)] | None = None
+    keep: tuple[Literal["WAVECAR", "CHGCAR", "CHG"], ...] | None = None
