@@ -14,6 +14,9 @@ from .geometry import Floats, check_overlaps, check_repeat
 # Å. Layered bulk crystals have gaps of 3 to 4 Å; a slab that is meant as one has far more.
 VACUUM_GAP: Final = 5.0
 
+POSCAR: Final = "vasp"
+"""ASE's name of the format of a POSCAR, and its suffix."""
+
 _DIGITS: Final = 6
 
 
@@ -102,7 +105,7 @@ def read_atoms(path: Path) -> Atoms:
         reason = str(error).strip() or type(error).__name__
         raise StructureError(
             f"{path}: ASE cannot read it as a structure ({reason}). "
-            "Use a POSCAR (name it POSCAR or *.vasp), a CIF (*.cif) or extended XYZ (*.xyz, *.extxyz)."
+            f"Use a POSCAR (name it POSCAR or *.{POSCAR}), a CIF (*.cif) or extended XYZ (*.xyz, *.extxyz)."
         ) from error
     if not isinstance(atoms, Atoms) or len(atoms) == 0:
         raise StructureError(f"{path}: holds no atoms.")

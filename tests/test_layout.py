@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -194,3 +195,43 @@ print(spent)
         for _ in range(3)
     ]
     assert min(spent) < 0.05
+
+
+CODES = re.compile(
+    r"vasp|gpaw|(?<![a-z])emt(?![a-z])|incar|wavecar|chgcar|potcar|oszicar|outcar|contcar|chgnet", re.IGNORECASE
+)
+
+NAMED_ELSEWHERE = {
+    "structures/slabs.py": r'POSCAR: Final = "vasp"',
+    "workflows/campaign/campaign_file.py": r'``incar`` has|    incar: dict|return \("incar",\) if self.incar',
+    "workflows/cli/carry.py": r'^    vasp: Annotated|^    if vasp:|import_runs\(folders, campaign, "vasp"',
+}
+"""Lines outside the engines' folders that may: ASE's name of a format, the campaign's key, the option of `import`."""
+
+
+def test_codes_are_named_in_their_folders_alone() -> None:
+    """What the command line says to a user aside: its docstrings, texts of options and messages."""
+    found = []
+    for path in (p for package in SUBPACKAGES for p in modules(package)):
+        name = path.relative_to(PACKAGE).as_posix()
+        if re.match(r"workflows/engines/(?!shared/)\w+/", name):
+            continue
+        text = path.read_text(encoding="utf-8")
+        said = _lines_of_texts(text) if name.startswith("workflows/cli/") else set()
+        allowed = NAMED_ELSEWHERE.get(name, r"(?!)")
+        found += [
+            f"{name}:{number}: {line}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if CODES.search(line) and number not in said and not re.search(allowed, line)
+        ]
+    assert not found
+
+
+def _lines_of_texts(text: str) -> set[int]:
+    """Return the numbers of the lines that docstrings and texts of several words stand on."""
+    return {
+        number
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+        for number in range(node.lineno, (node.end_lineno or 0) + 1)
+    }

@@ -243,7 +243,7 @@ def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
     pymatgen.electronic_structure.dos.CompleteDos
         Each projection is spread evenly over the atoms and orbitals that it is the sum of, so that its sums
         by element and by shell are right and the curve of one atom or one orbital is only their mean. A DOS
-        without spin keeps both spins in ``Spin.up``, as pymatgen itself does for VASP.
+        without spin keeps both spins in ``Spin.up``, as pymatgen itself does.
 
     Raises
     ------
@@ -357,7 +357,7 @@ def _edges(energies: Array, filled: NDArray[np.int_], names: tuple[str, ...]) ->
         if count >= bands:
             raise ElectronicError(
                 f"all {bands} bands of {name} are occupied, so there is no conduction band: "
-                "compute more bands (NBANDS in VASP, nbands in GPAW)"
+                "compute more bands (the protocol's dos.empty_bands, or the code's own setting)"
             )
         if count:
             valence = np.maximum(valence, levels[:, count - 1])

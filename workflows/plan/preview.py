@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import SodiateError
+from ...structures.slabs import POSCAR
 from .. import start_structures
 from ..campaign.yaml import InputError
 from ..engines import make_engine
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..calculation import Calculation
 
-FORMATS = {"vasp": ".vasp", "cif": ".cif", "extxyz": ".extxyz"}
+FORMATS = {POSCAR: f".{POSCAR}", "cif": ".cif", "extxyz": ".extxyz"}
 
 UNRELAXED = "UNRELAXED"
 """The file that marks inputs whose geometry is not the one that will be run."""
@@ -89,7 +90,7 @@ def write_atoms(folder: Path, name: str, atoms: Atoms, form: str) -> None:
     # ASE takes what follows an @ in a file's name for the number of an image.
     path = folder / f"{name.replace('@', '_').replace('/', '_')}{FORMATS[form]}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"sort": True, "vasp5": True, "direct": True} if form == "vasp" else {}
+    options = {"sort": True, "direct": True} if form == POSCAR else {}
     if form == "cif":
         atoms = atoms.copy()
         atoms.pbc = True  # a CIF knows no slab

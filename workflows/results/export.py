@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...analysis.electrons.density import term_names
 from ...errors import SodiateError
+from ...structures.slabs import POSCAR
 from ..campaign.yaml import InputError
 from ..database.standing import standing_of
 from ..kinds import KINDS
@@ -59,7 +60,7 @@ def write_results(results: Results, folder: Path, form: str) -> int:
                 if form == "ase-db":
                     _into_database(place / "results.db", entry, title, record)
                 else:
-                    write_atoms(place / name, title, with_energy(record), {"poscar": "vasp"}.get(form, form))
+                    write_atoms(place / name, title, with_energy(record), {"poscar": POSCAR}.get(form, form))
                 count += 1
         if not count:
             raise InputError(f"{results.title}: nothing to write as {form}{_WHY.get(form, '')}.")

@@ -12,6 +12,7 @@ from ...analysis.arrays import Trajectory
 from ...analysis.report.content import CampaignContent, HostContent, Panel, RelaxationContent
 from ...analysis.report.panels import atoms_payload, cost_row, isosurfaces, relaxation_content
 from ...structures.geometry import bond_reach
+from ...structures.slabs import POSCAR
 from ..kinds import KINDS
 from ..quantities import quantities
 from .rows import as_objects, columns, to_csv, to_json
@@ -148,7 +149,7 @@ def _poscar(atoms: Atoms) -> str:
     from ase.io import write
 
     buffer = io.StringIO()
-    write(buffer, atoms, format="vasp", direct=True, sort=True)
+    write(buffer, atoms, format=POSCAR, direct=True, sort=True)
     return buffer.getvalue()
 
 

@@ -18,6 +18,7 @@ from ...analysis.manuscript import (
     to_tex,
 )
 from ...analysis.records import MOCK
+from ...structures.slabs import POSCAR
 from ..campaign.yaml import InputError
 from ..engines import find_engine
 from ..plan.preview import new_folder, write_atoms
@@ -124,7 +125,7 @@ def _structures(folder: Path, results: Sequence[ModelResult]) -> None:
             record = records.get(identifier or "")
             if record is None or record.geometry is None:
                 continue
-            for form in ("vasp", "cif"):
+            for form in (POSCAR, "cif"):
                 write_atoms(folder, name, record.geometry.atoms(), form)
 
 

@@ -36,7 +36,7 @@ def computing_in(directory: Path, scratch: str | None, every_s: float = EVERY_S)
     scratch
         A folder that exists on the machine; ``$VARIABLES`` and ``~`` are expanded. None computes in the directory.
     every_s
-        Seconds between two copies while the code runs, of all but large files (WAVECAR).
+        Seconds between two copies while the code runs, of all but large files.
 
     Raises
     ------
