@@ -40,7 +40,7 @@ def test_describes_itself(case: Case) -> None:
     engine = case.engine()
     assert engine.name == case.name
     assert {"relax", "static", "atom"} <= engine.capabilities
-    assert engine.physical is (case.name != "emt")
+    assert engine.physical is case.physical
     assert all(set(keys) <= engine.protocol_keys for keys in case.protocol_keys.values())
     assert engine.checkpoint_files
 

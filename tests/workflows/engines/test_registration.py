@@ -1,0 +1,98 @@
+"""Engines of other packages: registered by entry points, told apart, and named where they cannot be used."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.engines import engine_names, engines_here, make_engine
+from sodiate.workflows.engines.base import Settings
+from support.cli import Cli, one_message
+from support.plugin import install, metadata
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path where packages are installed."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def test_ours_are_registered_like_any_other() -> None:
+    assert {"emt", "gpaw", "vasp"} <= set(engine_names())
+    assert [engine.name for engine in engines_here()] == engine_names()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (None, r"package sodiate-broken cannot be loaded \(ModuleNotFoundError: No module named 'broken_engine'\)"),
+        ("raise RuntimeError('no licence')", r"package sodiate-broken cannot be loaded \(RuntimeError: no licence\)"),
+        ("", r"package sodiate-broken cannot be loaded \(AttributeError: .*Broken"),
+        ("class Broken:\n    def __init__(self, settings): self.name = 'broken'", "sodiate-broken lacks physical, "),
+    ],
+)
+def test_an_engine_that_cannot_be_used_is_told_with_its_package(code: str | None, words: str, site: Path) -> None:
+    metadata(site, "sodiate-broken", "[sodiate.engines]\nbroken = broken_engine:Broken\n")
+    if code is not None:
+        (site / "broken_engine.py").write_text(code)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "broken_engine", raising=False)
+        with pytest.raises(InputError, match=f"engine 'broken': .*{words}"):
+            make_engine("broken", Settings())
+    assert "broken" in engine_names()
+    assert "broken" not in [engine.name for engine in engines_here()]
+
+
+def test_one_name_in_two_packages_is_refused(site: Path) -> None:
+    metadata(site, "another-dry-run", "[sodiate.engines]\nemt = sodiate.workflows.engines.emt.engine:EmtEngine\n")
+    with pytest.raises(InputError, match=r"engine 'emt' is in two packages, .*another-dry-run"):
+        make_engine("emt", Settings())
+
+
+def test_an_engine_under_another_name_is_refused(site: Path) -> None:
+    metadata(site, "misnamed", "[sodiate.engines]\nemmt = sodiate.workflows.engines.emt.engine:EmtEngine\n")
+    with pytest.raises(InputError, match=r"engine 'emmt': that of the package misnamed calls itself 'emt'"):
+        make_engine("emmt", Settings())
+
+
+def test_another_packages_engine_runs_a_campaign(
+    mongod: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the plan to the table and the supplement, by the command alone."""
+    campaign = HERE / "lennard_jones" / "campaign.yaml"
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert "engine 'lennard-jones' is unknown" in one_message(cli("plan", campaign))
+    monkeypatch.setenv("PYTHONPATH", str(install(HERE / "lennard_jones", tmp_path / "site")))
+    done = cli("run", campaign, "--root", "root")
+    assert done.returncode == 0, done.stderr
+    assert "Every number is mock" in done.stdout
+    assert "[7/7]" in done.stdout
+    table = cli("results", "--root", "root").stdout
+    assert "engine lennard-jones" in table
+    assert "3/3" in table
+    assert "optimizer" in _record(tmp_path, "Na")["not_applicable"]
+    assert _record(tmp_path, "WSSe")["provenance"]["execution"] == {
+        "optimizer": "bfgs", "max_steps": 300, "max_step_a": 0.2}  # fmt: skip
+    assert cli("si", "--root", "root", "--out", "si").returncode == 0
+    assert "Jones's potential [@Jones1924]" in (tmp_path / "si" / "methods.md").read_text()
+    assert "Jones, J. E." in (tmp_path / "si" / "references.bib").read_text()
+    # What was computed can be read where the package is not installed.
+    monkeypatch.delenv("PYTHONPATH")
+    assert cli("results", "--root", "root").stdout == table
+    assert cli("si", "--root", "root", "--out", "elsewhere").returncode == 0
+    assert "Energies are those of the engine lennard-jones" in (tmp_path / "elsewhere" / "methods.md").read_text()
+
+
+def _record(folder: Path, label: str) -> dict[str, object]:
+    from sodiate.workflows.database.connection import open_root
+
+    with open_root(folder / "root") as database:
+        record: dict[str, object] = database.db["records"].find_one({"label": label})
+    return record
