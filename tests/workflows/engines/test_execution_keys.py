@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sodiate.workflows.calculation import Calculation
+from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.engines import engine_of, engines_here
 from sodiate.workflows.engines.base import Settings
@@ -64,6 +65,19 @@ def test_a_potential_places_an_adsorbate_and_no_host() -> None:
 
 def test_what_was_not_given_is_neither() -> None:
     assert divided({"coarse": None, "max_steps": 3}, frozenset({"max_steps"})) == ({"max_steps": 3}, ())
+
+
+def test_a_potential_that_is_not_there_is_refused_when_planned(tmp_path: Path) -> None:
+    path = small_campaign(tmp_path, execution={"start_potential": "mace"})
+    with pytest.raises(InputError, match=r"execution.start_potential: 'mace' should be 'chgnet'"):
+        plan(path, "gpaw")
+    plan(path, "emt")  # which has no use for it
+
+
+def test_what_is_said_to_another_code_is_not_applicable(tmp_path: Path) -> None:
+    path = small_campaign(tmp_path, incar={"relax": {"NCORE": 4}})
+    assert "incar" in plan(path, "emt").not_applicable
+    assert "incar" not in plan(path, "vasp").not_applicable
 
 
 def test_records_say_what_acted(bench: Bench, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import engine_names, engines_here, make_engine
 from sodiate.workflows.engines.base import Settings
@@ -60,6 +63,48 @@ def test_an_engine_under_another_name_is_refused(site: Path) -> None:
     metadata(site, "misnamed", "[sodiate.engines]\nemmt = sodiate.workflows.engines.emt.engine:EmtEngine\n")
     with pytest.raises(InputError, match=r"engine 'emmt': that of the package misnamed calls itself 'emt'"):
         make_engine("emmt", Settings())
+
+
+ENGINE_WITH_KEYS = """
+from sodiate.analysis.records import Frozen
+from sodiate.workflows.engines.emt.engine import EmtEngine
+
+class Keys(Frozen):
+    pw_command: str | None = None
+
+class Espresso(EmtEngine):
+    name = "espresso"
+    worker_keys = Keys
+"""
+
+LOAD = """
+import sys
+from pathlib import Path
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.clusters.cluster_file import load_cluster
+try:
+    print(load_cluster(Path(sys.argv[1])).environment("all"))
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_cluster_file_may_say_what_another_packages_engine_knows(site: Path, tmp_path: Path) -> None:
+    metadata(site, "espresso", "[sodiate.engines]\nespresso = espresso:Espresso\n")
+    (site / "espresso.py").write_text(ENGINE_WITH_KEYS)
+
+    def loaded(**env: str) -> str:
+        one = {"kinds": "rest", "wall_time": "01:30:00", "memory_gb": 10}
+        path = tmp_path / "cluster.yaml"
+        path.write_text(yaml.safe_dump({"scheduler": "slurm", "max_jobs": 2, "env": env, "classes": {"all": one}}))
+        command = [sys.executable, "-c", LOAD, str(path)]
+        environment = os.environ | {"PYTHONPATH": str(site)}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+
+    assert loaded(pw_command="srun pw.x", vasp_std="srun vasp") == (
+        "{'vasp_std': 'srun vasp', 'pw_command': 'srun pw.x'}\n"
+    )
+    assert "unknown key 'env.pw_comand' (did you mean 'pw_command'?)" in loaded(pw_comand="srun pw.x")
 
 
 def test_another_packages_engine_runs_a_campaign(
