@@ -60,8 +60,8 @@ ROOMS = {
         *("campaign", "start_structures", "calculation", "kinds", "stop"),
     ),
     "analysis": (
-        *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "campaign_entry"),
-        *("arrays", "records", "words"),
+        *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "codes"),
+        *("campaign_entry", "arrays", "records", "words"),
     ),
 }
 """From the top down: each imports only what lies below it, also in functions and for types alone."""
