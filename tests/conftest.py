@@ -2,21 +2,81 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from sodiate import SodiateError
-from sodiate.workflows.database.connection import Database, initialise, open_root
+from sodiate.workflows.database.connection import Database, initialise, open_launchpad, open_root
+from sodiate.workflows.database.mongod import PrivateMongod, private_mongod
 from support import slurm
-from support.campaigns import Bench
+from support.campaigns import Bench, Finished, small_campaign
 from support.cli import Cli
 from support.engine_cases import CASES, VASP_PACE, Case
 from support.fake_vasp import install, library
 from support.requirements import skip_unless_required
+from support.servers import own_launchpad
+from support.warm import Warm
+from threadpoolctl import threadpool_limits
+
+threadpool_limits(1)
+"""Of each worker, whose matrices are small: threads of several workers would only wait for one another."""
+
+MARKS = {"gpaw": "gpaw", "vasp": "vasp", "slurm_cluster": "slurm", "window": "browser", "mongod": "mongo"}
+"""Fixtures, and the marks of the tests that use them, themselves or through others."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with the codes and servers that it needs; leave slow ones out unless ``-m`` speaks of them."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        case = varied(item).get("case")
+        if isinstance(case, Case):
+            used.add(case.name)
+        for fixture in sorted(MARKS.keys() & used):
+            item.add_marker(MARKS[fixture])
+        if item.get_closest_marker("xdist_group") is None and (name := group(item, case)):
+            item.add_marker(pytest.mark.xdist_group(name))
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+def varied(item: pytest.Item) -> dict[str, object]:
+    """Return the parameters of a test."""
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
+def group(item: pytest.Item, case: object) -> str | None:
+    """Return what keeps a test with others in one worker of pytest-xdist.
+
+    One cluster, one browser, one MPI run at a time; of the engines, what shares a module's undisturbed runs.
+    """
+    for name in ("slurm", "browser", "gpaw"):
+        if item.get_closest_marker(name):
+            return name
+    return f"{item.path.stem}-{case.name}" if isinstance(case, Case) else None
+
+
+@pytest.fixture(autouse=True)
+def _side_by_side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let a test that is marked ``alone`` run while the other workers wait, between two of their tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    alone = request.node.get_closest_marker("alone") is not None
+    with (folder / "room").open("ab") as room:
+        with (folder / "door").open("ab") as door:  # in turn, so that nobody waits for ever
+            fcntl.flock(door, fcntl.LOCK_EX)
+            fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -95,9 +155,52 @@ def case(request: pytest.FixtureRequest) -> Case:
     return value
 
 
+@pytest.fixture(scope="session")
+def server(mongod: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMongod]:
+    """The one server of all tests (of a worker, with pytest-xdist) that are not about servers."""
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("server")
+        memory = Path("/dev/shm")  # journals are synced at every write, so in memory where that is possible
+        if os.access(memory, os.W_OK) and _free_bytes(memory) > 2e9:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory, prefix="sodiate-test-")))
+        yield stack.enter_context(private_mongod(folder))
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
 @pytest.fixture
-def database(mongod: Path, tmp_path: Path) -> Iterator[Database]:
-    """A fresh private server, its database initialised."""
+def launchpad(server: PrivateMongod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """FireWorks' launchpad file of a database of the test's own on the one server, with nothing in it."""
+    with own_launchpad(server, tmp_path_factory.mktemp("launchpad")) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def finished(server: PrivateMongod, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """The small campaign, run dry once for all tests that only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    with own_launchpad(server, tmp_path_factory.mktemp("launchpad")) as launchpad:
+        campaign = small_campaign(folder)
+        words = ["sodiate", "run", campaign.name, "--launchpad", str(launchpad), "--root", "root"]
+        done = warm.run(words, folder, 120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield Finished(campaign, folder / "root", launchpad, done.stdout)
+
+
+@pytest.fixture
+def database(launchpad: Path, tmp_path: Path) -> Iterator[Database]:
+    """A database of the test's own on the one server, initialised."""
+    with open_launchpad(launchpad) as opened:
+        initialise(opened, opened.fireworks(tmp_path / "root" / "logs"))
+        yield opened
+
+
+@pytest.fixture
+def private_database(mongod: Path, tmp_path: Path) -> Iterator[Database]:
+    """The database of a root on a private server of its own, initialised."""
     with open_root(tmp_path / "root") as opened:
         initialise(opened, opened.fireworks(tmp_path / "root" / "logs"))
         yield opened
@@ -115,13 +218,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process that has imported sodiate and forks for each command."""
+    running = Warm(tmp_path_factory.mktemp("warm"))
+    yield running
+    running.close()
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Run the installed ``sodiate`` in an empty directory; returns what it printed."""
+def cli(warm: Warm, tmp_path: Path) -> Cli:
+    """Run ``sodiate`` in a process of its own in an empty directory; returns what it printed."""
 
     def call(*arguments: str | Path, timeout: float = 120, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("sodiate")), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False)
+        return warm.run(["sodiate", *map(str, arguments)], cwd, timeout)
 
     return call
 

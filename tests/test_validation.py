@@ -22,12 +22,13 @@ from support import DATA, DOCS
 
 ARCHIVE = DOCS / "reproduction"
 CONVERGENCE = ARCHIVE.parent / "convergence.csv"
+ANEW = [pytest.mark.slow, pytest.mark.gpaw, pytest.mark.mongo, pytest.mark.xdist_group("gpaw")]
 
 # C2DB, PBE without spin–orbit coupling: lattice constant and bonds in Å, direct gap at K in eV.
 C2DB = {"WSe2": (3.319, {"Se": 2.545}, 1.553), "WSSe": (3.252, {"S": 2.42, "Se": 2.54}, 1.696)}
 
 
-@pytest.fixture(params=["recorded", pytest.param("anew", marks=pytest.mark.slow)], scope="module")
+@pytest.fixture(params=["recorded", pytest.param("anew", marks=ANEW)], scope="module")
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
     """The campaign ``validation``, from the archive or computed anew."""
     where = ARCHIVE
@@ -91,6 +92,7 @@ def test_sodium_atom_and_metal(results: Results) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("gpaw", "mongod")
 @pytest.mark.timeout(14400)
 @pytest.mark.parametrize("host", list(C2DB))
 def test_no_electron_is_lost(
@@ -104,7 +106,7 @@ def test_no_electron_is_lost(
     assert np.abs(difference.values_per_a3).max() > 1e-3
 
 
-@pytest.mark.parametrize("where", ["recorded", pytest.param("anew", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("where", ["recorded", pytest.param("anew", marks=ANEW)])
 @pytest.mark.timeout(14400)
 def test_cutoff_and_mesh_are_large_enough(
     where: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -15,6 +15,7 @@ from ase.io import read
 from sodiate.analysis.manuscript import bibliography, booktabs, cited, to_tex
 from sodiate.workflows.results.archive import open_archive
 from support import DOCS
+from support.campaigns import Finished
 from support.cli import Cli
 
 ARCHIVE = DOCS / "reproduction"
@@ -98,12 +99,8 @@ def test_figures_are_vectors_and_the_same_each_time(written: Path, tmp_path: Pat
         assert content[:4] == (b"%PDF" if name.endswith("pdf") else b"<?xm")
 
 
-def test_a_dry_run_says_so_in_every_text(cli: Cli, tmp_path: Path) -> None:
-    from support.campaigns import small_campaign
-
-    small_campaign(tmp_path)
-    assert cli("run", "small.yaml", "--root", "root").returncode == 0
-    assert cli("si", "--root", "root", "--out", "si").returncode == 0
+def test_a_dry_run_says_so_in_every_text(cli: Cli, finished: Finished, tmp_path: Path) -> None:
+    assert cli("si", *finished.place, "--out", "si").returncode == 0
     for name in ("methods.md", "methods.tex", "adsorption.md", "adsorption.tex", "numbers.csv"):
         assert "mock (dry run, not physical)" in (tmp_path / "si" / name).read_text(), name
     assert "published" not in (tmp_path / "si" / "adsorption.tex").read_text()
@@ -111,18 +108,15 @@ def test_a_dry_run_says_so_in_every_text(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "si" / "figures" / "dos.svg").exists()
 
 
-def test_results_for_other_programs(cli: Cli, tmp_path: Path) -> None:
+def test_results_for_other_programs(cli: Cli, finished: Finished, tmp_path: Path) -> None:
     """Read back by ASE: energies and forces are the records'."""
     from ase.db import connect
     from sodiate.workflows.results.results import Results
-    from support.campaigns import small_campaign
 
-    small_campaign(tmp_path)
-    assert cli("run", "small.yaml", "--root", "root").returncode == 0
     for form in ("poscar", "cif", "extxyz", "ase-db", "csv"):
-        done = cli("export", form, "--format", form, "--root", "root")
+        done = cli("export", form, "--format", form, *finished.place)
         assert done.returncode == 0, done.stderr
-    with Results.open(tmp_path / "root") as results:
+    with Results.open(finished.launchpad) as results:
         known = results["WSSe+VS/V_S@top"].atoms
         table = results.adsorption()
     (path,) = (tmp_path / "extxyz").glob("small-emt-*/WSSe+VS_V_S_top.extxyz")
@@ -134,7 +128,7 @@ def test_results_for_other_programs(cli: Cli, tmp_path: Path) -> None:
     row = database.get(name="WSSe+VS/V_S@top")
     assert row.energy == pytest.approx(known.get_potential_energy(), abs=1e-9)
     assert row.physical is False or row.physical == 0
-    none = cli("export", "cube", "--format", "cube", "--root", "root")
+    none = cli("export", "cube", "--format", "cube", *finished.place)
     assert none.returncode == 2
     assert "nothing to write as cube: no campaign here has density differences whose grids" in none.stderr
     assert not (tmp_path / "cube").exists()

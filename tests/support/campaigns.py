@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,33 @@ def small_campaign(folder: Path, **changes: Any) -> Path:
     path = folder / f"{data['campaign']}.yaml"
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
     return path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished campaign, to be read and not changed.
+
+    Attributes
+    ----------
+    campaign
+        Its file.
+    root
+        The folder of its calculations.
+    launchpad
+        FireWorks' launchpad file of its database.
+    printed
+        What ``sodiate run`` said.
+    """
+
+    campaign: Path
+    root: Path
+    launchpad: Path
+    printed: str
+
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """The options of a command that reads it, wherever that runs."""
+        return "--launchpad", str(self.launchpad), "--root", str(self.root)
 
 
 class Bench(Workbench):

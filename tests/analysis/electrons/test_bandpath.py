@@ -116,16 +116,16 @@ def test_bands_at_the_centre_are_those_of_the_dos(case: Case, request: pytest.Fi
     assert found["bands"].energy_ev is None or case.name == "emt"
 
 
-def test_a_campaign_with_bands(cli: Cli, tmp_path: Path) -> None:
+def test_a_campaign_with_bands(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
     small_campaign(tmp_path, models=["WSSe", "WSSe+VS"], sites=["T_W@bottom"], quantities=["bands"])
-    done = cli("run", "small.yaml", "--root", "root")
+    done = cli("run", "small.yaml", "--launchpad", launchpad, "--root", "root")
     assert done.returncode == 0, done.stdout + done.stderr
-    with Results.open(tmp_path / "root") as results:
+    with Results.open(launchpad) as results:
         bands = results["WSSe/bands"].bands
         assert results["WSSe/1x1"].atoms.get_chemical_formula() == "SSeW"
         assert results["WSSe/bands"].record.gap is not None
     assert bands is not None
     assert len(bands.kpoints) == 121
-    assert cli("report", "--root", "root").returncode == 0
+    assert cli("report", "--launchpad", launchpad, "--root", "root").returncode == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("data-plot='0/bands/") == 1

@@ -219,6 +219,7 @@ def test_a_level_of_both_spins_is_told_once(levels: list[tuple[float, ...]], tol
     assert [line.removesuffix(" of it on the atoms next to the vacancy") for line in lines] == told
 
 
+@pytest.mark.alone
 def test_the_real_archive_within_its_size_and_time(cli: Cli, tmp_path: Path) -> None:
     shutil.copytree(ARCHIVE, tmp_path / "archive")
     began = time.monotonic()
@@ -247,13 +248,13 @@ def test_half_finished_and_empty_say_what_is_missing(cli: Cli, tmp_path: Path) -
     assert "Traceback" not in refused.stderr
 
 
-def test_engines_are_kept_apart(place: Path, cli: Cli, tmp_path: Path) -> None:
+def test_engines_are_kept_apart(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
     """One database with two campaigns: two sections, each with its method."""
     small_campaign(tmp_path, campaign="one")
     small_campaign(tmp_path, campaign="two", protocol={**_paper_protocol(), "kpoint_length_a": 10.0})
     for name in ("one", "two"):
-        assert cli("run", f"{name}.yaml", "--root", "root").returncode == 0
-    assert cli("report", "--root", "root").returncode == 0
+        assert cli("run", f"{name}.yaml", "--launchpad", launchpad, "--root", "root").returncode == 0
+    assert cli("report", "--launchpad", launchpad, "--root", "root").returncode == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     data = drawn_groups(page)
     assert [group["campaign"] for group in data] == ["one", "two"]

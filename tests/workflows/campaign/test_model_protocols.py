@@ -100,11 +100,11 @@ def test_mistakes_are_named(tmp_path: Path, model: dict[str, object], words: str
         plan(path)
 
 
-def test_the_effect_is_the_difference_of_two_rows(tmp_path: Path, cli: Cli) -> None:
+def test_the_effect_is_the_difference_of_two_rows(tmp_path: Path, launchpad: Path, cli: Cli) -> None:
     path = campaign(tmp_path, "WSSe", {"model": "WSSe", "name": "dense", "supercell": [1, 1], "compare_with": "WSSe"})
-    shown = cli("run", str(path), "--root", str(tmp_path / "root"))
+    shown = cli("run", path, "--launchpad", launchpad, "--root", "root")
     assert shown.returncode == 0, shown.stderr
-    listed = cli("results", "--root", str(tmp_path / "root"), "--format", "json")
+    listed = cli("results", "--launchpad", launchpad, "--format", "json")
     base, dense = json.loads(listed.stdout)
     expected = dense["adsorption_energy_ev"] - base["adsorption_energy_ev"]
     assert dense["effect_ev"] == pytest.approx(expected, abs=1e-12)

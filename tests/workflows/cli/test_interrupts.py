@@ -28,6 +28,7 @@ from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
 from support.cli import Cli, servers, wait_until
+from support.warm import Warm
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc"),
@@ -75,6 +76,7 @@ class Running:
 
     root: Path
     campaign: Path
+    warm: Warm
 
     def __post_init__(self) -> None:
         self.plan = plan(self.campaign)
@@ -90,7 +92,7 @@ class Running:
         return self.started[-1]
 
     def again(self) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command, capture_output=True, text=True, timeout=120, check=False)
+        return self.warm.run(self.command, self.root.parent, 120)
 
     def wait_for_records(self, number: int) -> None:
         """Wait until some relaxations have ended and another one has made steps."""
@@ -118,10 +120,10 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(warm: Warm, tmp_path: Path) -> Iterator[Running]:
     """A campaign of an atom, a host, four sites and the choice of the best one."""
     sites = ["T_W@top", "H@top", "T_W@bottom", "H@bottom"]
-    running = Running(tmp_path / "runs", small_campaign(tmp_path, sites=sites, quantities=[]))
+    running = Running(tmp_path / "runs", small_campaign(tmp_path, sites=sites, quantities=[]), warm)
     yield running
     for process in running.started:  # after a test that failed
         process.kill()
@@ -306,23 +308,23 @@ def tiny_campaign(folder: Path) -> Path:
     return small_campaign(folder, models=["WSe2"], supercell=[1, 1], sites=["H@top"], quantities=[])
 
 
-def driven(moment: str, campaign: Path, root: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", DRIVER, moment, "run", str(campaign), "--root", str(root)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def driven(warm: Warm, moment: str, campaign: Path, root: Path) -> subprocess.CompletedProcess[str]:
+    words = ["-c", moment, "run", str(campaign), "--root", str(root)]
+    return warm.run(words, campaign.parent, 60, DRIVER)
 
 
 @pytest.mark.parametrize("moment", ["after(LaunchPad, '_get_a_fw_to_run', 2)", "before(Leases, 'claim', 2)"])
-def test_a_run_beside_one_that_has_not_got_its_lease_yet(tmp_path: Path, cli: Cli, moment: str) -> None:
+def test_a_run_beside_one_that_has_not_got_its_lease_yet(warm: Warm, tmp_path: Path, cli: Cli, moment: str) -> None:
     """The other run has checked a firework out and pauses before it takes the lease: it is waited for."""
     root, mark = tmp_path / "runs", tmp_path / "paused"
     campaign = tiny_campaign(tmp_path)
     pause = f"import time\ndef strike(): open({str(mark)!r}, 'w').close(); time.sleep(3)\n"
-    slow = driven(pause + moment, campaign, root)
-    wait_until(mark.exists)
-    done = cli("run", campaign, "--root", root)
-    assert (done.returncode, done.stderr) == (0, "")
-    _, errors = slow.communicate(timeout=60)
-    assert (slow.returncode, errors) == (0, "")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(driven, warm, pause + moment, campaign, root)
+        wait_until(mark.exists)
+        done = cli("run", campaign, "--root", root)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (slow.result().returncode, slow.result().stderr) == (0, "")
     Found.below(root).assert_complete(plan(campaign))
 
 
@@ -353,15 +355,14 @@ def at_most(seconds: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_between_two_writes(tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_between_two_writes(warm: Warm, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 at moments of milliseconds; test_kill_sweep.py has all the others, without their names."""
     monkeypatch.setattr(reconcile, "GRACE_S", 0.5)
     monkeypatch.setattr(reconcile, "LOCK_S", 0.5)
     root, campaign = tmp_path / "runs", tiny_campaign(tmp_path)
     planned = plan(campaign)
-    killed = driven(MOMENTS[moment], campaign, root)
-    _, errors = killed.communicate(timeout=60)
-    assert killed.returncode == -signal.SIGKILL, errors
+    killed = driven(warm, MOMENTS[moment], campaign, root)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     wait_until(lambda: not servers(root), seconds=10)
     with open_root(root) as database, at_most(20):
         bench = Bench(database, root)

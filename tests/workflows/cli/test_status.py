@@ -26,10 +26,10 @@ def test_a_running_relaxation_tells_its_last_step(bench: Bench, tmp_path: Path) 
     assert line.startswith(f"  WSSe+VS/V_S@top: running, step {steps}, largest force 0.0")
 
 
-def test_watching_ends_by_ctrl_c(bench: Bench, tmp_path: Path) -> None:
+def test_watching_ends_by_ctrl_c(bench: Bench, launchpad: Path, tmp_path: Path) -> None:
     bench.submit(plan(small_campaign(tmp_path, quantities=[])))
     program = str(Path(sys.executable).with_name("sodiate"))
-    command = [program, "status", "--watch", "--root", str(bench.root)]
+    command = [program, "status", "--watch", "--launchpad", str(launchpad), "--root", str(bench.root)]
     # A shell starts what it puts into the background deaf to Ctrl-C, tests included: a terminal does not.
     watching = subprocess.Popen(
         command,

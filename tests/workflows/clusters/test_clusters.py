@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
-from sodiate.workflows.database.connection import Database, initialise, open_root
+from sodiate.workflows.database.connection import Database
 from sodiate.workflows.results.results import Results
 from support import pbs
-from support.campaigns import small_campaign
+from support.campaigns import Finished, small_campaign
 from support.cli import Cli
 from support.fake_vasp import Behaviour, install
 from support.slurm import Slurm
@@ -41,14 +41,11 @@ def served(slurm_cluster: Slurm, reachable: Database) -> Database:
 
 
 @pytest.fixture
-def reachable(mongod: Path, tmp_path: Path) -> Iterator[Database]:
+def reachable(database: Database, launchpad: Path, tmp_path: Path) -> Database:
     """A database that jobs reach, its launchpad file, and a cluster file."""
-    with open_root(tmp_path / "server") as database:
-        initialise(database, database.fireworks(tmp_path / "logs"))
-        settings = database.settings.model_dump(exclude_none=True)
-        (tmp_path / "my_launchpad.yaml").write_text(yaml.safe_dump(settings))
-        (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(CLUSTER))
-        yield database
+    shutil.copy(launchpad, tmp_path)
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(CLUSTER))
+    return database
 
 
 def queue(cli: Cli, *more: str, timeout: float = 280.0) -> str:
@@ -74,7 +71,7 @@ def outcomes(database: Database) -> Counter[str]:
     return Counter(attempt["outcome"] for attempt in database.db["attempts"].find())
 
 
-def test_a_campaign_through_the_queue(served: Database, cli: Cli, tmp_path: Path) -> None:
+def test_a_campaign_through_the_queue(served: Database, finished: Finished, cli: Cli, tmp_path: Path) -> None:
     """The table is that of a run without a queue, and each calculation was started and recorded once."""
     small_campaign(tmp_path)
     submit(cli, "small.yaml")
@@ -84,8 +81,7 @@ def test_a_campaign_through_the_queue(served: Database, cli: Cli, tmp_path: Path
     assert printed.count("job ") >= 2
     assert outcomes(served) == {"completed": 6}
     assert served.db["records"].count_documents({"state": "current"}) == 6
-    assert cli("run", "small.yaml", "--root", "alone").returncode == 0
-    with Results.open(tmp_path / "my_launchpad.yaml") as there, Results.open(tmp_path / "alone") as here:
+    with Results.open(tmp_path / "my_launchpad.yaml") as there, Results.open(finished.launchpad) as here:
         assert there.adsorption()["adsorption_energy_ev"].tolist() == pytest.approx(
             here.adsorption()["adsorption_energy_ev"].tolist(), abs=1e-9
         )
@@ -136,7 +132,7 @@ def tell_jobs(vasp: Path, tmp_path: Path, **changes: Any) -> None:
 
 
 def test_vasp_through_the_queue_stopped_by_the_scheduler_goes_on(
-    served: Database, slurm_cluster: Slurm, vasp: Path, cli: Cli, tmp_path: Path
+    served: Database, slurm_cluster: Slurm, vasp: Path, finished: Finished, cli: Cli, tmp_path: Path
 ) -> None:
     """The signal before the wall time ends VASP after its step; the next job goes on; nothing is recorded twice."""
     small_campaign(tmp_path, quantities=[])
@@ -158,8 +154,7 @@ def test_vasp_through_the_queue_stopped_by_the_scheduler_goes_on(
     with Results.open(tmp_path / "my_launchpad.yaml") as results:
         table = results.adsorption().set_index("site")["adsorption_energy_ev"]
         assert results["WSSe+VS"].record.provenance.launches == 2
-    assert cli("run", "small.yaml", "--root", "alone").returncode == 0
-    with Results.open(tmp_path / "alone") as results:
+    with Results.open(finished.launchpad) as results:
         dry = results.adsorption().set_index("site")["adsorption_energy_ev"]
     assert table.to_dict() == pytest.approx(dry.to_dict(), abs=1e-3)
     count = outcomes(served)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from sodiate.workflows.clusters.pbs import Pbs
 from sodiate.workflows.clusters.registry import on_login_node
 from sodiate.workflows.clusters.scheduler import MEMORY, SchedulerError
 from sodiate.workflows.clusters.slurm import Slurm
-from sodiate.workflows.database.connection import LaunchpadFile, open_root
+from sodiate.workflows.database.connection import LaunchpadFile
 from sodiate.workflows.kinds import KINDS, Kind
 from support import DOCS
 from support.campaigns import small_campaign
@@ -200,8 +201,7 @@ def test_the_guides_files_are_valid(tmp_path: Path) -> None:
     assert LaunchpadFile.model_validate(yaml.safe_load(launchpad)).mongoclient_kwargs == {"tls": True}
 
 
-@pytest.mark.usefixtures("mongod")
-def test_the_guides_commands_work(slurm_cluster: Cluster, cli: Cli, tmp_path: Path) -> None:
+def test_the_guides_commands_work(slurm_cluster: Cluster, cli: Cli, launchpad: Path, tmp_path: Path) -> None:
     """On a campaign as small as the guide's is large, dry, with a cluster file cut to this SLURM."""
     commands = re.findall(r"```console\n(.*?)```", GUIDE, re.S)[0].splitlines()
     assert len(commands) == 7
@@ -210,11 +210,9 @@ def test_the_guides_commands_work(slurm_cluster: Cluster, cli: Cli, tmp_path: Pa
     (tmp_path / "slurm.yaml").write_text(
         yaml.safe_dump({"scheduler": "slurm", "max_jobs": 1, "classes": {"all": one}})
     )
-    with open_root(tmp_path / "server") as database:
-        settings = database.settings.model_dump(exclude_none=True)
-        (tmp_path / "my_launchpad.yaml").write_text(yaml.safe_dump(settings))
-        for line in commands:
-            words = shlex.split(line.replace("wsse", "small.yaml").replace("--engine vasp", "--engine emt"))
-            done = cli(*words[1:])
-            assert done.returncode == 0, (line, done.stdout, done.stderr)
-        slurm_cluster.call("scancel", "--me")
+    shutil.copy(launchpad, tmp_path)
+    for line in commands:
+        words = shlex.split(line.replace("wsse", "small.yaml").replace("--engine vasp", "--engine emt"))
+        done = cli(*words[1:])
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    slurm_cluster.call("scancel", "--me")

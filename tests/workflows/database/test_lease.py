@@ -43,6 +43,7 @@ def test_a_live_lease_is_held_and_a_dead_owner_loses_it_at_once(collection: Any)
     assert leases.renew(second, Owner.here())
 
 
+@pytest.mark.alone
 def test_an_owner_on_another_machine_loses_it_when_it_expires(collection: Any) -> None:
     leases = Leases(collection, seconds=0.5)
     far = Owner("elsewhere", 1, "1")
@@ -77,6 +78,7 @@ def test_one_of_many_claimants_wins(collection: Any) -> None:
     assert (len(won), len(held)) == (1, 11)
 
 
+@pytest.mark.alone
 def test_the_heartbeat_keeps_it_and_stops_a_run_that_lost_it(collection: Any) -> None:
     leases, stop, me = Leases(collection, seconds=0.6), Stop(), Owner.here()
     lease = leases.claim("c", me)
@@ -91,6 +93,7 @@ def test_the_heartbeat_keeps_it_and_stops_a_run_that_lost_it(collection: Any) ->
         assert "lost" in stop.reason
 
 
+@pytest.mark.alone
 def test_a_cancelled_calculation_stops(collection: Any) -> None:
     leases, stop, me = Leases(collection, seconds=0.6), Stop(), Owner.here()
     lease = leases.claim("c", me)

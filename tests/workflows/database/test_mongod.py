@@ -155,6 +155,7 @@ def names(uri: str) -> list[str]:
 
 
 @NEEDS_PROC
+@pytest.mark.alone
 def test_server_lives_exactly_as_long_as_the_block(root: Path) -> None:
     with private_mongod(root) as server:
         insert(server.uri, {"name": "first"})
@@ -188,6 +189,7 @@ def test_six_newcomers_share_one_server_until_the_last_has_left(root: Path, user
 
 
 @NEEDS_PROC
+@pytest.mark.alone
 def test_kill_9_of_the_user_stops_the_server_and_keeps_the_data(root: Path, user: Callable[[Path], User]) -> None:
     killed = user(root)
     uri = killed.read()
@@ -205,6 +207,7 @@ def test_kill_9_of_the_user_stops_the_server_and_keeps_the_data(root: Path, user
 
 
 @NEEDS_PROC
+@pytest.mark.alone
 def test_kill_9_of_mongod_keeps_the_data_for_the_next_start(root: Path) -> None:
     with private_mongod(root) as server:
         # Larger than one of the 1 MB journal files.
@@ -220,6 +223,7 @@ def test_kill_9_of_mongod_keeps_the_data_for_the_next_start(root: Path) -> None:
 
 @NEEDS_PROC
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the parent-death signal of Linux")
+@pytest.mark.alone
 def test_kill_9_of_the_guard_leaves_no_server_behind(root: Path) -> None:
     with private_mongod(root) as server:
         running = processes(root)
@@ -236,6 +240,7 @@ def test_kill_9_of_the_guard_leaves_no_server_behind(root: Path) -> None:
 
 
 @NEEDS_PROC
+@pytest.mark.alone
 def test_newcomer_that_waited_for_a_stop_holds_the_new_lock(root: Path) -> None:
     entered, done = threading.Event(), threading.Event()
 

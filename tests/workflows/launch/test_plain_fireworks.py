@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sodiate.workflows.database.connection import initialise, open_root
+from sodiate.workflows.database.connection import Database, initialise, open_root
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.plan.planner import plan
 from support import DOCS
@@ -91,12 +91,14 @@ def test_webgui(served: Path, tmp_path: Path) -> None:
         process.wait()
 
 
-def test_the_queries_of_the_documentation(bench: Bench, tmp_path: Path) -> None:
-    """The Python of docs/database.md, word for word, on a finished bundled campaign."""
-    planned = plan("wsse")
+def test_the_queries_of_the_documentation(private_database: Database, tmp_path: Path) -> None:
+    """The Python of docs/database.md, word for word, on a finished campaign that is called as the bundled one."""
+    bench = Bench(private_database, tmp_path / "root")
+    sites = ["V_S@top", "H@top", "T_W@bottom"]
+    planned = plan(small_campaign(tmp_path, campaign="wsse", sites=sites))
     bench.submit(planned)
     bench.launch(planned)
-    moved = {"label": "WSSe+VS/H@top", "state": "current"}  # in the bundled campaign none leaves its site
+    moved = {"label": "WSSe+VS/H@top", "state": "current"}  # none leaves its site by itself
     bench.database.db.records.update_one(moved, {"$set": {"site.moved": True, "site.end": "T_W@top"}})
     code = re.search(r"```python\n(.*?)```", (DOCS / "database.md").read_text(encoding="utf-8"), re.S)
     assert code is not None

@@ -68,10 +68,10 @@ def test_changes_are_against_the_last_value_that_is_known(tmp_path: Path) -> Non
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
-@pytest.mark.usefixtures("mongod")
-def test_a_potential_without_k_points_is_converged_at_once(cli: Cli, tmp_path: Path) -> None:
+def test_a_potential_without_k_points_is_converged_at_once(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
     path = small_campaign(tmp_path, quantities=[])
-    done = cli("converge", path, "--kmesh", "1,2", "--root", "root")
+    place = ("--launchpad", launchpad, "--root", "root")
+    done = cli("converge", path, "--kmesh", "1,2", *place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mock (dry run, not physical)" in done.stdout
     folder = tmp_path / "root" / "results" / "small-convergence"
@@ -80,4 +80,4 @@ def test_a_potential_without_k_points_is_converged_at_once(cli: Cli, tmp_path: P
     assert {float(row["change_ev"]) for row in found} == {0.0}
     assert {row["note"] for row in found} == {"mock (dry run, not physical)"}
     assert (folder / "convergence.png").exists()
-    assert "give --cutoff, --kmesh or both" in cli("converge", path, "--root", "root").stderr
+    assert "give --cutoff, --kmesh or both" in cli("converge", path, *place).stderr

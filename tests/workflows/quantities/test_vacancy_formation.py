@@ -52,12 +52,13 @@ def test_the_references_of_the_bundled_campaign_have_the_right_bonds() -> None:
     assert crystal.cell.volume / 3 == pytest.approx(29.7, abs=0.2)
 
 
-def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, tmp_path: Path) -> None:
+def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
     """E_f = E(defect) − E(host) + μ_S, the energies those of the records, the limits written out here once more."""
     campaign(tmp_path, models=["WSSe", "WSSe+VS"])
-    done = cli("run", "small.yaml", "--root", "root")
+    place = ("--launchpad", launchpad, "--root", "root")
+    done = cli("run", "small.yaml", *place)
     assert done.returncode == 0, done.stdout + done.stderr
-    with Results.open(tmp_path / "root") as results:
+    with Results.open(launchpad) as results:
         (clean, defective) = results.models()
         energy = {name: results[name].record.energy_ev for name in ("WSSe", "WSSe+VS", "W-bcc")}
         sulphur = results["S-molecule"].record
@@ -76,19 +77,19 @@ def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, tmp_path: Path
     formed = energy["WSSe"] / 4 - energy["W-bcc"] - mu_s - mu_se
     assert formed < 0
     assert formation.metal_rich_ev == pytest.approx(rich + formed / 2, abs=1e-9)
-    said = " ".join(cli("results", "--root", "root").stdout.split())
+    said = " ".join(cli("results", *place).stdout.split())
     assert f"WSSe+VS: formation energy of 1 V_S: {rich:.3f} eV X-rich" in said
     assert MOCK in said.split("formation energy of")[1]
-    assert cli("si", "--root", "root", "--out", "si").returncode == 0
+    assert cli("si", *place, "--out", "si").returncode == 0
     methods = (tmp_path / "si" / "methods.md").read_text(encoding="utf-8")
     assert "formation energies of vacancies are those of W-bcc, S-molecule and Se-crystal" in methods
-    one = json.loads(cli("results", "--root", "root", "--format", "json").stdout)[1]
+    one = json.loads(cli("results", *place, "--format", "json").stdout)[1]
     assert one["vacancy_formation"]["removed"] == {"S": 1}
     # An archive's keys are in another order, which must not make sulphur the metal.
-    assert cli("export", "archive", "--root", "root").returncode == 0
+    assert cli("export", "archive", *place).returncode == 0
     (again,) = json.loads(cli("results", "--archive", "archive", "--model", "WSSe+VS", "--format", "json").stdout)
     assert again["vacancy_formation"] == one["vacancy_formation"]
-    _, row = csv.DictReader(io.StringIO(cli("results", "--root", "root", "--format", "csv").stdout))
+    _, row = csv.DictReader(io.StringIO(cli("results", *place, "--format", "csv").stdout))
     assert float(row["formation_x_rich_ev"]) == pytest.approx(rich)
     assert float(row["formation_metal_rich_ev"]) == pytest.approx(formation.metal_rich_ev)
 

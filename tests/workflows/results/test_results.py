@@ -18,7 +18,7 @@ from sodiate.workflows.quantities.adsorption_energy import AdsorptionEnergy
 from sodiate.workflows.quantities.lattice import LatticeConstant
 from sodiate.workflows.results.rows import columns, matching, to_csv, to_json
 from sodiate.workflows.results.tables import results_table
-from support.campaigns import small_campaign
+from support.campaigns import Finished
 from support.cli import Cli
 
 CONTRACT = {
@@ -56,35 +56,30 @@ def evaluated(
 ONE = evaluated()
 
 
-@pytest.mark.usefixtures("mongod")
-def test_json_csv_and_query_of_a_real_run(cli: Cli, tmp_path: Path) -> None:
-    path = small_campaign(tmp_path)
-    done = cli("run", path)
-    assert done.returncode == 0, done.stderr
-    assert "mock (dry run, not physical)" in done.stdout
-    (one,) = json.loads(cli("results", "--format", "json").stdout)
+def test_json_csv_and_query_of_a_real_run(cli: Cli, finished: Finished) -> None:
+    assert "mock (dry run, not physical)" in finished.printed
+    (one,) = json.loads(cli("results", "--format", "json", *finished.place).stdout)
     assert set(one) >= CONTRACT
     assert (one["model"], one["supercell"], one["physical"], one["converged"]) == ("WSSe+VS", "2x2", False, True)
     assert one["paper_adsorption_energy_ev"] == -2.21
     assert one["difference_from_paper_ev"] is None
     assert min(s["adsorption_energy_ev"] for s in one["sites"]) == one["adsorption_energy_ev"]
     assert {"start", "end", "energy_ev"} <= set(one["sites"][0])
-    (row,) = csv.DictReader(io.StringIO(cli("results", "--format", "csv").stdout))
+    (row,) = csv.DictReader(io.StringIO(cli("results", "--format", "csv", *finished.place).stdout))
     assert float(row["adsorption_energy_ev"]) == one["adsorption_energy_ev"]
     assert "mock" in row["note"]
-    written = next((tmp_path / "sodiate-runs" / "results").glob("*/results.csv"))
-    assert written.read_text() == cli("results", "--format", "csv").stdout
+    written = next((finished.root / "results").glob("*/results.csv"))
+    assert written.read_text() == cli("results", "--format", "csv", *finished.place).stdout
     for query, count in (('{"model": "WSSe+VS"}', 1), ('{"adsorption_energy_ev": {"$gt": 0}}', 0)):
-        found = cli("results", "--query", query, "--format", "json")
+        found = cli("results", "--query", query, "--format", "json", *finished.place)
         assert (found.returncode, len(json.loads(found.stdout))) == (0, count)
 
 
-@pytest.mark.usefixtures("mongod")
 @pytest.mark.parametrize("name", ["li-mosse", "own-host"])
-def test_beyond_the_paper_from_yaml_alone(cli: Cli, name: str) -> None:
-    done = cli("run", name)
+def test_beyond_the_paper_from_yaml_alone(cli: Cli, launchpad: Path, name: str) -> None:
+    done = cli("run", name, "--launchpad", launchpad)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(cli("results", "--format", "json").stdout)
+    found = json.loads(cli("results", "--format", "json", "--launchpad", launchpad).stdout)
     assert all(one["converged"] and one["adsorption_energy_ev"] < 0 for one in found)
     assert {one["paper_adsorption_energy_ev"] for one in found} == {None}
     assert {one["adsorbate"] for one in found} == {"Li" if name == "li-mosse" else "K"}

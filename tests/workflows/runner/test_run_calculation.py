@@ -67,6 +67,7 @@ def trajectory(bench: Bench, planned: Plan) -> Any:
     return bench.documents.arrays(host, "trajectory")
 
 
+@pytest.mark.alone
 def test_cancelling_a_running_calculation_stops_it_alone(bench: Bench, tmp_path: Path) -> None:
     planned = plan(small_campaign(tmp_path))
     bench.submit(planned)
@@ -94,6 +95,7 @@ def test_cancelling_a_running_calculation_stops_it_alone(bench: Bench, tmp_path:
     assert record.provenance.launches == 2
 
 
+@pytest.mark.alone
 def test_a_network_that_fails_for_a_moment_and_one_that_stays_away(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
