@@ -14,7 +14,7 @@ import pytest
 from sodiate import SodiateError
 from sodiate.workflows.database.connection import Database, initialise, open_launchpad, open_root
 from sodiate.workflows.database.mongod import PrivateMongod, private_mongod
-from support import slurm
+from support import sharing, slurm
 from support.campaigns import Bench, Finished, small_campaign
 from support.cli import Cli
 from support.engine_cases import CASES, VASP_PACE, Case
@@ -31,9 +31,15 @@ MARKS = {"gpaw": "gpaw", "vasp": "vasp", "slurm_cluster": "slurm", "window": "br
 """Fixtures, and the marks of the tests that use them, themselves or through others."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests be shared out among workers by what they need."""
+    config.pluginmanager.register(sharing.Plugin())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with the codes and servers that it needs; leave slow ones out unless ``-m`` speaks of them."""
+    groups = {}
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
         case = varied(item).get("case")
@@ -41,8 +47,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             used.add(case.name)
         for fixture in sorted(MARKS.keys() & used):
             item.add_marker(MARKS[fixture])
-        if item.get_closest_marker("xdist_group") is None and (name := group(item, case)):
-            item.add_marker(pytest.mark.xdist_group(name))
+        if (name := group(item, case)) is not None:
+            groups[item.nodeid] = name
+    sharing.leave_groups(groups)
+    items.sort(key=lambda item: sharing.place_in_line(item, groups.get(item.nodeid)))
     if "slow" not in config.option.markexpr:
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
@@ -59,6 +67,8 @@ def group(item: pytest.Item, case: object) -> str | None:
 
     One cluster, one browser, one MPI run at a time; of the engines, what shares a module's undisturbed runs.
     """
+    if mark := item.get_closest_marker("together"):
+        return str(mark.args[0])
     for name in ("slurm", "browser", "gpaw"):
         if item.get_closest_marker(name):
             return name

@@ -21,6 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("mongod")
 def test_commands_and_python(tmp_path: Path) -> None:
     lines = [line for block in blocks("console") for line in block.splitlines()]

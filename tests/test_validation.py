@@ -22,7 +22,7 @@ from support import DATA, DOCS
 
 ARCHIVE = DOCS / "reproduction"
 CONVERGENCE = ARCHIVE.parent / "convergence.csv"
-ANEW = [pytest.mark.slow, pytest.mark.gpaw, pytest.mark.mongo, pytest.mark.xdist_group("gpaw")]
+ANEW = [pytest.mark.slow, pytest.mark.gpaw, pytest.mark.mongo, pytest.mark.together("gpaw")]
 
 # C2DB, PBE without spin–orbit coupling: lattice constant and bonds in Å, direct gap at K in eV.
 C2DB = {"WSe2": (3.319, {"Se": 2.545}, 1.553), "WSSe": (3.252, {"S": 2.42, "Se": 2.54}, 1.696)}

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -177,11 +178,17 @@ def watch(connection: socket.socket) -> dict[str, Any]:
 def main() -> None:
     import_all()
     request = serve(sys.argv[1])
+    before, now = (_search_path(environment) for environment in (os.environ, request["environment"]))
+    sys.path[:] = [*now, *(place for place in sys.path[1:] if place not in before)]
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["cwd"])
     sys.argv = request["words"]
     os._exit(run(request["code"]))
+
+
+def _search_path(environment: Mapping[str, str]) -> list[str]:
+    return [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
 
 
 def run(code: str) -> int:

@@ -47,6 +47,7 @@ finally:
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_killed_before_a_write(server: PrivateMongod, warm: Warm, tmp_path: Path) -> None:
     def run(kill_before: int, launchpad: Path) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ from support.fake_vasp import Behaviour, install
 from support.servers import own_launchpad
 from support.warm import Warm
 
-pytestmark = pytest.mark.xdist_group("vasp-campaign")
+pytestmark = pytest.mark.together("vasp-campaign")
 
 RAW = ("INCAR", "KPOINTS", "POSCAR", "POTCAR", "CONTCAR", "OUTCAR", "OSZICAR", "vasprun.xml", "CHGCAR")
 
