@@ -12,7 +12,7 @@ import yaml
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import engine_names, engines_here, make_engine
 from sodiate.workflows.engines.base import Settings
-from support.cli import Cli, one_message
+from support.cli import one_message
 from support.plugin import install, metadata
 
 HERE = Path(__file__).parent
@@ -108,9 +108,14 @@ def test_a_cluster_file_may_say_what_another_packages_engine_knows(site: Path, t
 
 
 def test_another_packages_engine_runs_a_campaign(
-    mongod: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mongod: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the plan to the table and the supplement, by the command alone."""
+    """From the plan to the table and the supplement, by the command alone: a new process sees what is installed."""
+
+    def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("sodiate")), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)
+
     campaign = HERE / "lennard_jones" / "campaign.yaml"
     monkeypatch.delenv("PYTHONPATH", raising=False)
     assert "engine 'lennard-jones' is unknown" in one_message(cli("plan", campaign))
