@@ -1,16 +1,22 @@
 """sodiate: density-functional theory of sodium on two-dimensional electrodes.
 
-``sodiate.plan`` plans a campaign, ``sodiate.Results`` opens what is recorded; both are imported when they are asked
-for, so that ``import sodiate`` costs nothing.
+``sodiate.plan`` plans a campaign, ``sodiate.Results`` opens what is recorded; all is imported when it is asked for,
+so that ``import sodiate`` costs nothing, and pytest can read this file in a checkout, where it is of no package.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import SodiateError
-from .version import __version__
+if TYPE_CHECKING:
+    from .errors import SodiateError
+    from .version import __version__
 
-_LAZY = {"plan": "workflows.plan", "Results": "workflows.results.results"}
+_LAZY = {
+    "plan": "workflows.plan",
+    "Results": "workflows.results.results",
+    "SodiateError": "errors",
+    "__version__": "version",
+}
 
 __all__ = ["Results", "SodiateError", "__version__", "plan"]
 
