@@ -137,7 +137,9 @@ class _Planner:
         sites = {
             site.name: self._site(host, site, heights.of(site.kind), protocol) for site in self._sites(model, ideal)
         }
-        self.engine.check(start_structures.ideal_atoms(next(iter(sites.values()))))
+        start = start_structures.ideal_atoms(next(iter(sites.values())))
+        assert start is not None  # a site's atoms follow from its host's alone
+        self.engine.check(start)
         lowest = Calculation(
             "lowest", start_structures.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
         )

@@ -148,7 +148,9 @@ def _as_if(calculation: Calculation) -> tuple[Atoms, str]:
         )
     tried = calculation.parents["lowest"].parents
     site = next(parent for role, parent in tried.items() if role != "host")
-    atoms = start_structures.start_atoms(calculation, {"lowest": start_structures.ideal_atoms(site)})
+    start = start_structures.ideal_atoms(site)
+    assert start is not None  # a site's atoms follow from its host's alone
+    atoms = start_structures.start_atoms(calculation, {"lowest": start})
     assert atoms is not None
     return (
         atoms,

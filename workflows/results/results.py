@@ -35,7 +35,7 @@ from .evaluate import evaluated
 if TYPE_CHECKING:
     from ase import Atoms
     from pandas import DataFrame
-    from pymatgen.core import Structure
+    from pymatgen.core.structure import Structure
     from pymatgen.electronic_structure.dos import Dos as PymatgenDos
 
 

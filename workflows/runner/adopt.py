@@ -76,7 +76,7 @@ def adopt_runs(folders: Sequence[Path], plan: Plan, documents: Documents, root: 
 
 def _verdict(folder: Path, plan: Plan, documents: Documents) -> Verdict:
     """Find the calculation that a run is."""
-    from pymatgen.core import Composition
+    from pymatgen.core.composition import Composition
 
     try:
         run = make_engine(plan.campaign.spec.engine, Settings()).adopt(folder)

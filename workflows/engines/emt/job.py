@@ -14,7 +14,7 @@ from ...kinds import KINDS
 from ...stop import Stop
 from ..base import EngineError, Limits
 from ..shared.checks import BANDS, DOS, read_arrays_of
-from ..shared.files import DAMAGE, TRAJECTORY, fingerprint, read_json, write_arrays, write_json
+from ..shared.files import DAMAGE, TRAJECTORY, fingerprint, read_json, read_xyz, write_arrays, write_json
 from .parameters import load_parameters
 
 if TYPE_CHECKING:
@@ -46,14 +46,12 @@ class Inputs:
     @classmethod
     def read(cls, directory: Path) -> Inputs:
         """Read the inputs of a directory; raise `EngineError` if they are not whole."""
-        from ase.io import read
-
         path = directory / INPUT
         try:
             values = read_json(path)
             kind, protocol, execution = values["kind"], values["protocol"], values["execution"]
             path = directory / START
-            atoms = read(path, format="extxyz")
+            atoms = read_xyz(path)
         except DAMAGE as error:
             raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
         parameters = load_parameters().version

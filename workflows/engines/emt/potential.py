@@ -97,7 +97,7 @@ class EmtPotential(EMT):
         self.rc, self.rc_list, self.acut = self._calc_cutoff(atoms)
         unique, self.ia2iz = np.unique(atoms.numbers, return_inverse=True)
         symbols = [chemical_symbols[number] for number in unique]
-        self.par: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.empty(len(unique)))
+        self.par = defaultdict(lambda: np.empty(len(unique)))
         for i, symbol in enumerate(symbols):
             self._set_row(i, self.rows[symbol])
             self.par["Z"][i] = unique[i]
@@ -106,7 +106,8 @@ class EmtPotential(EMT):
         self.forces = np.empty((len(atoms), 3))
         self.stress = np.empty((3, 3))
         self.deds = np.empty(len(atoms))
-        self.nl = Pairs(self.rc_list)
+        self.pairs = Pairs(self.rc_list)
+        self.nl = self.pairs  # type: ignore[assignment]  # EMT.calculate only calls its update
         self._set_repulsions(symbols)
 
     def _set_row(self, i: int, row: ElementRow) -> None:
@@ -138,8 +139,8 @@ class EmtPotential(EMT):
                 self.core["cutoff"][i, j] = pair.cutoff_a
 
     def _get_neighbors(self, a1: int) -> tuple[NDArray[np.int_], NDArray[np.float64], NDArray[np.float64]]:
-        mine = slice(self.nl.start[a1], self.nl.start[a1 + 1])
-        return self.nl.second[mine], self.nl.vectors[mine], self.nl.distances[mine]
+        bounds = slice(self.pairs.start[a1], self.pairs.start[a1 + 1])
+        return self.pairs.second[bounds], self.pairs.vectors[bounds], self.pairs.distances[bounds]
 
     def calculate(
         self,
@@ -155,12 +156,13 @@ class EmtPotential(EMT):
 
     def _add_repulsion(self) -> None:
         """Add the pair repulsion to the results of EMT; each pair is met twice and counted half."""
-        kinds = self.ia2iz[self.nl.first], self.ia2iz[self.nl.second]
+        pairs = self.pairs
+        kinds = self.ia2iz[pairs.first], self.ia2iz[pairs.second]
         cutoff = self.core["cutoff"][kinds]
-        near = self.nl.distances < cutoff
+        near = pairs.distances < cutoff
         if not near.any():
             return
-        first, vectors, distances = self.nl.first[near], self.nl.vectors[near], self.nl.distances[near]
+        first, vectors, distances = pairs.first[near], pairs.vectors[near], pairs.distances[near]
         amplitude, width = self.core["amplitude"][kinds][near], self.core["width"][kinds][near]
         x = (cutoff[near] - distances) / width
         growth = np.expm1(x)
@@ -172,7 +174,7 @@ class EmtPotential(EMT):
         self.results["energy"] = self.results["energy"] + energies.sum()
         self.results["free_energy"] = self.results["energy"]
         self.results["forces"] = self.results["forces"] + forces
-        if "stress" in self.results:
+        if "stress" in self.results and self.atoms is not None:
             virial = 0.5 * vectors.T @ pulls / self.atoms.get_volume()
             virial = 0.5 * (virial + virial.T)
             self.results["stress"] = self.results["stress"] + virial.ravel()[[0, 4, 8, 5, 2, 1]]

@@ -12,7 +12,7 @@ from ase.units import Bohr, Hartree
 from ....analysis.records import Geometry, digest
 from ...kinds import KINDS
 from ..base import EngineError
-from ..shared.files import DAMAGE, read_json
+from ..shared.files import DAMAGE, read_json, read_xyz
 from ..shared.grids import kpoint_mesh, smooth
 
 if TYPE_CHECKING:
@@ -169,13 +169,11 @@ class Inputs:
     @classmethod
     def read(cls, directory: Path) -> Inputs:
         """Read the inputs of a directory; raise `EngineError` if they are not whole."""
-        from ase.io import read
-
         path = directory / INPUT
         try:
             values = read_json(path)
             path = directory / START
-            atoms = read(path, format="extxyz")
+            atoms = read_xyz(path)
             atoms.set_initial_magnetic_moments(values["start_moments_mub"])
             path = directory / CORRECTIONS
             corrections = read_json(path)["corrections"] if path.exists() else []

@@ -44,9 +44,9 @@ class DampedBFGS(BFGS):
     -90000 eV/Å² for Na on WSSe, and as good as frozen.
     """
 
-    def update(self, pos: Floats, forces: Floats, pos0: Floats, forces0: Floats) -> None:
+    def update(self, pos: Floats, forces: Floats, pos0: Floats | None, forces0: Floats | None) -> None:
         """Learn from two places, the later first; the first call only sets the Hessian to begin with."""
-        if self.state is not None:
+        if self.state is not None and pos0 is not None and forces0 is not None:
             moved, fallen = pos - pos0, forces0 - forces
             expected = self.H @ moved
             along, found = moved @ expected, moved @ fallen
@@ -157,12 +157,13 @@ class Criteria:
 
     def optimizer(self, atoms: Atoms) -> DampedBFGS:
         """Return BFGS for these atoms, whose cell is that of the start."""
-        moved = atoms
+        moved: Atoms | FrechetCellFilter = atoms
         if self.cell:
             # Strain counts by how far it moves the first cell vector, so that max_step_a means the same for it.
             scale = float(np.linalg.norm(atoms.cell[0]))
             moved = FrechetCellFilter(atoms, mask=IN_PLANE, exp_cell_factor=scale)
-        optimizer = DampedBFGS(moved, logfile=None, maxstep=self.max_step_a)
+        # ASE takes filters too, but does not annotate it.
+        optimizer = DampedBFGS(moved, logfile=None, maxstep=self.max_step_a)  # type: ignore[arg-type]
         if self.stiffness_ev_per_a2 is not None:
             diagonal = np.repeat(self.stiffness_ev_per_a2, 3)
             optimizer.H0[: len(diagonal), : len(diagonal)] = np.diag(diagonal)

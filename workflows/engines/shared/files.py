@@ -77,3 +77,14 @@ def exact_xyz(atoms: Atoms) -> str:
     for symbol, position in zip(atoms.get_chemical_symbols(), atoms.get_positions().tolist(), strict=True):
         lines.append(" ".join([symbol, *map(repr, position)]))
     return "\n".join(lines) + "\n"
+
+
+def read_xyz(path: Path) -> Atoms:
+    """Read the atoms that `exact_xyz` wrote; raise one of `DAMAGE` if the file does not hold them whole."""
+    from ase import Atoms
+    from ase.io import read
+
+    atoms = read(path, format="extxyz")
+    if not isinstance(atoms, Atoms):
+        raise TypeError("not a single structure")
+    return atoms

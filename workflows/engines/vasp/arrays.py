@@ -12,28 +12,36 @@ from ..shared.files import DAMAGE
 from .inputs import CHARGE, POTENTIAL, Inputs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from pymatgen.electronic_structure.core import Spin
     from pymatgen.io.vasp.outputs import Vasprun
 
 _SHELLS = "spdf"
 
 
-def _spins(run: Vasprun) -> list[Any]:
+def _by_spin(run: Vasprun, values: Mapping[Spin, NDArray[Any]] | None, name: str) -> list[NDArray[Any]]:
+    """Return the array of each spin channel that a run has; raise `EngineError` if it has none of this name."""
     from pymatgen.electronic_structure.core import Spin
 
-    return [spin for spin in (Spin.up, Spin.down) if spin in run.eigenvalues]
+    if values is None:
+        raise EngineError(f"{run.filename}: it has no {name}.")
+    return [values[spin] for spin in (Spin.up, Spin.down) if spin in values]
 
 
 def eigenvalues(run: Vasprun) -> Bands:
     """Return the eigenvalues of a run, with the weight of each state on each atom if it was projected."""
     if run.efermi is None:
         raise EngineError(f"{run.filename}: it has no Fermi level.")
-    spins = _spins(run)
-    energies = np.array([run.eigenvalues[spin][:, :, 0] for spin in spins])
-    occupations = np.array([run.eigenvalues[spin][:, :, 1] for spin in spins]) * (3 - len(spins))
+    channels = np.array(_by_spin(run, run.eigenvalues, "eigenvalues"))
+    energies, occupations = channels[..., 0], channels[..., 1] * (3 - len(channels))
     weights = np.array(run.actual_kpoints_weights, float)
     kpoints = np.array(run.actual_kpoints, float)
-    parts = run.projected_eigenvalues
-    by_atom = np.array([parts[spin].sum(axis=-1) for spin in spins]).astype(np.float16) if parts else None
+    by_atom = None
+    if run.projected_eigenvalues:
+        projections = _by_spin(run, run.projected_eigenvalues, "projections")
+        by_atom = np.array([channel.sum(axis=-1) for channel in projections]).astype(np.float16)
     return Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi), by_atom)
 
 
@@ -41,10 +49,11 @@ def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
     """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
     from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 
-    bands, spins = eigenvalues(run), _spins(run)
+    bands = eigenvalues(run)
+    channels = _by_spin(run, run.projected_eigenvalues, "projections")
     projections: dict[str, Any] = {}
     for index, symbol in enumerate(run.atomic_symbols):
-        weight = np.array([run.projected_eigenvalues[spin][:, :, index, :] for spin in spins])
+        weight = np.array([channel[:, :, index, :] for channel in channels])
         for shell, columns in _shells(weight.shape[-1]).items():
             label = f"{symbol}-{shell}"
             projections[label] = projections.get(label, 0.0) + weight[..., columns].sum(axis=-1)

@@ -15,7 +15,7 @@ import numpy as np
 from ....analysis.records import Geometry, digest
 from ..base import EngineError
 from ..shared.checks import WITHOUT_DENSITY
-from ..shared.files import DAMAGE, read_json, write_bytes, write_json
+from ..shared.files import DAMAGE, read_json, read_xyz, write_bytes, write_json
 from .tags import HOW, Tags
 
 if TYPE_CHECKING:
@@ -129,11 +129,11 @@ def write_incars(directory: Path, stages: Sequence[Mapping[str, Any]]) -> None:
             write_bytes(directory / f"INCAR.stage-{number}", f"{Incar(dict(tags))}\n".encode())
 
 
-def write_kpoints(directory: Path, mesh: Sequence[int]) -> None:
+def write_kpoints(directory: Path, mesh: tuple[int, int, int]) -> None:
     """Write a Γ-centred mesh."""
     from pymatgen.io.vasp.inputs import Kpoints
 
-    write_bytes(directory / "KPOINTS", f"{Kpoints.gamma_automatic(tuple(mesh))}\n".encode())
+    write_bytes(directory / "KPOINTS", f"{Kpoints.gamma_automatic(mesh)}\n".encode())
 
 
 def write_path(directory: Path, kpoints: Sequence[Sequence[float]]) -> None:
@@ -206,13 +206,11 @@ class Inputs:
     @classmethod
     def read(cls, directory: Path) -> Inputs:
         """Read the inputs of a directory; raise `EngineError` if they are not whole."""
-        from ase.io import read
-
         path = directory / INPUT
         try:
             values = read_json(path)
             path = directory / START
-            atoms = read(path, format="extxyz")
+            atoms = read_xyz(path)
             path = directory / INPUT
             notes = list(values["notes"])
             if "without_charge" in values and not (directory / CHARGE).exists():
