@@ -1,7 +1,7 @@
 """Codes that turn a calculation into an outcome, behind one protocol: one folder a code, `shared` for all of them.
 
-Each is registered by an entry point, those of other packages like sodiate's own; its folder is imported when it is
-asked for. Imports `campaign`, the kinds, `structures` and `analysis`; a code's folder imports no other code's.
+Each is registered by an entry point, in sodiate as in other packages, and imported when it is first needed. They
+import `campaign`, the kinds, `structures` and `analysis`; a code's folder imports no other code's.
 """
 
 from __future__ import annotations
@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from .base import Engine, Settings
 
 GROUP = "sodiate.engines"
-"""Of the entry points, by which sodiate and other packages say what engines they have."""
+"""Group of entry points under which sodiate and other packages register engines."""
 
 
-def engine_of(calculation: Calculation, settings: Settings, without: Mapping[str, str] | None = None) -> Engine:
-    """Return what computes a calculation: its engine, or sodiate itself for the choice of the best site.
+def engine_of(calculation: Calculation, settings: Settings, failures: Mapping[str, str] | None = None) -> Engine:
+    """Return the engine of a calculation; `LowestEngine` for the choice of the best site.
 
-    ``without`` names the sites that failed, and why, for that choice.
+    Parameters
+    ----------
+    calculation
+        What to compute.
+    settings
+        Settings of how numbers are reached.
+    failures
+        For the choice of the best site: why each site without a record failed.
     """
     if KINDS[calculation.kind].chooses:
         from .best_site import LowestEngine
 
-        return LowestEngine(without or {})
+        return LowestEngine(failures or {})
     return make_engine(calculation.engine, settings)
 
 
@@ -40,45 +47,49 @@ def engine_names() -> list[str]:
 
 
 def make_engine(name: str, settings: Settings) -> Engine:
-    """Return the engine called ``name``; its module is imported only now.
+    """Import and return the engine called ``name``.
 
     Raises
     ------
     InputError
-        If no package has it, two have it, or the one that has it cannot be loaded or keeps no contract.
+        If no package or more than one registers it, or if it cannot be loaded or breaks the contract.
     """
     from ..campaign.yaml import InputError, nearest
 
-    found = list(entry_points(group=GROUP).select(name=name))
-    if not found:
+    entries = list(entry_points(group=GROUP).select(name=name))
+    if not entries:
         names = engine_names()
-        known = f"engines: {', '.join(names)}" if names else "sodiate is not installed whole: pip install it again"
-        raise InputError(f"engine {name!r} is unknown{nearest(name, names)}; {known}.")
-    packages = " and ".join(map(_package, found))
-    if len(found) > 1:
+        hint = (
+            f"engines: {', '.join(names)}" if names else "sodiate is not installed completely: pip install it again"
+        )
+        raise InputError(f"engine {name!r} is unknown{nearest(name, names)}; {hint}.")
+    packages = " and ".join(map(_package, entries))
+    if len(entries) > 1:
         raise InputError(f"engine {name!r} is in two packages, {packages}: uninstall one of them.")
     try:
-        make: Callable[[Settings], Engine] = found[0].load()
+        make: Callable[[Settings], Engine] = entries[0].load()
         engine = make(settings)
-    except Exception as error:  # whatever another's package makes of being imported
+    except Exception as error:  # of any kind: importing runs code of another package
         reason = f"{type(error).__name__}: {error}".rstrip(".")
         raise InputError(f"engine {name!r}: the package {packages} cannot be loaded ({reason}).") from error
-    lacking = [member for member in _members() if not hasattr(engine, member)]
-    if lacking or engine.name != name:
-        wrong = f"lacks {', '.join(lacking)}" if lacking else f"calls itself {engine.name!r}"
-        raise InputError(f"engine {name!r}: that of the package {packages} {wrong}: it is made for another sodiate.")
+    missing = [member for member in _members() if not hasattr(engine, member)]
+    if missing or engine.name != name:
+        fault = f"lacks {', '.join(missing)}" if missing else f"calls itself {engine.name!r}"
+        raise InputError(
+            f"engine {name!r}: that of the package {packages} {fault}: it is made for another version of sodiate."
+        )
     return engine
 
 
 def find_engine(name: str) -> Engine | None:
-    """Return the engine called ``name``; None if it is not installed here, as that of records from elsewhere."""
+    """Return the engine called ``name``; None if it is not installed here, as for records of another machine."""
     from .base import Settings
 
     return make_engine(name, Settings()) if name in engine_names() else None
 
 
 def engines_here() -> Iterator[Engine]:
-    """Yield the engines that can be loaded; of one that cannot be, it is told when it is asked for."""
+    """Yield the installed engines, without those that cannot be loaded."""
     from ..campaign.yaml import InputError
     from .base import Settings
 
@@ -94,7 +105,7 @@ def _package(entry: EntryPoint) -> str:
 
 
 def _members() -> list[str]:
-    """Return the names of what the contract asks of an engine."""
+    """Return the names of the attributes and methods that the contract requires."""
     from .base import Engine
 
     methods = [name for name, value in vars(Engine).items() if callable(value) and not name.startswith("_")]

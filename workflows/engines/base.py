@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class EngineError(SodiateError):
-    """A code could not do what was asked of it; the message names the directory."""
+    """A code failed; the message names the directory."""
 
 
 class Unconverged(EngineError):
@@ -36,23 +36,23 @@ class Unconverged(EngineError):
 
 
 class Stopped(EngineError):
-    """A run was asked to end and did so cleanly: to be continued, never done."""
+    """A run ended cleanly on request: it can be resumed, and is not done."""
 
 
 class Unsupported(EngineError):
-    """An element, kind or setting that the engine cannot honour; raised when planning, not at hour nine."""
+    """An element, kind or setting that the engine cannot honour; raised when planning, not during the run."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a launch may go: seconds of wall time left (None: no limit)."""
+    """Limits of a launch: seconds of wall time left (None: no limit)."""
 
     wall_time_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Artefacts:
-    """A finished parent: its record, and its directory if the files are within reach of this machine."""
+    """A finished parent: its record, and its directory if this machine can read its files."""
 
     record: Record
     directory: Path | None = None
@@ -60,20 +60,20 @@ class Artefacts:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a code's outputs say, parsed and validated.
+    """Parsed and validated outputs of a code.
 
     Attributes
     ----------
     atoms
         Final geometry (None for a calculation without one).
     energy_ev, free_energy_ev
-        Energy extrapolated to zero smearing, and the one the forces belong to.
+        Energy extrapolated to zero smearing, and the energy that the forces belong to.
     forces_ev_per_a
         Shape (atoms, 3), of ``free_energy_ev``.
     stress_ev_per_a3
-        xx, yy, zz, yz, xz, xy, of a calculation that relaxed the cell.
+        Shape (6,), in the order xx, yy, zz, yz, xz, xy, of a calculation that relaxed the cell.
     converged
-        True only if every criterion of the protocol was met.
+        True only if every criterion of the protocol is met.
     vacuum_ev
         Vacuum levels below and above a slab, on the scale of its eigenvalues.
     start_moments_mub, final_moments_mub, total_moment_mub
@@ -107,7 +107,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a number is reached, read once and passed down: none of it enters an id.
+    """Settings of how a number is reached; none of them enters an id.
 
     ``execution`` comes from the campaign (optimizer, step limits), ``worker`` from the FWorker's ``env``
     (commands, ranks).
@@ -118,38 +118,41 @@ class Settings:
 
 
 class Declaration(Protocol):
-    """What a campaign says to one code, read and checked: it belongs to some calculations, in part to their ids."""
+    """The part of a campaign that is for one code, read and checked; some of it enters the ids of calculations."""
 
     def protocol(self, calculation: Calculation) -> dict[str, Any]:
-        """Return the protocol of a calculation, with what the code declares beside the common keys; raise
-        `InputError` if it lacks something.
+        """Return the protocol of a calculation: the common keys and those of the code; raise `InputError` if
+        one is missing.
         """
 
     def execution(self, calculation: Calculation) -> dict[str, Any]:
-        """Return how the code is to reach a calculation, beside the campaign's execution; no part of the id."""
+        """Return execution settings beside those of the campaign; they enter no id."""
 
     def lines(self) -> list[str]:
-        """Return what was read, a line each, for `sodiate plan`."""
+        """Return a summary for `sodiate plan`, a line for each entry."""
 
     def refuse_unmatched(self) -> None:
-        """Raise `InputError` for what belongs to no calculation, once all were asked for."""
+        """Raise `InputError` for entries that match no calculation; called after `protocol` was for each."""
 
 
 class FinishedRun(Protocol):
-    """A run of a code that the user made, as its engine reads it."""
+    """A finished run of a code that the user made outside sodiate, read by its engine."""
 
     @property
     def atoms(self) -> Atoms:
-        """Where it started."""
+        """Start geometry."""
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of calculation that it may be."""
+        """Kinds of calculation that the run can be imported as."""
 
     def lay(self, calculation: Calculation, directory: Path) -> list[str]:
-        """Lay it into a prepared directory as if sodiate had run it there; return what it has otherwise, in words.
+        """Copy the run into a prepared directory, as if sodiate had run it there.
 
-        If it has something otherwise, the directory is not to be collected.
+        Returns
+        -------
+        list of str
+            Differences from what sodiate would have run, in words. If there are any, nothing was copied.
         """
 
 
@@ -163,13 +166,13 @@ class Engine(Protocol):
     physical
         False for an engine whose numbers are mock values.
     capabilities
-        The kinds of calculation it can run.
+        Kinds of calculation that it can run.
     protocol_keys
-        The protocol keys it honours; others are recorded as not applicable and do not enter an id.
+        Protocol keys that act; others are recorded as not applicable and do not enter an id.
     worker_keys
-        What a cluster file's ``env``, or an FWorker's, may say to it: a model with a default for each key.
+        Model of the keys of a cluster file's or an FWorker's ``env`` that the engine reads, each with a default.
     checkpoint_files
-        Names (or patterns) of the files in a directory that a run goes on from, for export.
+        Names or patterns of the files that a run resumes from, for export.
     """
 
     name: str
@@ -186,24 +189,24 @@ class Engine(Protocol):
         """Return the execution settings that act on a calculation; others are recorded as not applicable."""
 
     def declaration(self, campaign: CampaignFile, where: str) -> Declaration:
-        """Read what a campaign says to this code; raise `InputError`, beginning with ``where``, if it cannot be."""
+        """Read the part of a campaign that is for this code; raise `InputError`, beginning with ``where``."""
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
-        """Write readable inputs into ``directory``; keep what an earlier launch left to go on from.
+        """Write readable inputs into ``directory``; keep the files that a launch resumes from.
 
         ``atoms`` is the start geometry, None for a calculation without one.
         """
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
-        """Run the code, or go on from its checkpoint; raise `Stopped` when asked to end before the end."""
+        """Run the code, or resume from its checkpoint; raise `Stopped` if asked to stop before it is done."""
 
     def collect(self, directory: Path) -> Outcome:
         """Parse and validate the outputs; raise `Unconverged` if a criterion was not met."""
 
     def progress(self, directory: Path) -> list[str]:
-        """Return how far a run is, a line each, for `sodiate show`; nothing if its trajectory is sodiate's own."""
+        """Return the progress of a run for `sodiate show`, as lines; none if its trajectory is sodiate's own."""
 
     def adopt(self, folder: Path) -> FinishedRun:
         """Read a run of this code that the user made; raise `EngineError` if it cannot be read."""
@@ -213,7 +216,7 @@ class Engine(Protocol):
 
 
 class PlainDeclaration:
-    """The declaration of a code to which campaigns say nothing but the common keys."""
+    """The declaration of a code that reads only the common keys of a campaign."""
 
     def protocol(self, calculation: Calculation) -> dict[str, Any]:
         """Return the common keys."""
@@ -232,12 +235,12 @@ class PlainDeclaration:
 
 
 class PlainEngine:
-    """What an engine may inherit: the hooks of the contract as they are where a code has nothing to say to them.
+    """Defaults for the optional hooks of the contract, for engines to inherit.
 
     Parameters
     ----------
     settings
-        How numbers are reached.
+        Settings of how numbers are reached.
     """
 
     name = ""
@@ -248,11 +251,11 @@ class PlainEngine:
         self.settings = settings
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
-        """Return nothing: no setting acts."""
+        """Return an empty set: no setting acts."""
         return frozenset()
 
     def declaration(self, campaign: CampaignFile, where: str) -> Declaration:
-        """Return one that says nothing."""
+        """Return a declaration without keys of its own."""
         return PlainDeclaration()
 
     def progress(self, directory: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The calculation that chooses the best Na site; it needs no code, only its parents' records."""
+"""The calculation that chooses the best Na site: it compares its parents' records and runs no code."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LowestEngine(PlainEngine):
 
     Parameters
     ----------
-    without
-        Sites that failed, and why.
+    failures
+        Why each site without a record failed.
     """
 
     name = "lowest"
@@ -34,19 +34,19 @@ class LowestEngine(PlainEngine):
     capabilities = frozenset({"lowest"})
     protocol_keys: frozenset[str] = frozenset()
 
-    def __init__(self, without: Mapping[str, str]) -> None:
+    def __init__(self, failures: Mapping[str, str]) -> None:
         super().__init__(Settings())
-        self.without = dict(without)
+        self.failures = dict(failures)
 
     def check(self, atoms: Atoms) -> None:
-        """Take any element."""
+        """Accept any element."""
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
         """Write the energies and geometries of the sites into ``sites.json``."""
         host = parents["host"].record
-        energies, geometries, ignored = {}, {}, dict(self.without)
+        energies, geometries, ignored = {}, {}, dict(self.failures)
         for role, parent in parents.items():
             try:
                 check_method(parent.record, host)
@@ -60,7 +60,11 @@ class LowestEngine(PlainEngine):
         content = {
             "engine": calculation.engine,
             "energies_ev": energies,
-            "geometries": {role: g.model_dump(mode="json") for role, g in geometries.items() if g is not None},
+            "geometries": {
+                role: geometry.model_dump(mode="json")
+                for role, geometry in geometries.items()
+                if geometry is not None
+            },
             "ignored": ignored,
         }
         (directory / "sites.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -69,7 +73,7 @@ class LowestEngine(PlainEngine):
         """Do nothing: the choice is made where the energies are read."""
 
     def collect(self, directory: Path) -> Outcome:
-        """Return the choice, with the geometry of the site that was chosen.
+        """Return the choice, with the geometry of the chosen site.
 
         Raises
         ------
@@ -93,5 +97,5 @@ class LowestEngine(PlainEngine):
         )
 
 
-# For mypy, which holds the class against the contract here.
+# mypy checks the class against the contract here.
 _contract: Callable[[Mapping[str, str]], Engine] = LowestEngine

@@ -15,7 +15,7 @@ from sodiate.workflows.engines.shared.bfgs import Criteria
 from sodiate.workflows.engines.shared.checks import cell_forces
 from sodiate.workflows.engines.shared.files import TRAJECTORY
 from sodiate.workflows.engines.shared.relax import relax
-from sodiate.workflows.engines.shared.trajectory import Step, read_trajectory
+from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step, read_trajectory
 from sodiate.workflows.stop import Stop
 
 CRITERIA = Criteria(max_force_ev_per_a=0.002, max_steps=100, max_step_a=0.2, cell=True)
@@ -33,7 +33,7 @@ def sheet(a: float = 2.7) -> Atoms:
 def relaxed(directory: Path, atoms: Atoms | None = None) -> tuple[Atoms, list[Step]]:
     directory.mkdir(exist_ok=True)
     atoms = sheet() if atoms is None else atoms
-    return atoms, relax(atoms, directory, "key", CRITERIA, Limits(), Stop())
+    return atoms, relax(atoms, Checkpoint(directory, "key"), CRITERIA, Limits(), Stop())
 
 
 def test_cell_forces_are_the_slope_of_the_energy() -> None:
@@ -67,7 +67,7 @@ def test_the_lattice_constant_is_that_of_a_fit(tmp_path: Path) -> None:
         there.set_cell(atoms.cell.array * [[scale], [scale], [1]], scale_atoms=True)
         there.calc = EMT()
         fixed = Criteria(max_force_ev_per_a=0.002, max_steps=100, max_step_a=0.2)
-        energies.append(relax(there, tmp_path, f"{scale}", fixed, Limits(), Stop())[-1].energy_ev)
+        energies.append(relax(there, Checkpoint(tmp_path, f"{scale}"), fixed, Limits(), Stop())[-1].energy_ev)
         areas.append(there.cell.volume / there.cell[2, 2])
     area = EquationOfState(areas, energies).fit()[0]
     assert atoms.cell.lengths()[0] == pytest.approx((area * 2 / 3**0.5) ** 0.5, abs=1e-3)
@@ -108,6 +108,6 @@ def test_trajectories_of_a_fixed_cell_are_as_they_were(tmp_path: Path) -> None:
     assert (step.cell_a, step.stress_ev_per_a3, step.largest_cell_force) == (None, None, 0.0)
     assert step.line() == OLD_LINE
     atoms = sheet()
-    steps = relax(atoms, tmp_path, "key", Criteria(0.01, 100, 0.2), Limits(), Stop())
+    steps = relax(atoms, Checkpoint(tmp_path, "key"), Criteria(0.01, 100, 0.2), Limits(), Stop())
     assert read_trajectory(tmp_path, 2, len(steps) - 1).cells_a is None
     assert np.array_equal(atoms.cell, sheet().cell)

@@ -129,7 +129,10 @@ def test_another_packages_engine_runs_a_campaign(
     assert "3/3" in table
     assert "optimizer" in _record(tmp_path, "Na")["not_applicable"]
     assert _record(tmp_path, "WSSe")["provenance"]["execution"] == {
-        "optimizer": "bfgs", "max_steps": 300, "max_step_a": 0.2}  # fmt: skip
+        "optimizer": "bfgs",
+        "max_steps": 300,
+        "max_step_a": 0.2,
+    }
     assert cli("si", "--root", "root", "--out", "si").returncode == 0
     assert "Jones's potential [@Jones1924]" in (tmp_path / "si" / "methods.md").read_text()
     assert "Jones, J. E." in (tmp_path / "si" / "references.bib").read_text()

@@ -1,7 +1,7 @@
-"""The dry run: a whole campaign with an unphysical potential, to rehearse it in minutes.
+"""The dry run: a whole campaign with an unphysical potential, as a rehearsal that takes minutes.
 
 Energies are those of `sodiate.workflows.engines.emt.potential`, bands and DOS those of
-`sodiate.workflows.engines.emt.tight_binding`. Everything runs in this process; the cell stays as it is.
+`sodiate.workflows.engines.emt.tight_binding`. Everything runs in this process; the cell is fixed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...stop import Stop
 from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_forces, check_kind, is_done, number
 from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
-from .job import INPUT, RESULT, START, Inputs, Result
+from .job import INPUT, RESULT, START, EmtInputs, EmtResult
 from .parameters import load_parameters
 
 if TYPE_CHECKING:
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
     from ...calculation import Calculation
 
-_NEEDED = {"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev"),
-           "bands": ("kpoint_length_a", "band_points")}  # fmt: skip
+_NEEDED = {
+    "relax": ("max_force_ev_per_a",),
+    "dos": ("kpoint_length_a", "dos_broadening_ev"),
+    "bands": ("kpoint_length_a", "band_points"),
+}
 
-_LOST = 1.4
-"""A bond between a metal and a chalcogen is lost if it has grown by this factor."""
+_BROKEN = 1.4
+"""A bond between a metal and a chalcogen is broken if it grew by more than this factor."""
 
 
 class EmtEngine(PlainEngine):
@@ -50,17 +53,17 @@ class EmtEngine(PlainEngine):
     checkpoint_files: tuple[str, ...] = (TRAJECTORY,)
 
     def check(self, atoms: Atoms) -> None:
-        """Raise `Unsupported` if an element has no role in the dry run."""
+        """Raise `Unsupported` if the dry run has no parameters for an element."""
         load_parameters().check(atoms.get_chemical_symbols())
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
-        """Return those of a relaxation."""
+        """Return those of BFGS for a relaxation, none otherwise."""
         return BFGS_KEYS if KINDS[calculation.kind].relaxes else frozenset()
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
-        """Write the geometry and the settings; what an earlier launch left stays.
+        """Write the geometry and the settings; keep the files of earlier launches.
 
         Parameters
         ----------
@@ -69,14 +72,14 @@ class EmtEngine(PlainEngine):
         atoms
             Start geometry.
         directory
-            Created if need be.
+            Created if necessary.
         parents
-            Not used: the geometry is all that this engine needs of them.
+            Not used: this engine needs only the geometry.
 
         Raises
         ------
         Unsupported
-            For an element, a kind or an optimizer that the dry run does not have.
+            If the dry run lacks an element, the kind or the optimizer.
         EngineError
             If the protocol or the execution settings lack a key.
         """
@@ -98,36 +101,36 @@ class EmtEngine(PlainEngine):
         write_json(directory / INPUT, values)
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
-        """Compute what ``directory`` asks for, or go on from its checkpoint; done already is done.
+        """Run the calculation in ``directory``, or resume from its checkpoint; do nothing if it is done.
 
         Raises
         ------
         Stopped
-            When asked to end or out of time; run again to go on.
+            When asked to stop or out of time; run again to resume.
         EngineError
             If an input cannot be read, or energies or forces are not finite.
         """
-        inputs = Inputs.read(directory)
-        if is_done(lambda: _check_converged(Result.read(inputs), inputs), directory / RESULT, stop):
+        inputs = EmtInputs.read(directory)
+        if is_done(lambda: _check_converged(EmtResult.read(inputs), inputs), directory / RESULT, stop):
             return
         from threadpoolctl import threadpool_limits
 
-        # More threads than one only slow matrices of this size down, and their number would change the last bits.
+        # More threads only slow down matrices of this size, and their number would change the last bits.
         with threadpool_limits(1):
-            Result.compute(inputs, limits, stop).write(directory)
+            EmtResult.compute(inputs, limits, stop).write(directory)
 
     def collect(self, directory: Path) -> Outcome:
-        """Parse and check what `run` left.
+        """Parse and check the outputs of `run`.
 
         Raises
         ------
         Unconverged
-            If the forces are not below the criterion; nothing of it may be recorded.
+            If the forces are not below the criterion; nothing may be recorded.
         EngineError
-            If an output is missing, truncated or of other inputs, or if a bond was lost.
+            If an output is missing, truncated or of other inputs, or if a bond broke.
         """
-        inputs = Inputs.read(directory)
-        result = Result.read(inputs)
+        inputs = EmtInputs.read(directory)
+        result = EmtResult.read(inputs)
         _check_intact(inputs, result)
         _check_converged(result, inputs)
         atoms = inputs.atoms.copy()
@@ -149,14 +152,14 @@ class EmtEngine(PlainEngine):
         )
 
 
-def _check_converged(result: Result, inputs: Inputs) -> None:
+def _check_converged(result: EmtResult, inputs: EmtInputs) -> None:
     if inputs.kind == "relax":
         criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
         check_forces(result.forces_ev_per_a, criterion, result.steps, limit, inputs.directory)
 
 
-def _check_intact(inputs: Inputs, result: Result) -> None:
-    """Refuse a relaxation that tore a metal–chalcogen bond of its start geometry."""
+def _check_intact(inputs: EmtInputs, result: EmtResult) -> None:
+    """Raise `EngineError` if a relaxation broke a metal–chalcogen bond of its start geometry."""
     from ....structures.geometry import bond_reach
 
     parameters = load_parameters()
@@ -168,15 +171,15 @@ def _check_intact(inputs: Inputs, result: Result) -> None:
     before, after = (atoms.get_all_distances(mic=True) for atoms in (inputs.atoms, final))
     numbers = inputs.atoms.numbers
     bonded = np.outer(metal, chalcogen) & (before < bond_reach(numbers[:, None], numbers[None, :]))
-    lost = np.argwhere(bonded & (after > _LOST * before))
-    if len(lost):
-        i, j = lost[0]
+    broken = np.argwhere(bonded & (after > _BROKEN * before))
+    if len(broken):
+        i, j = broken[0]
         symbols = inputs.atoms.symbols
         raise EngineError(
-            f"{inputs.directory}: the relaxation tore {len(lost)} bond(s), the first {symbols[i]} {i}–{symbols[j]} "
+            f"{inputs.directory}: the relaxation tore {len(broken)} bond(s), the first {symbols[i]} {i}–{symbols[j]} "
             f"{j} from {before[i, j]:.2f} to {after[i, j]:.2f} Å; check the start geometry in {START} there."
         )
 
 
-# For mypy, which holds the class against the contract here.
+# mypy checks the class against the contract here.
 _contract: Callable[[Settings], Engine] = EmtEngine

@@ -1,4 +1,4 @@
-"""What a dry run reads from and leaves in its directory: inputs, result, bands and DOS."""
+"""Files of a dry run in its directory: inputs, result, bands and DOS."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _ELECTRONS_NOTE = "bands and DOS are of a tight-binding model that only exercise
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What `EmtEngine.prepare` wrote, read back; ``key`` tells inputs apart that give different numbers."""
+class EmtInputs:
+    """The inputs that `EmtEngine.prepare` wrote; ``key`` differs between inputs that give different numbers."""
 
     directory: Path
     kind: str
@@ -44,8 +44,8 @@ class Inputs:
     key: str
 
     @classmethod
-    def read(cls, directory: Path) -> Inputs:
-        """Read the inputs of a directory; raise `EngineError` if they are not whole."""
+    def read(cls, directory: Path) -> EmtInputs:
+        """Read the inputs of a directory; raise `EngineError` if they are incomplete."""
         path = directory / INPUT
         try:
             values = read_json(path)
@@ -60,8 +60,24 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a run found, as written to disk."""
+class EmtResult:
+    """The result of a run, as written to disk.
+
+    Attributes
+    ----------
+    key
+        Of the inputs.
+    steps
+        Ionic steps after the start geometry.
+    energy_ev
+        Total energy.
+    positions_a, forces_ev_per_a
+        Of the final geometry, shape (atoms, 3).
+    kmesh
+        Of bands and DOS.
+    fingerprints
+        Of the files with arrays, by name.
+    """
 
     key: str
     steps: int
@@ -77,8 +93,8 @@ class Result:
     trajectory: Trajectory | None = None
 
     @classmethod
-    def compute(cls, inputs: Inputs, limits: Limits, stop: Stop) -> Result:
-        """Run what the inputs ask for."""
+    def compute(cls, inputs: EmtInputs, limits: Limits, stop: Stop) -> EmtResult:
+        """Compute the result of the inputs."""
         from ase import __version__ as ase_version
 
         from .potential import potential
@@ -108,7 +124,7 @@ class Result:
         return result
 
     def check(self, natoms: int) -> None:
-        """Raise ValueError if an array has another shape or a number is not finite."""
+        """Raise ValueError if an array has a wrong shape or a number is not finite."""
         arrays = self.positions_a, self.forces_ev_per_a
         if any(array.shape != (natoms, 3) or not np.isfinite(array).all() for array in arrays):
             raise ValueError(f"positions or forces are not {natoms} × 3 finite numbers")
@@ -116,7 +132,7 @@ class Result:
             raise ValueError("the energy is not finite")
 
     def write(self, directory: Path) -> None:
-        """Write the arrays first and then the summary, which says that all is there."""
+        """Write the arrays and then the summary, whose presence means that the result is complete."""
         fingerprints = {}
         for name, value in ((BANDS, self.bands), (DOS, self.dos)):
             if value is not None:
@@ -136,8 +152,8 @@ class Result:
         write_json(directory / RESULT, summary)
 
     @classmethod
-    def read(cls, inputs: Inputs) -> Result:
-        """Read and check everything that the kind must have left."""
+    def read(cls, inputs: EmtInputs) -> EmtResult:
+        """Read and check all files that a calculation of this kind leaves."""
         path = inputs.directory / RESULT
         try:
             values = read_json(path)
@@ -154,17 +170,19 @@ class Result:
         return replace(result, **_read_arrays(inputs, result))
 
 
-def _relax(atoms: Atoms, inputs: Inputs, limits: Limits, stop: Stop) -> dict[str, Any]:
+def _relax(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> dict[str, Any]:
     from ..shared.bfgs import Criteria
     from ..shared.relax import relax
+    from ..shared.trajectory import Checkpoint
 
     criteria = Criteria(
         inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"], inputs.execution["max_step_a"]
     )
-    return {"steps": relax(atoms, inputs.directory, inputs.key, criteria, limits, stop)[-1].step}
+    steps = relax(atoms, Checkpoint(inputs.directory, inputs.key), criteria, limits, stop)
+    return {"steps": steps[-1].step}
 
 
-def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
+def _electrons(atoms: Atoms, inputs: EmtInputs) -> dict[str, Any]:
     from ..shared.grids import kpoint_mesh
     from .tight_binding import electrons
 
@@ -173,7 +191,7 @@ def _electrons(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
     return {"bands": bands, "dos": dos, "kmesh": kpoint_mesh(atoms, length), "notes": (_ELECTRONS_NOTE,)}
 
 
-def _along_path(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
+def _along_path(atoms: Atoms, inputs: EmtInputs) -> dict[str, Any]:
     from ....analysis.electrons.bandpath import path_points
     from .tight_binding import band_structure
 
@@ -183,7 +201,7 @@ def _along_path(atoms: Atoms, inputs: Inputs) -> dict[str, Any]:
     return {"bands": bands, "notes": (_ELECTRONS_NOTE,)}
 
 
-def _read_arrays(inputs: Inputs, result: Result) -> dict[str, Any]:
+def _read_arrays(inputs: EmtInputs, result: EmtResult) -> dict[str, Any]:
     """Return the trajectory of a relaxation, or bands and DOS, that belong to a result."""
     if inputs.kind == "relax":
         from ..shared.trajectory import read_trajectory

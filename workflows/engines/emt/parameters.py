@@ -1,6 +1,6 @@
-"""Parameters of the dry run: which elements it knows, and the numbers it computes them with.
+"""Parameters of the dry run: the elements that it supports, and the numbers of its potential.
 
-Light to import: a plan asks it only whether a structure is supported.
+Cheap to import: a plan only checks whether a structure is supported.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RepulsionTable(Frozen):
 
 
 class PairIntegrals(Frozen):
-    """Two-centre integrals of two shells at the sum of the covalent radii, V(d) = V (that sum/d)^exponent."""
+    """Two-centre integrals of two shells at the sum r of the covalent radii, V(d) = V (r/d)^exponent."""
 
     integrals_ev: tuple[float, ...]
     exponent: float
@@ -77,7 +77,7 @@ class PairIntegrals(Frozen):
 class ElectronParameters(Frozen):
     """The tight-binding model: on-site energies and electrons by role, integrals by pair of shells.
 
-    ``switch_a`` are the two distances between which the integrals are brought to zero.
+    ``switch_a`` are the two distances between which the integrals go smoothly to zero.
     """
 
     onsite_ev: dict[Role, float]
@@ -87,7 +87,7 @@ class ElectronParameters(Frozen):
 
     def pair(self, lower: int, higher: int) -> PairIntegrals:
         """Return the integrals of two shells, given as 0, 1, 2 for s, p, d."""
-        return self.pairs["spd"[lower] + "spd"[higher]]  # type: ignore[index]
+        return self.pairs["spd"[lower] + "spd"[higher]]  # type: ignore[index]  # the sum is one of the literals
 
 
 class EmtParameters(Frozen):
@@ -105,13 +105,13 @@ class EmtParameters(Frozen):
         return {symbol: role for role, symbols in self.roles.items() for symbol in symbols}
 
     def check(self, symbols: Iterable[str]) -> None:
-        """Raise `Unsupported` for the elements that have no role, naming them."""
-        strange = sorted(set(symbols) - self.role_of.keys())
-        if strange:
-            known = "; ".join(f"as {role}: {', '.join(names)}" for role, names in self.roles.items())
+        """Raise `Unsupported`, naming the elements that have no role."""
+        unsupported = sorted(set(symbols) - self.role_of.keys())
+        if unsupported:
+            supported = "; ".join(f"as {role}: {', '.join(names)}" for role, names in self.roles.items())
             raise Unsupported(
-                f"The dry run (engine emt) has no parameters for {', '.join(strange)}. It knows these elements, "
-                f"each in the role of another: {known}. Take one of them, or another engine."
+                f"The dry run (engine emt) has no parameters for {', '.join(unsupported)}. It knows these elements, "
+                f"each in the role of another: {supported}. Use one of these, or another engine."
             )
 
     def role(self, symbol: str) -> Role:
@@ -123,8 +123,8 @@ class EmtParameters(Frozen):
         """Return the ratio of an element's covalent radius (or of the sum over a pair) to its role's."""
         from ase.data import atomic_numbers, covalent_radii
 
-        own = sum(covalent_radii[atomic_numbers[symbol]] for symbol in symbols)
-        return float(own / sum(covalent_radii[atomic_numbers[self.role(symbol)]] for symbol in symbols))
+        radius = sum(covalent_radii[atomic_numbers[symbol]] for symbol in symbols)
+        return float(radius / sum(covalent_radii[atomic_numbers[self.role(symbol)]] for symbol in symbols))
 
     def row(self, symbol: str) -> ElementRow:
         """Return the EMT row of an element: its role's, with lengths scaled."""

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Pairs:
     """All pairs of atoms within a radius, both ways, as a pure function of the geometry.
 
-    ASE's neighbour list keeps pairs from the positions it was last built at, so its sums, and with them the last
-    bits of an energy, depend on the path. A run that is killed and resumed must not: here nothing is kept.
+    ASE's neighbour list keeps pairs from the positions at which it was last built, so the order of its sums, and
+    with it the last bits of an energy, depends on the path. A resumed run must give the same bits: here nothing is
+    kept.
 
     Parameters
     ----------
     radius
-        In Å; pairs at ``r < radius`` are found.
+        Pairs with ``r < radius`` are listed, Å.
 
     Attributes
     ----------
@@ -48,7 +49,7 @@ class Pairs:
 
     def update(self, atoms: Atoms) -> None:
         """Find the pairs of ``atoms``."""
-        # complete() gives a direction without a lattice vector a unit vector, whose height is no use but no harm.
+        # complete() adds a unit vector where a lattice vector is missing; it has no effect without periodicity.
         cell = atoms.cell.complete().array
         pbc = np.asarray(atoms.pbc, dtype=bool)
         fractional = np.linalg.solve(cell.T, atoms.positions.T).T
@@ -58,33 +59,33 @@ class Pairs:
         images = np.array(list(product(*(range(-n, n + 1) for n in reach)))) @ cell
         vectors = (wrapped + images[:, None, :])[None, :, :, :] - wrapped[:, None, None, :]
         squares = np.einsum("imjx,imjx->imj", vectors, vectors)
-        itself = np.arange(len(atoms))
-        squares[itself, len(images) // 2, itself] = np.inf
-        found = np.nonzero(squares < self.radius**2)
-        self.first, self.second = found[0], found[2]
-        self.vectors = vectors[found]
-        self.distances = np.sqrt(squares[found])
+        indices = np.arange(len(atoms))
+        squares[indices, len(images) // 2, indices] = np.inf  # no atom is a pair with itself
+        matches = np.nonzero(squares < self.radius**2)
+        self.first, self.second = matches[0], matches[2]
+        self.vectors = vectors[matches]
+        self.distances = np.sqrt(squares[matches])
         self.start = np.searchsorted(self.first, np.arange(len(atoms) + 1))
 
 
 class EmtPotential(EMT):
     """ASE's EMT on a table of its own, plus a pair repulsion.
 
-    The functional form is ASE's, after Jacobsen, Stoltze and Nørskov, Surf. Sci. 366, 394 (1996). Its cutoff is the
-    one of ASE's stock table, the same for every composition: a cutoff that depends on the elements present would
-    make E(host + Na) and E(host) two different potentials. ASE's module table is read for it and left alone.
+    The functional form is ASE's, after Jacobsen, Stoltze and Nørskov, Surf. Sci. 366, 394 (1996). Its cutoff is
+    that of ASE's own table, the same for every composition: with a cutoff that depends on the elements present,
+    E(host + Na) and E(host) would be of two different potentials. ASE's module table is only read.
 
     Parameters
     ----------
     rows
         One row of the EMT table for each element, by symbol.
     repulsions
-        Repulsion of each pair of elements, keyed (symbol, symbol) both ways; a pair that is absent has none.
+        Repulsion of each pair of elements, keyed (symbol, symbol) in both orders; absent pairs have none.
 
     Notes
     -----
     Energies in eV, relative to ``-E0`` of the free atoms as in ASE; forces in eV/Å; stress in eV/Å³. Results depend
-    on the geometry alone, bit for bit, and not on what was computed before.
+    on the geometry alone, bit for bit, and not on earlier calls.
     """
 
     def __init__(self, rows: Mapping[str, ElementRow], repulsions: Mapping[tuple[str, str], PairRepulsion]) -> None:
@@ -155,7 +156,7 @@ class EmtPotential(EMT):
         self._add_repulsion()
 
     def _add_repulsion(self) -> None:
-        """Add the pair repulsion to the results of EMT; each pair is met twice and counted half."""
+        """Add the pair repulsion to the results of EMT; each pair is listed twice and counted half."""
         pairs = self.pairs
         kinds = self.ia2iz[pairs.first], self.ia2iz[pairs.second]
         cutoff = self.core["cutoff"][kinds]

@@ -1,8 +1,8 @@
-"""Model electrons of a dry run: a small orthogonal tight-binding model, so that DOS and gap code have input.
+"""Model electrons of a dry run: a small orthogonal tight-binding model that gives DOS and gap code an input.
 
 Metal d, chalcogen p and alkali s orbitals, nearest neighbours, two-centre integrals after J. C. Slater and
 G. F. Koster, Phys. Rev. 94, 1498 (1954), Table I. Its parameters were chosen so that a gap of the right order and
-in-gap states of a vacancy appear, nothing more: no number that follows from it is physical.
+in-gap states of a vacancy appear: none of its numbers is physical.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SHELLS = "spd"
 _SHELL_OF_ROLE = {"Na": 0, "S": 1, "Se": 1, "W": 2}
 
-# States closer than this (eV) count as degenerate and are filled alike, so that filling keeps the symmetry.
+# States closer than this (eV) count as degenerate and are filled equally, so that filling keeps the symmetry.
 _DEGENERATE_EV = 1e-6
 
 # d orbitals as traceless symmetric matrices of unit norm: d(n) = sqrt(3/2) n·Q·n for xy, yz, zx, x²−y², 3z²−r².
@@ -62,9 +62,9 @@ def bond_components(shell: int, directions: Floats) -> tuple[Floats, Floats]:
         return np.ones((bonds, 1)), np.zeros((bonds, 1, 3))
     if shell == 1:
         return directions, np.eye(3) - directions[:, :, None] * directions[:, None, :]
-    turned = np.einsum("axy,by->bax", _D, directions)
-    along = np.einsum("bax,bx->ba", turned, directions)
-    return np.sqrt(1.5) * along, np.sqrt(2.0) * (turned - along[:, :, None] * directions[:, None, :])
+    projected = np.einsum("axy,by->bax", _D, directions)
+    along = np.einsum("bax,bx->ba", projected, directions)
+    return np.sqrt(1.5) * along, np.sqrt(2.0) * (projected - along[:, :, None] * directions[:, None, :])
 
 
 def two_centre(shells: tuple[int, int], directions: Floats, integrals: tuple[float, ...]) -> Floats:
@@ -141,17 +141,17 @@ class Hamiltonian:
         self.steps: list[Floats] = []
         for first, second in product(range(3), repeat=2):
             shells = (first, second)
-            chosen = (self.shell[pairs.first] == shells[0]) & (self.shell[pairs.second] == shells[1])
-            if not chosen.any():
+            selected = (self.shell[pairs.first] == shells[0]) & (self.shell[pairs.second] == shells[1])
+            if not selected.any():
                 continue
             kind = self.model.pair(min(shells), max(shells))
-            directions = pairs.vectors[chosen] / pairs.distances[chosen, None]
-            decay = (ratio**kind.exponent * switch)[chosen]
-            rows = self.first_orbital[pairs.first[chosen], None] + np.arange(2 * shells[0] + 1)
-            columns = self.first_orbital[pairs.second[chosen], None] + np.arange(2 * shells[1] + 1)
+            directions = pairs.vectors[selected] / pairs.distances[selected, None]
+            decay = (ratio**kind.exponent * switch)[selected]
+            rows = self.first_orbital[pairs.first[selected], None] + np.arange(2 * shells[0] + 1)
+            columns = self.first_orbital[pairs.second[selected], None] + np.arange(2 * shells[1] + 1)
             self.places.append(rows[:, :, None] * self.size + columns[:, None, :])
             self.hoppings.append(two_centre(shells, directions, kind.integrals_ev) * decay[:, None, None])
-            self.steps.append(steps[chosen])
+            self.steps.append(steps[selected])
 
     def at(self, kpoint: Floats) -> NDArray[np.complex128]:
         """Return the matrix at one k point.

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def dispersion_calculator(functional: str) -> Any:
-    """Return the calculator of D3 with Becke–Johnson damping, two-body terms alone, as VASP's IVDW = 12 is.
+    """Return the calculator of D3 with Becke–Johnson damping and two-body terms alone, as VASP's IVDW = 12.
 
     Parameters
     ----------
     functional
-        Whose damping parameters are used, such as ``PBE``.
+        The functional whose damping parameters are used, such as ``PBE``.
     """
     from dftd3.ase import DFTD3
 
@@ -29,16 +29,16 @@ def dispersion_calculator(functional: str) -> Any:
 
 
 class Dispersed:
-    """A DFT calculator with D3 in its energy, forces and stress; all else is the DFT calculator's.
+    """A DFT calculator with D3 in its energy, forces and stress; everything else comes from the DFT calculator.
 
     Parameters
     ----------
     dft
-        With the functional's energy, forces and stress.
+        Calculator of the functional's energy, forces and stress.
     functional
-        Its name.
+        Name of the functional.
     ranks
-        The first computes D3, so that all take the same steps.
+        The first one computes D3, so that all take the same steps.
     """
 
     def __init__(self, dft: Any, functional: str, ranks: Ranks) -> None:

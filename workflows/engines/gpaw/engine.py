@@ -1,6 +1,6 @@
-"""Real DFT with GPAW: plane waves and PAW, run as a process of its own under custodian.
+"""Real DFT with GPAW: plane waves and PAW, run as a separate process under custodian.
 
-`GpawEngine.prepare` writes the calculator's keywords in full; `sodiate.workflows.engines.gpaw.worker` is what runs.
+`GpawEngine.prepare` writes all keywords of the calculator; the process runs `sodiate.workflows.engines.gpaw.worker`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from .inputs import (
     RESULT,
     SCRIPT,
     START,
-    Inputs,
+    GpawInputs,
     calculator_settings,
     inputs_key,
 )
-from .results import Result
+from .results import GpawResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,13 +63,14 @@ from sodiate.workflows.engines.gpaw.worker import main
 main()
 """
 
-_KEPT = ("max_force_ev_per_a", "dos_broadening_ev", "band_points", "dispersion")
+_RUN_KEYS = ("max_force_ev_per_a", "dos_broadening_ev", "band_points", "dispersion")
+"""Protocol keys that the run reads beside the calculator's settings."""
 
 _INSTALL = "pip install 'sodiate[gpaw]' (it needs Debian's libxc-dev libopenblas-dev libopenmpi-dev openmpi-bin)"
 
 
-class WorkerKeys(Frozen):
-    """What a worker may be told: the command, with ``{ranks}`` where their number goes."""
+class GpawWorkerKeys(Frozen):
+    """Settings of a worker: the command, in which ``{ranks}`` stands for the number of ranks."""
 
     gpaw_command: str | None = None
 
@@ -80,40 +81,40 @@ class GpawEngine(PlainEngine):
     Parameters
     ----------
     settings
-        ``execution`` holds, for a relaxation, ``optimizer`` (``bfgs``), ``max_steps``, ``max_step_a`` (Å) and, if
-        wanted, ``start_stiffness_ev_per_a2``, ``coarse`` and ``start_potential``. ``worker`` may hold
-        ``gpaw_command``, with ``{ranks}`` where their number goes.
+        ``execution`` holds, for a relaxation, ``optimizer`` (``bfgs``), ``max_steps``, ``max_step_a`` (Å) and,
+        optionally, ``start_stiffness_ev_per_a2``, ``coarse`` and ``start_potential``. ``worker`` may hold
+        ``gpaw_command``, in which ``{ranks}`` stands for the number of ranks.
     """
 
     name = "gpaw"
     physical = True
     capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
-    worker_keys: type[Frozen] = WorkerKeys
+    worker_keys: type[Frozen] = GpawWorkerKeys
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
 
     def check(self, atoms: Atoms) -> None:
-        """Raise `Unsupported` for an element without PAW data, as far as the data are installed here."""
-        found = find_spec("gpaw_data")
-        if found is None or found.submodule_search_locations is None:
+        """Raise `Unsupported` for an element without PAW data, if the data are installed here."""
+        package = find_spec("gpaw_data")
+        if package is None or package.submodule_search_locations is None:
             return
-        folders = [Path(place) / "setups" for place in found.submodule_search_locations]
+        folders = [Path(location) / "setups" for location in package.submodule_search_locations]
         for symbol in sorted(set(atoms.get_chemical_symbols())):
             if not any((folder / f"{symbol}.PBE.gz").exists() for folder in folders):
                 raise Unsupported(f"engine gpaw: the package gpaw-data has no PBE data set for {symbol}.")
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
-        """Return those of a relaxation: a coarse one comes first if the cell stays, CHGNet places an adsorbate."""
+        """Return those of a relaxation: BFGS, a coarse relaxation in a fixed cell, CHGNet for adsorbates."""
         kind = KINDS[calculation.kind]
         if not kind.relaxes:
             return frozenset()
-        # One unit cell is cheap as it is, and its lattice constant at a smaller cutoff is another.
+        # A unit cell is cheap anyway, and at a smaller cutoff its lattice constant would differ.
         coarse = frozenset() if kind.relaxes_cell else frozenset({"coarse"})
-        placed = frozenset({"start_potential"}) if calculation.structure["op"] == "adsorbate" else frozenset()
-        return BFGS_KEYS | {"start_stiffness_ev_per_a2"} | coarse | placed
+        start = frozenset({"start_potential"}) if calculation.structure["op"] == "adsorbate" else frozenset()
+        return BFGS_KEYS | {"start_stiffness_ev_per_a2"} | coarse | start
 
     def declaration(self, campaign: CampaignFile, where: str) -> PlainDeclaration:
-        """Read which potential is to place the adsorbate; raise `InputError` for one that is not here."""
+        """Check the potential that places the adsorbate; raise `InputError` for an unknown one."""
         potential = campaign.execution.start_potential
         if potential not in (None, POTENTIAL):
             raise InputError(f"{where}: execution.start_potential: {potential!r} should be {POTENTIAL!r}.")
@@ -122,7 +123,7 @@ class GpawEngine(PlainEngine):
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
-        """Write settings, geometry, start moments and script; what an earlier launch left stays.
+        """Write settings, geometry, start moments and script; keep the files of earlier launches.
 
         Parameters
         ----------
@@ -131,14 +132,14 @@ class GpawEngine(PlainEngine):
         atoms
             Start geometry, with start moments (μB).
         directory
-            Created if need be.
+            Created if necessary.
         parents
-            The density of ``geometry`` is where a DOS begins, if its files are in reach.
+            A DOS starts from the density of ``geometry`` if its files can be read.
 
         Raises
         ------
         Unsupported
-            For an element, a kind or an optimizer that the engine does not have.
+            If the engine lacks an element, the kind or the optimizer.
         EngineError
             If the protocol or the execution settings lack a key, or a slab lacks vacuum.
         """
@@ -148,8 +149,7 @@ class GpawEngine(PlainEngine):
         directory.mkdir(parents=True, exist_ok=True)
         if execution.get("start_potential") is not None:
             atoms, execution["start_potential"] = settle_adsorbate(atoms, directory)
-        protocol = {k: calculation.protocol[k] for k in _KEPT
-                    if k in calculation.protocol}  # fmt: skip
+        protocol = {key: calculation.protocol[key] for key in _RUN_KEYS if key in calculation.protocol}
         values = {
             "calculation": calculation.id,
             "label": calculation.label,
@@ -167,47 +167,49 @@ class GpawEngine(PlainEngine):
             _take_density(parents.get("geometry"), directory)
 
     def _drop_other_corrections(self, directory: Path, values: dict[str, Any], atoms: Atoms) -> None:
-        """Forget remedies that an earlier launch needed for other inputs."""
+        """Delete corrections that an earlier launch needed for other inputs."""
         try:
-            before = Inputs.read(directory).key
+            old_key = GpawInputs.read(directory).key
         except EngineError:
             return
-        new = inputs_key(values["kind"], values["calculator"], values["protocol"], atoms, values["start_moments_mub"])
-        if before != new:
+        new_key = inputs_key(
+            values["kind"], values["calculator"], values["protocol"], atoms, values["start_moments_mub"]
+        )
+        if old_key != new_key:
             (directory / CORRECTIONS).unlink(missing_ok=True)
 
     def _execution(self, directory: Path, atoms: Atoms, calculation: Calculation) -> dict[str, Any]:
         acting = self.execution_keys(calculation)
-        given = {key: value for key, value in self.settings.execution.items() if key in acting}
-        stiffness = given.get("start_stiffness_ev_per_a2")
+        settings = {key: value for key, value in self.settings.execution.items() if key in acting}
+        stiffness = settings.get("start_stiffness_ev_per_a2")
         return {
-            **bfgs_settings(given, self.name, directory),
+            **bfgs_settings(settings, self.name, directory),
             "stiffness_ev_per_a2": None if stiffness is None else stiffness_of(atoms, stiffness),
-            "coarse": _coarse(given.get("coarse"), calculation.protocol, atoms, str(directory)),
-            "start_potential": given.get("start_potential"),
+            "coarse": _coarse(settings.get("coarse"), calculation.protocol, atoms, str(directory)),
+            "start_potential": settings.get("start_potential"),
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
-        """Run GPAW under custodian, or go on from its checkpoint; done already is done.
+        """Run GPAW under custodian, or resume from its checkpoint; do nothing if it is done.
 
         Raises
         ------
         Stopped
-            When asked to end or out of time; run again to go on.
+            When asked to stop or out of time; run again to resume.
         EngineError
-            If GPAW is not installed, cannot be started, or failed in a way that no handler mends.
+            If GPAW is not installed, cannot be started, or failed in a way that no handler corrects.
         """
-        inputs = Inputs.read(directory)
-        if is_done(lambda: Result.read(inputs).check(), directory / RESULT, stop):
+        inputs = GpawInputs.read(directory)
+        if is_done(lambda: GpawResult.read(inputs).check(), directory / RESULT, stop):
             return
         command = self._command(inputs)
-        # Custodian and its imports take a second: only now.
+        # Imported here because custodian takes a second to import.
         from .launch import launch
 
         launch(command, directory, limits, stop)
 
-    def _command(self, inputs: Inputs) -> str:
-        """Return the command, after looking that what it starts is there."""
+    def _command(self, inputs: GpawInputs) -> str:
+        """Return the command; raise `EngineError` if a program or package that it needs is missing."""
         where = inputs.directory
         if find_spec("gpaw") is None or find_spec("gpaw_data") is None:
             raise EngineError(f"{where}: GPAW or its PAW data are not installed here: {_INSTALL}.")
@@ -222,27 +224,29 @@ class GpawEngine(PlainEngine):
             raise EngineError(
                 f"{where}: {program} is not installed here, but the command is '{command}': {_INSTALL}."
             )
-        asked = re.search(r"(?:-n|-np|--np)[ =](\d+)", command)
-        if asked and int(asked[1]) > cores and "--oversubscribe" not in command:
-            raise EngineError(f"{where}: '{command}' wants {asked[1]} ranks; this machine lends {cores} cores.")
+        ranks_option = re.search(r"(?:-n|-np|--np)[ =](\d+)", command)
+        if ranks_option and int(ranks_option[1]) > cores and "--oversubscribe" not in command:
+            raise EngineError(
+                f"{where}: '{command}' asks for {ranks_option[1]} ranks, but only {cores} cores are available."
+            )
         return command
 
     def collect(self, directory: Path) -> Outcome:
-        """Parse and check what `run` left.
+        """Parse and check the outputs of `run`.
 
         Raises
         ------
         Unconverged
-            If the forces are not below the criterion; nothing of it may be recorded.
+            If the forces are not below the criterion; nothing may be recorded.
         EngineError
             If an output is missing, truncated or of other inputs.
         """
-        result = Result.read(Inputs.read(directory))
+        result = GpawResult.read(GpawInputs.read(directory))
         result.check()
         return result.outcome(self.name)
 
     def description(self, records: Sequence[Record]) -> CodeDescription:
-        """Return GPAW's reference, and its package of data sets with the elements that were used."""
+        """Return GPAW's reference, and its package of data sets with the elements of the records."""
         elements = sorted({symbol for record in records for symbol in record.method.paw})
         release = distinct(record.provenance.versions.get("gpaw_data") for record in records)
         package = f"gpaw-data {release}" if release else "gpaw-data"
@@ -251,12 +255,12 @@ class GpawEngine(PlainEngine):
 
 
 def _coarse(
-    given: Mapping[str, Any] | None, protocol: Mapping[str, Any], atoms: Atoms, where: str
+    coarse: Mapping[str, Any] | None, protocol: Mapping[str, Any], atoms: Atoms, where: str
 ) -> dict[str, Any] | None:
-    """Return the settings of the relaxation that comes before the real one, if there is to be one."""
-    if given is None:
+    """Return the settings of the coarse relaxation before the real one; None if there is none."""
+    if coarse is None:
         return None
-    changed = {**protocol, **{key: value for key, value in given.items() if value is not None}}
+    changed = {**protocol, **{key: value for key, value in coarse.items() if value is not None}}
     return {
         "calculator": calculator_settings(changed, atoms, "relax", where),
         "max_force_ev_per_a": changed["max_force_ev_per_a"],
@@ -264,12 +268,12 @@ def _coarse(
 
 
 def stiffness_of(atoms: Atoms, stiffness: Mapping[str, float]) -> list[float]:
-    """Return the start stiffness of each atom: its element's, or that of ``other``."""
+    """Return the start stiffness of each atom (eV/Å²): that of its element, or of ``other``."""
     return [float(stiffness.get(symbol, stiffness["other"])) for symbol in atoms.get_chemical_symbols()]
 
 
 def _take_density(parent: Artefacts | None, directory: Path) -> None:
-    """Put the parent's density beside the inputs, so that the directory stays whole when the parent's is gone."""
+    """Link or copy the parent's density beside the inputs, so that the directory needs no other."""
     source = None if parent is None or parent.directory is None else parent.directory / DENSITY
     target = directory / PARENT_DENSITY
     if source is None or not source.exists() or target.exists():
@@ -283,5 +287,5 @@ def _take_density(parent: Artefacts | None, directory: Path) -> None:
     partial.replace(target)
 
 
-# For mypy, which holds the class against the contract here.
+# mypy checks the class against the contract here.
 _contract: Callable[[Settings], Engine] = GpawEngine

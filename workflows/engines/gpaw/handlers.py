@@ -1,13 +1,14 @@
-"""GPAW as a custodian job, and what can be mended when it fails.
+"""GPAW as a custodian job, and handlers that correct its failures.
 
-The worker writes why it failed into ``error.json``; a handler that knows a remedy adds it to ``corrections.json``,
-which the next attempt reads over its inputs. Remedies change how the number is reached, never what it is.
+The worker writes why it failed into ``error.json``; a handler that has a remedy adds it to ``corrections.json``,
+which the next attempt applies to its inputs. Remedies change how a number is reached, never the number.
 """
 
 from __future__ import annotations
 
 import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custodian.custodian import ErrorHandler, Job
@@ -21,17 +22,16 @@ from .inputs import CORRECTIONS, ERROR, OUTPUTS, RESULT
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping
-    from pathlib import Path
 
 STDERR = "stderr.txt"
 FROZEN_S = 3600.0
-"""Without a line of output for so long, a run hangs: the slowest SCF iteration takes minutes."""
+"""A run without output for longer hangs: the slowest SCF iteration takes minutes."""
 
 _LADDER: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("smaller density mixing", {"mixer": {"beta": 0.02, "nmaxold": 5, "weight": 100.0}}),
     ("Davidson eigensolver and smaller density mixing", {"eigensolver": {"name": "davidson", "niter": 3}}),
 )
-"""What is tried, one after the other, when the SCF cycle does not converge."""
+"""Remedies for an SCF cycle that does not converge, tried in this order."""
 
 
 class GpawJob(Job):
@@ -40,7 +40,7 @@ class GpawJob(Job):
     Parameters
     ----------
     command
-        As in a shell; without one, nothing of the shell is interpreted.
+        Written as in a shell, but run without one.
     """
 
     def __init__(self, command: str) -> None:
@@ -48,66 +48,60 @@ class GpawJob(Job):
         self.process: subprocess.Popen[bytes] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"command": self.command}
 
     def setup(self, directory: str = "./") -> None:
-        """Nothing: the engine's `prepare` wrote the inputs."""
+        """Do nothing: the engine's `prepare` wrote the inputs."""
 
     def run(self, directory: str = "./") -> subprocess.Popen[bytes]:
-        """Start it in a session of its own, that ends with this process."""
+        """Start GPAW in a session of its own; it ends with this process."""
         for name in (ERROR, RESULT):
-            (_path(directory) / name).unlink(missing_ok=True)
-        with (_path(directory) / STDERR).open("wb") as errors:
+            (Path(directory) / name).unlink(missing_ok=True)
+        with (Path(directory) / STDERR).open("wb") as errors:
             self.process = start(shlex.split(self.command), directory, errors, errors, {"OMP_NUM_THREADS": "1"})
         return self.process
 
     def postprocess(self, directory: str = "./") -> None:
-        """Nothing: the engine's `collect` reads the outputs."""
+        """Do nothing: the engine's `collect` reads the outputs."""
 
     def terminate(self, directory: str = "./") -> None:
-        """End it and its ranks, by force if need be."""
+        """End GPAW and its ranks, by force if necessary."""
         if self.process is not None:
             end_session(self.process)
 
 
-def _path(directory: str) -> Path:
-    from pathlib import Path
-
-    return Path(directory)
-
-
 class ScfHandler(ErrorHandler):
-    """Mends what GPAW says of itself: an SCF cycle that does not converge, a symmetry that a step broke."""
+    """Corrects errors that GPAW reports: an SCF cycle that does not converge, a symmetry that a step broke."""
 
     is_monitor = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"handler": type(self).__name__}
 
     def check(self, directory: str = "./") -> bool:
-        """Tell whether the run failed with a reason of its own."""
-        return (_path(directory) / ERROR).exists()
+        """Return whether the worker reported an error."""
+        return (Path(directory) / ERROR).exists()
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
-        """Write the next remedy; no actions if there is none."""
-        folder = _path(directory)
+        """Write the next remedy; return no actions if there is none."""
+        folder = Path(directory)
         try:
             error = read_json(folder / ERROR)
         except DAMAGE:
             return {"errors": ["unreadable error"], "actions": None}
-        done = _corrections(folder)
+        corrections = _corrections(folder)
         kind, why = error["type"], None
         change: Mapping[str, Any] = {}
-        if kind == "SymmetryBrokenError" and not any("symmetry" in c["set"] for c in done):
+        if kind == "SymmetryBrokenError" and not any("symmetry" in correction["set"] for correction in corrections):
             why, change = "symmetry off: a step broke it", {"symmetry": "off"}
         elif kind in ("KohnShamConvergenceError", "TooFewBandsError"):
-            tried = {c["why"] for c in done}
-            why, change = next(((w, s) for w, s in _LADDER if w not in tried), (None, {}))
+            reasons = {correction["why"] for correction in corrections}
+            why, change = next((remedy for remedy in _LADDER if remedy[0] not in reasons), (None, {}))
         if why is None:
             return {"errors": [error["reason"]], "actions": None}
-        write_json(folder / CORRECTIONS, {"corrections": [*done, {"why": why, "set": dict(change)}]})
+        write_json(folder / CORRECTIONS, {"corrections": [*corrections, {"why": why, "set": dict(change)}]})
         return {"errors": [error["reason"]], "actions": [why]}
 
 
@@ -118,8 +112,8 @@ def _corrections(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-class StopHandler(ErrorHandler):
-    """Ends the run when it is asked to end, or when its wall time is nearly over."""
+class GpawStopHandler(ErrorHandler):
+    """Ends the run on request, or when its wall time is nearly over."""
 
     is_monitor = True
     raises_runtime_error = True
@@ -129,23 +123,23 @@ class StopHandler(ErrorHandler):
         self.began = time.monotonic()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
-        return {"handler": type(self).__name__, "wall_time_s": self.limits.wall_time_s}
+        """Return the entry of custodian's log."""
+        return {"handler": "StopHandler", "wall_time_s": self.limits.wall_time_s}
 
     def check(self, directory: str = "./") -> bool:
-        """Tell whether the run has to end."""
+        """Return whether the run has to end."""
         wall = self.limits.wall_time_s
         if wall is not None and time.monotonic() - self.began > wall - 10.0:
             self.stop.request(f"its wall time of {wall:.0f} s is nearly over")
         return self.stop.requested()
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
-        """Correct nothing: the run is to be continued."""
+        """Correct nothing: the run can be resumed."""
         return {"errors": [self.stop.reason], "actions": None}
 
 
 class FrozenHandler(ErrorHandler):
-    """Starts a run again, once, that has written nothing for too long."""
+    """Restarts a run once if it has written nothing for too long."""
 
     is_monitor = True
 
@@ -154,20 +148,20 @@ class FrozenHandler(ErrorHandler):
         self.restarted = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"handler": type(self).__name__, "seconds": self.seconds}
 
     def check(self, directory: str = "./") -> bool:
-        """Tell whether the newest output is older than the limit."""
-        outputs = [*_path(directory).glob(OUTPUTS), _path(directory) / STDERR]
+        """Return whether the newest output is older than the limit."""
+        outputs = [*Path(directory).glob(OUTPUTS), Path(directory) / STDERR]
         newest = max(path.stat().st_mtime for path in outputs if path.exists())
         return time.time() - newest > self.seconds
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
-        """Let it start again, the first time."""
+        """Restart the run the first time."""
         error = f"no output for {self.seconds:g} s: it hung"
         if self.restarted:
-            write_json(_path(directory) / ERROR, {"type": "Frozen", "reason": error + " twice", "traceback": ""})
+            write_json(Path(directory) / ERROR, {"type": "Frozen", "reason": error + " twice", "traceback": ""})
             return {"errors": [error], "actions": None}
         self.restarted = True
         return {"errors": [error], "actions": ["started again"]}

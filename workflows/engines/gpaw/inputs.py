@@ -1,4 +1,4 @@
-"""What a GPAW run reads from its directory: the calculator's settings in full, the start, how to get there."""
+"""Inputs of a GPAW run in its directory: all settings of the calculator, the start geometry, execution."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NEEDED = (
 )
 
 _VACUUM_A = 6.0
-"""Less empty height than this and the images of a slab touch each other."""
+"""Least empty height; with less, the images of a slab touch each other."""
 
 
 def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, where: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
     Raises
     ------
     EngineError
-        If a key is missing, or a slab to be corrected for its dipole has no vacuum.
+        If a key is missing, or a slab with dipole correction has no vacuum.
     """
     missing = [key for key in _NEEDED if protocol.get(key) is None]
     if missing:
@@ -88,7 +88,7 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
     if KINDS[kind].fixed_density:
         settings["convergence"]["bands"] = "CBM+1.0"
     if kind in ("density", "relax_cell"):
-        # Densities are subtracted point by point; and a grid that grew with the cell would bend E(a).
+        # Densities are subtracted point by point, and a grid that changes with the cell would distort E(a).
         settings["gpts"] = list(density_grid(atoms.cell.array, protocol["cutoff_ev"]))
     if protocol["dipole_correction"]:
         _check_vacuum(atoms, where)
@@ -97,20 +97,22 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
 
 
 def density_grid(cell_a: NDArray[np.float64], cutoff_ev: float) -> tuple[int, int, int]:
-    """Return the points of the density's grid along each cell vector; the same for the same cell and cutoff.
+    """Return the number of grid points of the density along each cell vector.
+
+    It depends on cell and cutoff alone.
 
     The spacing is at most π/√(4E) in atomic units, GPAW's own rule for a plane-wave cutoff E: the grid holds every
-    wave up to √2 times the wave vector of the cutoff. No number has a prime factor above 7, for fast transforms.
+    wave up to √2 times the wave vector of the cutoff. Numbers have no prime factor above 7, for fast transforms.
 
     Parameters
     ----------
     cell_a
-        Cell vectors as rows, Å.
+        Shape (3, 3), vectors as rows.
     cutoff_ev
         Plane-wave cutoff.
     """
     spacing = np.pi / np.sqrt(4 * cutoff_ev / Hartree) * Bohr
-    # The allowance gives vectors of one length one number when their lengths carry rounding.
+    # The allowance gives vectors of equal length the same number despite rounding.
     first, second, third = (
         smooth(int(np.ceil(length / spacing + 1e-6))) for length in np.linalg.norm(cell_a, axis=1)
     )
@@ -137,8 +139,8 @@ def _check_vacuum(atoms: Atoms, where: str) -> None:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What `GpawEngine.prepare` wrote, read back.
+class GpawInputs:
+    """The inputs that `GpawEngine.prepare` wrote.
 
     Attributes
     ----------
@@ -147,13 +149,13 @@ class Inputs:
     calculator
         Keywords of GPAW's calculator, corrections included.
     protocol, execution
-        What else the run needs of them.
+        The keys of both that the run reads.
     atoms
         Start geometry with its start moments.
     key
-        Tells inputs apart that give different numbers.
+        Differs between inputs that give different numbers.
     corrections
-        What error handlers changed, in words.
+        Changes by error handlers, in words.
     """
 
     directory: Path
@@ -167,8 +169,8 @@ class Inputs:
     corrections: tuple[str, ...]
 
     @classmethod
-    def read(cls, directory: Path) -> Inputs:
-        """Read the inputs of a directory; raise `EngineError` if they are not whole."""
+    def read(cls, directory: Path) -> GpawInputs:
+        """Read the inputs of a directory; raise `EngineError` if they are incomplete."""
         path = directory / INPUT
         try:
             values = read_json(path)
@@ -202,6 +204,6 @@ class Inputs:
 def inputs_key(
     kind: str, calculator: Mapping[str, Any], protocol: Mapping[str, Any], atoms: Atoms, moments: Sequence[float]
 ) -> str:
-    """Return a hash of what the numbers follow from."""
+    """Return a hash of everything that determines the numbers."""
     geometry = Geometry.of(atoms).model_dump(mode="json")
     return digest([kind, dict(calculator), dict(protocol), geometry, list(moments)])

@@ -1,4 +1,4 @@
-"""One launch of GPAW under custodian, and what its end means."""
+"""One launch of GPAW under custodian, and the error that its end means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from custodian.custodian import Custodian, CustodianError
 from ...stop import Stop
 from ..base import EngineError, Limits, Stopped
 from ..shared.files import DAMAGE, read_json
-from .handlers import STDERR, FrozenHandler, GpawJob, ScfHandler, StopHandler
+from .handlers import STDERR, FrozenHandler, GpawJob, GpawStopHandler, ScfHandler
 from .inputs import ERROR, RESULT
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def launch(command: str, directory: Path, limits: Limits, stop: Stop) -> None:
     Raises
     ------
     Stopped
-        When asked to end or out of time.
+        When asked to stop or out of time.
     EngineError
         If it failed and no handler had a remedy, or left nothing.
     """
-    logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # what it says is in custodian.json
-    handlers = [StopHandler(stop, limits), FrozenHandler(), ScfHandler()]
+    logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # its messages are in custodian.json
+    handlers = [GpawStopHandler(stop, limits), FrozenHandler(), ScfHandler()]
     job = GpawJob(command)
     custodian = Custodian(
         handlers,
@@ -67,7 +67,7 @@ def _reason(directory: Path, command: str) -> str:
         lines = (directory / STDERR).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    last = f": {lines[-1].strip()}" if lines else ""
+    message = f": {lines[-1].strip()}" if lines else ""
     if shutil.disk_usage(directory).free < _FULL_BYTES:
-        last += ". The disk is full; make room and retry"
-    return f"'{command}' ended without a result{last}."
+        message += ". The disk is full; make room and retry"
+    return f"'{command}' ended without a result{message}."

@@ -1,4 +1,4 @@
-"""What a GPAW run left in its directory: read, checked, and turned into an outcome."""
+"""Outputs of a GPAW run: read, checked, and turned into an outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...kinds import KINDS
 from ..base import EngineError, Outcome
 from ..shared.checks import WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
 from ..shared.files import DAMAGE, read_json
-from .inputs import INPUT, OUTPUTS, RESULT, Inputs
+from .inputs import INPUT, OUTPUTS, RESULT, GpawInputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _SAME_CELL_A = 1e-8
 
 _INTEGRAL = 1e-5
-"""How far, in units of the number of electrons, a density's integral may be from it; 6e-7 were measured."""
+"""Largest relative deviation of a density's integral from the number of electrons; 6e-7 was measured."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """What the worker wrote, whole and finite, and of these inputs.
+class GpawResult:
+    """The result that the worker wrote: complete, finite, and of these inputs.
 
     Attributes
     ----------
@@ -41,16 +41,16 @@ class Result:
     values
         The content of ``result.json``.
     geometry
-        At the end.
+        Final geometry.
     forces
-        Shape (atoms, 3), eV/Å; None for a run without.
+        Shape (atoms, 3), eV/Å; None at a fixed density.
     stress
-        Shape (6,), eV/Å³, of a relaxation of the cell.
+        Shape (6,), eV/Å³, of a relaxation of the cell; otherwise None.
     arrays
         Trajectory, bands and DOS, or density.
     """
 
-    inputs: Inputs
+    inputs: GpawInputs
     values: dict[str, Any]
     geometry: Geometry
     forces: NDArray[np.float64] | None
@@ -58,8 +58,8 @@ class Result:
     arrays: dict[str, Any]
 
     @classmethod
-    def read(cls, inputs: Inputs) -> Result:
-        """Read what the kind must have left; raise `EngineError` if it is missing, damaged or of other inputs."""
+    def read(cls, inputs: GpawInputs) -> GpawResult:
+        """Read all files that a calculation of this kind leaves; raise `EngineError` if one is missing or wrong."""
         path = inputs.directory / RESULT
         try:
             values = read_json(path)
@@ -93,7 +93,7 @@ class Result:
         check_forces(forces, criterion, self.values["steps"], limit, inputs.directory)
 
     def outcome(self, engine: str) -> Outcome:
-        """Return it as an engine's outcome."""
+        """Return the outcome of the calculation."""
         values, inputs = self.values, self.inputs
         occupations = values["occupations"]
         return Outcome(
@@ -133,7 +133,7 @@ class Result:
         )
 
 
-def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
+def _arrays(inputs: GpawInputs, values: Mapping[str, Any]) -> dict[str, Any]:
     if KINDS[inputs.kind].relaxes:
         from ..shared.trajectory import read_trajectory
 
@@ -141,8 +141,8 @@ def _arrays(inputs: Inputs, values: Mapping[str, Any]) -> dict[str, Any]:
     return read_arrays_of(inputs.directory, KINDS[inputs.kind].arrays, values.get("fingerprints", {}), RESULT)
 
 
-def _check_density(density: Density, electrons: float, inputs: Inputs) -> None:
-    """Refuse a density on another grid or in another cell, or one that does not hold all valence electrons."""
+def _check_density(density: Density, electrons: float, inputs: GpawInputs) -> None:
+    """Raise `EngineError` for a density on a wrong grid, in a wrong cell, or of too few or too many electrons."""
     where, values = inputs.directory, density.values_per_a3
     grid = tuple(inputs.calculator["gpts"])
     if values.shape != grid or np.abs(density.cell_a - inputs.atoms.cell.array).max() > _SAME_CELL_A:
@@ -152,16 +152,16 @@ def _check_density(density: Density, electrons: float, inputs: Inputs) -> None:
         )
     if not np.isfinite(values).all():
         raise EngineError(f"{where}: the density is not finite; see gpaw-*.txt there.")
-    held = integral(density)
-    if abs(held - electrons) > _INTEGRAL * electrons:
+    count = integral(density)
+    if abs(count - electrons) > _INTEGRAL * electrons:
         raise EngineError(
-            f"{where}: the density holds {held:.5f} electrons instead of the {electrons:g} valence electrons of the "
+            f"{where}: the density holds {count:.5f} electrons instead of the {electrons:g} valence electrons of the "
             "atoms' PAW data sets; see gpaw-*.txt there."
         )
 
 
-def _check_c(geometry: Geometry, inputs: Inputs) -> None:
-    """Refuse a cell that left its plane: c belongs to the host and all its sites."""
+def _check_c(geometry: Geometry, inputs: GpawInputs) -> None:
+    """Raise `EngineError` if c or the plane of a and b changed: c is common to the host and all its sites."""
     start, end = inputs.atoms.cell.array, np.array(geometry.cell_a)
     if max(np.abs(end[2] - start[2]).max(), np.abs(end[:2, 2] - start[:2, 2]).max()) > _SAME_CELL_A:
         raise EngineError(f"{inputs.directory}: the cell left its plane: c was {start[2]} and is {end[2]} Å.")
@@ -184,7 +184,7 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
     return "gaussian" if occupations["name"] == "methfessel-paxton" else str(occupations["name"])
 
 
-def _notes(inputs: Inputs, values: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(inputs: GpawInputs, values: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [inputs.execution.get("start_potential")]
     if values.get("self_consistent"):
         notes.append(WITHOUT_DENSITY[inputs.kind])

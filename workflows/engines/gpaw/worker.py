@@ -1,6 +1,6 @@
-"""What runs inside GPAW's processes: ``mpiexec -n 2 gpaw python run.py`` in a calculation's directory.
+"""The program of GPAW's processes: ``mpiexec -n 2 gpaw python run.py`` in a calculation's directory.
 
-Every rank goes through the same lines; the first one writes.
+All ranks run the same code; the first one writes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from ..shared.bfgs import Criteria
 from ..shared.checks import BANDS, DOS, GRID
 from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
 from ..shared.relax import Ranks, relax
-from ..shared.trajectory import Step
+from ..shared.trajectory import Checkpoint, Step
 from .dispersion import Dispersed
-from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, Inputs
+from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, GpawInputs
 
 _SHELLS = "spd"
 
 LOCK_S = 30.0
-"""How long to wait for another GPAW to leave the directory."""
+"""How long to wait for another GPAW to release the directory."""
 
 
 class MpiRanks(Ranks):
@@ -48,21 +48,21 @@ class MpiRanks(Ranks):
     writes = world.rank == 0
 
     def shared(self, make: Callable[[], Any]) -> Any:
-        """Return what the first rank makes, in all of them."""
+        """Call ``make`` in the first rank; return its result in all of them."""
         return broadcast(make() if self.writes else None, 0, comm=world)
 
 
 def main() -> None:
-    """Compute what the present directory asks for."""
+    """Run the calculation in the current directory."""
     directory = Path.cwd()
     lock = None
     try:
         if world.rank == 0:
             lock = _locked(directory)
         world.barrier()
-        _compute(Inputs.read(directory))
+        _compute(GpawInputs.read(directory))
     except Exception as error:
-        # The first rank to fail tells; mpiexec then ends the others.
+        # The first rank that fails writes the reason; mpiexec then ends the others.
         path = directory / ERROR
         if not path.exists():
             reason = "".join(traceback.format_exception_only(error)).strip()
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _locked(directory: Path) -> Any:
-    """Hold the directory: two codes that write into one another's files would both be wrong.
+    """Lock the directory, so that two codes do not overwrite each other's files.
 
     The ranks of a launch that was killed may take a moment to end.
     """
@@ -91,16 +91,16 @@ def _locked(directory: Path) -> Any:
 
 
 def _output(directory: Path, ranks: Ranks) -> str:
-    """Return the name of the next text output, with which a launch does not overwrite an earlier one's."""
+    """Return a new name for the text output, so that no launch overwrites that of an earlier one."""
     name: str = ranks.shared(lambda: f"gpaw-{len(list(directory.glob('gpaw-*.txt'))) + 1}.txt")
     return str(directory / name)
 
 
-def _compute(inputs: Inputs) -> None:
+def _compute(inputs: GpawInputs) -> None:
     ranks = MpiRanks()
     steps, electrons = 0, {}
     if not inputs.calculator["spinpol"]:
-        inputs.atoms.set_initial_magnetic_moments(None)  # GPAW would take them for a wish to polarise
+        inputs.atoms.set_initial_magnetic_moments(None)  # otherwise GPAW polarises
     if inputs.kind == "bands":
         electrons = _along_path(inputs, _output(inputs.directory, ranks))
     elif inputs.kind == "dos":
@@ -119,7 +119,7 @@ def _compute(inputs: Inputs) -> None:
         write_json(inputs.directory / RESULT, values | electrons)
 
 
-def _calculator(inputs: Inputs, settings: dict[str, Any], ranks: Ranks) -> Any:
+def _calculator(inputs: GpawInputs, settings: dict[str, Any], ranks: Ranks) -> Any:
     """Return GPAW's calculator, with D3 if the protocol has it."""
     calculator = GPAW(**settings, txt=_output(inputs.directory, ranks))
     if inputs.protocol.get("dispersion") is None:
@@ -127,43 +127,44 @@ def _calculator(inputs: Inputs, settings: dict[str, Any], ranks: Ranks) -> Any:
     return Dispersed(calculator, settings["xc"], ranks)
 
 
-def _relaxed(inputs: Inputs, ranks: Ranks) -> int:
-    """Relax, first with the cheaper settings if there are some; return the steps with the real ones."""
+def _relaxed(inputs: GpawInputs, ranks: Ranks) -> int:
+    """Relax, first with the coarse settings if there are any; return the number of steps with the real ones."""
     atoms, execution = inputs.atoms, inputs.execution
     moments = atoms.get_initial_magnetic_moments()
     stiffness = execution.get("stiffness_ev_per_a2")
     stiffness = None if stiffness is None else tuple(stiffness)
     cell = KINDS[inputs.kind].relaxes_cell
-    learned: list[Step] = []
+    coarse_steps: list[Step] = []
 
-    def settle(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
+    def relax_with(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
         criteria = Criteria(max_force, execution["max_steps"], execution["max_step_a"], stiffness, cell)
         atoms.calc = _calculator(inputs, settings, ranks)
-        return relax(atoms, inputs.directory, inputs.key, criteria, Limits(), Stop(), ranks, name, learned)
+        checkpoint = Checkpoint(inputs.directory, inputs.key, name)
+        return relax(atoms, checkpoint, criteria, Limits(), Stop(), ranks, coarse_steps)
 
     coarse = execution.get("coarse")
     if coarse is not None:
         if not coarse["calculator"]["spinpol"]:
             atoms.set_initial_magnetic_moments(None)
-        learned = settle(coarse["calculator"], coarse["max_force_ev_per_a"], COARSE)
+        coarse_steps = relax_with(coarse["calculator"], coarse["max_force_ev_per_a"], COARSE)
         atoms.set_initial_magnetic_moments(moments)
-    return settle(inputs.calculator, inputs.protocol["max_force_ev_per_a"], TRAJECTORY)[-1].step
+    return relax_with(inputs.calculator, inputs.protocol["max_force_ev_per_a"], TRAJECTORY)[-1].step
 
 
-def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str, Any]:
-    """Return what the calculator says that it ran and found; all ranks take part."""
+def _values(atoms: Any, calculator: Any, steps: int, inputs: GpawInputs) -> dict[str, Any]:
+    """Return settings and results that the calculator reports; all ranks take part."""
     fixed = KINDS[inputs.kind].fixed_density
     energy = None if fixed else float(atoms.get_potential_energy())
-    free = None if fixed else float(atoms.get_potential_energy(force_consistent=True))
+    free_energy = None if fixed else float(atoms.get_potential_energy(force_consistent=True))
     forces = None if fixed else atoms.get_forces().tolist()
     spins = calculator.get_number_of_spins()
-    ran = calculator.dft
-    setups = {setup.symbol: f"{setup.type} {setup.fingerprint}" for setup in ran.setups}
+    dft = calculator.dft
+    setups = {setup.symbol: f"{setup.type} {setup.fingerprint}" for setup in dft.setups}
     return {
         "key": inputs.key,
         "steps": steps,
         "energy_ev": energy,
-        "free_energy_ev": free,
+        "free_energy_ev": free_energy,
         "forces_ev_per_a": forces,
         "stress_ev_per_a3": atoms.get_stress().tolist() if KINDS[inputs.kind].relaxes_cell else None,
         "geometry": Geometry.of(atoms).model_dump(mode="json"),
@@ -171,8 +172,8 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str
         "moments_mub": np.asarray(calculator.get_magnetic_moments()).tolist() if spins == 2 else None,
         "total_moment_mub": float(calculator.get_magnetic_moment()) if spins == 2 else None,
         "spins": spins,
-        "kmesh": _mesh(ran, inputs.kind),
-        "ibz_kpoints": len(ran.ibzwfs.ibz),
+        "kmesh": _mesh(dft, inputs.kind),
+        "ibz_kpoints": len(dft.ibzwfs.ibz),
         "cutoff_ev": float(calculator.params.todict()["mode"]["ecut"]),
         "functional": str(calculator.get_xc_functional()),
         "occupations": dict(calculator.params.todict()["occupations"]),
@@ -183,11 +184,11 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: Inputs) -> dict[str
     }
 
 
-def _mesh(ran: Any, kind: str) -> list[int] | None:
+def _mesh(dft: Any, kind: str) -> list[int] | None:
     """Return the k mesh; None along a path."""
     if kind == "bands":
         return None
-    zone = ran.ibzwfs.ibz.bz
+    zone = dft.ibzwfs.ibz.bz
     return [int(n) for n in zone.size_c] if hasattr(zone, "size_c") else [1, 1, 1]
 
 
@@ -209,8 +210,8 @@ def _versions(d3: str | None) -> dict[str, str]:
     }
 
 
-def _electrons(inputs: Inputs, text: str) -> dict[str, Any]:
-    """Compute bands and DOS on a denser mesh, from the parent's density if it is there; return what to keep of it."""
+def _electrons(inputs: GpawInputs, text: str) -> dict[str, Any]:
+    """Compute bands and DOS on a denser mesh, from the parent's density if it is there, for the result."""
     calculator = _from_density(inputs, text)
     self_consistent = calculator is None
     if calculator is None:
@@ -226,18 +227,18 @@ def _electrons(inputs: Inputs, text: str) -> dict[str, Any]:
         min(MAX_SPACING_EV, inputs.protocol["dos_broadening_ev"] / 3.0),
     )
     return {
-        "fingerprints": _keep(inputs, {BANDS: bands, DOS: dos}),
+        "fingerprints": _write(inputs, {BANDS: bands, DOS: dos}),
         "self_consistent": self_consistent,
         "vacuum_ev": _vacuum(inputs, calculator),
     }
 
 
-def _vacuum(inputs: Inputs, calculator: Any) -> tuple[float, float] | None:
+def _vacuum(inputs: GpawInputs, calculator: Any) -> tuple[float, float] | None:
     planes = calculator.get_electrostatic_potential().mean(axis=(0, 1))
     return None if inputs.atoms.pbc[2] else vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))
 
 
-def _along_path(inputs: Inputs, text: str) -> dict[str, Any]:
+def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
     """Compute the bands of the parent's density along Γ–M–K–Γ, filled as those of its mesh."""
     saved = _saved_density(inputs)
     self_consistent = saved is None
@@ -246,17 +247,21 @@ def _along_path(inputs: Inputs, text: str) -> dict[str, Any]:
         saved.get_potential_energy(inputs.atoms)
     mesh = _bands(saved)
     path = path_points(inputs.atoms.cell.array, inputs.protocol["band_points"])
-    kept = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")}
-    calculator = saved.fixed_density(**kept, kpts=path, symmetry="off", txt=text.replace(".txt", "-path.txt"))
+    settings = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")}
+    calculator = saved.fixed_density(**settings, kpts=path, symmetry="off", txt=text.replace(".txt", "-path.txt"))
     calculator.get_potential_energy()
     inputs.atoms.calc = calculator
     bands = filled_along(_bands(calculator).energies_ev, path, mesh, _projections(calculator)[1])
-    kept_files = _keep(inputs, {BANDS: bands})
-    return {"fingerprints": kept_files, "self_consistent": self_consistent, "vacuum_ev": _vacuum(inputs, calculator)}
+    fingerprints = _write(inputs, {BANDS: bands})
+    return {
+        "fingerprints": fingerprints,
+        "self_consistent": self_consistent,
+        "vacuum_ev": _vacuum(inputs, calculator),
+    }
 
 
-def _keep(inputs: Inputs, files: dict[str, ArrayRecord]) -> dict[str, str]:
-    """Write arrays, the first rank alone, and return the fingerprint of each file."""
+def _write(inputs: GpawInputs, files: dict[str, ArrayRecord]) -> dict[str, str]:
+    """Write arrays from the first rank; return the fingerprint of each file there."""
     if world.rank > 0:
         return {}
     for name, value in files.items():
@@ -264,35 +269,35 @@ def _keep(inputs: Inputs, files: dict[str, ArrayRecord]) -> dict[str, str]:
     return {name: fingerprint(inputs.directory / name) for name in files}
 
 
-def _density(inputs: Inputs, calculator: Any) -> dict[str, Any]:
-    """Write the pseudo density with its compensation charges; return what to keep of it.
+def _density(inputs: GpawInputs, calculator: Any) -> dict[str, Any]:
+    """Write the pseudo density with its compensation charges; return values for the result.
 
     The charges are normalised on the grid, so that the sum over its points counts the valence electrons.
     """
     gathered = calculator.dft.densities().pseudo_densities(add_compensation_charges=True).gather()
     files: dict[str, ArrayRecord] = {}
-    if world.rank == 0:  # the others gathered nothing
+    if world.rank == 0:  # the other ranks gather nothing
         values = gathered.data.sum(axis=0).astype(np.float32)
         files[GRID] = Density(values, inputs.atoms.cell.array)
-    return {"fingerprints": _keep(inputs, files), "electrons": float(calculator.get_number_of_electrons())}
+    return {"fingerprints": _write(inputs, files), "electrons": float(calculator.get_number_of_electrons())}
 
 
-def _from_density(inputs: Inputs, text: str) -> Any:
-    """Return the converged bands of the parent's density; None if it is not there or cannot be read."""
+def _from_density(inputs: GpawInputs, text: str) -> Any:
+    """Return a calculator with the converged bands of the parent's density; None if that cannot be read."""
     saved = _saved_density(inputs)
     if saved is None:
         return None
     keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver")
-    kept = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
-    calculator = saved.fixed_density(**kept, txt=text, update_fermi_level=True)
+    settings = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
+    calculator = saved.fixed_density(**settings, txt=text, update_fermi_level=True)
     calculator.get_potential_energy()
     return calculator
 
 
-def _saved_density(inputs: Inputs) -> Any:
+def _saved_density(inputs: GpawInputs) -> Any:
     try:
         return GPAW(inputs.directory / PARENT_DENSITY)
-    except Exception:  # absent, truncated, of another GPAW: whatever its reader makes of that
+    except Exception:  # of any kind: the file may be absent, truncated or of another version of GPAW
         return None
 
 
@@ -308,11 +313,19 @@ def _bands(calculator: Any) -> Bands:
 
 
 def _projections(calculator: Any) -> tuple[dict[str, Any], Any]:
-    """Return the weight of each state on the bound PAW projectors of each element and shell, and of each atom."""
+    """Return the weight of each state on the bound PAW projectors.
+
+    Returns
+    -------
+    by_shell
+        Of each element and shell, as ``W-d``: shape (spins, k points, bands).
+    by_atom
+        Shape (spins, k points, bands, atoms).
+    """
     from gpaw.dos import IBZWaveFunctions, get_projector_numbers
 
     states = IBZWaveFunctions(calculator)
-    found: dict[str, Any] = {}
+    by_shell: dict[str, Any] = {}
     by_atom = []
     for index, setup in enumerate(calculator.dft.setups):
         atom: Any = 0.0
@@ -321,7 +334,7 @@ def _projections(calculator: Any) -> tuple[dict[str, Any], Any]:
             if numbers:
                 weights = states.pdos_weights(index, numbers).transpose(2, 0, 1)
                 label = f"{setup.symbol}-{_SHELLS[shell]}"
-                found[label] = found.get(label, 0.0) + weights
+                by_shell[label] = by_shell.get(label, 0.0) + weights
                 atom = atom + weights
         by_atom.append(atom)
-    return found, np.stack(by_atom, axis=-1).astype(np.float16)
+    return by_shell, np.stack(by_atom, axis=-1).astype(np.float16)

@@ -1,9 +1,9 @@
-"""BFGS that follows from the steps it took: its curvature, how far the next step may go, and from where.
+"""BFGS whose state (Hessian, step limit, base point) is a function of the steps so far, so that it can be replayed.
 
-Forces may change abruptly where electrons change their state, and BFGS then learns a curvature that is not there and
-leaps or stands still. Three rules keep it near what it knows (J. Nocedal, S. J. Wright, Numerical Optimization, 2nd
-edition): its Hessian stays positive definite (procedure 18.2), a step that raised the energy halves the next one, and
-a step that raised it a lot is gone back on (chapter 4).
+Forces may change abruptly where the electronic state changes. BFGS then learns a spurious curvature, and its steps
+become far too long or too short. Three rules prevent this (J. Nocedal, S. J. Wright, Numerical Optimization, 2nd
+edition): the Hessian stays positive definite (procedure 18.2), a step that raises the energy halves the next step,
+and a step that raises it a lot is undone (chapter 4).
 """
 
 from __future__ import annotations
@@ -27,33 +27,41 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 RISE_EV = 0.001
-"""A step that raises the energy by more goes too far: the next one is half as long."""
+"""After a step that raises the energy by more than this, the next step is half as long."""
 
 RETURN_EV = 0.3
-"""A step that raises the energy by more is no place to go on from."""
-
+"""A step that raises the energy by more than this is undone."""
 
 LEAST_CURVATURE = 0.2
-"""Of the curvature along a step that BFGS expected, the part that it learns at least."""
+"""Lower bound of the curvature that BFGS learns along a step, as a fraction of the expected curvature."""
 
 
 class DampedBFGS(BFGS):
-    """ASE's BFGS with Powell's damping: a step never teaches it less than `LEAST_CURVATURE` of what it expected.
+    """ASE's BFGS with Powell's damping: the curvature along a step never falls below `LEAST_CURVATURE` of the
+    expected curvature.
 
-    ASE goes by the size of a negative curvature. The direction is then learned as more and more negative, up to
-    -90000 eV/Å² for Na on WSSe, and as good as frozen.
+    ASE uses the absolute value of a negative curvature. A direction may then be learned as more and more negative,
+    down to -90000 eV/Å² for Na on WSSe, and practically freeze.
     """
 
     def update(self, pos: Floats, forces: Floats, pos0: Floats | None, forces0: Floats | None) -> None:
-        """Learn from two places, the later first; the first call only sets the Hessian to begin with."""
+        """Update the Hessian from two points, the later first; the first call only sets the initial Hessian.
+
+        Parameters
+        ----------
+        pos, forces
+            Degrees of freedom (Å) and forces (eV/Å) of the later point, shape (degrees,).
+        pos0, forces0
+            Those of the earlier point; None at the first call.
+        """
         if self.state is not None and pos0 is not None and forces0 is not None:
-            moved, fallen = pos - pos0, forces0 - forces
-            expected = self.H @ moved
-            along, found = moved @ expected, moved @ fallen
-            least = LEAST_CURVATURE * along
-            if found < least:
-                part = (along - least) / (along - found)
-                forces = forces0 - part * fallen - (1 - part) * expected
+            displacement, change = pos - pos0, forces0 - forces
+            expected_change = self.H @ displacement
+            expected, measured = displacement @ expected_change, displacement @ change
+            least = LEAST_CURVATURE * expected
+            if measured < least:
+                weight = (expected - least) / (expected - measured)
+                forces = forces0 - weight * change - (1 - weight) * expected_change
         super().update(pos, forces, pos0, forces0)
 
 
@@ -63,35 +71,35 @@ class Descent:
     Parameters
     ----------
     criteria
-        How far a step may go at most, and the stiffness to begin with.
+        Longest step, and initial stiffness.
     atoms
         What is relaxed.
-    learned
-        Steps of a cheaper relaxation of the same atoms, whose curvature it begins with.
+    earlier_steps
+        Steps of a cheaper relaxation of the same atoms; their curvature is the initial Hessian.
     """
 
-    def __init__(self, criteria: Criteria, atoms: Atoms, learned: Sequence[Step] = ()) -> None:
+    def __init__(self, criteria: Criteria, atoms: Atoms, earlier_steps: Sequence[Step] = ()) -> None:
         self.optimizer = criteria.optimizer(atoms)
         self._atoms = atoms
         self._longest = criteria.max_step_a
         self._base: Step | None = None
-        if learned:
-            teacher = Descent(criteria, atoms)
-            teacher.replay(learned)
-            teacher._learn()
-            self.optimizer.H0 = teacher.optimizer.H
+        if earlier_steps:
+            earlier = Descent(criteria, atoms)
+            earlier.replay(earlier_steps)
+            earlier._learn()
+            self.optimizer.H0 = earlier.optimizer.H
 
-    def replay(self, taken: Sequence[Step]) -> bool:
-        """Come into the state in which these steps, all that were taken, left it; return what `add` said last."""
-        stands = False
-        for number, step in enumerate(taken):
+    def replay(self, steps: Sequence[Step]) -> bool:
+        """Replay all steps so far into the optimizer; return what `add` returned for the last one."""
+        accepted = False
+        for number, step in enumerate(steps):
             if number > 0:
                 self._learn()
-            stands = self.add(step)
-        return stands
+            accepted = self.add(step)
+        return accepted
 
     def add(self, step: Step) -> bool:
-        """Take note of the step that was computed last; False if it is gone back on."""
+        """Record the step that was computed last; return False if it is undone."""
         base, optimizer = self._base, self.optimizer
         if base is not None:
             length = float(np.linalg.norm(step.positions_a - base.positions_a, axis=1).max())
@@ -107,7 +115,7 @@ class Descent:
         return True
 
     def move(self) -> None:
-        """Move the atoms by the next step; their calculator stays."""
+        """Move the atoms by the next step; keep their calculator."""
         calculator = self._atoms.calc
         assert self._base is not None
         self._base.recall(self._atoms)
@@ -115,38 +123,38 @@ class Descent:
         self._atoms.calc = calculator
 
     def _learn(self) -> None:
-        """Do what BFGS did before it moved on: learn from the last two places."""
+        """Update the Hessian from the last two points, as BFGS does before it moves."""
         assert self._base is not None
         position, force = self._at(self._base)
         self.optimizer.update(position, force, self.optimizer.pos0, self.optimizer.forces0)
         self.optimizer.pos0, self.optimizer.forces0 = position, force
 
     def _at(self, step: Step) -> tuple[Floats, Floats]:
-        """Return position and force at a step as BFGS counts them, with the cell if it relaxes."""
-        atoms, moved = self._atoms, self.optimizer.optimizable
+        """Return degrees of freedom (Å) and forces (eV/Å) at a step, flattened, with the cell if it relaxes."""
+        atoms, target = self._atoms, self.optimizer.optimizable
         cell, positions, calculator = atoms.cell.copy(), atoms.get_positions(), atoms.calc
         step.recall(atoms)
-        found = moved.get_x(), -moved.get_gradient()
+        point = target.get_x(), -target.get_gradient()
         atoms.set_cell(cell)
         atoms.positions, atoms.calc = positions, calculator
-        return found
+        return point
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """When a relaxation ends, and how it gets there.
+    """When a relaxation ends, and how it proceeds.
 
     Attributes
     ----------
     max_force_ev_per_a, max_steps
-        Largest force on an atom (and on a cell vector, if the cell relaxes), and steps in all launches.
+        Largest force on an atom (and on a cell vector, if the cell relaxes), and number of steps in all launches.
     max_step_a
-        Length of a step.
+        Largest displacement of an atom in a step.
     stiffness_ev_per_a2
-        Diagonal of the Hessian that BFGS begins with, one value an atom; None for ASE's 70 eV/Å², which is that of
-        stiff bonds and makes the first steps of a loosely bound ion short.
+        Diagonal of the initial Hessian, one value for each atom; None for ASE's 70 eV/Å², which suits stiff bonds
+        and makes the first steps of a loosely bound ion short.
     cell
-        True if the cell relaxes in its plane, too.
+        True if the cell also relaxes in its plane.
     """
 
     max_force_ev_per_a: float
@@ -156,14 +164,14 @@ class Criteria:
     cell: bool = False
 
     def optimizer(self, atoms: Atoms) -> DampedBFGS:
-        """Return BFGS for these atoms, whose cell is that of the start."""
-        moved: Atoms | FrechetCellFilter = atoms
+        """Return BFGS for these atoms in their start cell."""
+        target: Atoms | FrechetCellFilter = atoms
         if self.cell:
-            # Strain counts by how far it moves the first cell vector, so that max_step_a means the same for it.
+            # Strain is scaled by the first cell vector, so that max_step_a limits how far that vector moves.
             scale = float(np.linalg.norm(atoms.cell[0]))
-            moved = FrechetCellFilter(atoms, mask=IN_PLANE, exp_cell_factor=scale)
+            target = FrechetCellFilter(atoms, mask=IN_PLANE, exp_cell_factor=scale)
         # ASE takes filters too, but does not annotate it.
-        optimizer = DampedBFGS(moved, logfile=None, maxstep=self.max_step_a)  # type: ignore[arg-type]
+        optimizer = DampedBFGS(target, logfile=None, maxstep=self.max_step_a)  # type: ignore[arg-type]
         if self.stiffness_ev_per_a2 is not None:
             diagonal = np.repeat(self.stiffness_ev_per_a2, 3)
             optimizer.H0[: len(diagonal), : len(diagonal)] = np.diag(diagonal)

@@ -1,4 +1,4 @@
-"""What every engine checks of its inputs and outputs, in one wording."""
+"""Checks of inputs and outputs that all engines share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WITHOUT_DENSITY = {
     "dos": "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",
     "bands": "the host's density was out of reach: that of the bands was computed anew, on the host's mesh",
 }
-"""What a record says of a density that was not there to begin with."""
+"""Notes for the record of a run that could not start from its parent's density."""
 
 BANDS = "bands.npz"
 DOS = "dos.npz"
@@ -37,18 +37,18 @@ BFGS_KEYS = frozenset({"optimizer", "max_steps", "max_step_a"})
 """Execution settings of a relaxation with BFGS."""
 
 IN_PLANE = (1, 1, 0, 0, 0, 1)
-"""Strains that a relaxation of the cell has, in Voigt's order: xx, yy and xy."""
+"""Mask of the strains that a relaxation of the cell optimizes, in Voigt's order: xx, yy and xy."""
 
 
 def check_kind(engine: Engine, kind: str, atoms: Atoms | None, directory: Path) -> Atoms:
-    """Return the start geometry of a calculation that the engine can do.
+    """Check that the engine can do a calculation, and return its start geometry.
 
     Raises
     ------
     Unsupported
-        For a kind or an element that it does not have.
+        If the engine lacks the kind or an element.
     EngineError
-        Without a geometry.
+        If there is no geometry.
     """
     if kind not in engine.capabilities:
         raise Unsupported(
@@ -61,21 +61,21 @@ def check_kind(engine: Engine, kind: str, atoms: Atoms | None, directory: Path) 
 
 
 def is_done(check: Callable[[], object], result: Path, stop: Stop) -> bool:
-    """Tell whether a directory holds a result that stands; one that does not is removed.
+    """Return whether a directory holds a valid result; delete an invalid one.
 
     Parameters
     ----------
     check
-        Reads and checks the result; raises `EngineError` if it is not there or wrong.
+        Reads and checks the result; raises `EngineError` if it is missing or wrong.
     result
-        Its file.
+        File of the result.
     stop
-        Read before a run begins.
+        Checked before a run begins.
 
     Raises
     ------
     Stopped
-        If there is something to run, and the worker was asked to end.
+        If a run is needed, but the worker was asked to stop.
     """
     try:
         check()
@@ -88,7 +88,7 @@ def is_done(check: Callable[[], object], result: Path, stop: Stop) -> bool:
     return False
 
 
-def bfgs_settings(given: Mapping[str, Any], engine: str, directory: Path) -> dict[str, Any]:
+def bfgs_settings(execution: Mapping[str, Any], engine: str, directory: Path) -> dict[str, Any]:
     """Return the settings of a relaxation with BFGS: ``optimizer``, ``max_steps``, ``max_step_a`` (Å).
 
     Raises
@@ -96,20 +96,20 @@ def bfgs_settings(given: Mapping[str, Any], engine: str, directory: Path) -> dic
     Unsupported
         For another optimizer.
     EngineError
-        If a setting is missing or no number.
+        If a setting is missing or not a number.
     """
     where = f"{directory}: execution"
-    if given.get("optimizer") != "bfgs":
-        raise Unsupported(f"{where}: optimizer {given.get('optimizer')!r}: the engine {engine} relaxes with bfgs.")
+    if execution.get("optimizer") != "bfgs":
+        raise Unsupported(f"{where}: optimizer {execution.get('optimizer')!r}: engine {engine} relaxes with bfgs.")
     return {
         "optimizer": "bfgs",
-        "max_steps": int(number(given, "max_steps", where)),
-        "max_step_a": number(given, "max_step_a", where),
+        "max_steps": int(number(execution, "max_steps", where)),
+        "max_step_a": number(execution, "max_step_a", where),
     }
 
 
 def number(values: Mapping[str, Any], key: str, where: str) -> float:
-    """Return a value that must be a number; raise `EngineError` if it is none."""
+    """Return a value that must be a number; raise `EngineError` if it is not."""
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise EngineError(f"{where}: {key} is {value!r}; it must be a number.")
@@ -117,20 +117,20 @@ def number(values: Mapping[str, Any], key: str, where: str) -> float:
 
 
 def cell_forces(cell_a: NDArray[np.float64], stress_ev_per_a3: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the force on each cell vector, −∂E/∂a_i at fixed fractional coordinates, as far as it lies in the plane.
+    """Return the in-plane force on each cell vector, −∂E/∂a_i at fixed fractional coordinates.
 
-    With the vectors as rows of h it is −V h⁻ᵀ σ, since dE = V tr(σ h⁻¹ dh).
+    With the vectors as rows of h this is −V h⁻ᵀ σ, since dE = V tr(σ h⁻¹ dh).
 
     Parameters
     ----------
     cell_a
         Shape (3, 3), vectors as rows, Å.
     stress_ev_per_a3
-        Shape (6,): xx, yy, zz, yz, xz, xy as ASE has it, positive if the cell wants to shrink.
+        Shape (6,): xx, yy, zz, yz, xz, xy with ASE's sign, positive if the cell tends to shrink.
 
     Returns
     -------
-    array
+    ndarray
         Shape (3, 3), eV/Å.
     """
     from ase.stress import voigt_6_to_full_3x3_stress
@@ -143,7 +143,19 @@ def cell_forces(cell_a: NDArray[np.float64], stress_ev_per_a3: NDArray[np.float6
 def check_forces(
     forces_ev_per_a: NDArray[np.float64], criterion_ev_per_a: float, steps: int, max_steps: int, directory: Path
 ) -> None:
-    """Raise `Unconverged` unless the largest force is below the criterion: a row an atom, or a cell vector."""
+    """Raise `Unconverged` unless the largest force is below the criterion.
+
+    Parameters
+    ----------
+    forces_ev_per_a
+        Shape (atoms, 3), or (atoms + 3, 3) with those on the cell vectors.
+    criterion_ev_per_a
+        Of the protocol.
+    steps, max_steps
+        Steps so far, and how many are allowed.
+    directory
+        For messages.
+    """
     largest = float(np.linalg.norm(forces_ev_per_a, axis=1).max())
     if not largest < criterion_ev_per_a:
         raise Unconverged(
@@ -155,20 +167,31 @@ def check_forces(
 def read_arrays_of(
     directory: Path, kinds: Iterable[str], fingerprints: Mapping[str, str], result: str
 ) -> dict[str, Any]:
-    """Return ``bands``, ``dos`` or ``density`` of a directory, if they are the files ``result`` was written with.
+    """Read ``bands``, ``dos`` or ``density`` of a directory.
+
+    Parameters
+    ----------
+    directory
+        Of the calculation.
+    kinds
+        Which of them.
+    fingerprints
+        Of each file, by its name, from the result.
+    result
+        Name of the result's file, for messages.
 
     Raises
     ------
     EngineError
-        If one is missing, damaged or another run's.
+        If a file is missing, damaged or of another run.
     """
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for kind in kinds:
         path = directory / _FILES[kind]
         try:
             if fingerprint(path) != fingerprints[path.name]:
                 raise ValueError(f"it is not the file that {result} was written with")
-            found[kind] = from_arrays(kind, read_arrays(path))
+            arrays[kind] = from_arrays(kind, read_arrays(path))
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    return found
+    return arrays

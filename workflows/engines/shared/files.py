@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then moved there; damage found when reading."""
+"""Files that are whole or absent: written under another name, then renamed; reading detects damage."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, StopIteration),
     *(zipfile.BadZipFile, zlib.error),
 )
-"""What the readers of this module, NumPy and ASE raise for a missing, truncated or garbled file."""
+"""Exceptions that the readers of this module, NumPy and ASE raise for a missing, truncated or garbled file."""
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file, to tell later whether it is still the one that was written."""
+    """Return the SHA-256 of a file, to detect later that it was replaced."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one."""
+    """Write a file atomically: a kill at any moment leaves the old or the new content."""
     partial = path.with_name(f"{path.name}.partial")
     try:
         partial.write_bytes(content)
@@ -44,12 +44,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON-like values; floats come back as the very same numbers."""
+    """Write JSON-like values; floats are read back as the same numbers."""
     write_bytes(path, json.dumps(value, indent=1).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object; raise one of `DAMAGE` if it is none."""
+    """Read one JSON object; raise one of `DAMAGE` if the file holds something else."""
     value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise TypeError("not a JSON object")
@@ -57,7 +57,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays as one npz file, whose checksums tell damage."""
+    """Write named arrays as one npz file, whose checksums reveal damage."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getvalue())

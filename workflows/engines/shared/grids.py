@@ -1,4 +1,4 @@
-"""The rule for k meshes that all codes share."""
+"""Rules for k meshes and grids that all codes share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
 
 def kpoint_mesh(atoms: Atoms, length_a: float) -> tuple[int, int, int]:
-    """Return the Γ-centred mesh, N = ceil(length/|a|) along each periodic axis; a length of 0 is Γ alone."""
+    """Return the Γ-centred mesh, N = ceil(length/|a|) along each periodic axis.
+
+    Parameters
+    ----------
+    atoms
+        For their cell and periodicity.
+    length_a
+        Length that the supercell equivalent to the mesh has at least, Å; 0 for Γ alone.
+    """
     # The allowance keeps 39.0/3.25 at 12 when the cell's length carries rounding.
     counts = np.ceil(length_a / atoms.cell.lengths() - 1e-6)
     first, second, third = (
@@ -21,7 +29,7 @@ def kpoint_mesh(atoms: Atoms, length_a: float) -> tuple[int, int, int]:
 
 
 def smooth(least: int) -> int:
-    """Return the smallest number without a prime factor above 7 that is at least this: fast transforms."""
+    """Return the smallest number from ``least`` on without a prime factor above 7, for fast Fourier transforms."""
     rest = least
     for prime in (2, 3, 5, 7):
         while rest % prime == 0:

@@ -1,4 +1,4 @@
-"""Processes of codes: started so that they end with sodiate, one at a time in a directory."""
+"""Processes of codes: they end with sodiate, and only one at a time runs in a directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def start(
     environment: Mapping[str, str],
     lock: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, that ends with this process.
+    """Start a command in a session of its own; it ends with this process.
 
     Parameters
     ----------
@@ -43,17 +43,17 @@ def start(
     stdout, stderr
         Open files.
     environment
-        Laid over this process's.
+        Variables added to those of this process.
     lock
-        Descriptor of a file that this process has locked; the command holds it, too, as long as it lives.
+        Descriptor of a file that this process has locked; the command holds the lock as long as it lives.
     """
-    given = {**os.environ, **environment}
+    variables = {**os.environ, **environment}
     if os.getuid() == 0:  # containers and CI; OpenMPI refuses root without these two
-        given |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        variables |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return subprocess.Popen(
         command,
         cwd=directory,
-        env=given,
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -64,12 +64,12 @@ def start(
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel to end the command, and with it its ranks, when this process is killed."""
+    """Ask the kernel to end the command and its ranks when this process is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, then kill what is left of its session."""
+    """Terminate a process, then kill the rest of its session."""
     process.terminate()
     end = time.monotonic() + 5.0
     while process.poll() is None and time.monotonic() < end:
@@ -81,9 +81,9 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def locked(directory: Path, seconds: float = LOCK_S) -> Iterator[int]:
-    """Hold a directory: two codes that write into one another's files would both be wrong.
+    """Lock a directory, so that two codes do not overwrite each other's files.
 
-    The lock belongs to an open file that is handed on to the code, so that a code that outlives its sodiate holds it.
+    The lock belongs to an open file that is passed on to the code: a code that outlives its sodiate still holds it.
 
     Yields
     ------

@@ -1,122 +1,115 @@
-"""A relaxation, in one process or in several ranks, that a kill at any moment neither loses nor changes.
+"""A relaxation, in one process or in several ranks, that resumes after a kill with the same steps.
 
-The trajectory is the checkpoint: a line a step, with a checksum of its own, in full precision. The optimizer's
-state follows from its steps (`sodiate.workflows.engines.shared.bfgs`), so a resumed run feeds them to the optimizer
-again and then takes the very steps that it would have taken. The in-plane cell may relax with the positions; c
-never does.
+The trajectory is the checkpoint: a line for each step, with a checksum, in full precision. The optimizer's state is a
+function of the steps (`sodiate.workflows.engines.shared.bfgs`): a resumed run replays them into the optimizer and
+then takes the same steps as a run without interruption. The in-plane cell may relax with the positions; c is fixed.
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...stop import Stop
 from ..base import Limits, Stopped, Unconverged
 from .bfgs import Criteria, Descent
-from .files import TRAJECTORY
-from .trajectory import Step, resume
+from .trajectory import Checkpoint, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ase import Atoms
 
 
 class Ranks:
-    """The processes that take the same steps together: here a single one; an MPI engine has its own kind."""
+    """The processes that take the same steps together: here a single one; an MPI engine overrides it."""
 
     writes = True
 
     def shared(self, make: Callable[[], Any]) -> Any:
-        """Return what the process that writes makes, in all of them."""
+        """Call ``make`` in the process that writes; return its result in all of them."""
         return make()
 
 
 def relax(
     atoms: Atoms,
-    directory: Path,
-    key: str,
+    checkpoint: Checkpoint,
     criteria: Criteria,
     limits: Limits,
     stop: Stop,
     ranks: Ranks | None = None,
-    name: str = TRAJECTORY,
-    learned: Sequence[Step] = (),
+    earlier_steps: Sequence[Step] = (),
 ) -> list[Step]:
-    """Relax ``atoms`` in place with BFGS, or go on from the trajectory.
+    """Relax ``atoms`` in place with BFGS, or resume from the checkpoint.
 
     Parameters
     ----------
     atoms
         Start geometry with its calculator.
-    directory
-        Where the trajectory is kept.
-    key
-        Says what is relaxed; a trajectory with another key is replaced.
+    checkpoint
+        The trajectory file.
     criteria
         When to end.
     limits
         Wall time of this launch.
     stop
-        Read between steps.
+        Checked between steps.
     ranks
         The processes that do this together.
-    name
-        Of the trajectory's file.
-    learned
-        Steps of a cheaper relaxation of the same atoms, whose curvature BFGS begins with.
+    earlier_steps
+        Steps of a cheaper relaxation of the same atoms; their curvature is the initial Hessian.
 
     Returns
     -------
     list of Step
-        All that were taken, in all launches; the last one is below the criterion unless there were too many.
+        The steps of all launches; the last one is below the criterion unless there were too many.
 
     Raises
     ------
     Stopped
-        When asked to end, or before the wall time is over.
+        When asked to stop, or before the wall time is over.
     Unconverged
-        If there were too many steps, and the last one leads upwards.
+        If there were too many steps, and the last one raised the energy.
     EngineError
         If the energy or a force is not finite.
     """
     ranks = ranks or Ranks()
-    taken, size = ranks.shared(lambda: resume(directory / name, key, len(atoms)))
-    descent = Descent(criteria, atoms, learned)
-    stands = descent.replay(taken)
+    directory = checkpoint.directory
+    steps, size = ranks.shared(lambda: checkpoint.resume(len(atoms)))
+    descent = Descent(criteria, atoms, earlier_steps)
+    accepted = descent.replay(steps)
     clock = _Clock(directory, limits, stop)
-    with (directory / name).open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
+    with checkpoint.path.open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
         if ranks.writes:
             trajectory.truncate(size)
             trajectory.seek(size)
 
         def compute() -> bool:
-            step = Step.of(atoms, len(taken), directory, criteria.cell)
-            taken.append(step)
+            step = Step.of(atoms, len(steps), directory, criteria.cell)
+            steps.append(step)
             if ranks.writes:
                 trajectory.write(step.line())
             return descent.add(step)
 
-        if taken:
-            taken[-1].place(atoms)
+        if steps:
+            steps[-1].place(atoms)
         else:
-            stands = compute()
-        while not (stands and criteria.met(taken[-1])) and taken[-1].step < criteria.max_steps:
-            clock.check(taken[-1].step)
+            accepted = compute()
+        while not (accepted and criteria.met(steps[-1])) and steps[-1].step < criteria.max_steps:
+            clock.check(steps[-1].step)
             descent.move()
-            stands = compute()
-    if not stands:
+            accepted = compute()
+    if not accepted:
         raise Unconverged(
-            f"{directory}: after {taken[-1].step} steps the energy is higher than before; raise execution.max_steps "
+            f"{directory}: after {steps[-1].step} steps the energy is higher than before; raise execution.max_steps "
             f"(now {criteria.max_steps}) and retry."
         )
-    return taken
+    return steps
 
 
 class _Clock:
-    """Tells between steps whether the next one may begin."""
+    """Ends a launch between two steps, on request or before its wall time is over."""
 
     def __init__(self, directory: Path, limits: Limits, stop: Stop) -> None:
         self.directory, self.limits, self.stop = directory, limits, stop
@@ -124,7 +117,7 @@ class _Clock:
         self.longest = 0.0
 
     def check(self, step: int) -> None:
-        """Raise `Stopped` when asked to end, or if a step as long as the longest would pass the wall time."""
+        """Raise `Stopped` when asked to stop, or if a step as long as the longest would exceed the wall time."""
         now = time.monotonic()
         self.longest, self.last = max(self.longest, now - self.last), now
         reason = self.stop.reason if self.stop.requested() else None

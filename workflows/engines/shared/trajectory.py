@@ -1,4 +1,4 @@
-"""Steps of a relaxation on disk: each line signed, damage told when it is read."""
+"""Steps of a relaxation on disk: a line with a checksum for each step, so that reading detects damage."""
 
 from __future__ import annotations
 
@@ -25,15 +25,25 @@ if TYPE_CHECKING:
 _CHECKSUM = b', "crc32": '
 
 _ARRAYS = ("positions_a", "forces_ev_per_a", "cell_a", "stress_ev_per_a3")
-"""Of a step, in the order of its line; the last two only where the cell relaxes."""
+"""Arrays of a step, in the order of its line; the last two only if the cell relaxes."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its number, the energy that the forces belong to (eV), positions (Å) and forces (eV/Å).
+    """One step of a relaxation.
 
-    Both arrays are of shape (atoms, 3). Where the cell relaxes, its vectors (Å, as rows) and the stress (eV/Å³; xx,
-    yy, zz, yz, xz, xy) are there, too.
+    Attributes
+    ----------
+    step
+        Its number, from 0.
+    energy_ev
+        The energy that the forces belong to.
+    positions_a, forces_ev_per_a
+        Shape (atoms, 3).
+    cell_a
+        Shape (3, 3), vectors as rows; None if the cell is fixed.
+    stress_ev_per_a3
+        Shape (6,), in the order xx, yy, zz, yz, xz, xy; None if the cell is fixed.
     """
 
     step: int
@@ -45,19 +55,19 @@ class Step:
 
     @property
     def largest_force(self) -> float:
-        """Of an atom, in eV/Å."""
+        """Largest force on an atom, eV/Å."""
         return float(np.linalg.norm(self.forces_ev_per_a, axis=1).max())
 
     @property
     def largest_cell_force(self) -> float:
-        """Of a cell vector in the plane, in eV/Å; 0 where the cell is fixed."""
+        """Largest in-plane force on a cell vector, eV/Å; 0 if the cell is fixed."""
         if self.cell_a is None or self.stress_ev_per_a3 is None:
             return 0.0
         return float(np.linalg.norm(cell_forces(self.cell_a, self.stress_ev_per_a3), axis=1).max())
 
     @classmethod
     def of(cls, atoms: Atoms, step: int, directory: Path, cell: bool = False) -> Step:
-        """Return what the calculator of ``atoms`` says of them; raise `EngineError` if it is not finite."""
+        """Compute a step with the calculator of ``atoms``; raise `EngineError` if a number is not finite."""
         energy, forces = float(atoms.get_potential_energy(force_consistent=True)), atoms.get_forces()
         stress = atoms.get_stress() if cell else None
         if not all(np.isfinite(values).all() for values in (energy, forces, stress) if values is not None):
@@ -68,19 +78,19 @@ class Step:
         return cls(step, energy, atoms.get_positions(), forces, atoms.cell.array.copy() if cell else None, stress)
 
     def place(self, atoms: Atoms) -> None:
-        """Put ``atoms`` where they were at this step."""
+        """Give ``atoms`` the positions and the cell of this step."""
         if self.cell_a is not None:
             atoms.set_cell(self.cell_a)
         atoms.positions = self.positions_a
 
     def recall(self, atoms: Atoms) -> None:
-        """Put ``atoms`` where they were at this step, with the forces that were computed then."""
+        """Give ``atoms`` the positions, the cell and a calculator with the energy and forces of this step."""
         self.place(atoms)
         stress = {} if self.stress_ev_per_a3 is None else {"stress": self.stress_ev_per_a3}
         atoms.calc = SinglePointCalculator(atoms, energy=self.energy_ev, forces=self.forces_ev_per_a, **stress)
 
     def line(self) -> bytes:
-        """Return it as a line of JSON, whose decimals give back the very same numbers."""
+        """Return the step as a line of JSON from which the same numbers are read back."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         lists = {name: array.tolist() for name, array in arrays.items() if array is not None}
         return _signed({"step": self.step, "energy_ev": self.energy_ev, **lists})
@@ -108,39 +118,70 @@ def _verified(line: bytes) -> dict[str, Any]:
     return values
 
 
-def resume(path: Path, key: str, natoms: int) -> tuple[list[Step], int]:
-    """Return the steps that a trajectory with this key holds up to the first damage, and their size in bytes.
+@dataclass(frozen=True)
+class Checkpoint:
+    """The trajectory file that a relaxation writes and resumes from.
 
-    Without one, a trajectory without steps is begun.
+    Attributes
+    ----------
+    directory
+        Where it is.
+    key
+        Identifies what is relaxed; a file with another key is replaced.
+    name
+        Name of the file.
     """
-    head = _signed({"key": key})
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    if not lines or lines[0] != head:
-        path.write_bytes(head)
-        return [], len(head)
-    taken: list[Step] = []
-    size = len(head)
-    for line in lines[1:]:
-        try:
-            step = Step.read(line, natoms)
-        except DAMAGE:
-            break
-        if step.step != len(taken):
-            break
-        taken.append(step)
-        size += len(line)
-    return taken, size
+
+    directory: Path
+    key: str
+    name: str = TRAJECTORY
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.directory / self.name
+
+    def resume(self, natoms: int) -> tuple[list[Step], int]:
+        """Read the file up to the first damage, or begin one without steps.
+
+        Parameters
+        ----------
+        natoms
+            Number of atoms of each step.
+
+        Returns
+        -------
+        steps, size
+            The steps, and the size in bytes of the part of the file that holds them.
+        """
+        head = _signed({"key": self.key})
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        if not lines or lines[0] != head:
+            self.path.write_bytes(head)
+            return [], len(head)
+        steps: list[Step] = []
+        size = len(head)
+        for line in lines[1:]:
+            try:
+                step = Step.read(line, natoms)
+            except DAMAGE:
+                break
+            if step.step != len(steps):
+                break
+            steps.append(step)
+            size += len(line)
+        return steps, size
 
 
-def read_trajectory(directory: Path, natoms: int, steps: int) -> Trajectory:
+def read_trajectory(directory: Path, natoms: int, count: int) -> Trajectory:
     """Read the steps of a relaxation.
 
     Parameters
     ----------
     directory
         Of the relaxation.
-    natoms, steps
-        Atoms, and steps after the start geometry, that it must hold.
+    natoms, count
+        Number of atoms, and of steps after the start geometry, that it must hold.
 
     Raises
     ------
@@ -151,17 +192,17 @@ def read_trajectory(directory: Path, natoms: int, steps: int) -> Trajectory:
     try:
         head, *lines = path.read_bytes().splitlines(keepends=True)
         _verified(head)
-        taken = [Step.read(line, natoms) for line in lines]
+        steps = [Step.read(line, natoms) for line in lines]
     except DAMAGE as error:
         raise EngineError(f"{path} cannot be read ({error}); delete it and run the calculation again.") from None
-    if [step.step for step in taken] != list(range(steps + 1)):
+    if [step.step for step in steps] != list(range(count + 1)):
         raise EngineError(
-            f"{path} holds {len(taken)} steps instead of the {steps + 1} of its relaxation; delete it and run the "
+            f"{path} holds {len(steps)} steps instead of the {count + 1} of its relaxation; delete it and run the "
             "calculation again."
         )
     return Trajectory(
-        energies_ev=np.array([step.energy_ev for step in taken]),
-        positions_a=np.array([step.positions_a for step in taken]),
-        forces_ev_per_a=np.array([step.forces_ev_per_a for step in taken]),
-        cells_a=None if taken[0].cell_a is None else np.array([step.cell_a for step in taken]),
+        energies_ev=np.array([step.energy_ev for step in steps]),
+        positions_a=np.array([step.positions_a for step in steps]),
+        forces_ev_per_a=np.array([step.forces_ev_per_a for step in steps]),
+        cells_a=None if steps[0].cell_a is None else np.array([step.cell_a for step in steps]),
     )

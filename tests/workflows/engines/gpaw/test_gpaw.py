@@ -127,7 +127,7 @@ def fake(tmp_path: Path) -> Path:
     ("command", "words"),
     [
         ("no-such-mpiexec -n 2 gpaw", "no-such-mpiexec is not installed here, but the command is"),
-        ("mpiexec -n 999 gpaw python run.py", "wants 999 ranks; this machine lends"),
+        ("mpiexec -n 999 gpaw python run.py", "asks for 999 ranks, but only"),
         ("false", "'false' ended without a result"),
         ("true", "'true' ended without a result"),
         ("sh -c 'echo licence server down >&2; exit 3'", "without a result: licence server down"),

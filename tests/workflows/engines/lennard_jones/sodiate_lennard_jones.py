@@ -18,7 +18,7 @@ from sodiate.workflows.engines.shared import checks
 from sodiate.workflows.engines.shared.bfgs import Criteria
 from sodiate.workflows.engines.shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from sodiate.workflows.engines.shared.relax import relax
-from sodiate.workflows.engines.shared.trajectory import read_trajectory
+from sodiate.workflows.engines.shared.trajectory import Checkpoint, read_trajectory
 from sodiate.workflows.stop import Stop
 
 PARAMETERS = {"sigma": 2.2, "epsilon": 0.8, "rc": 6.0, "smooth": True}
@@ -67,7 +67,7 @@ class LennardJonesEngine(base.PlainEngine):
         if inputs["kind"] == "relax":
             execution = inputs["execution"]
             criteria = Criteria(inputs["max_force_ev_per_a"], execution["max_steps"], execution["max_step_a"])
-            steps = relax(atoms, directory, key, criteria, limits, stop)[-1].step
+            steps = relax(atoms, Checkpoint(directory, key), criteria, limits, stop)[-1].step
         arrays = {"positions": atoms.positions.tolist(), "forces": atoms.get_forces().tolist()}
         values = {"key": key, "steps": steps, "energy": float(atoms.get_potential_energy()), **arrays}
         write_json(directory / "result.json", values)

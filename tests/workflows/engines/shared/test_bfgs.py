@@ -13,7 +13,7 @@ from ase.optimize import BFGS
 from sodiate.workflows.engines.base import Limits, Unconverged
 from sodiate.workflows.engines.shared.bfgs import RETURN_EV, RISE_EV, Criteria
 from sodiate.workflows.engines.shared.relax import relax
-from sodiate.workflows.engines.shared.trajectory import Step
+from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
 
 CRITERIA = Criteria(max_force_ev_per_a=0.02, max_steps=60, max_step_a=0.2)
@@ -48,7 +48,7 @@ def start(**kind: object) -> Atoms:
 
 def relaxed(atoms: Atoms, folder: Path, criteria: Criteria = CRITERIA) -> list[Step]:
     folder.mkdir(exist_ok=True)
-    return relax(atoms, folder, "key", criteria, Limits(), Stop())
+    return relax(atoms, Checkpoint(folder, "key"), criteria, Limits(), Stop())
 
 
 def test_where_the_energy_falls_it_is_bfgs_of_ase(tmp_path: Path) -> None:
