@@ -1,4 +1,4 @@
-"""Runs of VASP that the user made: read, held against what sodiate would have run, and laid into a directory."""
+"""Import of VASP runs that the user made: read, compared with what sodiate would run, copied into a directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ....structures.geometry import pairing
 from ..base import EngineError
 from ..shared.files import DAMAGE, fingerprint, read_json, write_json
-from .inputs import CHARGE, INPUT, RESULT, Inputs, State
+from .inputs import CHARGE, INPUT, RESULT, State, VaspInputs
 from .results import FILES, RUN, method_of, read_vasprun, sampling_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class VaspRunOfUser:
     Parameters
     ----------
     folder
-        Where it is; nothing is written there.
+        Of the run; nothing is written there.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class VaspRunOfUser:
 
     @cached_property
     def atoms(self) -> Atoms:
-        """Where it started."""
+        """Start geometry."""
         from pymatgen.io.ase import AseAtomsAdaptor
 
         atoms: Atoms = AseAtomsAdaptor.get_atoms(self.run.initial_structure, msonable=False)
@@ -62,7 +62,7 @@ class VaspRunOfUser:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of calculation that it may be, by ICHARG, NSW and ISIF."""
+        """Kinds of calculation that the run can be imported as, by ICHARG, NSW and ISIF."""
         parameters = self.run.parameters
         if int(parameters.get("ICHARG", 2)) == 11:
             return frozenset({"dos"})
@@ -71,13 +71,13 @@ class VaspRunOfUser:
         return frozenset({"relax" if int(parameters["ISIF"]) <= 2 else "relax_cell"})
 
     def lay(self, calculation: Calculation, directory: Path) -> list[str]:
-        """Lay it into a prepared directory; return what it has otherwise, as ``ISMEAR 1 (yours) ≠ 0 (protocol)``."""
+        """Copy the run into a prepared directory, or return its `differences` from the plan."""
         inputs = _with_charge(directory, calculation)
-        found = differences(self.run, inputs, calculation)
-        if found:
-            return found
-        wanted = (*_TAKEN, CHARGE) if calculation.kind == "density" else _TAKEN
-        for name in wanted:
+        deviations = differences(self.run, inputs, calculation)
+        if deviations:
+            return deviations
+        names = (*_TAKEN, CHARGE) if calculation.kind == "density" else _TAKEN
+        for name in names:
             _copy(_file(self.folder, name), directory / name)
         _sign(directory, pairing(inputs.atoms, self.atoms)[0], self.folder)
         return []
@@ -88,21 +88,21 @@ def _file(folder: Path, name: str) -> Path:
     return packed if packed.exists() and not plain.exists() else plain
 
 
-def differences(run: Vasprun, inputs: Inputs, calculation: Calculation) -> list[str]:
-    """Say what of a run is not what is planned, as ``ISMEAR 1 (yours) ≠ 0 (protocol)``.
+def differences(run: Vasprun, inputs: VaspInputs, calculation: Calculation) -> list[str]:
+    """Return the differences between a run and the plan, as ``ISMEAR 1 (yours) ≠ 0 (protocol)``.
 
     Parameters
     ----------
     run
-        What was run.
+        The run that the user made.
     inputs
-        What sodiate would have run.
+        The run that sodiate would have made.
     calculation
-        For its protocol.
+        Of the plan, with its protocol.
     """
-    planned, ran = inputs.stages[-1], {**run.incar, **run.parameters}
+    planned, actual = inputs.stages[-1], {**run.incar, **run.parameters}
     defaults = {"LDIPOL": False, "IDIPOL": 0, "NUPDOWN": -1, "ICHARG": 2, "IVDW": 0, "LREAL": False, "LASPH": False}
-    pairs = {tag: (ran.get(tag, defaults.get(tag)), planned.get(tag, defaults.get(tag))) for tag in _COMPARED}
+    pairs = {tag: (actual.get(tag, defaults.get(tag)), planned.get(tag, defaults.get(tag))) for tag in _COMPARED}
     if not planned.get("LDIPOL"):
         pairs.pop("IDIPOL")
     if calculation.kind != "dos":
@@ -114,41 +114,42 @@ def differences(run: Vasprun, inputs: Inputs, calculation: Calculation) -> list[
     pairs["functional"] = (method.functional, protocol["functional"])
     pairs["k mesh"] = (sampling.kmesh, inputs.mesh)
     pairs |= {
-        f"POTCAR of {e}": (method.paw.get(e, "").split(" ")[1:2], [name]) for e, name in protocol["paw"].items()
+        f"POTCAR of {element}": (method.paw.get(element, "").split(" ")[1:2], [name])
+        for element, name in protocol["paw"].items()
     }
-    found = [
+    deviations = [
         f"{tag} {_shown(a)} (yours) ≠ {_shown(b)} (protocol)" for tag, (a, b) in pairs.items() if not _same(a, b)
     ]
-    if float(ran["EDIFF"]) > 1.001 * protocol["energy_convergence_ev"]:
-        found.append(f"EDIFF {ran['EDIFF']:g} (yours) > {protocol['energy_convergence_ev']:g} (protocol)")
-    apart = np.abs(run.initial_structure.lattice.matrix - inputs.atoms.cell.array).max()
-    if apart > _SAME_CELL_A:
+    if float(actual["EDIFF"]) > 1.001 * protocol["energy_convergence_ev"]:
+        deviations.append(f"EDIFF {actual['EDIFF']:g} (yours) > {protocol['energy_convergence_ev']:g} (protocol)")
+    offset = np.abs(run.initial_structure.lattice.matrix - inputs.atoms.cell.array).max()
+    if offset > _SAME_CELL_A:
         edges = (run.initial_structure.lattice.abc, inputs.atoms.cell.lengths())
-        yours, ours = (" × ".join(f"{edge:.3f}" for edge in one) for one in edges)
-        found.append(f"cell {yours} Å (yours) ≠ {ours} Å (protocol)")
-    return found
+        yours, ours = (" × ".join(f"{edge:.3f}" for edge in lengths) for lengths in edges)
+        deviations.append(f"cell {yours} Å (yours) ≠ {ours} Å (protocol)")
+    return deviations
 
 
 def _shown(value: Any) -> str:
     return value[0] if isinstance(value, list) and len(value) == 1 else str(value)
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, str) and isinstance(other, str):  # VASP cuts words to six letters
-        return one.strip().lower()[:6] == other.strip().lower()[:6]
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, str) and isinstance(second, str):  # VASP cuts words to six letters
+        return first.strip().lower()[:6] == second.strip().lower()[:6]
     try:
-        return bool(np.allclose(np.array(one, float), np.array(other, float), rtol=1e-6, atol=1e-9))
+        return bool(np.allclose(np.array(first, float), np.array(second, float), rtol=1e-6, atol=1e-9))
     except (TypeError, ValueError):
-        return bool(one == other)
+        return bool(first == second)
 
 
-def _with_charge(directory: Path, calculation: Calculation) -> Inputs:
-    """Return the inputs; those of a DOS are compared as one from the host's charge density."""
+def _with_charge(directory: Path, calculation: Calculation) -> VaspInputs:
+    """Return the inputs; a DOS is compared with a run from the host's charge density."""
     if calculation.kind == "dos":
         values = read_json(directory / INPUT)
         values.pop("without_charge")
         write_json(directory / INPUT, values)
-    return Inputs.read(directory)
+    return VaspInputs.read(directory)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -161,13 +162,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _sign(directory: Path, order: list[int], folder: Path) -> None:
-    """Say that the run is finished, in which order its atoms are, and where it came from."""
+    """Write that the run is finished, the order of its atoms, and where it came from."""
     values: Mapping[str, Any] = read_json(directory / INPUT)
     write_json(
         directory / INPUT,
         {**values, "order": order, "notes": [*values["notes"], f"imported: run by the user in {folder.name}"]},
     )
-    inputs = Inputs.read(directory)
+    inputs = VaspInputs.read(directory)
     State(inputs.key, len(inputs.stages), len(inputs.stages)).write(directory)
     files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
     prints = {name: fingerprint(directory / name) for name in files}

@@ -9,7 +9,7 @@ import numpy as np
 from ....analysis.arrays import Bands, Density
 from ..base import EngineError
 from ..shared.files import DAMAGE
-from .inputs import CHARGE, POTENTIAL, Inputs
+from .inputs import CHARGE, POTENTIAL, VaspInputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ def eigenvalues(run: Vasprun) -> Bands:
 
 
 def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
-    """Return bands and DOS from eigenvalues and their projections, broadened as those of every engine."""
+    """Return bands and DOS from eigenvalues and their projections, broadened as for every engine."""
     from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 
     bands = eigenvalues(run)
@@ -62,14 +62,14 @@ def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
 
 
 def _shells(columns: int) -> dict[str, slice]:
-    """Return the columns of each shell: s, p, d (, f), or each m of them with LORBIT = 11."""
+    """Return the columns of each shell, which are s, p, d (, f), or all their m with LORBIT = 11."""
     if columns <= 4:
         return {_SHELLS[i]: slice(i, i + 1) for i in range(columns)}
     return {shell: slice(n * n, (n + 1) ** 2) for n, shell in enumerate(_SHELLS) if (n + 1) ** 2 <= columns}
 
 
-def density(inputs: Inputs) -> Density:
-    """Return the charge density of CHGCAR, which counts the valence electrons."""
+def density(inputs: VaspInputs) -> Density:
+    """Return the charge density of CHGCAR (e/Å³), whose integral is the number of valence electrons."""
     from pymatgen.io.vasp.outputs import Chgcar
 
     path = inputs.directory / CHARGE
@@ -81,7 +81,7 @@ def density(inputs: Inputs) -> Density:
     return Density(values.astype(np.float32), np.array(charge.structure.lattice.matrix))
 
 
-def vacuum(inputs: Inputs) -> tuple[float, float] | None:
+def vacuum(inputs: VaspInputs) -> tuple[float, float] | None:
     """Return the vacuum levels of LOCPOT below and above a slab (eV); None without the file, or without a plateau."""
     from pymatgen.io.vasp.outputs import Locpot
 
@@ -92,6 +92,6 @@ def vacuum(inputs: Inputs) -> tuple[float, float] | None:
         return None
     try:
         planes = np.asarray(Locpot.from_file(str(path)).get_average_along_axis(2))
-    except (*DAMAGE, IndexError):  # cut off: what it would have said is no part of the energies
+    except (*DAMAGE, IndexError):  # truncated: the energies do not depend on it
         return None
     return vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))

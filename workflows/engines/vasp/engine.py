@@ -1,4 +1,4 @@
-"""VASP under custodian: POTCARs from the user's library, results from what VASP says that it ran."""
+"""VASP under custodian: POTCARs from the user's library, results from the settings that VASP reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .inputs import (
     START,
     STATE,
     DataSet,
-    Inputs,
+    VaspInputs,
     data_sets,
     vasp_order,
     write_incars,
@@ -39,7 +39,7 @@ from .inputs import (
 )
 from .lattice_scan import scan_of
 from .tags import Tags, stages, with_user_tags
-from .worker_keys import WorkerKeys
+from .worker_keys import VaspWorkerKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,15 +67,16 @@ _NEEDED = (
 _LAST_ELEMENT = 96
 
 _LARGE = ("WAVECAR", "CHGCAR", "CHG", "LOCPOT")
-"""Files that fill disks; what is not to be kept goes once the calculation is done."""
+"""Large files; those not to be kept are deleted once the calculation is done."""
 
 _KEEP = ("CHGCAR",)
-"""A DOS begins with the host's."""
+"""Large files that are kept by default: a DOS starts from the host's CHGCAR."""
 
-_KEPT = ("max_force_ev_per_a", "energy_convergence_ev", "dos_broadening_ev", "dispersion", "incar", "functional")
+_RUN_KEYS = ("max_force_ev_per_a", "energy_convergence_ev", "dos_broadening_ev", "dispersion", "incar", "functional")
+"""Protocol keys that the run reads beside the INCAR."""
 
 _FRESH = ("CONTCAR", "WAVECAR", "XDATCAR", "CHG", POTENTIAL, "DOSCAR", "EIGENVAL", "PROCAR", STATE, RESULT, *OUTPUTS)
-"""What an earlier launch with other inputs left, of which nothing may go on."""
+"""Files of an earlier launch with other inputs, from which no run may resume."""
 
 
 class VaspEngine(PlainEngine):
@@ -84,17 +85,17 @@ class VaspEngine(PlainEngine):
     Parameters
     ----------
     settings
-        ``execution`` holds, for a relaxation, ``max_steps``, and ``incar``: tags that say how; ``cell: scan`` finds a
-        lattice constant by E(a). ``worker`` may hold
-        ``vasp_std`` and ``vasp_gam`` (commands), ``incar`` (tags such as NCORE), ``potcars`` (the library; else the
-        environment's PMG_VASP_PSP_DIR), ``keep`` (of WAVECAR, CHGCAR and CHG, CHGCAR alone if absent).
+        ``execution`` holds, for a relaxation, ``max_steps``, and ``incar``: tags that change no number;
+        ``cell: scan`` finds a lattice constant by E(a). ``worker`` may hold ``vasp_std`` and ``vasp_gam`` (commands),
+        ``incar`` (tags such as NCORE), ``potcars`` (the library; by default the environment's PMG_VASP_PSP_DIR),
+        ``keep`` (of WAVECAR, CHGCAR and CHG; by default CHGCAR alone).
     """
 
     name = "vasp"
     physical = True
     capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
-    worker_keys: type[Frozen] = WorkerKeys
+    worker_keys: type[Frozen] = VaspWorkerKeys
     checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml")
 
     def check(self, atoms: Atoms) -> None:
@@ -104,20 +105,20 @@ class VaspEngine(PlainEngine):
                 raise Unsupported(f"engine vasp: VASP has no data set for {symbol}.")
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
-        """Return the user's tags, and what a relaxation takes: VASP's own optimizer goes by its tags alone."""
+        """Return ``incar`` and, for a relaxation, its limits: VASP's own optimizer has only tags as settings."""
         kind = KINDS[calculation.kind]
         steps = frozenset({"max_steps"}) if kind.relaxes else frozenset()
         cell = frozenset({"cell"}) if kind.relaxes_cell else frozenset()
         return steps | cell | {"incar"}
 
     def declaration(self, campaign: CampaignFile, where: str) -> VaspDeclaration:
-        """Read the campaign's INCAR tags; raise `InputError` for one that VASP does not know."""
+        """Read the campaign's INCAR tags; raise `InputError` for one that VASP does not have."""
         return VaspDeclaration(campaign.incar, where)
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
-        """Write INCAR, KPOINTS, POSCAR and POTCAR; what an earlier launch of the same inputs left stays.
+        """Write INCAR, KPOINTS, POSCAR and POTCAR; keep the files of earlier launches with the same inputs.
 
         Parameters
         ----------
@@ -126,14 +127,14 @@ class VaspEngine(PlainEngine):
         atoms
             Start geometry, with start moments (μB).
         directory
-            Created if need be.
+            Created if necessary.
         parents
-            The charge density of ``geometry`` is where a DOS begins, if its files are in reach.
+            A DOS starts from the charge density of ``geometry`` if its files can be read.
 
         Raises
         ------
         Unsupported
-            For a kind or a scheme that the engine does not have.
+            If the engine lacks the kind or a scheme.
         EngineError
             If the protocol lacks a key, or the POTCARs are not in the library.
         """
@@ -150,11 +151,11 @@ class VaspEngine(PlainEngine):
         if kind == "dos":
             _take_charge(parents.get("geometry"), directory)
         values = self._values(calculation, atoms, order, sets, str(directory))
-        before = _key_of(directory)
+        old_key = _key_of(directory)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
-        inputs = Inputs.read(directory)
-        if before != inputs.key:
+        inputs = VaspInputs.read(directory)
+        if old_key != inputs.key:
             _clear(directory, kind)
             write_poscar(directory, atoms[order])
             write_incars(directory, values["stages"])
@@ -165,7 +166,7 @@ class VaspEngine(PlainEngine):
             write_potcar(directory / POTCAR, sets)
 
     def _data_sets(self, protocol: Mapping[str, Any], atoms: Atoms, directory: Path) -> list[DataSet] | None:
-        """Return the POTCARs; None if no library is named, so that inputs can be looked at without one."""
+        """Return the POTCARs; None if no library is named, so that inputs can be previewed without one."""
         library = self.settings.worker.get("potcars") or os.environ.get("PMG_VASP_PSP_DIR")
         if not library:
             return None
@@ -190,7 +191,7 @@ class VaspEngine(PlainEngine):
         run_as = "relax" if scans else kind
         sorted_atoms = atoms[order]
         symbols = sorted_atoms.get_chemical_symbols()
-        given = {
+        user_tags = {
             **self.settings.worker.get("incar", {}),
             **execution.get("incar", {}),
             **(protocol.get("incar") or {}),
@@ -198,44 +199,44 @@ class VaspEngine(PlainEngine):
 
         def incars(self_consistent: bool) -> list[Tags]:
             tags = stages(protocol, run_as, sorted_atoms, settings["max_steps"], self_consistent, where)
-            return [with_user_tags({"SYSTEM": calculation.label, **one}, given, symbols) for one in tags]
+            return [with_user_tags({"SYSTEM": calculation.label, **stage}, user_tags, symbols) for stage in tags]
 
-        more: dict[str, Any] = {"without_charge": incars(True)} if kind == "dos" else {}
+        optional: dict[str, Any] = {"without_charge": incars(True)} if kind == "dos" else {}
         if kind == "bands":
-            more["path"] = path_points(atoms.cell.array, protocol["band_points"]).tolist()
+            optional["path"] = path_points(atoms.cell.array, protocol["band_points"]).tolist()
         tags = incars(kind != "dos")
         if scans:
-            tags, more["scales"] = scan_of(tags)
+            tags, optional["scales"] = scan_of(tags)
         return {
             "calculation": calculation.id,
             "label": calculation.label,
             "kind": kind,
             "stages": tags,
-            **more,
+            **optional,
             "mesh": list(kpoint_mesh(atoms, protocol["kpoint_length_a"])),
             "order": order,
-            "protocol": {key: protocol[key] for key in _KEPT if protocol.get(key) is not None},
+            "protocol": {key: protocol[key] for key in _RUN_KEYS if protocol.get(key) is not None},
             "execution": {"max_steps": settings["max_steps"]},
             "paw": {}
             if sets is None
-            else dict(zip(dict.fromkeys(symbols), (one.title for one in sets), strict=True)),
+            else dict(zip(dict.fromkeys(symbols), (data.title for data in sets), strict=True)),
             "notes": _notes(sets or (), protocol["cutoff_ev"]),
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
-        """Run VASP under custodian, stage after stage, or go on where it was; done already is done.
+        """Run VASP under custodian, stage after stage, or resume it; do nothing if it is done.
 
         Raises
         ------
         Stopped
-            When asked to end or out of time; run again to go on.
+            When asked to stop or out of time; run again to resume.
         EngineError
-            If VASP cannot be started, or failed in a way that no handler mends.
+            If VASP cannot be started, or failed in a way that no handler corrects.
         """
-        from .results import Result
+        from .results import VaspResult
 
-        inputs = Inputs.read(directory)
-        if is_done(lambda: Result.read(inputs).check(), directory / RESULT, stop):
+        inputs = VaspInputs.read(directory)
+        if is_done(lambda: VaspResult.read(inputs).check(), directory / RESULT, stop):
             return
         if not (directory / POTCAR).exists():
             raise EngineError(
@@ -243,7 +244,7 @@ class VaspEngine(PlainEngine):
                 "environment's PMG_VASP_PSP_DIR."
             )
         command = self._command(inputs)
-        # Custodian and its imports take a second: only now.
+        # Imported here because custodian takes a second to import.
         from .launch import run_stages
 
         run_stages(command, inputs, limits, stop)
@@ -251,32 +252,32 @@ class VaspEngine(PlainEngine):
             if name not in self.settings.worker.get("keep", _KEEP):
                 (directory / name).unlink(missing_ok=True)
 
-    def _command(self, inputs: Inputs) -> str:
-        """Return the command, Γ's own executable where Γ is the only k point."""
+    def _command(self, inputs: VaspInputs) -> str:
+        """Return the command: that of vasp_gam if Γ is the only k point, of vasp_ncl for non-collinear spins."""
         name = "vasp_gam" if inputs.mesh == (1, 1, 1) and inputs.kind != "bands" else "vasp_std"
         name = "vasp_ncl" if any(inputs.stages[-1].get(tag) for tag in ("LSORBIT", "LNONCOLLINEAR")) else name
         command = str(self.settings.worker.get(name, name))
         program = command.split()[0]
         if shutil.which(program) is None:
             raise EngineError(
-                f"{inputs.directory}: {program} is not found here, but the command is '{command}': say it with "
-                f"`{name}` in the FWorker's env, and load the module that has it."
+                f"{inputs.directory}: {program} is not found here, but the command is '{command}': set it "
+                f"with `{name}` in the FWorker's env, and load the module that has it."
             )
         return command
 
     def collect(self, directory: Path) -> Outcome:
-        """Parse and check what `run` left.
+        """Parse and check the outputs of `run`.
 
         Raises
         ------
         Unconverged
-            If the electrons or the forces are not converged; nothing of it may be recorded.
+            If the electrons or the forces are not converged; nothing may be recorded.
         EngineError
             If an output is missing, truncated or of other inputs.
         """
-        from .results import Result
+        from .results import VaspResult
 
-        result = Result.read(Inputs.read(directory))
+        result = VaspResult.read(VaspInputs.read(directory))
         result.check()
         return result.outcome(self.name)
 
@@ -295,33 +296,33 @@ class VaspEngine(PlainEngine):
         return VaspRunOfUser(folder)
 
     def description(self, records: Sequence[Record]) -> CodeDescription:
-        """Return VASP's reference, and the titles of the POTCARs that were used."""
+        """Return VASP's reference, and the titles of the POTCARs of the records."""
         sets = {symbol: title for record in records for symbol, title in record.method.paw.items()}
         titles = listed(sets[symbol] for symbol in sorted(sets))
         data = f"The PAW data sets [@Kresse1999] were {titles}." if sets else ""
         return CodeDescription("VASP", "Kresse1996", data)
 
 
-# For mypy, which holds the class against the contract here.
+# mypy checks the class against the contract here.
 _contract: Callable[[Settings], Engine] = VaspEngine
 
 
 def _key_of(directory: Path) -> str | None:
     try:
-        return Inputs.read(directory).key
+        return VaspInputs.read(directory).key
     except EngineError:
         return None
 
 
 def _clear(directory: Path, kind: str) -> None:
-    """Drop what a run of other inputs left; a DOS keeps the charge density that it begins with."""
+    """Delete the files of a run of other inputs; keep the charge density that a DOS starts from."""
     for name in _FRESH if kind == "dos" else (*_FRESH, CHARGE):
         (directory / name).unlink(missing_ok=True)
     shutil.rmtree(directory / LAUNCHES, ignore_errors=True)
 
 
 def _take_charge(parent: Artefacts | None, directory: Path) -> None:
-    """Put the parent's charge density beside the inputs, if it is in reach."""
+    """Copy the parent's charge density beside the inputs, if it can be read."""
     target = directory / CHARGE
     source = None if parent is None or parent.directory is None else parent.directory / CHARGE
     if target.exists() or source is None or not source.exists():
@@ -332,14 +333,14 @@ def _take_charge(parent: Artefacts | None, directory: Path) -> None:
 
 
 def _spec(protocol: Mapping[str, Any], atoms: Atoms) -> str:
-    """Return the names of the POTCARs, release first, for where there is no library."""
+    """Return the release and the names of the POTCARs, for a machine without a library."""
     names = [protocol["paw"][symbol] for symbol in dict.fromkeys(atoms.get_chemical_symbols())]
     return "\n".join([protocol["paw_release"], *names]) + "\n"
 
 
 def _notes(sets: Sequence[DataSet], cutoff_ev: float) -> list[str]:
     return [
-        f"ENCUT {cutoff_ev:g} eV is below the {one.enmax_ev:g} eV (ENMAX) of POTCAR {one.name}"
-        for one in sets
-        if cutoff_ev < one.enmax_ev
+        f"ENCUT {cutoff_ev:g} eV is below the {data.enmax_ev:g} eV (ENMAX) of POTCAR {data.name}"
+        for data in sets
+        if cutoff_ev < data.enmax_ev
     ]

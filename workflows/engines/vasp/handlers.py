@@ -1,4 +1,4 @@
-"""VASP as a custodian job, and the handlers that matter for slabs."""
+"""VASP as a custodian job, and handlers for slabs."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     import subprocess
 
 GRACE_S = 60.0
-"""How long VASP may take to end by itself, after its present electronic step."""
+"""How long VASP may take to end by itself after STOPCAR was written."""
 
 FROZEN_S = 3600
-"""Without output for so long, VASP hangs."""
+"""A run without output for longer hangs."""
 
 TORN_EV_PER_A = 50.0
-"""With such a force atoms are inside one another, and no step leads out."""
+"""With a larger force atoms overlap, and no step separates them."""
 
 _LEAST_LEFT_S = 300.0
 
 
 class Ending:
-    """Whether this launch was asked to end, and why: by its worker, or for want of time.
+    """Whether this launch has to end, and why: by request of its worker, or because its time is over.
 
     Parameters
     ----------
     stop
-        The worker's request.
+        Request of the worker.
     wall_time_s
-        Seconds left, None if there is no limit.
+        Seconds left; None if there is no limit.
     """
 
     def __init__(self, stop: Stop, wall_time_s: float | None) -> None:
@@ -56,18 +56,18 @@ class Ending:
         self.out_of_time = False
 
     @property
-    def asked(self) -> bool:
-        """True once the end was asked for."""
+    def requested(self) -> bool:
+        """True once the launch has to end."""
         return self.out_of_time or self.stop.requested()
 
     @property
     def reason(self) -> str:
-        """In words."""
+        """Why it has to end, in words."""
         return self.stop.reason or f"its wall time ({self.wall_time_s:.0f} s were left) is nearly over"
 
 
 class VaspRun(VaspJob):
-    """One run of VASP that ends with sodiate and holds the directory's lock as long as it lives."""
+    """One run of VASP, which ends with sodiate and holds the directory's lock as long as it lives."""
 
     def __init__(self, command: Sequence[str], lock: int) -> None:
         super().__init__(list(command), backup=False, auto_gamma=False)
@@ -75,55 +75,55 @@ class VaspRun(VaspJob):
         self.process: subprocess.Popen[bytes] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"command": " ".join(self.vasp_cmd)}
 
     def run(self, directory: str = "./") -> subprocess.Popen[bytes]:
-        """Start it."""
+        """Start VASP."""
         folder = Path(directory)
         with (folder / self.output_file).open("wb") as out, (folder / self.stderr_file).open("wb") as errors:
             self.process = start(self.vasp_cmd, directory, out, errors, {}, self.lock)
         return self.process
 
     def terminate(self, directory: str = "./") -> None:
-        """End it and its ranks, by force if need be."""
+        """End VASP and its ranks, by force if necessary."""
         if self.process is not None:
             end_session(self.process)
 
 
-class StopHandler(ErrorHandler):
-    """Asks VASP to end after its electronic step when sodiate is asked to; ends it if it does not."""
+class VaspStopHandler(ErrorHandler):
+    """Ends VASP on request: after its electronic step, or by force if that takes too long."""
 
     is_monitor = True
     raises_runtime_error = True
 
     def __init__(self, ending: Ending) -> None:
         self.ending = ending
-        self.asked: float | None = None
+        self.requested_at: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
-        return {"handler": type(self).__name__}
+        """Return the entry of custodian's log."""
+        return {"handler": "StopHandler"}
 
     def check(self, directory: str = "./") -> bool:
-        """Write STOPCAR when asked to end; tell whether VASP had its time."""
+        """Write STOPCAR on request; return whether VASP took too long to end."""
         if not self.ending.stop.requested():
             return False
-        if self.asked is None:
-            self.asked = time.monotonic()
+        if self.requested_at is None:
+            self.requested_at = time.monotonic()
             (Path(directory) / "STOPCAR").write_text("LABORT = .TRUE.\n", encoding="utf-8")
-        return time.monotonic() - self.asked > GRACE_S
+        return time.monotonic() - self.requested_at > GRACE_S
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
-        """Correct nothing: the run is to be continued."""
+        """Correct nothing: the run can be resumed."""
         return {"errors": [self.ending.reason], "actions": None}
 
 
 class TimeHandler(WalltimeHandler):
-    """Custodian's, for the time that is really left: it has VASP end after the present ionic step."""
+    """Custodian's handler with the time that is really left: it ends VASP after the current ionic step."""
 
     def __init__(self, ending: Ending) -> None:
-        # Custodian keeps the start of the first run in the environment, for all that follow.
+        # Custodian keeps the start of the first run in the environment, for all later runs.
         os.environ.pop("CUSTODIAN_WALLTIME_START", None)
         left = ending.wall_time_s
         super().__init__(wall_time=left, buffer_time=0 if left is None else min(_LEAST_LEFT_S, left / 4))
@@ -131,11 +131,11 @@ class TimeHandler(WalltimeHandler):
         self.ending = ending
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"handler": type(self).__name__, "wall_time_s": self.ending.wall_time_s}
 
     def check(self, directory: str = "./") -> bool:
-        """Tell once whether the time is nearly over."""
+        """Return once whether the time is nearly over."""
         return not self.ending.out_of_time and bool(super().check(directory))
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
@@ -146,19 +146,19 @@ class TimeHandler(WalltimeHandler):
 
 
 class ElectronsHandler(UnconvergedErrorHandler):
-    """Custodian's, for the electrons alone: neither a run that was asked to end nor used-up steps are mended."""
+    """Custodian's handler for the electrons alone: it ignores runs that were asked to end and the limit of steps."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__()
         self.ending = ending
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"handler": type(self).__name__}
 
     def check(self, directory: str = "./") -> bool:
-        """Tell whether the last SCF cycle ran into NELM."""
-        if self.ending.asked:
+        """Return whether the last SCF cycle reached NELM."""
+        if self.ending.requested:
             return False
         try:
             return not read_vasprun(Path(directory) / RUN).converged_electronic
@@ -167,69 +167,67 @@ class ElectronsHandler(UnconvergedErrorHandler):
 
 
 class TornHandler(ErrorHandler):
-    """Ends a relaxation whose atoms are inside one another, instead of letting it use up its time."""
+    """Ends a relaxation whose atoms overlap, so that it does not use up its time."""
 
     is_monitor = True
     raises_runtime_error = True
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"handler": type(self).__name__}
 
     def check(self, directory: str = "./") -> bool:
-        """Tell whether a force of the last step in OUTCAR is beyond reason."""
+        """Return whether a force of the last step in OUTCAR is unreasonably large."""
         self.largest = largest_force(Path(directory) / "OUTCAR")
         return self.largest > TORN_EV_PER_A
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
         """Correct nothing: the start geometry is wrong."""
-        words = (
-            f"a force of {self.largest:.0f} eV/Å: atoms are inside one another; check the start geometry in POSCAR"
-        )
-        return {"errors": [words], "actions": None}
+        error = f"a force of {self.largest:.0f} eV/Å: atoms overlap; check the start geometry in POSCAR"
+        return {"errors": [error], "actions": None}
 
 
 class Seldom(ErrorHandler):
-    """A handler whose look costs something, at most a twentieth of the time while VASP runs, and once at the end.
+    """Runs a slow check for at most a twentieth of the time while VASP runs, and once at the end.
 
     Parameters
     ----------
     handler
-        Whose findings and remedies these are; it may read all of OUTCAR or POTCAR each time.
+        The handler with the check; it may read all of OUTCAR or POTCAR each time.
     job
-        Tells whether VASP still runs.
+        The run of VASP.
     """
 
     def __init__(self, handler: ErrorHandler, job: VaspRun) -> None:
         self.handler, self.job = handler, job
         self.is_monitor, self.is_terminating = handler.is_monitor, handler.is_terminating
         self.raises_runtime_error = handler.raises_runtime_error
-        self.next_look = 0.0
+        self.next_check = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian's log says of it."""
+        """Return the entry of custodian's log."""
         return {"handler": type(self.handler).__name__}
 
     def check(self, directory: str = "./") -> bool:
-        """Tell whether there is something to mend, as far as it is time to look."""
+        """Return whether there is an error; False if it is too early for the next check."""
         began = time.monotonic()
-        runs = self.job.process is not None and self.job.process.poll() is None
-        if runs and began < self.next_look:
+        running = self.job.process is not None and self.job.process.poll() is None
+        if running and began < self.next_check:
             return False
-        found = bool(self.handler.check(directory))
+        failed = bool(self.handler.check(directory))
         now = time.monotonic()
-        self.next_look = now + 20 * (now - began)
-        return found
+        self.next_check = now + 20 * (now - began)
+        return failed
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
-        """Mend it."""
+        """Correct the error."""
         corrected: dict[str, Any] = self.handler.correct(directory)
         return corrected
 
 
 def handlers(ending: Ending, job: VaspRun) -> list[ErrorHandler]:
-    """Return what watches a run: custodian's handlers for slabs, and ours for stopping."""
-    watching = [
+    """Return the handlers of a run: custodian's for slabs, and ours for stopping."""
+    checks = [
         *([TimeHandler(ending)] if ending.wall_time_s is not None else []),
         VaspErrorHandler(),
         ElectronsHandler(ending),
@@ -239,4 +237,4 @@ def handlers(ending: Ending, job: VaspRun) -> list[ErrorHandler]:
         FrozenJobErrorHandler(timeout=FROZEN_S),
         TornHandler(),
     ]
-    return [StopHandler(ending), *(Seldom(handler, job) for handler in watching)]
+    return [VaspStopHandler(ending), *(Seldom(handler, job) for handler in checks)]

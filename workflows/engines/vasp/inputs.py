@@ -1,4 +1,4 @@
-"""The files that VASP reads, and what a run needs beside them: written by `prepare`, read back by `run`."""
+"""The files that VASP reads, and further inputs of a run: written by `prepare`, read by `run`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ POTCAR, SPEC = "POTCAR", "POTCAR.spec"
 CHARGE, POTENTIAL = "CHGCAR", "LOCPOT"
 
 OUTPUTS = ("OUTCAR", "OSZICAR", "vasprun.xml", "vasp.out", "std_err.txt", "custodian.json")
-"""What each run of VASP writes anew; moved aside before the next one."""
+"""Files that each run of VASP writes; moved aside before the next run."""
 
 _RELEASE = "POT_GGA_PAW_{}"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One POTCAR: its name in the library, its text, what it is called, and the cutoff it asks for (eV)."""
+    """One POTCAR: its name in the library, its text, its title, and its recommended cutoff (eV)."""
 
     name: str
     text: str
@@ -53,31 +53,31 @@ def data_sets(names: Mapping[str, str], release: str, species: Sequence[str], li
     names
         Name of the data set of each element, such as ``Na: Na_pv``.
     release
-        Such as ``PBE_54``: VASP's releases have different data under one name.
+        Such as ``PBE_54``: releases of VASP have different data under the same name.
     species
         In VASP's order.
     library
-        A folder as pymatgen makes it (``POT_GGA_PAW_PBE_54/POTCAR.Na_pv``, plain or gz) or as VASP ships it
+        A folder with pymatgen's layout (``POT_GGA_PAW_PBE_54/POTCAR.Na_pv``, plain or gz) or VASP's own
         (``potpaw_PBE.54/Na_pv/POTCAR``).
 
     Raises
     ------
     EngineError
-        If the library, the release or a data set is not there, or is of another element.
+        If the library, the release or a data set is missing, or is of another element.
     """
     number = release.removeprefix("PBE_").removeprefix("PBE")
     folders = [
         library / _RELEASE.format(release),
         library / f"potpaw_PBE.{number}" if number else library / "potpaw_PBE",
     ]
-    there = [folder for folder in folders if folder.is_dir()]
-    if not there:
+    existing = [folder for folder in folders if folder.is_dir()]
+    if not existing:
         raise EngineError(
             f"{library}: no POTCARs of release {release} there: it has neither {folders[0].name} nor "
             f"{folders[1].name}. Say where they are with `potcars` in the FWorker's env, or name another release "
             "with protocol.paw_release."
         )
-    return [_data_set(names[symbol], symbol, there) for symbol in species]
+    return [_data_set(names[symbol], symbol, existing) for symbol in species]
 
 
 def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
@@ -92,8 +92,8 @@ def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
                 text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of releases that pymatgen has no fingerprints of
-                    found = PotcarSingle(text, symbol=name)
-                title, element, enmax = str(found.TITEL), str(found.element), float(found.ENMAX)
+                    potcar = PotcarSingle(text, symbol=name)
+                title, element, enmax = str(potcar.TITEL), str(potcar.element), float(potcar.ENMAX)
             except (*DAMAGE, UnicodeError) as error:
                 raise EngineError(f"{path} is no POTCAR ({error}).") from None
             if element != symbol:
@@ -105,10 +105,10 @@ def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
 
 
 def write_potcar(path: Path, sets: Sequence[DataSet]) -> None:
-    """Write the POTCAR, for the user's eyes alone: its licence forbids more."""
+    """Write the POTCAR, readable by the user alone, as its licence demands."""
     partial = path.with_name(f"{path.name}.partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write("".join(one.text if one.text.endswith("\n") else f"{one.text}\n" for one in sets))
+        file.write("".join(data.text if data.text.endswith("\n") else f"{data.text}\n" for data in sets))
     partial.replace(path)
 
 
@@ -120,7 +120,7 @@ def write_incar(directory: Path, tags: Mapping[str, Any]) -> None:
 
 
 def write_incars(directory: Path, stages: Sequence[Mapping[str, Any]]) -> None:
-    """Write the INCAR to begin with and, where there are several stages, that of each for the reader."""
+    """Write the INCAR of the first stage and, if there are several stages, that of each for the reader."""
     from pymatgen.io.vasp.inputs import Incar
 
     write_incar(directory, stages[0])
@@ -137,13 +137,13 @@ def write_kpoints(directory: Path, mesh: tuple[int, int, int]) -> None:
 
 
 def write_path(directory: Path, kpoints: Sequence[Sequence[float]]) -> None:
-    """Write the k points of a path, one by one, as fractions of the reciprocal vectors."""
+    """Write the k points of a path as fractions of the reciprocal vectors, a line each."""
     rows = "".join(f"{x:20.14f}{y:20.14f}{z:20.14f} 1\n" for x, y, z in kpoints)
     write_bytes(directory / "KPOINTS", f"Path\n{len(kpoints)}\nReciprocal\n{rows}".encode())
 
 
 def write_poscar(directory: Path, atoms: Atoms) -> None:
-    """Write the POSCAR of atoms that are in VASP's order, in fractions of the cell with all digits."""
+    """Write the POSCAR of atoms in VASP's order, as fractions of the cell with all digits."""
     species = list(dict.fromkeys(atoms.get_chemical_symbols()))
     counts = [atoms.get_chemical_symbols().count(symbol) for symbol in species]
     rows = [*atoms.cell.array, *atoms.get_scaled_positions(wrap=False)]
@@ -153,14 +153,14 @@ def write_poscar(directory: Path, atoms: Atoms) -> None:
 
 
 def vasp_order(symbols: Sequence[str]) -> list[int]:
-    """Return the indices of the atoms in VASP's order: species by species, each as often as it comes first."""
+    """Return the indices of the atoms in VASP's order: grouped by species, in the order of first occurrence."""
     species = list(dict.fromkeys(symbols))
     return sorted(range(len(symbols)), key=lambda index: (species.index(symbols[index]), index))
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What `VaspEngine.prepare` wrote, read back.
+class VaspInputs:
+    """The inputs that `VaspEngine.prepare` wrote.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ class Inputs:
     order
         Index, in our order, of each of VASP's atoms.
     protocol, execution
-        What else the run needs of them.
+        The keys of both that the run reads.
     atoms
         Start geometry in our order.
     paw
@@ -181,11 +181,12 @@ class Inputs:
     notes
         Warnings for the record.
     scales
-        Of a scan of E(a), the lattice constant of each stage in that declared, None where it is that of least energy.
+        For a scan of E(a), the lattice constant of each stage in units of the declared one; None for that of least
+        energy.
     path
-        K points of the last stage of bands, fractions of the reciprocal vectors.
+        K points of the last stage of bands, shape (points, 3), fractions of the reciprocal vectors.
     key
-        Tells inputs apart that give different numbers.
+        Differs between inputs that give different numbers.
     """
 
     directory: Path
@@ -204,8 +205,8 @@ class Inputs:
     key: str
 
     @classmethod
-    def read(cls, directory: Path) -> Inputs:
-        """Read the inputs of a directory; raise `EngineError` if they are not whole."""
+    def read(cls, directory: Path) -> VaspInputs:
+        """Read the inputs of a directory; raise `EngineError` if they are incomplete."""
         path = directory / INPUT
         try:
             values = read_json(path)
@@ -241,26 +242,27 @@ class Inputs:
         return self.kind == "relax_cell" and not self.scales
 
     def ours(self, rows: Any) -> Any:
-        """Return an array with a row an atom, given in VASP's order, in ours."""
-        out = np.empty_like(np.asarray(rows))
-        out[list(self.order)] = rows
-        return out
+        """Return an array of shape (atoms, ...), whose rows are in VASP's order, in our order."""
+        reordered = np.empty_like(np.asarray(rows))
+        reordered[list(self.order)] = rows
+        return reordered
 
 
 def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
-    """Return a hash of what the numbers follow from."""
+    """Return a hash of everything that determines the numbers."""
     geometry = Geometry.of(atoms).model_dump(mode="json")
-    tags = [{t: v for t, v in stage.items() if t not in HOW and t != "NSW"} for stage in values["stages"]]
-    more = [values[name] for name in ("scales", "path") if name in values]
-    return digest([values["kind"], tags, values["mesh"], values["paw"], geometry, *more])
+    tags = [
+        {tag: value for tag, value in stage.items() if tag not in HOW and tag != "NSW"} for stage in values["stages"]
+    ]
+    optional = [values[name] for name in ("scales", "path") if name in values]
+    return digest([values["kind"], tags, values["mesh"], values["paw"], geometry, *optional])
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a directory has come: finished stages, their energies, what custodian did and left changed.
+    """Progress in a directory: finished stages, their energies, custodian's corrections and changes of tags.
 
-    ``began`` is the number of the stage whose files are there, from 1; a tag of ``changes`` that is None was taken
-    out.
+    ``began`` is the number of the stage whose files are present, from 1; a value None in ``changes`` removes the tag.
     """
 
     key: str
@@ -272,7 +274,7 @@ class State:
 
     @classmethod
     def read(cls, directory: Path, key: str) -> State:
-        """Read the state; a fresh one if there is none of these inputs."""
+        """Read the state; return a new one if there is none of these inputs."""
         try:
             values = read_json(directory / STATE)
             if values["key"] == key:
@@ -284,5 +286,5 @@ class State:
         return cls(key)
 
     def write(self, directory: Path) -> None:
-        """Keep it."""
+        """Write the state."""
         write_json(directory / STATE, asdict(self))

@@ -1,4 +1,4 @@
-"""VASP's stages, each under custodian: begun, continued where a launch left it, and told apart from done."""
+"""VASP's stages, each run under custodian and resumed by later launches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..shared.files import DAMAGE, fingerprint, write_bytes, write_json
 from ..shared.processes import locked
 from .arrays import vacuum
 from .handlers import Ending, VaspRun, handlers
-from .inputs import LAUNCHES, OUTPUTS, RESULT, Inputs, State, write_incar, write_path
+from .inputs import LAUNCHES, OUTPUTS, RESULT, State, VaspInputs, write_incar, write_path
 from .lattice_scan import place_cell
 from .results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
 from .tags import Tags
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 
 _LEAST_S = 1.0
-"""Less time than this is none."""
+"""With less time left, no run is started."""
 
 
-def run_stages(command: str, inputs: Inputs, limits: Limits, stop: Stop) -> None:
-    """Run all stages, or those that are left.
+def run_stages(command: str, inputs: VaspInputs, limits: Limits, stop: Stop) -> None:
+    """Run all remaining stages.
 
     Raises
     ------
     Stopped
-        When asked to end or out of time.
+        When asked to stop or out of time.
     Unconverged
         If there were too many steps, or the electrons do not converge.
     EngineError
@@ -62,7 +62,7 @@ def run_stages(command: str, inputs: Inputs, limits: Limits, stop: Stop) -> None
         write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, "vacuum_ev": vacuum(inputs)})
 
 
-def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: Ending, lock: int) -> State:
+def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, ending: Ending, lock: int) -> State:
     directory = inputs.directory
     _begin(inputs, number, state)
     state = replace(state, began=number + 1)
@@ -76,12 +76,12 @@ def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: 
     except DAMAGE as error:
         run, damage = None, error
     if run is None or not _is_converged(run, inputs):
-        if ending.asked:
+        if ending.requested:
             raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to go on from its last step.")
         if run is None or failure is not None:
             raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from (failure or damage)
         check_electrons(run, inputs)
-        raise Unconverged(_not_enough(inputs))
+        raise Unconverged(_too_many_steps(inputs))
     if failure is not None:
         raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from failure
     state = replace(state, stage=number + 1, energies_ev=(*state.energies_ev, float(run.final_energy)))
@@ -89,27 +89,27 @@ def _run_stage(command: str, inputs: Inputs, number: int, state: State, ending: 
     return state
 
 
-def _begin(inputs: Inputs, number: int, state: State) -> None:
-    """Put the inputs of a stage, or of its next launch, into place.
+def _begin(inputs: VaspInputs, number: int, state: State) -> None:
+    """Write the inputs of a stage, or of its next launch.
 
-    A relaxation goes on from CONTCAR; what the launch before wrote is kept aside.
+    A relaxation resumes from CONTCAR; the outputs of the launch before are moved aside.
     """
     directory = inputs.directory
     if (directory / "OSZICAR").exists():
         count = len(list((directory / LAUNCHES).glob("*")))
-        aside = directory / LAUNCHES / f"{count + 1:03d}-stage-{state.began}"
-        aside.mkdir(parents=True)
+        archive = directory / LAUNCHES / f"{count + 1:03d}-stage-{state.began}"
+        archive.mkdir(parents=True)
         for name in OUTPUTS:
             if (directory / name).exists():
-                (directory / name).rename(aside / name)
+                (directory / name).rename(archive / name)
     for name in ("STOPCAR", RESULT):
         (directory / name).unlink(missing_ok=True)
     tags: Tags = {**inputs.stages[number], **state.changes}
     if KINDS[inputs.kind].relaxes:
-        left = inputs.execution["max_steps"] - max(steps_taken(directory), 0)
-        if left < 1:
-            raise Unconverged(_not_enough(inputs))
-        tags["NSW"] = left + 1  # the start is a step to VASP
+        steps_left = inputs.execution["max_steps"] - max(steps_taken(directory), 0)
+        if steps_left < 1:
+            raise Unconverged(_too_many_steps(inputs))
+        tags["NSW"] = steps_left + 1  # VASP counts the start geometry as a step
         if _is_whole(directory / "CONTCAR", len(inputs.atoms)):
             write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
         if inputs.scales:
@@ -119,7 +119,7 @@ def _begin(inputs: Inputs, number: int, state: State) -> None:
     write_incar(directory, {tag: value for tag, value in tags.items() if value is not None})
 
 
-def _not_enough(inputs: Inputs) -> str:
+def _too_many_steps(inputs: VaspInputs) -> str:
     return (
         f"{inputs.directory}: after {steps_taken(inputs.directory)} steps the largest force is not below "
         f"{inputs.protocol['max_force_ev_per_a']:g} eV/Å; raise execution.max_steps (now "
@@ -132,12 +132,12 @@ def _is_whole(path: Path, natoms: int) -> bool:
 
     try:
         return len(Poscar.from_str(path.read_text(encoding="utf-8")).structure) == natoms
-    except (*DAMAGE, AssertionError):  # absent, empty as VASP leaves it at first, or cut off
+    except (*DAMAGE, AssertionError):  # absent, empty as at the start of a run, or truncated
         return False
 
 
 def _custodian(directory: Path, job: VaspRun, ending: Ending) -> tuple[list[dict[str, Any]], Exception | None]:
-    logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # what it says is in custodian.json
+    logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # its messages are in custodian.json
     custodian = Custodian(
         handlers(ending, job),
         [job],
@@ -146,31 +146,31 @@ def _custodian(directory: Path, job: VaspRun, ending: Ending) -> tuple[list[dict
         monitor_freq=1,
         directory=str(directory),
         terminate_on_nonzero_returncode=True,
-        skip_over_errors=True,  # a handler that stumbles over a cut off file is no reason to end VASP
+        skip_over_errors=True,  # a handler that fails on a truncated file must not end VASP
     )
     failure: Exception | None = None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of POTCARs that pymatgen has no fingerprints of
+            warnings.simplefilter("ignore")  # about POTCARs that pymatgen has no fingerprints of
             custodian.run()
     except (CustodianError, RuntimeError, OSError) as error:
         failure = error
     finally:
         job.terminate()
-    return custodian.run_log, None if ending.asked else failure
+    return custodian.run_log, None if ending.requested else failure
 
 
 def _learn(state: State, log: list[dict[str, Any]]) -> State:
-    """Return the state with what custodian corrected: in words, and the INCAR tags that stay so."""
-    words, changes = list(state.corrections), dict(state.changes)
-    for correction in (one for entry in log for one in entry["corrections"]):
+    """Return the state with custodian's corrections: in words, and as changes of INCAR tags."""
+    descriptions, changes = list(state.corrections), dict(state.changes)
+    for correction in (correction for entry in log for correction in entry["corrections"]):
         for action in correction["actions"] or ():
             errors = ", ".join(map(str, correction["errors"]))
-            words.append(f"{errors}: {_in_words(action)}")
+            descriptions.append(f"{errors}: {_in_words(action)}")
             if action.get("dict") == "INCAR":
                 changes |= action["action"].get("_set", {})
                 changes |= dict.fromkeys(action["action"].get("_unset", {}))
-    return replace(state, corrections=tuple(words), changes=changes)
+    return replace(state, corrections=tuple(descriptions), changes=changes)
 
 
 def _in_words(action: dict[str, Any]) -> str:
@@ -183,10 +183,10 @@ def _in_words(action: dict[str, Any]) -> str:
     return f"{target} {action['action']}"
 
 
-def _is_converged(run: Vasprun, inputs: Inputs) -> bool:
-    """Tell whether a stage has come to its end: electrons, and forces unless nothing moves.
+def _is_converged(run: Vasprun, inputs: VaspInputs) -> bool:
+    """Return whether a stage is converged: electrons and, in a relaxation, forces.
 
-    The forces themselves say so: to pymatgen a run that STOPCAR ended is converged like any that took few steps.
+    The forces are checked here: pymatgen takes a run that STOPCAR ended early for converged.
     """
     if not run.converged_electronic:
         return False
@@ -195,18 +195,18 @@ def _is_converged(run: Vasprun, inputs: Inputs) -> bool:
 
 
 def _reason(directory: Path, command: str, log: list[dict[str, Any]]) -> str:
-    """Say why VASP failed: what a handler saw, else the last words of VASP or of its launcher."""
-    errors = [error for entry in log for one in entry["corrections"] for error in one["errors"]]
+    """Return why VASP failed: the error of a handler, else the last line of VASP or of its launcher."""
+    errors = [error for entry in log for correction in entry["corrections"] for error in correction["errors"]]
     if errors:
         return f"VASP failed: {', '.join(dict.fromkeys(map(str, errors)))}; see vasp.out and custodian.json there"
-    last = ""
+    message = ""
     for name in ("std_err.txt", "vasp.out"):
         lines = _lines(directory / name)
         if lines:
-            last = f": {lines[-1]}"
+            message = f": {lines[-1]}"
             break
     full = "; the disk is full, make room and retry" if shutil.disk_usage(directory).free < 1_000_000 else ""
-    return f"'{command}' ended without a result{last}; see vasp.out and std_err.txt there{full}"
+    return f"'{command}' ended without a result{message}; see vasp.out and std_err.txt there{full}"
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What VASP left in a directory: read from vasprun.xml and OUTCAR, checked, and turned into an outcome."""
+"""Outputs of VASP: read from vasprun.xml and OUTCAR, checked, and turned into an outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..base import EngineError, Outcome, Unconverged
 from ..shared.checks import cell_forces, check_forces
 from ..shared.files import DAMAGE, fingerprint, read_json
 from .arrays import density, eigenvalues, electrons
-from .inputs import CHARGE, LAUNCHES, RESULT, START, Inputs, State
+from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
 from .lattice_scan import note
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RUN, TEXT = "vasprun.xml", "OUTCAR"
 
 FILES = {"dos": (RUN, TEXT), "density": (RUN, TEXT, CHARGE)}
-"""Outputs that a result is made of, by kind; of other kinds those of a DOS."""
+"""Files of a result, by kind; other kinds have those of a DOS."""
 
 _SAME_CELL_A = 1e-5
 _SAME_POSITION_A = 1e-5
@@ -41,51 +41,54 @@ _SAME_K = 1e-6
 """VASP writes eight digits of a k point."""
 
 _NUMERICS = ("PREC", "LREAL", "LASPH", "ADDGRID")
-"""Tags that move energies by some meV and belong to no other field of a record."""
+"""Tags that shift energies by some meV and are in no other field of a record."""
 
 
-def read_vasprun(path: Path, whole: bool = True, **wanted: bool) -> Vasprun:
-    """Read a vasprun.xml; raise one of `DAMAGE` if it is damaged, or truncated and to be whole."""
+def read_vasprun(path: Path, whole: bool = True, **options: bool) -> Vasprun:
+    """Read a vasprun.xml; raise one of `DAMAGE` if it is damaged, or if it must be whole and is truncated.
+
+    ``options`` go to pymatgen's reader.
+    """
     from pymatgen.io.vasp.outputs import Vasprun
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it did not converge is checked here
+        warnings.simplefilter("ignore")  # about convergence, which is checked here
         try:
             return Vasprun(
                 str(path),
                 parse_potcar_file=False,
                 exception_on_bad_xml=whole,
-                **{"parse_eigen": False, "parse_dos": False} | wanted,
+                **{"parse_eigen": False, "parse_dos": False} | options,
             )
-        except (SyntaxError, IndexError, AssertionError) as error:  # the first is what XML readers raise
+        except (SyntaxError, IndexError, AssertionError) as error:  # XML readers raise SyntaxError
             raise ValueError(str(error) or "it is truncated") from None
 
 
 @dataclass(frozen=True)
-class Result:
-    """The last run of a directory, after its last stage."""
+class VaspResult:
+    """Outputs of the last stage in a directory."""
 
-    inputs: Inputs
+    inputs: VaspInputs
     run: Vasprun
     state: State
     vacuum_ev: tuple[float, float] | None
 
     @classmethod
-    def read(cls, inputs: Inputs) -> Result:
-        """Read what the last stage left; raise `EngineError` if it is missing, damaged or of other inputs."""
+    def read(cls, inputs: VaspInputs) -> VaspResult:
+        """Read the outputs of the last stage; raise `EngineError` if they are missing, damaged or of other inputs."""
         path = inputs.directory / RESULT
         try:
             values = read_json(path)
             if values["key"] != inputs.key:
                 raise ValueError("it is of other inputs")
-            for name, known in values["fingerprints"].items():
+            for name, expected in values["fingerprints"].items():
                 path = inputs.directory / name
-                if fingerprint(path) != known:
+                if fingerprint(path) != expected:
                     raise ValueError(f"it is not the file that {RESULT} was written for")
             path = inputs.directory / RUN
-            wanted = KINDS[inputs.kind].fixed_density
-            # The Fermi level is among the DOS.
-            run = read_vasprun(path, parse_eigen=wanted, parse_projected_eigen=wanted, parse_dos=wanted)
+            electronic = KINDS[inputs.kind].fixed_density
+            # The Fermi level is in the DOS section.
+            run = read_vasprun(path, parse_eigen=electronic, parse_projected_eigen=electronic, parse_dos=electronic)
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
         vacuum = values.get("vacuum_ev")
@@ -99,15 +102,15 @@ class Result:
             self._check_c()
         if KINDS[inputs.kind].relaxes:
             criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
-            taken = steps_taken(inputs.directory)
-            check_forces(forces_of(self.run, inputs), criterion, taken, limit, inputs.directory)
+            steps = steps_taken(inputs.directory)
+            check_forces(forces_of(self.run, inputs), criterion, steps, limit, inputs.directory)
 
     def _check_c(self) -> None:
         start, end = self.inputs.atoms.cell.array, np.array(self.geometry.cell_a)
         if max(np.abs(end[2] - start[2]).max(), np.abs(end[:2, 2]).max()) > _SAME_CELL_A:
             raise EngineError(
-                f"{self.inputs.directory}: c was {start[2, 2]:.4f} Å and is {end[2, 2]:.4f} Å: this VASP does not "
-                "know LATTICE_CONSTRAINTS, which 6.4 and newer do. Use one of these, or execution: {cell: scan}."
+                f"{self.inputs.directory}: c was {start[2, 2]:.4f} Å and is {end[2, 2]:.4f} Å: this "
+                "version of VASP ignores LATTICE_CONSTRAINTS; use 6.4 or newer, or execution: {cell: scan}."
             )
 
     @cached_property
@@ -115,28 +118,28 @@ class Result:
         """Final geometry in our order, with our periodicity."""
         if KINDS[self.inputs.kind].relaxes:
             return Geometry.of(placed(self.inputs, self.run.ionic_steps[-1]["structure"]))
-        atoms, ran = self.inputs.atoms, placed(self.inputs, self.run.final_structure)
-        if np.abs(ran.positions - atoms.positions).max() > _SAME_POSITION_A:
+        atoms, final = self.inputs.atoms, placed(self.inputs, self.run.final_structure)
+        if np.abs(final.positions - atoms.positions).max() > _SAME_POSITION_A:
             raise EngineError(f"{self.inputs.directory / RUN} is of other positions than {START} there.")
         return Geometry.of(atoms)  # with all its digits
 
     @cached_property
     def forces(self) -> NDArray[np.float64]:
-        """Of the last ionic step, eV/Å, in our order."""
+        """Forces of the last ionic step, shape (atoms, 3), eV/Å, in our order."""
         forces: NDArray[np.float64] = self.inputs.ours(np.array(self.run.ionic_steps[-1]["forces"], float))
         return forces
 
     @property
     def stress(self) -> Stress:
-        """Of the last ionic step: xx, yy, zz, yz, xz, xy in eV/Å³, positive if the cell wants to shrink."""
+        """Stress of the last ionic step: xx, yy, zz, yz, xz, xy in eV/Å³, positive if the cell tends to shrink."""
         return ase_stress(self.run.ionic_steps[-1]["stress"])
 
     def outcome(self, engine: str) -> Outcome:
-        """Return it as an engine's outcome."""
+        """Return the outcome of the calculation."""
         inputs, run = self.inputs, self.run
         relaxed = KINDS[inputs.kind].relaxes
         trajectory = _trajectory(inputs, len(inputs.stages)) if relaxed else None
-        fixed = KINDS[inputs.kind].fixed_density  # energies at a fixed density are not those of a ground state
+        fixed = KINDS[inputs.kind].fixed_density  # such energies are not those of a ground state
         spin = run.parameters["ISPIN"] == 2
         moments, total = _moments(inputs) if spin and not fixed else (None, None)
         return Outcome(
@@ -169,26 +172,26 @@ class Result:
         return {"density": density(self.inputs)} if self.inputs.kind == "density" else {}
 
 
-def along_path(inputs: Inputs, run: Vasprun) -> Bands:
+def along_path(inputs: VaspInputs, run: Vasprun) -> Bands:
     """Return the bands of the last stage, filled as those of the mesh of the stage before."""
     before = launches(inputs.directory, len(inputs.stages) - 1)[:-1]
     path = (before or [inputs.directory / LAUNCHES])[-1] / RUN
     try:
-        mesh, found = eigenvalues(read_vasprun(path, parse_eigen=True, parse_dos=True)), eigenvalues(run)
-        if np.shape(found.kpoints) != np.shape(inputs.path) or np.abs(found.kpoints - inputs.path).max() > _SAME_K:
-            raise ValueError(f"{RUN} beside it is not along the path that was asked for")
+        mesh, bands = eigenvalues(read_vasprun(path, parse_eigen=True, parse_dos=True)), eigenvalues(run)
+        if np.shape(bands.kpoints) != np.shape(inputs.path) or np.abs(bands.kpoints - inputs.path).max() > _SAME_K:
+            raise ValueError(f"{RUN} beside it is not along the path of the inputs")
     except DAMAGE as error:
         raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    return filled_along(found.energies_ev, np.array(inputs.path), mesh, found.by_atom)
+    return filled_along(bands.energies_ev, np.array(inputs.path), mesh, bands.by_atom)
 
 
-def placed(inputs: Inputs, structure: Any) -> Atoms:
-    """Return VASP's structure as atoms in our order, in the images of the cell where they began.
+def placed(inputs: VaspInputs, structure: Any) -> Atoms:
+    """Return VASP's structure as atoms in our order, each in the periodic image of its start position.
 
     Raises
     ------
     EngineError
-        If it has another number of atoms, or a cell that was to stay has not.
+        If it has another number of atoms, or if a fixed cell changed.
     """
     atoms = inputs.atoms.copy()
     if len(structure) != len(atoms):
@@ -198,12 +201,12 @@ def placed(inputs: Inputs, structure: Any) -> Atoms:
     if KINDS[inputs.kind].relaxes_cell:
         atoms.set_cell(structure.lattice.matrix)
     elif np.abs(structure.lattice.matrix - atoms.cell.array).max() > _SAME_CELL_A:
-        raise EngineError(f"{inputs.directory}: {RUN} has another cell than {START}, and it was to stay.")
+        raise EngineError(f"{inputs.directory}: {RUN} has another cell than {START}, but the cell was fixed.")
     atoms.set_scaled_positions(fractions - np.round(fractions - start))
     return atoms
 
 
-def check_electrons(run: Vasprun, inputs: Inputs) -> None:
+def check_electrons(run: Vasprun, inputs: VaspInputs) -> None:
     """Raise `Unconverged` if the last SCF cycle ended above the criterion of the protocol."""
     where, criterion = inputs.directory, inputs.protocol["energy_convergence_ev"]
     if not run.converged_electronic:
@@ -214,7 +217,7 @@ def check_electrons(run: Vasprun, inputs: Inputs) -> None:
         raise Unconverged(f"{where}: ran with EDIFF {run.parameters['EDIFF']:g} eV instead of {criterion:g} eV.")
 
 
-def forces_of(run: Vasprun, inputs: Inputs) -> NDArray[np.float64]:
+def forces_of(run: Vasprun, inputs: VaspInputs) -> NDArray[np.float64]:
     """Return the last forces in VASP's order, then those on the cell vectors if the cell relaxes (eV/Å)."""
     last = run.ionic_steps[-1]
     forces = np.array(last["forces"], float)
@@ -232,7 +235,7 @@ def ase_stress(kilobar: Any) -> Stress:
     return xx, yy, zz, yz, xz, xy
 
 
-def method_of(run: Vasprun, engine: str, given: Iterable[str] = ()) -> Method:
+def method_of(run: Vasprun, engine: str, user_tags: Iterable[str] = ()) -> Method:
     """Return the method that a run had, from what VASP says of itself; ``given`` are the user's own tags."""
     parameters = run.parameters
     titles = {str(spec["titel"]).split()[1].split("_")[0]: str(spec["titel"]) for spec in run.potcar_spec}
@@ -243,33 +246,33 @@ def method_of(run: Vasprun, engine: str, given: Iterable[str] = ()) -> Method:
         cutoff_ev=float(parameters.get("ENMAX", parameters.get("ENCUT", 0.0))),
         dispersion={0: None, 12: "d3bj"}.get(int(run.incar.get("IVDW", 0)), f"IVDW {run.incar.get('IVDW')}"),
         paw=titles,
-        numerics=numerics_of(run, given),
+        numerics=numerics_of(run, user_tags),
     )
 
 
-def numerics_of(run: Vasprun, given: Iterable[str] = ()) -> dict[str, str]:
-    """Return what else moves energies: precision, projection, the user's own tags, Hubbard's by element.
+def numerics_of(run: Vasprun, user_tags: Iterable[str] = ()) -> dict[str, str]:
+    """Return further settings that shift energies: precision, projection, the user's tags, Hubbard's by element.
 
     Parameters
     ----------
     run
-        What ran.
-    given
+        The run.
+    user_tags
         The user's tags that enter the id.
     """
-    found = {tag: str(run.parameters[tag]).strip().lower() for tag in _NUMERICS if tag in run.parameters}
-    for tag in given:
+    numerics = {tag: str(run.parameters[tag]).strip().lower() for tag in _NUMERICS if tag in run.parameters}
+    for tag in user_tags:
         if tag.startswith("LDAU") and isinstance(run.incar.get(tag), list):
             species = dict.fromkeys(run.atomic_symbols)
             by_element = zip(species, run.incar[tag], strict=False)
-            found |= {f"{tag} {element}": str(value) for element, value in by_element if value not in (0, -1)}
+            numerics |= {f"{tag} {element}": str(value) for element, value in by_element if value not in (0, -1)}
         elif tag != "MAGMOM":
-            found[tag] = str(run.incar.get(tag))
-    return found
+            numerics[tag] = str(run.incar.get(tag))
+    return numerics
 
 
 def _functional(parameters: Mapping[str, Any], titles: Iterable[str]) -> str:
-    """Return the functional: GGA's, or that of the data sets where GGA leaves it to them."""
+    """Return the functional: that of the tag GGA, or without it that of the data sets."""
     tag = str(parameters.get("GGA", "--")).strip().upper()
     if tag == "--" and all(title.startswith("PAW_PBE ") for title in titles):
         tag = "PE"
@@ -277,7 +280,7 @@ def _functional(parameters: Mapping[str, Any], titles: Iterable[str]) -> str:
 
 
 def sampling_of(run: Vasprun) -> Sampling:
-    """Return the sampling that a run had."""
+    """Return the sampling of a run."""
     parameters = run.parameters
     scheme = int(parameters["ISMEAR"])
     mesh = run.kpoints.kpts[0] if len(run.kpoints.kpts) == 1 else None
@@ -301,34 +304,34 @@ def _versions(run: Vasprun) -> dict[str, str]:
     return {"vasp": str(run.vasp_version), **packages, "sodiate": __version__}
 
 
-def _start_moments(inputs: Inputs) -> tuple[float, ...] | None:
-    given = inputs.stages[-1].get("MAGMOM")
-    return None if given is None else tuple(float(m) for m in inputs.ours(np.array(given, float)))
+def _start_moments(inputs: VaspInputs) -> tuple[float, ...] | None:
+    moments = inputs.stages[-1].get("MAGMOM")
+    return None if moments is None else tuple(float(moment) for moment in inputs.ours(np.array(moments, float)))
 
 
-def _moments(inputs: Inputs) -> tuple[tuple[float, ...] | None, float | None]:
+def _moments(inputs: VaspInputs) -> tuple[tuple[float, ...] | None, float | None]:
     """Return the moment of each atom, in our order, and that of the cell (μB), from OUTCAR."""
     from pymatgen.io.vasp.outputs import Outcar
 
     path = inputs.directory / TEXT
     try:
-        found = Outcar(str(path))
+        outcar = Outcar(str(path))
     except (*DAMAGE, IndexError) as error:
         raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    atoms = [atom["tot"] for atom in found.magnetization]
-    if len(atoms) != len(inputs.order):
-        return None, found.total_mag
-    return tuple(float(m) for m in inputs.ours(np.array(atoms, float))), found.total_mag
+    moments = [atom["tot"] for atom in outcar.magnetization]
+    if len(moments) != len(inputs.order):
+        return None, outcar.total_mag
+    return tuple(float(moment) for moment in inputs.ours(np.array(moments, float))), outcar.total_mag
 
 
 def launches(directory: Path, stage: int | None = None) -> list[Path]:
-    """Return the directories with VASP's outputs, in the order of the launches, the present one last."""
+    """Return the directories with VASP's outputs, in the order of the launches, the current one last."""
     pattern = "*" if stage is None else f"*-stage-{stage}"
     return [*sorted((directory / LAUNCHES).glob(pattern)), directory]
 
 
 def steps_taken(directory: Path) -> int:
-    """Count the moves of the ions in all launches by the lines that end a step in OSZICAR; -1 before the first."""
+    """Count ionic steps of all launches by the lines that end a step in OSZICAR; -1 before the start geometry."""
     return sum(len(re.findall(r"^\s*\d+ F=", text, flags=re.MULTILINE)) for text in _oszicars(directory)) - 1
 
 
@@ -341,7 +344,7 @@ _FORCES = re.compile(r"TOTAL-FORCE \(eV/Angst\)\n -+\n(.*?)\n -+", re.DOTALL)
 
 
 def largest_force(path: Path) -> float:
-    """Return the largest force of the last whole step in an OUTCAR, eV/Å; 0 if there is none."""
+    """Return the largest force of the last complete step in an OUTCAR, eV/Å; 0 if there is none."""
     try:
         blocks = _FORCES.findall(path.read_text(encoding="utf-8", errors="replace"))
         rows = [[float(value) for value in line.split()[3:6]] for line in blocks[-1].splitlines()] if blocks else []
@@ -355,10 +358,10 @@ def _oszicars(directory: Path) -> list[str]:
     return [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists()]
 
 
-def _trajectory(inputs: Inputs, stage: int) -> Trajectory:
-    """Return the steps of the last stage in all its launches, as far as their files can be read.
+def _trajectory(inputs: VaspInputs, stage: int) -> Trajectory:
+    """Return the steps of the last stage in all its launches whose files can be read.
 
-    A launch begins with the geometry at which the one before it ended, if that was not the next one yet.
+    A launch may begin with the last geometry of the launch before it; that step is counted once.
     """
     steps: list[tuple[float, Any, Any, Any]] = []
     for folder in launches(inputs.directory, stage):

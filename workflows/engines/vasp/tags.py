@@ -1,6 +1,6 @@
-"""INCAR tags: what the protocol says in VASP's words, and what the user adds to it.
+"""INCAR tags: the protocol in VASP's terms, and the tags that the user adds.
 
-The values are those of the VASP wiki, https://www.vasp.at/wiki; PHYSICS of each choice stands in configs/protocols.
+Their meaning is that of the VASP wiki, https://www.vasp.at/wiki; the reason for each choice is in configs/protocols.
 """
 
 from __future__ import annotations
@@ -23,29 +23,17 @@ Tags = dict[str, Any]
 
 HOW = frozenset(
     {
-        *(
-            "ALGO",
-            "AMIN",
-            "AMIX",
-            "AMIX_MAG",
-            "BMIX",
-            "BMIX_MAG",
-            "EMAX",
-            "EMIN",
-            "IALGO",
-            "IBRION",
-            "IMIX",
-            "INIMIX",
-        ),
+        *("ALGO", "AMIN", "AMIX", "AMIX_MAG", "BMIX", "BMIX_MAG", "EMAX", "EMIN", "IALGO", "IBRION", "IMIX"),
+        "INIMIX",
         *("ISEARCH", "KBLOCK", "KPAR", "LAECHG", "LASYNC", "LCHARG", "LELF", "LORBIT", "LPLANE", "LSCAAWARE"),
         *("LSCALAPACK", "LSCALU", "LVHAR", "LVTOT", "LWAVE", "MAXMIX", "MIXPRE", "NCORE", "NEDOS", "NELM", "NELMDL"),
         *("NELMIN", "NPAR", "NSIM", "NWRITE", "POTIM", "SYSTEM", "TIME", "WC"),
     }
 )
-"""Tags that say how a number is reached or what is written; all others may change it, and enter the id."""
+"""Tags that affect how a number is reached or what is written; all others may change it and enter the id."""
 
 BY_ELEMENT = ("MAGMOM", "LDAUL", "LDAUU", "LDAUJ")
-"""Tags that may be given by element; MAGMOM has a value an atom, the others one a species."""
+"""Tags that may be given by element; MAGMOM has a value for each atom, the others for each species."""
 
 _FUNCTIONALS = {"PBE": "PE", "PBEsol": "PS", "RPBE": "RP", "AM05": "AM"}
 
@@ -57,18 +45,18 @@ def known_tags() -> Mapping[str, str]:
     """Return the names of VASP's tags and the types of their values (``int``, ``bool`` …), as pymatgen lists them."""
     from pymatgen.io.vasp import inputs
 
-    listed = json.loads((Path(inputs.__file__).parent / "incar_parameters.json").read_text(encoding="utf-8"))
-    return {tag: str(about.get("type", "")) for tag, about in listed.items()}
+    descriptions = json.loads((Path(inputs.__file__).parent / "incar_parameters.json").read_text(encoding="utf-8"))
+    return {tag: str(description.get("type", "")) for tag, description in descriptions.items()}
 
 
 def stages(
     protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int, self_consistent: bool, where: str
 ) -> list[Tags]:
-    """Return the INCAR of each stage of a calculation, MAGMOM an atom.
+    """Return the INCAR tags of each stage of a calculation, with a MAGMOM for each atom.
 
-    A slab with dipole correction converges badly from scratch, so that it is first run without. A relaxation of the
-    cell is run twice, since the plane waves are those of the cell that a run begins with. Bands are last of all, from
-    the charge density of the stage before.
+    A slab with dipole correction converges badly from scratch, so a stage without comes first. A relaxation of the
+    cell has two stages, since each run keeps the plane waves of its start cell. Bands are the last stage, from the
+    charge density of the stage before.
 
     Parameters
     ----------
@@ -133,14 +121,14 @@ def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) 
     """Return what the kind adds."""
     if KINDS[kind].relaxes:
         relaxed: Tags = {"IBRION": 2, "NSW": max_steps, "EDIFFG": -protocol["max_force_ev_per_a"], "ISIF": 2}
-        # c is kept: it holds the vacuum. VASP 6.4 and newer; whether it was kept is checked.
-        # Half the criterion, since VASP counts the forces on the cell in a way of its own.
+        # c, which contains the vacuum, is fixed by VASP 6.4 and newer; the result is checked.
+        # Half the criterion, since VASP measures the forces on the cell differently.
         cell = {"ISIF": 3, "LATTICE_CONSTRAINTS": [True, True, False], "EDIFFG": relaxed["EDIFFG"] / 2}
         return relaxed | (cell if KINDS[kind].relaxes_cell else {})
     tags: Tags = {"IBRION": -1, "NSW": 0}
     if kind == "atom" and protocol["spin_polarised"]:
         tags |= {"NUPDOWN": round(float(atoms.get_initial_magnetic_moments().sum()))}
-    if KINDS[kind].fixed_density:  # the charge density is the host's, and stays
+    if KINDS[kind].fixed_density:  # at the charge density of the host
         tags |= {"LORBIT": 11, "LCHARG": False, "LWAVE": False, "LVHAR": True}
     if kind == "dos":
         tags["NEDOS"] = 3001
@@ -153,7 +141,7 @@ def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) 
 def _dipole(atoms: Atoms) -> Tags:
     """Return the correction along z about the middle of the slab, in fractions of the cell.
 
-    The middle is that of the sheet, which may lie across the boundary: the mean of the angles that z stands for.
+    The sheet may lie across the boundary of the cell, so its middle is the mean of z as an angle.
     """
     angles = 2 * np.pi * atoms.get_scaled_positions()[:, 2]
     middle = float(np.angle(np.exp(1j * angles).mean()) / (2 * np.pi) % 1.0)
@@ -161,10 +149,19 @@ def _dipole(atoms: Atoms) -> Tags:
 
 
 def fine_grid(cell_a: Any, cutoff_ev: float) -> tuple[int, int, int]:
-    """Return a grid for densities that follows from cell and cutoff alone, as fine as PREC = Accurate makes it.
+    """Return the number of grid points of a density along each cell vector, as fine as with PREC = Accurate.
+
+    It depends on cell and cutoff alone.
 
     Twice the grid that holds every wave up to twice the cutoff's wave vector, N = 2 · 2·G·|a|/π, then the next
     even number without a prime factor above 7.
+
+    Parameters
+    ----------
+    cell_a
+        Shape (3, 3), vectors as rows.
+    cutoff_ev
+        Plane-wave cutoff.
     """
     from ase.units import Bohr, Hartree
 
@@ -177,11 +174,11 @@ def fine_grid(cell_a: Any, cutoff_ev: float) -> tuple[int, int, int]:
     return first, second, third
 
 
-def with_user_tags(tags: Tags, given: Mapping[str, Any], symbols: Sequence[str]) -> Tags:
-    """Return the tags with the user's over them, those by element expanded to VASP's order of atoms or species."""
+def with_user_tags(tags: Tags, user_tags: Mapping[str, Any], symbols: Sequence[str]) -> Tags:
+    """Return the tags updated with the user's; those by element are expanded to VASP's order of atoms or species."""
     species = list(dict.fromkeys(symbols))
     added: Tags = {}
-    for tag, value in given.items():
+    for tag, value in user_tags.items():
         if isinstance(value, Mapping):
             names = symbols if tag == "MAGMOM" else species
             missing = -1 if tag == "LDAUL" else 0

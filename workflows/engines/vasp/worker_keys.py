@@ -1,4 +1,4 @@
-"""What a cluster file may tell VASP: its commands, where the POTCARs are, tags that say how, what to keep."""
+"""The part of a cluster file that is for VASP: commands, the library of POTCARs, tags, files to keep."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _how(tags: dict[str, Any]) -> dict[str, Any]:
     return tags
 
 
-class WorkerKeys(Frozen):
-    """What a worker may be told: commands, the library of POTCARs, INCAR tags, which large files stay."""
+class VaspWorkerKeys(Frozen):
+    """Settings of a worker: commands, the library of POTCARs, INCAR tags, which large files to keep."""
 
     vasp_std: str | None = None
     vasp_gam: str | None = None
