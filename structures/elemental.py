@@ -1,4 +1,4 @@
-"""Elemental references from a structure file: a crystal, or a molecule to be put into a box."""
+"""Elemental references from a structure file: a crystal, or a molecule in a box."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from .geometry import check_overlaps
 from .slabs import read_atoms
 
 LEAST_VACUUM_A = 6.0
-"""Between a molecule and its images."""
+"""Least distance between a molecule and its images."""
 
 _SMALLEST_A3 = 1.0
+"""Least volume of a crystal's cell."""
 
 _DIGITS = 6
 
@@ -30,9 +31,9 @@ class Elemental:
     symbols
         Chemical symbols, all the same.
     cell
-        Cell vectors as rows, Å.
+        Cell vectors as rows, Å, shape (3, 3).
     positions
-        Cartesian, Å.
+        Cartesian, Å, shape (atoms, 3).
     """
 
     symbols: tuple[str, ...]
@@ -40,7 +41,7 @@ class Elemental:
     positions: tuple[tuple[float, float, float], ...]
 
     def atoms(self) -> Atoms:
-        """Return it, periodic in all directions."""
+        """Return the atoms, periodic in all directions."""
         return Atoms(self.symbols, positions=self.positions, cell=self.cell, pbc=True)
 
 
@@ -50,7 +51,7 @@ def read_crystal(path: Path, element: str) -> Elemental:
     Raises
     ------
     StructureError
-        Naming the file: not to be read, of other elements, without a cell of three vectors, or with overlaps.
+        If the file, which is named, is unreadable, of other elements, without three cell vectors, or has overlaps.
     """
     atoms = _read(path, element)
     if abs(atoms.cell.volume) < _SMALLEST_A3:
@@ -66,24 +67,24 @@ def read_molecule(path: Path, element: str, box_a: Sequence[float]) -> Elemental
     Parameters
     ----------
     path
-        Its structure file.
+        Structure file of the molecule.
     element
-        What it is made of.
+        Its element.
     box_a
         Edges of the box, Å.
 
     Raises
     ------
     StructureError
-        Naming the file: not to be read, of other elements, with overlaps, or too large for the box.
+        If the file, which is named, is unreadable, of other elements, too large for the box, or has overlaps.
     """
     atoms = _read(path, element)
     atoms.set_cell(box_a)
     atoms.pbc = True
-    free = np.array(box_a) - np.ptp(atoms.positions, axis=0)
-    if free.min() < LEAST_VACUUM_A:
+    gaps = np.array(box_a) - np.ptp(atoms.positions, axis=0)
+    if gaps.min() < LEAST_VACUUM_A:
         raise StructureError(
-            f"{path}: in a box of {' × '.join(f'{edge:g}' for edge in box_a)} Å only {free.min():.1f} Å are left "
+            f"{path}: in a box of {' × '.join(f'{edge:g}' for edge in box_a)} Å only {gaps.min():.1f} Å are left "
             f"between this molecule and its images; {LEAST_VACUUM_A:g} Å are the least: raise protocol.atom.box_a."
         )
     atoms.positions += np.array(box_a) / 2 - (atoms.positions.max(axis=0) + atoms.positions.min(axis=0)) / 2

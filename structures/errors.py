@@ -4,4 +4,4 @@ from ..errors import SodiateError
 
 
 class StructureError(SodiateError):
-    """A host, defect or Na site that cannot be built, read or found as asked."""
+    """A host, defect or Na site cannot be built, read or found."""

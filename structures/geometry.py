@@ -23,7 +23,7 @@ FACES: Final = ("top", "bottom")
 # (0.45) and of 1T' WTe2 (0.6), and keeps the planes of MnO2 (0.95) and of every 2H layer (1.5) apart.
 LAYER_GAP: Final = 0.75
 
-# Two atoms closer than this fraction of the sum of their covalent radii are taken for a mistake in the input.
+# Two atoms closer than this fraction of the sum of their covalent radii are a mistake in the input.
 OVERLAP: Final = 0.6
 
 # Atoms closer than this many times the sum of their covalent radii are bonded (W–Se 2.55 of 2.82 Å, next 4.2 Å).
@@ -33,30 +33,41 @@ _ELEMENTS: Final = frozenset(chemical_symbols[1:])
 
 
 def check_element(symbol: str, where: str) -> None:
-    """Refuse what is no chemical symbol.
+    """Check that a string is a chemical symbol.
 
     Raises
     ------
     StructureError
-        Naming the symbol and `where` it was given.
+        If it is not; the message names the symbol and ``where``.
     """
     if symbol not in _ELEMENTS:
         raise StructureError(f"{where}: {symbol!r} is not an element; give a chemical symbol such as W or Se.")
 
 
 def bond_reach(first: Ints | int, second: Ints | int) -> Floats:
-    """Return the length in Å below which atoms of these atomic numbers are bonded, broadcast over both."""
+    """Return the distance below which atoms of these atomic numbers are bonded.
+
+    Parameters
+    ----------
+    first, second
+        Atomic numbers, of shapes that broadcast.
+
+    Returns
+    -------
+    ndarray
+        Å, of the broadcast shape.
+    """
     reach: Floats = BOND * (covalent_radii[first] + covalent_radii[second])
     return reach
 
 
 def check_repeat(repeat: tuple[int, int]) -> None:
-    """Refuse a supercell that is not two whole numbers of at least 1.
+    """Check that a supercell is two whole numbers of at least 1.
 
     Raises
     ------
     StructureError
-        Naming the value.
+        If it is not; the message names the value.
     """
     if len(repeat) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in repeat):
         raise StructureError(
@@ -65,12 +76,12 @@ def check_repeat(repeat: tuple[int, int]) -> None:
 
 
 def check_overlaps(atoms: Atoms, where: str) -> None:
-    """Refuse atoms closer than 0.6 times the sum of their covalent radii, in-plane images included.
+    """Check that no atoms are closer than 0.6 times the sum of their covalent radii, in-plane images included.
 
     Raises
     ------
     StructureError
-        Naming the two atoms, their indices and their distance in Å.
+        If some are; the message names the two closest, their indices and their distance in Å.
     """
     first, second, distance = neighbor_list("ijd", atoms, list(OVERLAP * covalent_radii[atoms.numbers]))
     if len(distance) == 0:
@@ -112,16 +123,26 @@ def in_plane_fractions(atoms: Atoms) -> Floats:
 
 
 def wrap(difference: Floats) -> Floats:
-    """Bring differences of fractional coordinates into [-0.5, 0.5]."""
+    """Wrap differences of fractional coordinates, of any shape, into [-0.5, 0.5]."""
     wrapped: Floats = difference - np.round(difference)
     return wrapped
 
 
 def image_shifts(cell: Floats) -> Floats:
-    """Return the lattice translations, shape (images, 2), that a minimum image of `wrap` can need.
+    """Return the lattice translations that the minimum image of a wrapped difference may need.
 
     A wrapped difference is no longer than R = (|a| + |b|)/2, so its shortest image has fractional components
     of at most R/h, h being the spacings of the lattice lines: exact for cells of any skew.
+
+    Parameters
+    ----------
+    cell
+        In-plane lattice vectors as rows, shape (2, 2), Å.
+
+    Returns
+    -------
+    ndarray
+        Fractional (whole numbers), shape (images, 2).
     """
     lengths = np.linalg.norm(cell, axis=1)
     spacings = abs(np.linalg.det(cell)) / lengths[::-1]
@@ -150,7 +171,18 @@ def lateral_distances(difference: Floats, cell: Floats) -> Floats:
 
 
 def layers(heights: Floats) -> list[Ints]:
-    """Group atoms into layers by height, lowest layer first, each a sorted array of indices."""
+    """Group atoms into layers by height.
+
+    Parameters
+    ----------
+    heights
+        z of each atom, shape (atoms,), Å.
+
+    Returns
+    -------
+    list of ndarray
+        Sorted indices of the atoms of each layer, the lowest layer first.
+    """
     order = np.argsort(heights, kind="stable")
     breaks = np.flatnonzero(np.diff(heights[order]) > LAYER_GAP) + 1
     return [np.sort(group) for group in np.split(order, breaks)]
@@ -168,17 +200,22 @@ def face_layers(atoms: Atoms, face: str) -> tuple[Ints, Ints]:
 
 
 def pairing(atoms: Atoms, others: Atoms) -> tuple[list[int], float]:
-    """Return the index among ``atoms`` of each of the others, and how far the furthest pair is apart (Å).
+    """Pair the atoms of two structures so that the sum of distances is least.
 
     Parameters
     ----------
     atoms, others
-        The same elements in any order, periodic along all axes, in the cell of the others.
+        The same elements in any order, periodic along all axes, in the cell of ``others``.
+
+    Returns
+    -------
+    indices, distance
+        The index among ``atoms`` of each of ``others``, and the largest distance of a pair (Å).
     """
     from ase.geometry import get_distances
     from scipy.optimize import linear_sum_assignment
 
-    _, apart = get_distances(others.positions, atoms.positions, cell=others.cell, pbc=True)
+    _, distances = get_distances(others.positions, atoms.positions, cell=others.cell, pbc=True)
     different = others.numbers[:, None] != atoms.numbers[None, :]
-    rows, columns = linear_sum_assignment(apart + 1e3 * different)
-    return [int(column) for column in columns], float(apart[rows, columns].max())
+    rows, columns = linear_sum_assignment(distances + 1e3 * different)
+    return [int(column) for column in columns], float(distances[rows, columns].max())

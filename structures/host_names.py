@@ -1,4 +1,4 @@
-"""Models by name, as the field writes them: WSSe+VS+VSe is WSSe with one S and one Se vacancy."""
+"""Names of models, as in the literature: WSSe+VS+VSe is WSSe with one S and one Se vacancy."""
 
 import re
 
@@ -83,23 +83,23 @@ def resolve_vacancies(host: Atoms, vacancies: tuple[str, ...], pair: str | None)
 
 
 def _single(host: Atoms, element: str) -> Defect:
-    found = distinct_vacancies(host, element)
-    if len(found) > 1:
-        listed = ", ".join(f"{element}@{v.index} ({v.face}, {v.multiplicity} equivalent)" for v in found)
+    vacancies = distinct_vacancies(host, element)
+    if len(vacancies) > 1:
+        choices = ", ".join(f"{element}@{v.index} ({v.face}, {v.multiplicity} equivalent)" for v in vacancies)
         raise StructureError(
-            f"V{element} in {describe(host)} is ambiguous: {element} has {len(found)} distinct positions. "
-            f"Name one under `remove`: {listed}."
+            f"V{element} in {describe(host)} is ambiguous: {element} has {len(vacancies)} distinct positions. "
+            f"Name one under `remove`: {choices}."
         )
-    return Defect(element, found[0].index)
+    return Defect(element, vacancies[0].index)
 
 
 def _pair(host: Atoms, first: str, second: str, pair: str | None) -> tuple[Defect, ...]:
-    found = distinct_pairs(host, first, second)
-    named = {entry.name: entry for entry in found}
-    chosen = found[0] if pair is None else named.get(pair)
-    if chosen is None:
+    pairs = distinct_pairs(host, first, second)
+    by_name = {candidate.name: candidate for candidate in pairs}
+    selected = pairs[0] if pair is None else by_name.get(pair)
+    if selected is None:
         raise StructureError(
             f"{describe(host)}: no pair V{first}+V{second} called {pair!r}; "
-            f"the distances in Å are {', '.join(named)}."
+            f"the distances in Å are {', '.join(by_name)}."
         )
-    return Defect(first, chosen.indices[0]), Defect(second, chosen.indices[1])
+    return Defect(first, selected.indices[0]), Defect(second, selected.indices[1])

@@ -1,4 +1,4 @@
-"""2H monolayers MX2 and MXY from lattice constant and bond lengths, and the box they are computed in."""
+"""2H monolayers MX2 and MXY from lattice constant and bond lengths, and the cell with vacuum for a calculation."""
 
 import math
 from dataclasses import dataclass
@@ -106,12 +106,12 @@ def build_monolayer(layer: Monolayer, repeat: tuple[int, int]) -> Atoms:
 
 
 def box(atoms: Atoms, vacuum: float, headroom: float) -> Atoms:
-    """Put a host into the cell that it shares with all its Na sites.
+    """Put a host into the cell that is common to it and all its Na sites.
 
     Parameters
     ----------
     atoms
-        Ideal, complete host (removed atoms are removed afterwards), a and b in the xy plane.
+        Ideal, complete host (defects are applied afterwards), a and b in the xy plane.
     vacuum
         Empty length left above the highest Na, Å.
     headroom

@@ -16,7 +16,7 @@ from .symmetry import find_symmetry, permutations
 from .vacancies import Defect, atoms_of, lettered
 
 LARGEST: Final = 200_000
-"""More ways than this are not enumerated: twelve of twenty-four sites are 2.7 million."""
+"""Upper limit of the ways that are enumerated: twelve of twenty-four sites give 2.7 million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,18 @@ def distinct_orderings(host: Atoms, element: str, replacement: str, count: int) 
         )
     mapped = permutations(host, find_symmetry(host))
     top = set(face_layers(host, "top")[0].tolist())
-    found = [(-len(top.intersection(first)), first, size) for first, size in _orbits(mapped, sites, count)]
-    found.sort()
-    names = lettered([f"{-minus}+{count + minus}" for minus, _, _ in found])
-    return tuple(Ordering(name, first, size, -minus) for name, (minus, first, size) in zip(names, found, strict=True))
+    orbits = [(len(top.intersection(first)), first, size) for first, size in _orbits(mapped, sites, count)]
+    orbits.sort(key=lambda orbit: (-orbit[0], *orbit[1:]))
+    names = lettered([f"{on_top}+{count - on_top}" for on_top, _, _ in orbits])
+    return tuple(
+        Ordering(name, first, size, on_top) for name, (on_top, first, size) in zip(names, orbits, strict=True)
+    )
 
 
 def mix(layer: Monolayer, repeat: tuple[int, int], name: str) -> tuple[Defect, ...]:
     """Share the chalcogens of a Janus layer between its faces in another way.
 
-    Which ways are distinct is counted on the lattice without the two elements, whose faces are equivalent.
+    The distinct ways are those of the lattice with one chalcogen, whose faces are equivalent.
 
     Parameters
     ----------
@@ -95,12 +97,12 @@ def mix(layer: Monolayer, repeat: tuple[int, int], name: str) -> tuple[Defect, .
     repeat
         In-plane repeats.
     name
-        Of an `Ordering` of as many atoms of the top element as the Janus supercell has.
+        Name of an `Ordering` with as many atoms of the top element as the Janus supercell.
 
     Returns
     -------
     tuple of Defect
-        The atoms that are replaced in the Janus supercell; what replaces them begins at their heights.
+        The atoms that are replaced in the Janus supercell; the substitutes start at their heights.
 
     Raises
     ------
@@ -110,26 +112,26 @@ def mix(layer: Monolayer, repeat: tuple[int, int], name: str) -> tuple[Defect, .
     top, bottom = layer.top, layer.bottom
     if top == bottom:
         raise StructureError(f"{layer.formula} has one chalcogen; only a Janus layer can be mixed.")
-    alike = replace(layer, top=bottom, bond_top=layer.bond_bottom)
-    janus, lattice = build_monolayer(layer, repeat), build_monolayer(alike, repeat)
-    own = set(atoms_of(janus, top))
-    found = {one.name: one for one in distinct_orderings(lattice, bottom, top, len(own))}
-    if name not in found:
-        known = ", ".join(found)
-        raise StructureError(f"{describe(janus)}: no ordering {name!r} of its {top} and {bottom}; there are {known}.")
-    wanted = set(found[name].indices)
-    swapped = [Defect(top, index, bottom) for index in own - wanted]
-    swapped += [Defect(bottom, index, top) for index in wanted - own]
-    return tuple(sorted(swapped, key=lambda defect: defect.index))
+    symmetric = replace(layer, top=bottom, bond_top=layer.bond_bottom)
+    janus, lattice = build_monolayer(layer, repeat), build_monolayer(symmetric, repeat)
+    present = set(atoms_of(janus, top))
+    orderings = {ordering.name: ordering for ordering in distinct_orderings(lattice, bottom, top, len(present))}
+    if name not in orderings:
+        names = ", ".join(orderings)
+        raise StructureError(f"{describe(janus)}: no ordering {name!r} of its {top} and {bottom}; there are {names}.")
+    target = set(orderings[name].indices)
+    defects = [Defect(top, index, bottom) for index in present - target]
+    defects += [Defect(bottom, index, top) for index in target - present]
+    return tuple(sorted(defects, key=lambda defect: defect.index))
 
 
 def _orbits(mapped: Ints, sites: list[int], count: int) -> Iterator[tuple[tuple[int, ...], int]]:
     """Yield the first set of each orbit and the orbit's size."""
     seen: set[tuple[int, ...]] = set()
-    for chosen in combinations(sites, count):
-        if chosen in seen:
+    for subset in combinations(sites, count):
+        if subset in seen:
             continue
-        images = np.sort(mapped[:, list(chosen)], axis=1)
+        images = np.sort(mapped[:, list(subset)], axis=1)
         orbit = set(map(tuple, np.unique(images, axis=0).tolist()))
         seen |= orbit
-        yield chosen, len(orbit)
+        yield subset, len(orbit)

@@ -1,4 +1,4 @@
-"""Points where an adsorbate can sit on the ideal host, before symmetry: over atoms, hollows and vacancies."""
+"""Candidate points of an adsorbate on the ideal host, before symmetry: over atoms, hollows and vacancies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Candidate:
     kind
         ``V_S``, ``T_W``, ``H``, ``T_X``, …
     rank
-        Order of its sort among the sites of a face.
+        Order of its kind among the sites of a face.
     face
         "top" or "bottom".
     fractional
@@ -55,24 +55,24 @@ def find_candidates(pristine: Atoms, defects: Sequence[Defect]) -> list[Candidat
     Over each atom of the outermost layer: ``T_X`` if it is a chalcogen, otherwise ``T_`` and its symbol. At
     each vertex of that layer's lateral Voronoi diagram: ``T_`` and the symbol of a second-layer atom below,
     otherwise ``H``. Where the defects remove that atom, ``V_`` and its symbol on every face that shows it: a
-    missing chalcogen of a monolayer gives a site on its own face, a missing metal one on both.
+    missing chalcogen of a monolayer gives a site on its own face, a missing metal atom on both.
     """
     changed = {defect.index: defect for defect in defects}
     fractions, cell = in_plane_fractions(pristine), in_plane_cell(pristine)
-    found: list[Candidate] = []
+    candidates: list[Candidate] = []
     for face in FACES:
         outer, second = face_layers(pristine, face)
         plane = float(pristine.positions[outer, 2].mean())
         for i in outer:
             kind, rank = _over(pristine.symbols[i], changed.get(int(i)), _ATOP)
             height = float(pristine.positions[i, 2])
-            found.append(Candidate(kind, rank, face, _pair(fractions[i]), height))
+            candidates.append(Candidate(kind, rank, face, _pair(fractions[i]), height))
         below, hollows = _sort_hollows(_hollows(fractions[outer], cell), fractions, second, cell)
         for i in below:
             kind, rank = _over(pristine.symbols[i], changed.get(i), _SECOND_LAYER)
-            found.append(Candidate(kind, rank, face, _pair(fractions[i]), plane))
-        found += [Candidate("H", _HOLLOW, face, _pair(point), plane) for point in hollows]
-    return found
+            candidates.append(Candidate(kind, rank, face, _pair(fractions[i]), plane))
+        candidates += [Candidate("H", _HOLLOW, face, _pair(point), plane) for point in hollows]
+    return candidates
 
 
 def _pair(point: Floats) -> tuple[float, float]:
@@ -100,7 +100,7 @@ def _hollows(points: Floats, cell: Floats) -> Floats:
     images = ((points % 1.0)[None] + np.array(shifts, dtype=np.float64)[:, None]).reshape(-1, 2)
     images = images[((images > -margin) & (images < 1.0 + margin)).all(axis=1)]
     vertices = np.linalg.solve(cell.T, Voronoi(images @ cell).vertices.T).T
-    # A little beyond the cell, so that one on its boundary is not lost to rounding; merging removes doubles.
+    # Slightly beyond the cell, so that no vertex on its boundary is lost to rounding; merging removes duplicates.
     vertices = vertices[((vertices > -0.05) & (vertices < 1.05)).all(axis=1)]
     return _merge(vertices, cell)
 
@@ -108,12 +108,12 @@ def _hollows(points: Floats, cell: Floats) -> Floats:
 def _merge(vertices: Floats, cell: Floats) -> Floats:
     """Replace vertices closer than 0.5 Å, images included, by their mean, in an order free of noise."""
     merged: list[Floats] = []
-    left = vertices
-    while len(left):
-        offsets = wrap(left - left[0])
+    remaining = vertices
+    while len(remaining):
+        offsets = wrap(remaining - remaining[0])
         close = np.linalg.norm(offsets @ cell, axis=1) < _MERGE
-        merged.append((left[0] + offsets[close].mean(axis=0)) % 1.0)
-        left = left[~close]
+        merged.append((remaining[0] + offsets[close].mean(axis=0)) % 1.0)
+        remaining = remaining[~close]
     points = np.array(merged)
     rounded = np.round(points, 4) % 1.0
     ordered: Floats = points[np.lexsort((rounded[:, 1], rounded[:, 0]))]

@@ -1,4 +1,4 @@
-"""Na sites on a two-dimensional host: which are distinct, placing Na on one, and naming where it ended."""
+"""Na sites on a two-dimensional host: find the distinct ones, place Na there, and name the site where it ended."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ ON_SITE: Final = 0.6
 # Å above the face plane. Beyond it no site binds.
 DESORBED: Final = 4.5
 
-# Å past the middle of the sheet before an adsorbate counts as being on the other face: in a metal or carbon
-# vacancy it may sit in the middle, where the sign of its height means nothing.
+# Å past the middle of the sheet beyond which an adsorbate counts as on the other face: in a metal or carbon
+# vacancy it may be in the middle, where the sign of its height means nothing.
 _CROSSED: Final = 0.3
 
 
@@ -82,7 +82,7 @@ class Site:
         From the representative, at the height of the outermost layer, to the ideal position of the nearest
         removed or replaced atom, Å; None on a host without defects.
     frame
-        The host it was found on, for `place`.
+        The host of the site, for `place`.
     """
 
     name: str
@@ -153,26 +153,26 @@ def find_sites(pristine: Atoms, defects: Sequence[Defect]) -> tuple[Site, ...]:
 
     def order(orbit: list[int]) -> tuple[int, int, str, list[float], int, int]:
         first = candidates[orbit[0]]
-        # All defects, since sites next to one may differ in how far the second is; rounded against noise.
-        away = np.round(distances[orbit[0]], 3).tolist()
-        return FACES.index(first.face), first.rank, first.kind, away, len(orbit), orbit[0]
+        # To all defects, since the nearest may be equally far from two sites; rounded against noise.
+        sorted_distances = np.round(distances[orbit[0]], 3).tolist()
+        return FACES.index(first.face), first.rank, first.kind, sorted_distances, len(orbit), orbit[0]
 
-    used: dict[str, int] = defaultdict(int)
+    counts: dict[str, int] = defaultdict(int)
     sites = []
     for orbit in sorted(classes, key=order):
         first = candidates[orbit[0]]
         name = f"{first.kind}@{first.face}"
-        used[name] += 1
-        number = f"-{used[name]}" if used[name] > 1 else ""
-        away = float(distances[orbit[0], 0]) if defects else None
-        sites.append(Site(name + number, first.kind, first.face, first.fractional, len(orbit), away, frame))
+        counts[name] += 1
+        number = f"-{counts[name]}" if counts[name] > 1 else ""
+        distance = float(distances[orbit[0], 0]) if defects else None
+        sites.append(Site(name + number, first.kind, first.face, first.fractional, len(orbit), distance, frame))
     return tuple(sites)
 
 
 def near_defect(sites: Sequence[Site]) -> tuple[Site, ...]:
     """Select every vacancy site and, on each face, the site of each other kind that is nearest to a defect.
 
-    Those are the ones whose name has no number. On a host without defects these are all sites.
+    These are the sites whose name has no number; on a host without defects, all sites.
     """
     return tuple(
         site
@@ -219,18 +219,18 @@ def place(host: Atoms, site: Site, element: str, height: float) -> Atoms:
 
 
 def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], final: Atoms, start: Site) -> EndSite:
-    """Name the place where an adsorbate ended.
+    """Name the site where an adsorbate ended.
 
     Parameters
     ----------
     pristine, defects
         Complete ideal host and its defects, as for `find_sites`.
     sites
-        All sites of that host, not only those started from.
+        All sites of that host, not only those of the campaign.
     final
         Relaxed host with the adsorbate last.
     start
-        Where it was placed.
+        Site where it was placed.
 
     Returns
     -------
@@ -266,21 +266,21 @@ def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], 
 
 
 def _classes(candidates: Sequence[Candidate], symmetry: Symmetry, cell: Floats) -> list[list[int]]:
-    """Sort candidates into orbits, each a list of indices that starts with its lowest."""
+    """Sort candidates into orbits, each a list of indices in ascending order."""
     points = np.array([candidate.fractional for candidate in candidates])
     on_top = np.array([candidate.face == "top" for candidate in candidates])
     kinds = np.array([candidate.kind for candidate in candidates])
-    taken = np.zeros(len(candidates), dtype=bool)
+    assigned = np.zeros(len(candidates), dtype=bool)
     classes: list[list[int]] = []
     for i in range(len(candidates)):
-        if taken[i]:
+        if assigned[i]:
             continue
         offsets = wrap(symmetry.images(points[i])[:, None] - points[None]) @ cell
         equal = (offsets**2).sum(axis=-1) < _SAME_POINT**2
         equal &= on_top[None] == (on_top[i] ^ symmetry.flips)[:, None]
-        orbit = equal.any(axis=0) & (kinds == kinds[i]) & ~taken
+        orbit = equal.any(axis=0) & (kinds == kinds[i]) & ~assigned
         orbit[i] = True
-        taken |= orbit
+        assigned |= orbit
         classes.append(np.flatnonzero(orbit).tolist())
     return classes
 
@@ -298,13 +298,13 @@ def _defect_distances(pristine: Atoms, defects: Sequence[Defect], candidates: Se
 
 def _frame(pristine: Atoms, defective: Atoms, defects: Sequence[Defect]) -> Frame:
     removed = {defect.index for defect in defects if defect.replacement is None}
-    kept = [i for i in range(len(pristine)) if i not in removed]
+    remaining = [i for i in range(len(pristine)) if i not in removed]
     faces = {}
     for face in FACES:
         outer = set(face_layers(pristine, face)[0].tolist())
-        remaining = tuple(k for k, i in enumerate(kept) if i in outer)
-        # A face that lost its whole layer shows the next one.
-        faces[face] = remaining or tuple(face_layers(defective, face)[0].tolist())
+        layer = tuple(k for k, i in enumerate(remaining) if i in outer)
+        # Without its outermost layer a face shows the next one.
+        faces[face] = layer or tuple(face_layers(defective, face)[0].tolist())
     fractions = tuple((float(u), float(v)) for u, v in in_plane_fractions(defective))
     return Frame(tuple(defective.symbols), fractions, faces["top"], faces["bottom"])
 
@@ -341,14 +341,14 @@ def _face_plane(host: Atoms, frame: Frame, face: str, point: Floats) -> float:
 
 
 def _end_face(z: float, planes: dict[str, float], start: str) -> str:
-    above = z - (planes["top"] + planes["bottom"]) / 2
+    height = z - (planes["top"] + planes["bottom"]) / 2
     if start == "top":
-        return "bottom" if above < -_CROSSED else "top"
-    return "top" if above > _CROSSED else "bottom"
+        return "bottom" if height < -_CROSSED else "top"
+    return "top" if height > _CROSSED else "bottom"
 
 
 def _label(sites: Sequence[Site], symmetry: Symmetry, cell: Floats, point: Floats, face: str) -> tuple[str, Floats]:
-    """Name the site nearest to a fractional point on a face, and return the image of it that is."""
+    """Return the name of the site nearest to a fractional point on a face, and its nearest image, shape (2,)."""
     images: list[tuple[float, int, str, Floats]] = []
     for k, site in enumerate(sites):
         on_face = symmetry.flips == (site.face != face)

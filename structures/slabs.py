@@ -1,4 +1,4 @@
-"""A user's own two-dimensional host: the content of a structure file, normalised so that it can be hashed."""
+"""A user's two-dimensional host: the content of a structure file, normalised for hashing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from ase.io import read
 from .errors import StructureError
 from .geometry import Floats, check_overlaps, check_repeat
 
-# Å. Layered bulk crystals have gaps of 3 to 4 Å; a slab that is meant as one has far more.
+# Å. Layered bulk crystals have gaps of 3 to 4 Å; a slab has far more.
 VACUUM_GAP: Final = 5.0
 
 POSCAR: Final = "vasp"
@@ -74,8 +74,8 @@ def read_slab(path: str | Path) -> Slab:
     Raises
     ------
     StructureError
-        Naming the file: missing, a directory, unreadable, without atoms, with partial occupancies, without a
-        vacuum gap of 5 Å along one axis, with such gaps along several, or with overlapping atoms.
+        If the file, which is named, is missing, a directory, unreadable, without atoms, with partial occupancies,
+        without a vacuum gap of 5 Å along one axis, with such gaps along several, or with overlapping atoms.
     """
     path = Path(path)
     atoms = read_atoms(path)
@@ -85,7 +85,7 @@ def read_slab(path: str | Path) -> Slab:
     fractions = np.linalg.solve(cell.T, atoms.positions.T).T[:, order]
     cell = cell[order]
     if not declared:
-        # Wrapped first, so that the atom that ends the gap is at exactly 0.
+        # Wrapped first, so that the atom at the end of the gap is at exactly 0.
         heights = fractions[:, 2] % 1.0
         fractions[:, 2] = (heights - _largest_gap(heights)[1]) % 1.0
     slab = _normalise(atoms, cell, fractions @ cell)
@@ -94,14 +94,14 @@ def read_slab(path: str | Path) -> Slab:
 
 
 def read_atoms(path: Path) -> Atoms:
-    """Read the atoms of a structure file; raise `StructureError`, naming it, if it does not hold an ordered one."""
+    """Read the atoms of a structure file; raise `StructureError`, naming it, if it holds no ordered structure."""
     if path.is_dir():
         raise StructureError(f"{path}: a directory, not a structure file; name the file in it.")
     if not path.exists():
         raise StructureError(f"{path}: no such structure file.")
     try:
         atoms = read(path, do_not_split_by_at_sign=True)
-    except Exception as error:  # each of ASE's readers fails in a way of its own
+    except Exception as error:  # of any kind: ASE's readers have no common error
         reason = str(error).strip() or type(error).__name__
         raise StructureError(
             f"{path}: ASE cannot read it as a structure ({reason}). "
@@ -147,22 +147,22 @@ def _vacuum_axis(atoms: Atoms, path: Path) -> tuple[Floats, int, bool]:
     heights = [volume / np.linalg.norm(np.cross(cell[k - 2], cell[k - 1])) for k in range(3)]
     gaps = [_largest_gap(fractions[:, k])[0] * heights[k] for k in range(3)]
     wide = [k for k in range(3) if gaps[k] >= VACUUM_GAP]
-    found = ", ".join(f"{gap:.2f}" for gap in gaps)
+    widths = ", ".join(f"{gap:.2f}" for gap in gaps)
     if not wide:
         raise StructureError(
             f"{path}: is not a 2D host: no vacuum gap of {VACUUM_GAP:g} Å along any axis (largest gaps along "
-            f"a, b, c: {found} Å). Cut one layer out of the bulk and add vacuum."
+            f"a, b, c: {widths} Å). Cut one layer out of the bulk and add vacuum."
         )
     if len(wide) > 1:
         raise StructureError(
             f"{path}: is not a 2D host: gaps of {VACUUM_GAP:g} Å or more along several axes "
-            f"(a, b, c: {found} Å), as of a wire or a molecule in a box."
+            f"(a, b, c: {widths} Å), as of a wire or a molecule in a box."
         )
     return cell, wide[0], False
 
 
 def _normalise(atoms: Atoms, cell: Floats, positions: Floats) -> Slab:
-    """Turn a along x and the slab normal along z, on the side that c points to, and round."""
+    """Rotate a onto x and the slab normal, on c's side, onto z, and round."""
     normal = np.cross(cell[0], cell[1])
     normal /= np.linalg.norm(normal)
     a, b = cell[0], cell[1]
@@ -171,11 +171,11 @@ def _normalise(atoms: Atoms, cell: Floats, positions: Floats) -> Slab:
     x = a / np.linalg.norm(a)
     frame = np.array([x, np.cross(normal, x), normal])
     plane = np.array([a, b]) @ frame[:2].T
-    turned = positions @ frame.T
+    rotated = positions @ frame.T
     # Wrapped before rounding, and again for what rounds up to 1.
-    fractions = np.round(np.linalg.solve(plane.T, turned[:, :2].T).T % 1.0, _DIGITS) % 1.0
+    fractions = np.round(np.linalg.solve(plane.T, rotated[:, :2].T).T % 1.0, _DIGITS) % 1.0
     # Heights from the lowest atom, not from the middle: halving would put values on the edge of rounding.
-    z = np.round(turned[:, 2] - turned[:, 2].min(), _DIGITS)
+    z = np.round(rotated[:, 2] - rotated[:, 2].min(), _DIGITS)
     plane = np.round(plane, _DIGITS) + 0.0
     return Slab(
         symbols=tuple(atoms.symbols),

@@ -35,7 +35,7 @@ class Symmetry:
     flips: NDArray[np.bool_]
 
     def images(self, point: Iterable[float]) -> Floats:
-        """Return the images of one fractional point under all operations, shape (operations, 2)."""
+        """Return the images of a fractional point, shape (2,), under all operations: shape (operations, 2)."""
         images: Floats = self.rotations @ np.asarray(tuple(point)) + self.translations
         return images
 
@@ -73,7 +73,7 @@ def find_symmetry(atoms: Atoms) -> Symmetry:
 
 
 def permutations(atoms: Atoms, symmetry: Symmetry) -> Ints:
-    """Return where each operation takes each atom: shape (operations, atoms), indices."""
+    """Return the index of the atom onto which each operation maps each atom: shape (operations, atoms)."""
     cell, fractions = in_plane_cell(atoms), in_plane_fractions(atoms)
     z = atoms.positions[:, 2] - (atoms.positions[:, 2].min() + atoms.positions[:, 2].max()) / 2
     other_element = np.where(atoms.numbers[:, None] != atoms.numbers[None, :], np.inf, 0.0)

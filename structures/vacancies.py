@@ -1,4 +1,4 @@
-"""Vacancies and substitutions: which are distinct by symmetry, and taking atoms out of a host."""
+"""Vacancies and substitutions: the symmetry-distinct ones, and removing atoms from a host."""
 
 import re
 from collections import Counter
@@ -114,7 +114,7 @@ def atoms_of(host: Atoms, element: str) -> list[int]:
 
 
 def check_defects(host: Atoms, defects: Sequence[Defect]) -> None:
-    """Refuse defects that do not fit the complete host.
+    """Check that defects fit the complete host.
 
     Raises
     ------
@@ -126,11 +126,11 @@ def check_defects(host: Atoms, defects: Sequence[Defect]) -> None:
     for defect in defects:
         if not 0 <= defect.index < len(host):
             raise StructureError(f"{defect}: {name} has {len(host)} atoms; indices go from 0 to {len(host) - 1}.")
-        found = host.symbols[defect.index]
-        if found != defect.element:
+        symbol = host.symbols[defect.index]
+        if symbol != defect.element:
             candidates = ", ".join(str(i) for i in atoms_of(host, defect.element))
             raise StructureError(
-                f"atom {defect.index} of {name} is {found}, not {defect.element}; "
+                f"atom {defect.index} of {name} is {symbol}, not {defect.element}; "
                 f"{defect.element} atoms are {candidates}."
             )
         if defect.replacement is not None:
@@ -145,7 +145,7 @@ def check_defects(host: Atoms, defects: Sequence[Defect]) -> None:
 
 
 def apply_defects(host: Atoms, defects: Sequence[Defect]) -> Atoms:
-    """Take atoms out of a complete host, or replace them.
+    """Remove or replace atoms of a complete host.
 
     Parameters
     ----------
@@ -185,23 +185,23 @@ def distinct_vacancies(host: Atoms, element: str) -> tuple[Vacancy, ...]:
     indices = atoms_of(host, element)
     mapped = permutations(host, find_symmetry(host))
     top, bottom = (set(face_layers(host, face)[0].tolist()) for face in ("top", "bottom"))
-    found: list[Vacancy] = []
+    vacancies: list[Vacancy] = []
     seen: set[int] = set()
     for index in indices:
         if index in seen:
             continue
         orbit = set(mapped[:, index].tolist())
         seen |= orbit
-        chosen = min(orbit & top, default=min(orbit))
-        face = "top" if chosen in top else "bottom" if chosen in bottom else "inside"
-        found.append(Vacancy(element, chosen, face, len(orbit)))
-    return tuple(sorted(found, key=lambda vacancy: vacancy.index))
+        representative = min(orbit & top, default=min(orbit))
+        face = "top" if representative in top else "bottom" if representative in bottom else "inside"
+        vacancies.append(Vacancy(element, representative, face, len(orbit)))
+    return tuple(sorted(vacancies, key=lambda vacancy: vacancy.index))
 
 
 def distinct_pairs(host: Atoms, first: str, second: str) -> tuple[VacancyPair, ...]:
     """Find the symmetry-distinct pairs of vacancies of two elements, nearest first.
 
-    Two pairs are equivalent if an operation of the complete host (spglib, symprec 0.1 Å) takes one to the
+    Two pairs are equivalent if an operation of the complete host (spglib, symprec 0.1 Å) maps one onto the
     other.
 
     Parameters
@@ -214,12 +214,12 @@ def distinct_pairs(host: Atoms, first: str, second: str) -> tuple[VacancyPair, .
     Raises
     ------
     StructureError
-        If the host lacks an element, or has a single atom where two are to go.
+        If the host lacks an element, or has a single atom where two are removed.
     """
-    ones, others = atoms_of(host, first), atoms_of(host, second)
-    if first == second and len(ones) < 2:
+    first_atoms, second_atoms = atoms_of(host, first), atoms_of(host, second)
+    if first == second and len(first_atoms) < 2:
         raise StructureError(f"{describe(host)} has a single {first}, so no pair to remove; use a larger supercell.")
-    all_pairs = combinations(ones, 2) if first == second else product(ones, others)
+    all_pairs = combinations(first_atoms, 2) if first == second else product(first_atoms, second_atoms)
     mapped = permutations(host, find_symmetry(host))
     orbits: list[tuple[float, tuple[int, int], int]] = []
     seen: set[tuple[int, int]] = set()
@@ -248,13 +248,13 @@ def _distance(host: Atoms, i: int, j: int) -> float:
 
 
 def lettered(labels: Sequence[str]) -> list[str]:
-    """Tell labels apart that occur several times, with letters a, b, … z, aa, … in their order."""
-    shared, used = Counter(labels), Counter[str]()
+    """Append letters a, b, … z, aa, … to labels that occur several times, in their order."""
+    totals, numbers = Counter(labels), Counter[str]()
     names = []
     for label in labels:
-        letters, number = "", used[label]
-        used[label] += 1
-        while shared[label] > 1 and number >= 0:
+        letters, number = "", numbers[label]
+        numbers[label] += 1
+        while totals[label] > 1 and number >= 0:
             number, remainder = divmod(number, 26)
             letters = chr(ord("a") + remainder) + letters
             number -= 1
