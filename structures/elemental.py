@@ -96,7 +96,7 @@ def _read(path: Path, element: str) -> Atoms:
     atoms = read_atoms(path)
     others = sorted(set(atoms.get_chemical_symbols()) - {element})
     if others:
-        raise StructureError(f"{path}: has {', '.join(others)}, but is to be the reference of {element} alone.")
+        raise StructureError(f"{path}: has {', '.join(others)}, but must be of {element} alone, as its reference.")
     return atoms
 
 

@@ -51,7 +51,7 @@ def launch(command: str, directory: Path, limits: Limits, stop: Stop) -> None:
     finally:
         job.terminate()
     if stop.requested() and not (directory / RESULT).exists():
-        raise Stopped(f"{directory}: stopped: {stop.reason}; run it again to go on from its last step.")
+        raise Stopped(f"{directory}: stopped: {stop.reason}; run it again to resume from its last step.")
     if not (directory / RESULT).exists():
         raise EngineError(
             f"{directory}: {_reason(directory, command)} See gpaw-*.txt and {STDERR} there."

@@ -178,5 +178,5 @@ class Criteria:
         return optimizer
 
     def met(self, step: Step) -> bool:
-        """Tell whether a step is below the criterion, on the atoms and on the cell."""
+        """Return whether a step is below the criterion, on the atoms and on the cell."""
         return step.largest_force < self.max_force_ev_per_a and step.largest_cell_force < self.max_force_ev_per_a

@@ -125,4 +125,6 @@ class _Clock:
         if reason is None and wall is not None and now - self.began + self.longest > wall:
             reason = f"its wall time of {wall:.0f} s is nearly over"
         if reason is not None:
-            raise Stopped(f"{self.directory}: stopped after step {step}: {reason}; run it again to go on from there.")
+            raise Stopped(
+                f"{self.directory}: stopped after step {step}: {reason}; run it again to resume from there."
+            )

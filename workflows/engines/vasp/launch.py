@@ -54,7 +54,7 @@ def run_stages(command: str, inputs: VaspInputs, limits: Limits, stop: Stop) -> 
         for number in range(min(state.stage, len(inputs.stages) - 1), len(inputs.stages)):
             left = None if end is None else end - time.monotonic()
             if left is not None and left < _LEAST_S:
-                raise Stopped(f"{directory}: its wall time is nearly over; run it again to go on.")
+                raise Stopped(f"{directory}: its wall time is nearly over; run it again to resume.")
             ending = Ending(stop, left)
             state = _run_stage(command, inputs, number, state, ending, lock)
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
@@ -77,7 +77,7 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
         run, damage = None, error
     if run is None or not _is_converged(run, inputs):
         if ending.requested:
-            raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to go on from its last step.")
+            raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to resume from its last step.")
         if run is None or failure is not None:
             raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from (failure or damage)
         check_electrons(run, inputs)

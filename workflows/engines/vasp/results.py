@@ -236,7 +236,7 @@ def ase_stress(kilobar: Any) -> Stress:
 
 
 def method_of(run: Vasprun, engine: str, user_tags: Iterable[str] = ()) -> Method:
-    """Return the method that a run had, from what VASP says of itself; ``given`` are the user's own tags."""
+    """Return the method of a run as VASP reports it; ``user_tags`` are those of the user that enter the id."""
     parameters = run.parameters
     titles = {str(spec["titel"]).split()[1].split("_")[0]: str(spec["titel"]) for spec in run.potcar_spec}
     return Method(

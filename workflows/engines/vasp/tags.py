@@ -118,7 +118,7 @@ def _smearing(smearing: Mapping[str, Any], where: str) -> Tags:
 
 
 def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) -> Tags:
-    """Return what the kind adds."""
+    """Return the tags of a kind."""
     if KINDS[kind].relaxes:
         relaxed: Tags = {"IBRION": 2, "NSW": max_steps, "EDIFFG": -protocol["max_force_ev_per_a"], "ISIF": 2}
         # c, which contains the vacuum, is fixed by VASP 6.4 and newer; the result is checked.
