@@ -51,7 +51,7 @@ class ModelEntry(Frozen):
     quantities: dict[str, QuantityEntry] = {}
 
 
-class Named(Frozen):
+class NamedCalculation(Frozen):
     """A calculation's id under the name that a campaign gives it."""
 
     name: str
@@ -70,7 +70,7 @@ class CampaignEntry(Frozen):
     yaml: str
     adsorbate: str
     models: tuple[ModelEntry, ...]
-    calculations: tuple[Named, ...]
+    calculations: tuple[NamedCalculation, ...]
     dropped: tuple[str, ...] = ()
 
     @property

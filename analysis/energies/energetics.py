@@ -36,7 +36,7 @@ def adsorption_voltage(adsorption_energy_bulk_ev: float, atoms: int = 1, charge:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ChemicalPotentials:
     """Chemical potentials of the removed elements at one end of the host's range of stability.
 
     Attributes
@@ -54,7 +54,7 @@ class Limits:
     condition: str
 
 
-def chalcogen_rich(elements_ev: Mapping[str, float]) -> Limits:
+def chalcogen_rich(elements_ev: Mapping[str, float]) -> ChemicalPotentials:
     """Return the limit in which each chalcogen is in equilibrium with its element, μ_X = E(X)/atom.
 
     Parameters
@@ -62,12 +62,12 @@ def chalcogen_rich(elements_ev: Mapping[str, float]) -> Limits:
     elements_ev
         Energy an atom of crystalline S8, trigonal Se and so on.
     """
-    return Limits("X-rich", dict(elements_ev), "each chalcogen in equilibrium with its element")
+    return ChemicalPotentials("X-rich", dict(elements_ev), "each chalcogen in equilibrium with its element")
 
 
 def metal_rich(
     formula_unit_ev: float, units: Mapping[str, int], metal: str, metal_ev: float, elements_ev: Mapping[str, float]
-) -> Limits:
+) -> ChemicalPotentials:
     """Return the limit in which the metal is in equilibrium with its element.
 
     The host gives one condition, μ_M + Σ n_X μ_X = E(unit), with μ_M = E(M)/atom. With two chalcogens one more is
@@ -100,14 +100,16 @@ def metal_rich(
             f"the host {dict(units)} lies {shift * sum(chalcogens.values()):.3f} eV above its elements: it has no "
             "range of stability; look at the references."
         )
-    return Limits(
+    return ChemicalPotentials(
         "metal-rich",
         {element: elements_ev[element] + shift for element in chalcogens},
         f"{metal} in equilibrium with its element, the chalcogens' potentials lowered by the same {-shift:.3f} eV",
     )
 
 
-def formation_energy(defective_ev: float, pristine_ev: float, removed: Mapping[str, int], limits: Limits) -> float:
+def formation_energy(
+    defective_ev: float, pristine_ev: float, removed: Mapping[str, int], potentials: ChemicalPotentials
+) -> float:
     """Return the formation energy of neutral vacancies, E_f = E(defect) − E(host) + Σ n_X μ_X.
 
     Parameters
@@ -116,7 +118,7 @@ def formation_energy(defective_ev: float, pristine_ev: float, removed: Mapping[s
         Energies of the same cell with and without the defects.
     removed
         How many atoms of each element were removed, n.
-    limits
+    potentials
         Their chemical potentials.
 
     Returns
@@ -129,7 +131,7 @@ def formation_energy(defective_ev: float, pristine_ev: float, removed: Mapping[s
     EnergeticsError
         If an element has no chemical potential.
     """
-    missing = [element for element in removed if element not in limits.potentials_ev]
+    missing = [element for element in removed if element not in potentials.potentials_ev]
     if missing:
-        raise EnergeticsError(f"no chemical potential of {', '.join(missing)} in the {limits.name} limit.")
-    return defective_ev - pristine_ev + sum(n * limits.potentials_ev[element] for element, n in removed.items())
+        raise EnergeticsError(f"no chemical potential of {', '.join(missing)} in the {potentials.name} limit.")
+    return defective_ev - pristine_ev + sum(n * potentials.potentials_ev[element] for element, n in removed.items())

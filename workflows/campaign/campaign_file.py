@@ -94,7 +94,7 @@ class Adsorbate(Frozen):
     start_heights_a: StartHeights
 
 
-class BulkReference(Frozen):
+class ElementReference(Frozen):
     """An element as it is found: a cubic metal by its lattice constant in Å, or a crystal's or molecule's file.
 
     A metal is computed as it is given; atoms of a file are relaxed, a crystal's in the cell of the file, a
@@ -107,7 +107,7 @@ class BulkReference(Frozen):
     molecule: str | None = None
 
     @model_validator(mode="after")
-    def _one_form(self) -> BulkReference:
+    def _one_form(self) -> ElementReference:
         forms = sum(form is not None for form in (self.lattice, self.crystal, self.molecule))
         if forms != 1 or (self.lattice is None) != (self.a is None):
             raise ValueError("a reference is {lattice, a}, or {crystal: FILE}, or {molecule: FILE}.")
@@ -153,7 +153,7 @@ class Execution(Frozen):
         return value
 
 
-class Model(Frozen):
+class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
     Its supercell, sites and protocol keys, if it names some, go before the campaign's. ``ordering`` mixes the
@@ -179,7 +179,7 @@ class Model(Frozen):
         return {"model": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Model:
+    def _one_origin(self) -> CampaignModel:
         if (self.model is None) == (self.file is None):
             raise ValueError("a model has either 'model: NAME' or 'file: STRUCTURE FILE'.")
         if self.file is not None and self.name is None:
@@ -207,11 +207,11 @@ class CampaignFile(Frozen):
     vacuum_a: Positive
     symmetry_breaking_a: NotNegative
     monolayers: dict[Name, Layer] = {}
-    models: tuple[Model, ...] = Field(min_length=1)
+    models: tuple[CampaignModel, ...] = Field(min_length=1)
     adsorbate: Adsorbate
     sites: Annotated[Sites, BeforeValidator(_sites)]
     quantities: tuple[str, ...]
-    bulk_references: dict[Element, BulkReference] = {}
+    bulk_references: dict[Element, ElementReference] = {}
     incar: dict[str, dict[str, Any]] = {}
     execution: Execution
 

@@ -22,9 +22,9 @@ def _absent(value: Any) -> Any:
     return None if value in ("none", {}) else value
 
 
-Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
+Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+Positive = Annotated[Finite, Field(gt=0)]
+NotNegative = Annotated[Finite, Field(ge=0)]
 Truth = Annotated[bool, Field(strict=True)]
 
 
@@ -38,9 +38,9 @@ class Smearing(Frozen):
 class StartMoments(Frozen):
     """Start moments in μB by role of the atom."""
 
-    adsorbate: Number
-    next_to_defect: Number
-    other: Number
+    adsorbate: Finite
+    next_to_defect: Finite
+    other: Finite
 
 
 class Overrides(Frozen):

@@ -17,7 +17,7 @@ from ...errors import SodiateError
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 """The bundled campaigns, protocols and clusters."""
 
-Model = TypeVar("Model", bound=BaseModel)
+Spec = TypeVar("Spec", bound=BaseModel)
 
 
 class InputError(SodiateError):
@@ -63,7 +63,7 @@ def load_yaml(path: Path, what: str) -> dict[str, Any]:
     return data
 
 
-def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+def validate(model: type[Spec], data: Mapping[str, Any], where: str) -> Spec:
     """Type and check a mapping.
 
     Parameters

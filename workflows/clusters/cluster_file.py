@@ -43,10 +43,10 @@ def _time(text: str) -> str:
 def _worker_keys() -> Any:
     """Return a model of all that the engines which are installed here may be told."""
     models = dict.fromkeys(engine.worker_keys for engine in engines_here())
-    return create_model("_WorkerKeys", __base__=tuple(model for model in models if model is not Frozen) or Frozen)
+    return create_model("_AllWorkerKeys", __base__=tuple(model for model in models if model is not Frozen) or Frozen)
 
 
-_WorkerKeys: Any = _worker_keys()
+_AllWorkerKeys: Any = _worker_keys()
 
 
 def _scheduler(name: Any) -> Scheduler:
@@ -55,7 +55,7 @@ def _scheduler(name: Any) -> Scheduler:
     return SCHEDULERS[name]
 
 
-class Environment(_WorkerKeys):
+class Environment(_AllWorkerKeys):
     """What codes are told on a cluster: the keys of all engines, and a disk near the cores to compute on."""
 
     scratch: str | None = None

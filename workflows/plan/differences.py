@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..calculation import Calculation
-    from ..campaign.campaign_file import Model
+    from ..campaign.campaign_file import CampaignModel
     from ..quantities.base import PlannedHost
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonSide:
     """One side of a comparison: the planned host, its isolated atom, and the model as the campaign declares it."""
 
     host: PlannedHost
     atom: Calculation
-    model: Model
+    model: CampaignModel
 
 
-def changes(this: Compared, other: Compared) -> tuple[str, ...]:
+def changes(this: ComparisonSide, other: ComparisonSide) -> tuple[str, ...]:
     """Say what a model has otherwise than another one: the host, the protocol of the slabs, then that of the atom."""
     slab = _differing(this.host.calculation.protocol, other.host.calculation.protocol)
     alone = [change for change in _differing(this.atom.protocol, other.atom.protocol) if change not in slab]
     return (*_host_changes(this, other), *slab, *(f"{this.atom.label} atom: {change}" for change in alone))
 
 
-def _host_changes(this: Compared, other: Compared) -> Iterator[str]:
+def _host_changes(this: ComparisonSide, other: ComparisonSide) -> Iterator[str]:
     mine, theirs = this.model, other.model
     cells = ["×".join(map(str, side.host.repeat)) for side in (this, other)]
     if cells[0] != cells[1]:

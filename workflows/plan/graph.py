@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ...analysis.campaign_entry import CampaignEntry, ModelEntry, Named, QuantityEntry, SiteEntry
+from ...analysis.campaign_entry import CampaignEntry, ModelEntry, NamedCalculation, QuantityEntry, SiteEntry
 from ...analysis.records import digest
 from .. import start_structures
 from ..calculation import Calculation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCalculation:
     """One calculation of a plan, under the campaign's name for it."""
 
     name: str
@@ -106,10 +106,10 @@ class Plan:
         common = self.campaign.spec.execution.model_dump(mode="json")
         return common | self.declaration.execution(calculation)
 
-    def __getitem__(self, name: str) -> Planned:
+    def __getitem__(self, name: str) -> PlannedCalculation:
         if name not in self.names:
             raise InputError(f"the campaign has no calculation {name!r}{nearest(name, self.names)}.")
-        return Planned(name, self.names[name])
+        return PlannedCalculation(name, self.names[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -134,7 +134,7 @@ class Plan:
             adsorbate=spec.adsorbate.element,
             models=tuple(map(self._model_entry, self.hosts)),
             calculations=tuple(
-                Named(name=name, calculation=calculation.id) for name, calculation in self.names.items()
+                NamedCalculation(name=name, calculation=calculation.id) for name, calculation in self.names.items()
             ),
             dropped=self.dropped,
         )

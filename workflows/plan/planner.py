@@ -14,7 +14,7 @@ from ...structures.slabs import Slab, build_slab
 from ...structures.vacancies import Defect, apply_defects, parse_site_atom
 from .. import start_structures
 from ..calculation import Calculation
-from ..campaign.campaign_file import Model
+from ..campaign.campaign_file import CampaignModel
 from ..campaign.load import Campaign, load_campaign
 from ..campaign.protocol import Protocol, flatten, split
 from ..campaign.yaml import InputError, nearest
@@ -23,7 +23,7 @@ from ..engines.base import Engine, Settings, Unsupported
 from ..quantities import quantities
 from ..quantities.base import PlannedHost, Quantity, QuantityPlan
 from ..quantities.declare import Declare
-from .differences import Compared, changes
+from .differences import ComparisonSide, changes
 from .graph import Plan
 
 
@@ -85,19 +85,20 @@ class _Planner:
     def _comparisons(
         self, hosts: Sequence[PlannedHost], planned: Mapping[str, QuantityPlan]
     ) -> dict[str, tuple[str, ...]]:
-        """Say what each model has otherwise than the one that it is to be compared with."""
+        """Say how each model differs from the model it is compared with."""
         models = {model.title: model for model in self.spec.models}
         atoms = planned["adsorption_energy"].hosts
-        compared = {
-            host.name: Compared(host, atoms[host.name].calculations["atom"], models[host.name]) for host in hosts
+        sides = {
+            host.name: ComparisonSide(host, atoms[host.name].calculations["atom"], models[host.name])
+            for host in hosts
         }
-        against = {name: other for name, model in models.items() if (other := model.compare_with) is not None}
-        return {name: changes(compared[name], compared[other]) for name, other in against.items()}
+        baselines = {name: model.compare_with for name, model in models.items() if model.compare_with is not None}
+        return {name: changes(sides[name], sides[baseline]) for name, baseline in baselines.items()}
 
     def _quantities(self) -> dict[str, Quantity]:
         """Return what the engine can give of what is asked for; what it cannot is left out, with a line."""
         table = quantities()
-        known = [name for name, quantity in table.items() if quantity.asked]
+        known = [name for name, quantity in table.items() if quantity.optional]
         for name in self.spec.quantities:
             if name not in known:
                 raise InputError(
@@ -106,24 +107,24 @@ class _Planner:
                 )
         kept = {}
         for name, quantity in table.items():
-            if quantity.asked and name not in self.spec.quantities:
+            if quantity.optional and name not in self.spec.quantities:
                 continue
             if quantity.kinds <= self.engine.capabilities:
                 kept[name] = quantity
-            elif quantity.asked:
+            elif quantity.optional:
                 self.dropped.append(f"engine {self.engine.name} has no {name.replace('_', ' ')}; left out")
             else:
                 lack = ", ".join(sorted(quantity.kinds - self.engine.capabilities))
                 raise InputError(f"{self.where}: engine {self.engine.name} has no {lack}, which each campaign needs.")
         return kept
 
-    def _model(self, model: Model) -> PlannedHost:
+    def _model(self, model: CampaignModel) -> PlannedHost:
         try:
             return self._planned_host(model)
         except (StructureError, Unsupported) as error:
             raise InputError(f"{self.where}: model {model.title}: {error}") from None
 
-    def _planned_host(self, model: Model) -> PlannedHost:
+    def _planned_host(self, model: CampaignModel) -> PlannedHost:
         protocol = self.campaign.protocol.changed(model.protocol)
         repeat = model.supercell or self.spec.supercell
         heights = self.spec.adsorbate.start_heights_a
@@ -160,7 +161,7 @@ class _Planner:
         operation = start_structures.adsorbate(self.spec.adsorbate.element, site.name, height_a)
         return self.declare("relax", operation, {"host": host}, f"{host.label}/{site.name}", protocol)
 
-    def _origin(self, model: Model) -> tuple[Monolayer | Slab, tuple[str, ...]]:
+    def _origin(self, model: CampaignModel) -> tuple[Monolayer | Slab, tuple[str, ...]]:
         """Return what the host repeats and the vacancies that its model's name asks for."""
         if model.file is not None:
             return self.campaign.slabs[model.file], ()
@@ -174,7 +175,7 @@ class _Planner:
         return self.spec.monolayers[layer].monolayer(), vacancies
 
     def _defects(
-        self, model: Model, origin: Monolayer | Slab, named: tuple[str, ...], repeat: tuple[int, int]
+        self, model: CampaignModel, origin: Monolayer | Slab, named: tuple[str, ...], repeat: tuple[int, int]
     ) -> tuple[Defect, ...]:
         atoms = build_monolayer(origin, repeat) if isinstance(origin, Monolayer) else build_slab(origin, repeat)
         atoms = box(atoms, self.spec.vacuum_a, self.spec.adsorbate.start_heights_a.highest)
@@ -188,7 +189,7 @@ class _Planner:
         apply_defects(atoms, defects)  # refuses what the host does not have
         return defects
 
-    def _sites(self, model: Model, ideal: start_structures.Host) -> list[Site]:
+    def _sites(self, model: CampaignModel, ideal: start_structures.Host) -> list[Site]:
         sites, asked = ideal.sites, self.spec.sites if model.sites is None else model.sites
         self.known_sites |= set(sites)
         if asked == "all":

@@ -52,7 +52,7 @@ class AdsorptionEnergy(Quantity):
 
     name = "adsorption_energy"
     kinds = frozenset({"relax", "atom"})
-    asked = False
+    optional = False
     words = {"atom": "isolated atom"}
     columns = (
         Column("site", lambda r: r.site, table="best site", page="best site", manuscript="site", digits=None),

@@ -12,7 +12,7 @@ from ...analysis.electrons.bandpath import PATH
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import bands_payload
 from .. import start_structures
-from .base import Drawn, Figure, HostPart, PlannedHost, Quantity, QuantityPlan, recorded
+from .base import Figure, HostPart, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 from .layers import layers_of
 
 if TYPE_CHECKING:
@@ -48,20 +48,20 @@ class BandStructure(Quantity):
         parts = {host.name: HostPart({"bands": found[host.layer]}) for host in hosts if host.layer is not None}
         return QuantityPlan(shared, parts)
 
-    def draw(self, result: ModelResult, documents: Documents) -> Drawn:
+    def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
         """Draw the bands under the first model that the 1×1 host belongs to."""
         identifier = result.host.identifier(self.name, "bands")
         record = result.host.record(self.name, "bands")
         models = result.host.campaign.models
         first = next(m for m in models if result.host.of(m.name).identifier(self.name, "bands") == identifier)
         if record is None or record.geometry is None or first.name != result.model:
-            return Drawn()
+            return QuantityContent()
         bands = documents.arrays(record, "bands")
         if not isinstance(bands, Bands):
-            return Drawn()
+            return QuantityContent()
         words = f"Bands of the 1×1 host of {result.model} along {'–'.join(PATH)}"
         payload = bands_payload(bands, np.array(record.geometry.cell_a))
-        return Drawn(panels=[Panel("bands", payload, words, f"{words}; spin down dashed.")])
+        return QuantityContent(panels=[Panel("bands", payload, words, f"{words}; spin down dashed.")])
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
         """Draw the bands of each 1×1 host."""

@@ -90,7 +90,7 @@ class QuantityPlan:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class QuantityContent:
     """What the page has of one quantity of one host: sentences, figures, a density round the drawn atoms."""
 
     lines: Sequence[str] = ()
@@ -117,8 +117,8 @@ class Quantity:
         As in campaign files.
     kinds
         Kinds of calculations that an engine must be able to run for it.
-    asked
-        False for what every campaign has without asking.
+    optional
+        Whether a campaign has it only if its file lists it; False for what every campaign has.
     columns
         What tables show of it.
     words
@@ -127,7 +127,7 @@ class Quantity:
 
     name: ClassVar[str]
     kinds: ClassVar[frozenset[str]] = frozenset()
-    asked: ClassVar[bool] = True
+    optional: ClassVar[bool] = True
     columns: ClassVar[tuple[Column, ...]] = ()
     words: ClassVar[Mapping[str, str]] = {}
 
@@ -152,9 +152,9 @@ class Quantity:
         """Return lines under the table."""
         return []
 
-    def draw(self, result: ModelResult, documents: Documents) -> Drawn:
+    def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
         """Return what the page shows of it beside the tables."""
-        return Drawn()
+        return QuantityContent()
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
         """Return figures for a manuscript by their names."""

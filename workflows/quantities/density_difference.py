@@ -15,7 +15,7 @@ from ...analysis.report.panels import profile_payload
 from ...errors import SodiateError
 from ...structures.geometry import layers
 from .. import start_structures
-from .base import Drawn, HostPart, PlannedHost, Quantity, QuantityPlan
+from .base import HostPart, PlannedHost, Quantity, QuantityContent, QuantityPlan
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -64,12 +64,12 @@ class DensityDifference(Quantity):
         """Say which terms are missing; the grids are not read for a table."""
         return TermsMissing(tuple(f"density/{reason}" for reason in host.lacking(self.name, {})))
 
-    def draw(self, result: ModelResult, documents: Documents) -> Drawn:
+    def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
         """Draw Δρ round the atoms and along the normal, and tell how many electrons were given."""
         try:
             terms = density_terms(result.host, documents)
         except SodiateError:  # not computed yet, or in an archive, which leaves the grids out
-            return Drawn()
+            return QuantityContent()
         adsorbate, difference = result.adsorbate, terms.difference
         given = charge_transfer(terms)
         line = (
@@ -79,7 +79,7 @@ class DensityDifference(Quantity):
         words = f"Charge-density difference of {result.model}/{result.site} along the normal, summed over planes"
         caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
         data = {**profile_payload(difference), "layers": _layers(terms.atoms)}
-        return Drawn([line], [Panel("profile", data, words, caption)], difference)
+        return QuantityContent([line], [Panel("profile", data, words, caption)], difference)
 
 
 def _layers(atoms: Atoms) -> list[list[object]]:

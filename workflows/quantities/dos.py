@@ -14,7 +14,7 @@ from ...analysis.report.panels import dos_payload, level_lines
 from ...analysis.words import distinct
 from .. import start_structures
 from ..start_structures import next_to_defects
-from .base import Drawn, Figure, HostPart, PlannedHost, Quantity, QuantityPlan, recorded
+from .base import Figure, HostPart, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,11 +81,11 @@ class DensityOfStates(Quantity):
         reasons = host.lacking(self.name, {"dos": "gap"})
         return GapResult(gap.gap_ev if gap else None, gap.nature if gap else None, reasons)
 
-    def draw(self, result: ModelResult, documents: Documents) -> Drawn:
+    def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
         """Draw the DOS with its zeros, and tell gap, levels of vacancies and work functions."""
         record = result.host.record(self.name, "dos")
         if record is None:
-            return Drawn()
+            return QuantityContent()
         dos, bands = documents.arrays(record, "dos"), documents.arrays(record, "bands")
         bands = bands if isinstance(bands, Bands) else None
         lines = []
@@ -93,14 +93,14 @@ class DensityOfStates(Quantity):
             next_to = next_to_defects(documents.calculation(result.host.model.host))
             lines = level_lines(bands, record.gap, record.vacuum_ev, next_to)
         if not isinstance(dos, Dos):
-            return Drawn(lines)
+            return QuantityContent(lines)
         payload = dos_payload(dos, bands, record.vacuum_ev)
         published = "" if result.paper_adsorption_energy_ev is None else "The paper's Figure 5g–i, S22. "
         caption = (
             f"{published}Broadened by Gaussians of {payload['broadening']} eV; dotted: the Fermi level; spin down "
             f"below zero.{_projections(dos)}"
         )
-        return Drawn(
+        return QuantityContent(
             lines, [Panel("dos", payload, f"Density of states of {result.model}; {'; '.join(lines)}", caption)]
         )
 

@@ -27,7 +27,7 @@ class PublishedValue(Quantity):
     """What Lei et al. have for the same host and adsorbate."""
 
     name = "published"
-    asked = False
+    optional = False
     columns = (
         Column(
             "paper_adsorption_energy_ev",

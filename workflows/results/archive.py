@@ -69,7 +69,7 @@ class FolderArrays:
 
 
 @dataclass(frozen=True)
-class Carried:
+class ArchiveCounts:
     """How many documents and checkpoints an export wrote or an import took."""
 
     campaigns: int
@@ -77,7 +77,7 @@ class Carried:
     checkpoints: int
 
 
-def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
+def export_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCounts:
     """Write everything the database holds of ours into a new or empty folder.
 
     Parameters
@@ -124,7 +124,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise ArchiveError(f"{folder}: cannot be written: {error.strerror}.") from None
-    return Carried(counts["campaigns"], counts["records"], checkpoints)
+    return ArchiveCounts(counts["campaigns"], counts["records"], checkpoints)
 
 
 def _carried(document: Mapping[str, Any]) -> list[str]:
@@ -255,7 +255,7 @@ def _check_whole(documents: Documents, folder: Path) -> None:
             raise ArchiveError(f"{path} is {'damaged' if path.exists() else 'missing'}.")
 
 
-def import_archive(documents: Documents, root: Path, folder: Path) -> Carried:
+def import_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCounts:
     """Take an archive into a database; what is there already stays.
 
     Parameters
@@ -287,7 +287,7 @@ def import_archive(documents: Documents, root: Path, folder: Path) -> Carried:
     entries = [documents.add_entry(entry) for entry in source.entries()]
     taken = len(set(documents.records.distinct("calculation", {"state": "current"})) - have)
     checkpoints = sum(_take_checkpoint(path, root) for path in sorted((folder / "checkpoints").glob("*")))
-    return Carried(len(entries), taken, checkpoints)
+    return ArchiveCounts(len(entries), taken, checkpoints)
 
 
 def _import_record(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def _evaluated(host: HostRecords) -> ModelResult:
     results: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name, quantity in quantities().items():
-        asked = name in host.model.quantities or not quantity.asked
+        asked = name in host.model.quantities or not quantity.optional
         result = quantity.evaluate(host, results) if asked else None
         if result is not None:
             results[name] = result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, Named, QuantityEntry, SiteEntry
+from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, NamedCalculation, QuantityEntry, SiteEntry
 from sodiate.analysis.energies.adsorption import adsorption_energy, lowest
 from sodiate.analysis.energies.comparability import ProtocolMismatch
 from sodiate.analysis.energies.staleness import fresh, stale_reason
@@ -138,7 +138,7 @@ ENTRY = CampaignEntry(
                         "bulk_reference": QuantityEntry(calculations={"bulk": "bcc"})},
         ),
     ),
-    calculations=tuple(Named(name=n, calculation=n) for n in ("Na", "bcc", "h", "s1", "s2", "low")),
+    calculations=tuple(NamedCalculation(name=n, calculation=n) for n in ("Na", "bcc", "h", "s1", "s2", "low")),
 )  # fmt: skip
 ALL = {
     "Na": record("Na", -1.25),
