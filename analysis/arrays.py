@@ -27,8 +27,8 @@ class Bands:
     fermi_ev
         Fermi level on the scale of the eigenvalues.
     by_atom
-        Weight of each state on each atom, shape (spins, k points, bands, atoms); as a code projects, so that a
-        state's need not add up to 1, and stored to three digits. None in older records.
+        Weight of each state on each atom, shape (spins, k points, bands, atoms), stored to three digits. The weights
+        of a state need not add up to 1: that depends on how the code projects. None in older records.
     """
 
     energies_ev: NDArray[np.float64]
@@ -64,9 +64,16 @@ class Dos:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Steps of a relaxation: energies (steps,), positions and forces (steps, atoms, 3), cells (steps, 3, 3).
+    """Steps of a relaxation.
 
-    The cells are None where the cell was fixed.
+    Attributes
+    ----------
+    energies_ev
+        Shape (steps,).
+    positions_a, forces_ev_per_a
+        Shape (steps, atoms, 3).
+    cells_a
+        Cell vectors as rows, shape (steps, 3, 3); None where the cell was fixed.
     """
 
     energies_ev: NDArray[np.float64]
@@ -83,9 +90,9 @@ class Density:
     ----------
     values_per_a3
         Electrons per Å³, positive where electrons are, both spins together, shape (nx, ny, nz); point (i, j, k) lies
-        at i/nx, j/ny, k/nz of the cell vectors. Stored in single precision: 6e-8 of each value, and of an integral.
+        at i/nx, j/ny, k/nz of the cell vectors. Stored in single precision, to 6e-8 of each value and of an integral.
     cell_a
-        Cell vectors as rows, Å.
+        Cell vectors as rows, Å, shape (3, 3).
     """
 
     values_per_a3: NDArray[np.floating[Any]]
@@ -96,18 +103,33 @@ ArrayRecord = Bands | Dos | Trajectory | Density
 
 
 def to_arrays(value: ArrayRecord) -> dict[str, NDArray[Any]]:
-    """Flatten an array record into named arrays, as stored in one npz file."""
-    out: dict[str, NDArray[Any]] = {}
+    """Flatten an array record into named arrays, as stored in one npz file.
+
+    Returns
+    -------
+    dict
+        Each field by its name, in its shape and unit, numbers with shape (); each entry of a dict field as
+        ``FIELD:KEY``. Fields that are None are absent.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
     for name, item in vars(value).items():
         if isinstance(item, dict):
-            out |= {f"{name}:{key}": np.asarray(array) for key, array in item.items()}
+            arrays |= {f"{name}:{key}": np.asarray(array) for key, array in item.items()}
         elif item is not None:
-            out[name] = np.asarray(item)
-    return out
+            arrays[name] = np.asarray(item)
+    return arrays
 
 
 def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> ArrayRecord:
-    """Rebuild ``bands``, ``dos``, ``trajectory`` or ``density`` from the arrays that `to_arrays` made."""
+    """Rebuild an array record.
+
+    Parameters
+    ----------
+    kind
+        ``bands``, ``dos``, ``trajectory`` or ``density``.
+    arrays
+        As `to_arrays` returns them.
+    """
     plain: dict[str, Any] = {k: (v.item() if v.ndim == 0 else v) for k, v in arrays.items() if ":" not in k}
     if kind == "bands":
         return Bands(**plain)

@@ -1,4 +1,4 @@
-"""What is stored of a campaign: its names, and the ids of its calculations by what they are to each host."""
+"""What is stored of a campaign: its names, and the ids of its calculations by their role for each host."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class QuantityEntry(Frozen):
 class ModelEntry(Frozen):
     """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
 
-    ``changes`` says what is different from ``compare_with``; ``quantities`` has an entry for each quantity by name.
+    ``changes`` states the differences from ``compare_with``; ``quantities`` has an entry for each quantity by name.
     """
 
     name: str
@@ -84,7 +84,7 @@ class CampaignEntry(Frozen):
         return {named.name: named.calculation for named in self.calculations}
 
     def model(self, name: str) -> ModelEntry:
-        """Return the host of a name."""
+        """Return the host with this name."""
         return next(model for model in self.models if model.name == name)
 
 
@@ -92,7 +92,7 @@ def upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored campaign in the present layout.
 
     Schema 1 had a field for each quantity (``dos``, ``bands``, ``densities``, ``lattice``, ``formation``, ``atom``,
-    ``bulk``); schema 2 has ``quantities``. References of a model that had none of its own were the campaign's.
+    ``bulk``); schema 2 has ``quantities``. A model without references of its own used the campaign's.
     """
     values = dict(document)
     if values.get("schema_version", 1) >= CAMPAIGN_SCHEMA:
@@ -108,21 +108,21 @@ def _upgraded_model(model: Mapping[str, Any], references: Mapping[str, str | Non
     values = dict(model)
     old = {name: values.pop(name, None) for name in ("dos", "bands", "densities", "lattice", "formation")}
     atom, bulk = (values.pop(name, None) or references[name] for name in ("atom", "bulk"))
-    found: dict[str, dict[str, Any]] = {"adsorption_energy": {"calculations": {"atom": atom}}}
+    quantities: dict[str, dict[str, Any]] = {"adsorption_energy": {"calculations": {"atom": atom}}}
     if bulk:
-        found["bulk_reference"] = {"calculations": {"bulk": bulk}}
+        quantities["bulk_reference"] = {"calculations": {"bulk": bulk}}
     for name in ("dos", "bands"):
         if old[name]:
-            found[name] = {"calculations": {name: old[name]}}
+            quantities[name] = {"calculations": {name: old[name]}}
     if old["lattice"]:
         declared = {key: old["lattice"][key] for key in ("layer", "declared_a")}
-        found["lattice"] = {"calculations": {"lattice": old["lattice"]["calculation"]}, "declared": declared}
+        quantities["lattice"] = {"calculations": {"lattice": old["lattice"]["calculation"]}, "declared": declared}
     if old["formation"]:
         formation = old["formation"]
-        found["vacancy_formation"] = {
+        quantities["vacancy_formation"] = {
             "calculations": {"pristine": formation["pristine"], **formation["elements"]},
             "declared": {key: formation.get(key) for key in ("removed", "unit", "metal")},
         }
     if old["densities"]:
-        found["density_difference"] = {"calculations": dict(old["densities"])}
-    return values | {"quantities": found}
+        quantities["density_difference"] = {"calculations": dict(old["densities"])}
+    return values | {"quantities": quantities}

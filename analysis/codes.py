@@ -1,4 +1,4 @@
-"""How a manuscript names a code: handed to the methods paragraph by whoever knows the code."""
+"""How a manuscript names a code: the engine of the code hands it to the methods paragraph."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class CodeDescription:
     name
         As it is written.
     citation
-        Key of the reference that it asks for; None for what is no code of its own.
+        Key of the reference to cite for it; None for an engine that runs no external code.
     data
-        The sentence about data that the numbers depend on, citations as ``[@Key]``; empty if there are none.
+        The sentence about data that the numbers depend on, citations as ``[@Key]``; empty without such data.
     references
-        BibTeX entries of what it cites and sodiate's own ``configs/references.bib`` does not have.
+        BibTeX entries of its citations that sodiate's own ``configs/references.bib`` lacks.
     """
 
     name: str

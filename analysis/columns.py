@@ -23,15 +23,15 @@ class Column:
         Takes it from the result of the quantity that it belongs to.
     table, page, manuscript
         Its head in the terminal, on the page and in a manuscript; None where it is not shown. ``{adsorbate}`` stands
-        for the element, ``{mock}`` for what marks a value of a dry run.
+        for the element, ``{mock}`` for the mark of dry-run values.
     digits
         Digits after the point in tables; None for text.
     physical_only
-        Where (``table``, ``page``, ``manuscript``) it is not shown beside mock values.
+        The media (``table``, ``page``, ``manuscript``) that leave it out for mock values.
     in_csv
-        What a csv has of it; None for a value that is no single cell.
+        Turns the value into a cell of a csv; None for a value that csv leaves out.
     in_json
-        False for what JSON has inside another value.
+        False for a value that JSON has inside another value.
     """
 
     key: str
@@ -44,15 +44,15 @@ class Column:
     in_csv: Callable[[Any], Any] | None = _same
     in_json: bool = True
 
-    def head(self, where: str, physical: bool, adsorbate: str = "") -> str | None:
+    def head(self, medium: str, physical: bool, adsorbate: str = "") -> str | None:
         """Return its head in ``table``, ``page`` or ``manuscript``; None where it is not shown."""
-        head: str | None = getattr(self, where)
-        if head is None or (where in self.physical_only and not physical):
+        head: str | None = getattr(self, medium)
+        if head is None or (medium in self.physical_only and not physical):
             return None
-        mock = {"table": " mock", "page": " (mock)"}.get(where, "")
+        mock = {"table": " mock", "page": " (mock)"}.get(medium, "")
         return head.format(adsorbate=adsorbate, mock="" if physical else mock)
 
     def text(self, value: Any, digits: int | None = None) -> str | None:
-        """Return a value as a table shows it, with other digits if some are given; None for one that is not there."""
+        """Return a value as a table shows it, None if it is missing; ``digits`` overrides those of the column."""
         places = self.digits if digits is None else digits
         return value if value is None or self.digits is None else f"{value:.{places}f}"

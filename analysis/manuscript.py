@@ -19,11 +19,29 @@ _FUNCTIONALS = {"PBE": "Perdew1996"}
 _SMEARING = {"gaussian": "Gaussian", "fermi-dirac": "Fermi–Dirac"}
 
 _TEX = {
-    "Δ": r"$\Delta$", "Γ": r"$\Gamma$", "×": r"$\times$", "Å": r"\AA{}", "μ": r"$\mu$", "−": r"$-$", "–": "--",
-    "—": "---", "²": "$^2$", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "*": r"$*$", "<": "$<$", ">": "$>$",
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "~": r"\textasciitilde{}",
+    "Δ": r"$\Delta$",
+    "Γ": r"$\Gamma$",
+    "×": r"$\times$",
+    "Å": r"\AA{}",
+    "μ": r"$\mu$",
+    "−": r"$-$",
+    "–": "--",
+    "—": "---",
+    "²": "$^2$",
+    "%": r"\%",
+    "_": r"\_",
+    "&": r"\&",
+    "#": r"\#",
+    "*": r"$*$",
+    "<": "$<$",
+    ">": "$>$",
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -46,10 +64,19 @@ class RecordsBehind:
 
 
 def methods(behind: RecordsBehind, code: CodeDescription, quantities: Sequence[str]) -> str:
-    """Return the methods paragraph, citations as ``[@Key]``; ``quantities`` are the sentences of what was computed.
+    """Return the methods paragraph, citations as ``[@Key]``.
 
-    Each statement is read from what ran: a setting that differs between records is given as all the values it had,
-    and what no record has is not mentioned.
+    Each statement is read from the records: a setting that differs between records is stated with all its values,
+    and a setting that no record has is not mentioned.
+
+    Parameters
+    ----------
+    behind
+        The records.
+    code
+        How to name the code that computed them.
+    quantities
+        The sentences of the quantities.
     """
     records = behind.everything
     if not records:
@@ -62,22 +89,22 @@ def methods(behind: RecordsBehind, code: CodeDescription, quantities: Sequence[s
 
 def _code(records: Sequence[Record], code: CodeDescription) -> list[str]:
     versions = distinct(record.provenance.versions.get(record.method.engine) for record in records)
-    said = (
+    sentence = (
         f"Density-functional calculations were done with {code.name}"
         if code.citation
         else f"Energies are those of the engine {code.name}"
     )
-    said += f" {versions}" if versions else ""
-    said += f" [@{code.citation}]" if code.citation else ""
+    sentence += f" {versions}" if versions else ""
+    sentence += f" [@{code.citation}]" if code.citation else ""
     methods_ran = [record.method for record in records]
     functionals = sorted({method.functional for method in methods_ran if method.functional})
     if functionals:
-        cited = "; ".join(f"@{_FUNCTIONALS[f]}" for f in functionals if f in _FUNCTIONALS)
-        said += f", the {' and '.join(functionals)} functional" + (f" [{cited}]" if cited else "")
+        keys = "; ".join(f"@{_FUNCTIONALS[f]}" for f in functionals if f in _FUNCTIONALS)
+        sentence += f", the {' and '.join(functionals)} functional" + (f" [{keys}]" if keys else "")
     cutoffs = distinct(f"{method.cutoff_ev:g}" for method in methods_ran if method.cutoff_ev)
     if cutoffs:
-        said += f", the projector augmented-wave method [@Bloechl1994] and plane waves up to {cutoffs} eV"
-    sentences = [f"{said}."]
+        sentence += f", the projector augmented-wave method [@Bloechl1994] and plane waves up to {cutoffs} eV"
+    sentences = [f"{sentence}."]
     if code.data:
         sentences.append(code.data)
     dispersions = {method.dispersion for method in methods_ran}
@@ -91,26 +118,26 @@ def _slabs(behind: RecordsBehind) -> list[str]:
         return []
     samplings = [record.sampling for record in behind.slabs if record.sampling is not None]
     cells = distinct(cell.replace("x", "×") for cell in behind.supercells)
-    said = [
+    clauses = [
         f"The sheets were modelled in {cells} cells {distinct(f'{s.cell_a[2][2]:.2f}' for s in samplings)} Å high"
     ]
     vacuum = _least_vacuum(behind.slabs)
     if vacuum is not None:
-        said.append(f"with at least {vacuum:.1f} Å between periodic images")
+        clauses.append(f"with at least {vacuum:.1f} Å between periodic images")
     meshes = distinct("×".join(map(str, s.kmesh)) for s in samplings if s.kmesh is not None)
     if meshes:
-        said.append(f"and Γ-centred {meshes} k-point meshes")
-    sentences = [f"{' '.join(said)}."]
+        clauses.append(f"and Γ-centred {meshes} k-point meshes")
+    sentences = [f"{' '.join(clauses)}."]
     smearing = distinct(
         f"{_SMEARING.get(s.smearing, s.smearing)} smearing of {s.smearing_width_ev:g} eV"
         for s in samplings
         if s.smearing
     )
     spin = {s.spin_polarised for s in samplings}
-    how = [*([smearing] if smearing else []), *(["spin polarisation"] if spin == {True} else [])]
-    how += ["a dipole correction along the normal"] if {s.dipole_correction for s in samplings} == {True} else []
-    if how:
-        sentences.append(f"All slabs had {listed(how)}.")
+    settings = [*([smearing] if smearing else []), *(["spin polarisation"] if spin == {True} else [])]
+    settings += ["a dipole correction along the normal"] if {s.dipole_correction for s in samplings} == {True} else []
+    if settings:
+        sentences.append(f"All slabs had {listed(settings)}.")
     forces = [record.max_force_ev_per_a for record in behind.slabs if record.max_force_ev_per_a is not None]
     if forces:
         sentences.append(f"Atoms were relaxed until no force exceeded {max(forces):.3f} eV/Å.")
@@ -128,30 +155,29 @@ def _least_vacuum(records: Iterable[Record]) -> float | None:
 
 def _tools(records: Sequence[Record]) -> list[str]:
     versions = {name: version for record in records for name, version in record.provenance.versions.items()}
-    told = f"sodiate {versions['sodiate']}" if "sodiate" in versions else "sodiate"
+    sodiate = f"sodiate {versions['sodiate']}" if "sodiate" in versions else "sodiate"
     ase = f"ASE {versions['ase']} [@Larsen2017]" if "ase" in versions else "ASE [@Larsen2017]"
-    mended = sum(bool(record.provenance.corrections) for record in records)
+    corrections = sum(bool(record.provenance.corrections) for record in records)
     sentences = [
-        f"Calculations were planned and run by {told} with FireWorks [@Jain2015], custodian [@Ong2013] and {ase}."
+        f"Calculations were planned and run by {sodiate} with FireWorks [@Jain2015], custodian [@Ong2013] and {ase}."
     ]
-    if mended:
+    if corrections:
         sentences.append(
-            f"In {mended} of {len(records)} runs custodian changed a setting; each change is in the records."
+            f"In {corrections} of {len(records)} runs custodian changed a setting; each change is in the records."
         )
     return sentences
 
 
 def to_tex(text: str) -> str:
     """Return text as LaTeX: citations as cite commands, signs that a plain font lacks as commands."""
-    parts = re.split(r"(\[@[^\]]+\])", text)
-    out = []
-    for part in parts:
+    pieces = []
+    for part in re.split(r"(\[@[^\]]+\])", text):
         if part.startswith("[@"):
             keys = ",".join(key.strip().lstrip("@") for key in part[1:-1].split(";"))
-            out.append(f"\\cite{{{keys}}}")
+            pieces.append(f"\\cite{{{keys}}}")
         else:
-            out.append("".join(_TEX.get(letter, letter) for letter in part))
-    return "".join(out)
+            pieces.append("".join(_TEX.get(letter, letter) for letter in part))
+    return "".join(pieces)
 
 
 def cited(text: str) -> list[str]:
@@ -165,9 +191,9 @@ def bibliography(keys: Sequence[str], more: str = "") -> str:
     Parameters
     ----------
     keys
-        What is cited.
+        The citations.
     more
-        Entries beside those of ``configs/references.bib``.
+        Further entries, beside those of ``configs/references.bib``.
 
     Raises
     ------
@@ -191,7 +217,7 @@ def adsorption_table(results: Sequence[ModelResult], columns: Sequence[Column]) 
 
 
 def booktabs(heads: Sequence[str], rows: Sequence[Sequence[str]], mock: bool) -> str:
-    """Return a table in LaTeX with the package booktabs; minus signs are such."""
+    """Return a table in LaTeX with the package booktabs; the hyphen of a negative number becomes a minus sign."""
 
     def line(cells: Iterable[str]) -> str:
         return " & ".join(to_tex(re.sub(r"^-(?=\d)", "−", cell)) for cell in cells) + r" \\"

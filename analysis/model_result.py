@@ -1,4 +1,4 @@
-"""One host of a campaign: what is recorded of it, and what follows from that."""
+"""One host of a campaign: its records, and the results that follow from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .records import Record
 
 @dataclass(frozen=True)
 class HostRecords:
-    """What is recorded of one host of a campaign: what its quantities are evaluated from.
+    """The records of one host of a campaign, from which its quantities are evaluated.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class HostRecords:
         return self.reasons.get(identifier, "not yet run")
 
     def lacking(self, quantity: str, names: Mapping[str, str]) -> tuple[str, ...]:
-        """Return a reason for each calculation of a quantity without a record; ``names`` of roles, in words."""
+        """Return a reason for each calculation of a quantity without a record; ``names`` puts roles into words."""
         entry = self.model.quantities[quantity]
         return tuple(
             f"{names.get(role, role)}: {self.missing(identifier)}"
@@ -56,7 +56,7 @@ class HostRecords:
         )
 
     def of(self, name: str) -> HostRecords:
-        """Return the same for another host of the campaign."""
+        """Return the records of another host of the campaign."""
         return replace(self, model=self.campaign.model(name))
 
 
@@ -69,13 +69,13 @@ class ModelResult:
     Attributes
     ----------
     host
-        What is recorded of it.
+        Its records.
     quantities
         The result of each quantity that could be evaluated, by its name.
     values
-        What tables, JSON and csv show, by key.
+        The values that tables, JSON and csv show, by key.
     reasons
-        In words what is missing, and why.
+        A sentence for each missing part: what and why.
     """
 
     host: HostRecords
@@ -120,12 +120,12 @@ class ModelResult:
 
     @property
     def compare_with(self) -> str | None:
-        """The model against which the effect of what is different here is shown."""
+        """The model against which the effect of the differences is shown."""
         return self.host.model.compare_with
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """What is different from the model `compare_with`, in words."""
+        """The differences from the model `compare_with`, in words."""
         return self.host.model.changes
 
     @property

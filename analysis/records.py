@@ -1,7 +1,8 @@
 """Record types: what a finished calculation leaves behind, shared by the workflows and the analysis.
 
-Units stand in the field names. A record holds what was **run** (parsed from a code's outputs), never what was
-planned. Large arrays (eigenvalues, DOS, trajectories) are kept beside the record, under the names in ``arrays``.
+Units stand in the field names. A record holds settings and values as they were **run** (parsed from a code's
+outputs), never as they were planned. Large arrays (eigenvalues, DOS, trajectories) are kept beside the record, under
+the names in ``arrays``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SCHEMA_VERSION = 1
 """Version of the record layout; a reader refuses a newer one."""
 
 MOCK = "mock (dry run, not physical)"
-"""What every table, figure and page says of the numbers of a dry run."""
+"""The mark that every table, figure and page puts on the numbers of a dry run."""
 
 Vector = tuple[float, float, float]
 Stress = tuple[float, float, float, float, float, float]
@@ -42,8 +43,8 @@ def digest(value: Any) -> str:
     Returns
     -------
     str
-        The first 16 hexadecimal digits of the SHA-256 of its canonical JSON (sorted keys; ``repr`` of floats,
-        so that 500 and 500.0 are told apart unless typed before).
+        The first 16 hexadecimal digits of the SHA-256 of its canonical JSON: sorted keys, ``repr`` of floats. So 500
+        and 500.0 differ unless they are typed before.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -77,7 +78,7 @@ class Geometry(Frozen):
 
 
 class Method(Frozen):
-    """First fingerprint of what was run: equal in every term of an energy difference.
+    """First fingerprint of a run: equal in every term of an energy difference.
 
     ``paw`` names the data set of each element; only elements that two runs share are compared. ``numerics`` are a
     code's further settings that move energies.
@@ -93,7 +94,7 @@ class Method(Frozen):
 
 
 class Sampling(Frozen):
-    """Second fingerprint of what was run: equal in E(*Na) and E(*).
+    """Second fingerprint of a run: equal in E(*Na) and E(*).
 
     The references (Na atom, bulk Na) have sampling rules of their own.
     """
@@ -120,7 +121,7 @@ class BandGap(Frozen):
 
 
 class Choice(Frozen):
-    """What a ``lowest`` calculation chose: the best Na site, and the sites that it had to leave out, with why."""
+    """The choice of a ``lowest`` calculation: the best Na site, and the reason for each site it had to leave out."""
 
     site: str
     energies_ev: dict[str, float]
@@ -164,7 +165,7 @@ class Provenance(Frozen):
 class Record(Frozen):
     """The result of one calculation.
 
-    ``energy_ev`` is extrapolated to zero smearing, ``free_energy_ev`` is the one that the forces belong to.
+    ``energy_ev`` is extrapolated to zero smearing; the forces belong to ``free_energy_ev``.
     ``physical`` is False for a dry run, whose numbers are mock values. An unconverged run leaves no record. Only a
     relaxation of the cell has a stress (xx, yy, zz, yz, xz, xy); a ``lowest`` has the geometry of the site it chose.
     ``vacuum_ev`` are the vacuum levels below and above a slab, on the scale of its eigenvalues.
@@ -201,9 +202,9 @@ class Record(Frozen):
 
     @property
     def digest(self) -> str:
-        """Hash of the scientific content, by which a record that was computed from another one knows it again.
+        """Hash of the scientific content: a record names its parents' records by it.
 
-        An explicit list without absent values, so that a field added later changes no digest.
+        It covers an explicit list of fields and skips absent values, so that a field added later changes no digest.
         """
         return digest(self.model_dump(mode="json", include=_SCIENCE, exclude_none=True))
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 def listed(words: Iterable[str]) -> str:
     """Return ``a, b and c``."""
-    every = list(words)
-    return " and ".join([", ".join(every[:-1]), every[-1]]) if len(every) > 1 else "".join(every)
+    items = list(words)
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
 def distinct(values: Iterable[str | None]) -> str:
-    """Return the distinct values that there are, as a list."""
+    """Return the distinct values that are not empty, as ``a, b and c``."""
     return listed(dict.fromkeys(value for value in values if value))

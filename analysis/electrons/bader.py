@@ -1,9 +1,10 @@
 """Electrons by atom: the basins of the density, divided where it is least (Bader's atoms in molecules).
 
-The basins are scikit-image's watersheds of the density upside down, flooded from the atoms. Programs made
-for Bader's analysis alone were judged first: pybader has had no release since 2022, baderkit does not go with today's
-pymatgen, and Henkelman's own is no package. `sodiate export --format cube` writes what they read. For Na in the
-sulphur vacancy of WSSe+VS+VSe pybader (run once by hand) and this differ by 0.03 electrons on Na, 0.1 on a W.
+The basins are scikit-image's watersheds of the inverted density, flooded from the atoms. Dedicated programs for
+Bader's analysis were considered first: pybader has had no release since 2022, baderkit conflicts with current
+pymatgen, and Henkelman's program is no Python package. `sodiate export --format cube` writes files that they read.
+For Na in the sulphur vacancy of WSSe+VS+VSe, pybader (run once by hand) and this module differ by 0.03 electrons on
+Na and 0.1 on a W.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CORE_A = 0.5
-"""Points nearer to an atom are its own: there a pseudo density may have any shape."""
+"""Points nearer to an atom than this belong to it: a pseudo density may have any shape there."""
 
 _MARGIN_A = 3.0
-"""How far the cell is continued on each side: watersheds know no periodicity."""
+"""How far the cell is continued on each side, since watersheds are not periodic."""
 
 
 def basin_electrons(density: Density, positions_a: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -32,15 +33,15 @@ def basin_electrons(density: Density, positions_a: NDArray[np.float64]) -> NDArr
     Parameters
     ----------
     density
-        Electrons per Å³ on the points of a periodic cell.
+        Electrons per Å³ on the points of a periodic cell, shape (nx, ny, nz).
     positions_a
         Of the atoms, shape (atoms, 3), Å.
 
     Returns
     -------
     array
-        Shape (atoms,). Their sum is the `sodiate.analysis.electrons.density.integral`. Points are not
-        shared: what a wall's own points hold is the uncertainty.
+        Electrons of each atom, shape (atoms,). Their sum is the `sodiate.analysis.electrons.density.integral`. Each
+        point belongs to one basin, so that the electrons at the points along a wall are the uncertainty.
     """
     from skimage.segmentation import watershed
 
@@ -53,18 +54,22 @@ def basin_electrons(density: Density, positions_a: NDArray[np.float64]) -> NDArr
     # All 26 neighbours: along the axes alone, walls that are not along them would be stairs.
     basins = watershed(upside_down, np.pad(markers, around, mode="wrap"), connectivity=np.ones((3, 3, 3)))
     inside = basins[tuple(slice(int(n), int(n) + size) for n, size in zip(margins, values.shape, strict=True))]
-    held = np.bincount(inside.ravel(), values.ravel().astype(np.float64), len(positions_a) + 1)[1:]
-    volume: NDArray[np.float64] = held * abs(np.linalg.det(density.cell_a)) / values.size
-    return volume
+    sums = np.bincount(inside.ravel(), values.ravel().astype(np.float64), len(positions_a) + 1)[1:]
+    electrons: NDArray[np.float64] = sums * abs(np.linalg.det(density.cell_a)) / values.size
+    return electrons
 
 
 @dataclass(frozen=True)
 class ChargeTransfer:
     """Electrons that an adsorbate gave to a sheet, counted in two ways; positive if it lost them.
 
-    ``by_plane`` is what Δρ brought to the sheet's side of the plane between them, ``by_basin`` what the adsorbate's
-    basin lacks. They differ by the electrons that stay between the two, which the plane and the basin's wall divide
-    otherwise.
+    Attributes
+    ----------
+    by_plane
+        Electrons that Δρ brought to the sheet's side of the plane between them.
+    by_basin
+        Electrons that the adsorbate's basin lacks. It differs from ``by_plane`` by electrons between the two, which
+        the plane and the basin's wall divide differently.
     """
 
     by_plane: float
@@ -72,27 +77,33 @@ class ChargeTransfer:
 
 
 def charge_transfer(terms: DensityTerms) -> ChargeTransfer:
-    """Count the electrons that an adsorbate gave; alone, it holds those that it began with."""
+    """Count the electrons that an adsorbate gave to its sheet.
+
+    Parameters
+    ----------
+    terms
+        The density of the adsorbate alone holds the electrons that it began with; the adsorbate is the last atom.
+    """
     heights = terms.atoms.positions[:, 2]
-    kept = basin_electrons(terms.together, terms.atoms.positions)[-1]
+    electrons_in_basin = basin_electrons(terms.together, terms.atoms.positions)[-1]
     return ChargeTransfer(
         by_plane=transferred_charge(terms.difference, float(heights[:-1].mean()), float(heights[-1])),
-        by_basin=float(integral(terms.adsorbate) - kept),
+        by_basin=float(integral(terms.adsorbate) - electrons_in_basin),
     )
 
 
 def _cores(
     shape: tuple[int, ...], cell_a: NDArray[np.float64], positions_a: NDArray[np.float64]
 ) -> NDArray[np.int32]:
-    """Mark the points next to each atom, and the nearest one in any case, with its number from 1."""
+    """Mark the points within CORE_A of each atom, at least its nearest point, with the atom's number from 1."""
     markers = np.zeros(shape, dtype=np.int32)
-    # So many points reach CORE_A along each axis, whatever the angles.
+    # The number of points that reach CORE_A along each axis, whatever the angles.
     heights = 1 / np.linalg.norm(np.linalg.inv(cell_a), axis=0)
     reach = [int(np.ceil(CORE_A / height * n)) for height, n in zip(heights, shape, strict=True)]
     offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     for number, fractions in enumerate(np.linalg.solve(cell_a.T, positions_a.T).T, start=1):
         points = np.round(fractions * shape).astype(int) + offsets
-        away = np.linalg.norm((points / shape - fractions) @ cell_a, axis=1)
-        kept = points[(away < CORE_A) | (away == away.min())] % shape
-        markers[tuple(kept.T)] = number
+        distances = np.linalg.norm((points / shape - fractions) @ cell_a, axis=1)
+        core = points[(distances < CORE_A) | (distances == distances.min())] % shape
+        markers[tuple(core.T)] = number
     return markers

@@ -1,4 +1,4 @@
-"""The way through the Brillouin zone of a hexagonal sheet, and its bands drawn along it."""
+"""The path through the Brillouin zone of a hexagonal sheet, and bands along it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SAME = 1e-6
 
 
 def path_points(cell_a: Array, points: int) -> Array:
-    """Return k points along Γ–M–K–Γ, evenly spaced by their distance, each special point among them.
+    """Return k points along Γ–M–K–Γ at even distances, the special points among them.
 
     Parameters
     ----------
     cell_a
-        Cell vectors as rows, a and b of one length with 120° between them.
+        Cell vectors as rows, Å, shape (3, 3); a and b have the same length, with 120° between them.
     points
-        How many in all, at least four.
+        Total number of points, at least four.
 
     Returns
     -------
@@ -60,21 +60,26 @@ def path_points(cell_a: Array, points: int) -> Array:
 
 
 def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_atom: Any = None) -> Bands:
-    """Return the bands of a path, filled as those of the mesh that its density comes from.
+    """Return the bands of a path, filled like those of the mesh that its density comes from.
 
-    A path has no Fermi level of its own: its points are no mean over the zone. If the mesh has a gap, as many bands
-    are full along the path; else those below its Fermi level.
+    A path has no Fermi level of its own, since its points do not sample the zone. If the mesh has a gap, as many
+    bands are full along the path; otherwise those below the Fermi level of the mesh.
 
     Parameters
     ----------
     energies_ev
-        Shape (spins, points, bands).
+        Eigenvalues in eV, shape (spins, points, bands).
     kpoints
-        Of the path, shape (points, 3).
+        Of the path, fractional, shape (points, 3).
     mesh
         Bands of the self-consistent calculation, on the same scale.
     by_atom
         Weight of each state on each atom, shape (spins, points, bands, atoms).
+
+    Returns
+    -------
+    Bands
+        Of the path; occupations are 0 or full, weights are equal.
     """
     energies = np.asarray(energies_ev, float)
     full, fermi = 3.0 - len(energies), mesh.fermi_ev
@@ -82,7 +87,7 @@ def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_atom: Any =
         per_spin = np.einsum("k,skn->s", mesh.weights / mesh.weights.sum(), mesh.occupations) / full
         rank = energies.argsort(axis=2, kind="stable").argsort(axis=2, kind="stable")
         below = rank < per_spin.round()[:, None, None]
-        # It may lie on an edge of the mesh's bands; the path, which has further points, must not cross it.
+        # The Fermi level may lie on an edge of the mesh's bands; bands at further points must not cross it.
         fermi = float(np.clip(fermi, energies[below].max(), energies[~below].min()))
     else:
         below = energies < fermi
@@ -92,9 +97,22 @@ def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_atom: Any =
 
 
 def path_axis(kpoints: Array, cell_a: Array) -> tuple[Array, list[tuple[float, str]]]:
-    """Return the distance along a path (1/Å) at each k point, and where special points lie on it."""
-    moved = np.linalg.norm(np.diff(kpoints, axis=0) @ _reciprocal(cell_a), axis=1)
-    distance = np.concatenate([[0.0], np.cumsum(moved)])
+    """Return the distance along a path at each k point, and the places of special points.
+
+    Parameters
+    ----------
+    kpoints
+        Fractional, shape (points, 3).
+    cell_a
+        Cell vectors as rows, Å, shape (3, 3).
+
+    Returns
+    -------
+    tuple
+        Distance from the first point, 1/Å, shape (points,); and (distance, name) of each special point.
+    """
+    steps = np.linalg.norm(np.diff(kpoints, axis=0) @ _reciprocal(cell_a), axis=1)
+    distance = np.concatenate([[0.0], np.cumsum(steps)])
     ticks = [
         (float(at), name)
         for at, k in zip(distance, kpoints, strict=True)
@@ -109,6 +127,6 @@ def _reciprocal(cell_a: Array) -> Array:
 
 
 def zero_of_bands(bands: Bands) -> tuple[float, str]:
-    """Return the valence band maximum of a semiconductor, else the Fermi level, and its name."""
+    """Return the zero of energy for bands (eV) and its name: ``VBM`` of a semiconductor, else ``E_F``."""
     edge = band_gap(bands).vbm_ev
     return (bands.fermi_ev, "E_F") if edge is None else (edge, "VBM")

@@ -1,6 +1,7 @@
-"""Electron densities on grids: what they hold, their averages over planes, and differences of them.
+"""Electron densities on grids: their integrals, their averages over planes, and their differences.
 
-Everything takes `sodiate.analysis.arrays.Density`: electrons per Å³, positive where electrons are.
+Every function takes `sodiate.analysis.arrays.Density`: electrons per Å³, positive where electrons are, shape
+(nx, ny, nz).
 """
 
 from __future__ import annotations
@@ -21,23 +22,33 @@ if TYPE_CHECKING:
     from ..records import Record
 
 SAME_CELL_A = 1e-6
-"""Cells whose vectors differ by less, in Å, are one."""
-
+"""Cells whose vectors differ by less than this, in Å, are the same."""
 
 SAME_STATE_EV = 0.005
-"""Energies of one geometry that differ by less are of one electronic state; 2e-6 were measured."""
+"""Energies of one geometry that differ by less than this belong to the same electronic state; 2e-6 was measured."""
 
 
 class DensityMismatch(SodiateError):
-    """Densities stand on other points or are of another state, so that their difference means nothing."""
+    """The difference of two densities means nothing: their points or their electronic states differ."""
 
 
 @dataclass(frozen=True)
 class DensityTerms:
     """The terms of Δρ, of the same atoms at the same places.
 
-    ``together`` is the density with the adsorbate, which is the last of ``atoms``; ``host`` and ``adsorbate`` are
-    those of each alone. Raises `DensityMismatch` if their grids or cells differ.
+    Attributes
+    ----------
+    together
+        Density of the adsorbate on the host.
+    host, adsorbate
+        Density of each alone.
+    atoms
+        All atoms, the adsorbate last.
+
+    Raises
+    ------
+    DensityMismatch
+        If grids or cells differ.
     """
 
     together: Density
@@ -56,12 +67,12 @@ class DensityTerms:
 
 
 def term_names(adsorbate: str) -> tuple[str, str, str]:
-    """Return what the terms of Δρ are called: the adsorbate on the host, the host alone, the adsorbate alone."""
+    """Return the names of the terms of Δρ: the adsorbate on the host, the host alone, the adsorbate alone."""
     return f"{adsorbate}-on-host", "host", adsorbate
 
 
 def integral(density: Density) -> float:
-    """Return the electrons that a density holds: the sum over its points times the volume of each."""
+    """Return the number of electrons that a density holds: the sum over its points times the volume per point."""
     return float(density.values_per_a3.sum(dtype=np.float64)) * _volume(density) / density.values_per_a3.size
 
 
@@ -71,17 +82,18 @@ def density_difference(with_adsorbate: Density, host: Density, adsorbate: Densit
     Parameters
     ----------
     with_adsorbate, host, adsorbate
-        Of the same atoms at the same places, together and apart; on one grid in one cell.
+        Of the same atoms at the same places, together and apart; on the same grid in the same cell.
 
     Returns
     -------
     Density
-        In e/Å³, in double precision. Its `integral` is zero but for rounding, since the electrons are the same.
+        In e/Å³, shape (nx, ny, nz), in double precision. Its `integral` is zero up to rounding, since the number of
+        electrons is the same.
 
     Raises
     ------
     DensityMismatch
-        If grids or cells differ; naming both.
+        If grids or cells differ; the message names both.
     """
     total = with_adsorbate.values_per_a3.astype(np.float64)
     for name, part in (("host", host), ("adsorbate", adsorbate)):
@@ -92,8 +104,8 @@ def density_difference(with_adsorbate: Density, host: Density, adsorbate: Densit
 
 def _check_same_points(first: Density, second: Density, name: str) -> None:
     if first.values_per_a3.shape != second.values_per_a3.shape:
-        one, other = ("×".join(map(str, d.values_per_a3.shape)) for d in (first, second))
-        raise DensityMismatch(f"the density with the adsorbate has {one} points, that of the {name} {other}.")
+        grids = ["×".join(map(str, density.values_per_a3.shape)) for density in (first, second)]
+        raise DensityMismatch(f"the density with the adsorbate has {grids[0]} points, that of the {name} {grids[1]}.")
     if np.abs(first.cell_a - second.cell_a).max() > SAME_CELL_A:
         raise DensityMismatch(
             f"the cell of the density with the adsorbate is {np.round(first.cell_a, 6).tolist()} Å, that of the "
@@ -102,14 +114,14 @@ def _check_same_points(first: Density, second: Density, name: str) -> None:
 
 
 def check_state(density: Record, lowest: Record) -> None:
-    """Refuse the density of another electronic state (of another spin, say) than that of the relaxed site.
+    """Refuse a density whose electronic state, such as its spin, differs from that of the relaxed site.
 
     Parameters
     ----------
     density
         Of the adsorbate on the host.
     lowest
-        Of the choice that the density follows from.
+        Of the choice of site that the density follows from.
 
     Raises
     ------
@@ -132,13 +144,13 @@ def planar_average(density: Density) -> tuple[NDArray[np.float64], NDArray[np.fl
     Parameters
     ----------
     density
-        a and b span the planes, c leads from one to the next.
+        a and b span the planes, c leads from each plane to the next.
 
     Returns
     -------
     tuple of arrays
-        Heights of the planes above the cell's bottom (Å) and ∫ρ dA over each of them (e/Å), both of shape (nz,). The
-        sum of the second times the distance of the planes is the `integral`.
+        Heights of the planes above the cell's bottom (Å) and ∫ρ dA over each plane (e/Å), both of shape (nz,). The
+        sum of the second times the spacing of the planes is the `integral`.
     """
     area = float(np.linalg.norm(np.cross(density.cell_a[0], density.cell_a[1])))
     planes = density.values_per_a3.shape[2]
@@ -149,8 +161,8 @@ def planar_average(density: Density) -> tuple[NDArray[np.float64], NDArray[np.fl
 def transferred_charge(difference: Density, sheet_a: float, adsorbate_a: float) -> float:
     """Return the electrons that an adsorbate gave to a sheet, by integration of Δρ.
 
-    q(z) = ∫ Δρ dV over all that lies on the sheet's side of the plane z. Its extremum between the sheet and the
-    adsorbate is where electrons neither come nor go; what was gained on the sheet's side is what was transferred.
+    q(z) = ∫ Δρ dV over the sheet's side of the plane z. At its extremum between the sheet and the adsorbate, Δρ
+    changes sign; the electrons gained on the sheet's side of that plane were transferred.
 
     Parameters
     ----------
@@ -169,8 +181,8 @@ def transferred_charge(difference: Density, sheet_a: float, adsorbate_a: float) 
         top = heights[-1] + heights[1]
         heights, profile = (top - heights)[::-1], profile[::-1]
         sheet_a, adsorbate_a = top - sheet_a, top - adsorbate_a
-    held = np.cumsum(profile) * float(np.diff(heights[:2])[0])
-    between = held[(heights > sheet_a) & (heights < adsorbate_a)]
+    gained = np.cumsum(profile) * float(np.diff(heights[:2])[0])
+    between = gained[(heights > sheet_a) & (heights < adsorbate_a)]
     return float(between[np.abs(between).argmax()]) if between.size else 0.0
 
 

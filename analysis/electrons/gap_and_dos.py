@@ -26,9 +26,8 @@ ELECTRON_TOLERANCE = 0.01
 """Electrons per spin that may be missing from, or be left over by, whole bands."""
 
 PARTIAL_OCCUPATION = 0.05
-"""An occupation (0 to 1) further than this from 0 and from 1 is partial. Below it,
-it is the tail of a smearing: Fermi-Dirac occupations at the edges of a gap of 6 kT, Gaussian ones at the
-edges of a gap of 2.3 widths."""
+"""An occupation (0 to 1) further than this from both 0 and 1 is partial. A smaller distance is the tail of a
+smearing: Fermi-Dirac occupations reach it at the edges of a gap of 6 kT, Gaussian ones at those of 2.3 widths."""
 
 EDGE_TOLERANCE_EV = 1e-3
 """Eigenvalues closer than this are degenerate: codes converge them no better."""
@@ -37,44 +36,44 @@ MAX_SPACING_EV = 0.01
 """Coarsest energy grid of a DOS."""
 
 _REACH = 8.0
-"""Standard deviations beyond which a Gaussian is zero (1e-14 of its weight is left out)."""
+"""Standard deviations beyond which a Gaussian is cut off; this leaves out 1e-14 of its weight."""
 
 _CHUNK = 512
-"""States broadened at once; sorted by energy, so that each chunk touches a short piece of the grid."""
+"""Number of states broadened at once; they are sorted by energy, so that each chunk touches little of the grid."""
 
 
 class ElectronicError(SodiateError):
-    """Eigenvalues or a DOS from which the asked number cannot be had; the message says why."""
+    """Eigenvalues or a DOS do not give the number; the message says why."""
 
 
 def band_gap(bands: Bands) -> BandGap:
     """Return the band gap from eigenvalues and occupations.
 
-    Per spin, N = Σ_k w_k Σ_n f_kn. If N is no integer, or an occupation is partial, or a band crosses the
-    Fermi level, the system is a metal. Otherwise the valence band maximum is max_k ε[N] and the conduction
-    band minimum min_k ε[N+1], the highest and the lowest over the spins; a metal, too, if they overlap. N is
-    never rounded first: an odd electron in a flat band would look like a gap.
+    Per spin, N = Σ_k w_k Σ_n f_kn. If N is no integer, an occupation is partial, or a band crosses the Fermi level,
+    the system is a metal. Otherwise the valence band maximum is max_k ε[N] and the conduction band minimum
+    min_k ε[N+1], the highest and the lowest over the spins; if they overlap, the system is a metal, too. N is never
+    rounded first: an odd electron in a flat band would look like a gap.
 
     Parameters
     ----------
     bands
-        Eigenvalues in eV, with at least one empty band if the system is no metal; occupations from 0 to 1 if
-        spin-polarised, from 0 to 2 if not.
+        Eigenvalues in eV, shape (spins, k points, bands), with at least one empty band unless the system is a metal;
+        occupations from 0 to 1 if spin-polarised, else from 0 to 2.
 
     Returns
     -------
     BandGap
-        Edges in eV on the scale of the eigenvalues, k points fractional. It is direct if any k point holds
-        both edges within 1 meV. A metal has gap 0, no edges, and the reason in words.
+        Edges in eV on the scale of the eigenvalues, k points fractional. The gap is direct if any k point holds both
+        edges within 1 meV. A metal has gap 0, no edges, and the reason in words.
 
     Raises
     ------
     ElectronicError
-        Shapes that do not fit, values that are not finite, occupations in the other convention, no electrons,
-        or no empty band.
+        If shapes do not fit, a value is not finite, occupations follow the other convention, or there are no
+        electrons or no empty band.
     """
     energies, filling = _checked(bands)
-    # Codes write weights to eight digits or fewer; times some hundred electrons that is not negligible.
+    # Codes write weights to eight digits or fewer, which is not negligible for some hundred electrons.
     electrons = np.einsum("k,skn->s", bands.weights / bands.weights.sum(), filling)
     names = ("spin up", "spin down") if len(energies) == 2 else ("either spin",)
     reason = _open_shell(electrons, names) or _partial(filling, bands.kpoints, names)
@@ -114,11 +113,11 @@ def dos_from_bands(
     bands
         Eigenvalues; without spin polarisation every state counts twice.
     broadening_ev
-        Standard deviation of the Gaussians, at least ``spacing_ev``: narrower ones would fall between grid
+        Standard deviation of the Gaussians, at least ``spacing_ev``: narrower Gaussians would fall between grid
         points.
     projections
-        Weight (0 to 1) of each state on an element's orbital, keyed ``"W-d"``, shape (spins, k points,
-        bands).
+        Weight (0 to 1) of each state on an element's orbital, shape (spins, k points, bands), by names such as
+        ``"W-d"``.
     spacing_ev
         Of the energy grid, at most 0.01 eV.
     window
@@ -128,12 +127,13 @@ def dos_from_bands(
     Returns
     -------
     Dos
-        States per eV and cell.
+        States per eV and cell, shape (spins, points).
 
     Raises
     ------
     ElectronicError
-        A grid too coarse or too narrow, a broadening below it, or a projection of another shape.
+        If the grid is too coarse or too narrow, the broadening is below its spacing, or a projection has another
+        shape.
     """
     _checked(bands)
     grid = _grid(bands, broadening_ev, spacing_ev, window)
@@ -162,13 +162,13 @@ def dos_from_bands(
 def dos_gap(dos: Dos, threshold: float) -> float:
     """Return the width around the Fermi level in which a DOS stays below a threshold: a cross-check only.
 
-    Broadening narrows it by some widths on either side. A Fermi level on a band edge, where some codes put
-    it, gives 0: move it into the gap first (``dataclasses.replace(dos, fermi_ev=...)``).
+    Broadening narrows it by some widths on either side. A Fermi level on a band edge, where some codes put it,
+    gives 0: move it into the gap first (``dataclasses.replace(dos, fermi_ev=...)``).
 
     Parameters
     ----------
     dos
-        Summed over spins here.
+        With ``total`` of shape (spins, points); this sums over the spins.
     threshold
         States per eV and cell.
 
@@ -180,7 +180,7 @@ def dos_gap(dos: Dos, threshold: float) -> float:
     Raises
     ------
     ElectronicError
-        The Fermi level lies off the grid, or the DOS ends before states are met on both sides of it.
+        If the Fermi level lies off the grid, or the DOS has no states on one side of it.
     """
     grid, excess = dos.energies_ev, dos.total.sum(axis=0) - threshold
     if not grid[0] <= dos.fermi_ev <= grid[-1]:
@@ -202,14 +202,14 @@ def dos_gap(dos: Dos, threshold: float) -> float:
 
 
 VALENCE_EV = 8.0
-"""So far below the Fermi level the valence bands of these sheets reach; deeper states are semicore."""
+"""Depth of the valence bands of these sheets below the Fermi level; deeper states are semicore."""
 
 
 def projected_fraction(dos: Dos) -> float | None:
-    """Return what the projected densities add up to, as a part of the total one over the valence bands.
+    """Return the sum of the projected densities as a fraction of the total density over the valence bands.
 
-    Projections are weights on atoms (PAW projectors, spheres) and no division of space: projectors that overlap count
-    a state more than once, spheres leave out what lies between them. Only orthogonal orbitals add up to 1.
+    Projections are weights on atoms (PAW projectors, spheres) and do not divide space: overlapping projectors count a
+    state more than once, spheres leave out the space between them. Only orthogonal orbitals add up to 1.
 
     Parameters
     ----------
@@ -229,26 +229,26 @@ def projected_fraction(dos: Dos) -> float | None:
 
 
 def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
-    """Return a DOS as pymatgen's.
+    """Convert a DOS to pymatgen's.
 
     Parameters
     ----------
     dos
-        Its projections are summed over the atoms of an element and the orbitals of a shell.
+        With projections summed over the atoms of an element and the orbitals of a shell.
     atoms
         The structure it belongs to.
 
     Returns
     -------
     pymatgen.electronic_structure.dos.CompleteDos
-        Each projection is spread evenly over the atoms and orbitals that it is the sum of, so that its sums
-        by element and by shell are right and the curve of one atom or one orbital is only their mean. A DOS
-        without spin keeps both spins in ``Spin.up``, as pymatgen itself does.
+        Each projection is spread evenly over its atoms and orbitals: sums by element and by shell are right, the
+        curve of a single atom or orbital is only a mean. A DOS without spin keeps both spins in ``Spin.up``, as
+        pymatgen itself does.
 
     Raises
     ------
     ElectronicError
-        A projection of an element that the structure lacks, or one that is not named like ``"W-d"``.
+        If the structure lacks the element of a projection, or a projection is not named like ``"W-d"``.
     """
     from pymatgen.electronic_structure.core import Orbital, Spin
     from pymatgen.electronic_structure.dos import CompleteDos
@@ -374,7 +374,7 @@ def _vector(k: Array) -> tuple[float, float, float]:
 
 
 def _grid(bands: Bands, broadening_ev: float, spacing_ev: float, window: tuple[float, float] | None) -> Array:
-    """Return the energies of a DOS, by default from the lowest to the highest state with their tails."""
+    """Return the energies of a DOS (eV, shape (points,)), by default those of all states with their tails."""
     if not 0 < spacing_ev <= MAX_SPACING_EV:
         raise ElectronicError(
             f"a DOS grid of {spacing_ev} eV is refused; give a spacing of at most {MAX_SPACING_EV} eV"
@@ -396,13 +396,13 @@ def _grid(bands: Bands, broadening_ev: float, spacing_ev: float, window: tuple[f
 
 
 def _broadened(grid: Array, levels: Array, counts: Array, width: float) -> Array:
-    """Sum Gaussians of standard deviation ``width`` at ``levels``, for each row of ``counts``."""
-    out: Array = np.zeros((len(counts), len(grid)))
+    """Sum Gaussians at ``levels`` (states,), weighted by each row of ``counts`` (rows, states): (rows, points)."""
+    curves: Array = np.zeros((len(counts), len(grid)))
     order = levels.argsort()
     for part in np.array_split(order, max(1, len(order) // _CHUNK)):
         first = np.searchsorted(grid, levels[part[0]] - _REACH * width)
         last = np.searchsorted(grid, levels[part[-1]] + _REACH * width, side="right")
         x = (grid[None, first:last] - levels[part, None]) / width
-        out[:, first:last] += counts[:, part] @ np.exp(-0.5 * x * x)
-    out /= width * np.sqrt(2 * np.pi)
-    return out
+        curves[:, first:last] += counts[:, part] @ np.exp(-0.5 * x * x)
+    curves /= width * np.sqrt(2 * np.pi)
+    return curves

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 PLATEAU_A = (0.5, 2.0)
-"""Distance from the cell's end of the planes whose mean is the vacuum level."""
+"""Distances (Å) from the cell's end between which the mean of the planes is the vacuum level."""
 
 FLAT_EV = 0.02
-"""By how much the potential may vary over a plateau: more is a field, or the tail of the slab."""
+"""Largest variation of the potential over a plateau: a larger one is a field, or the tail of the slab."""
 
 LOCALISED = 0.5
-"""Share of a band on the atoms next to a vacancy from which it is a level of the vacancy and not of the host.
+"""A band with more than this share on the atoms next to a vacancy is a level of the vacancy, not of the host.
 
 An extended band of a 3×3 cell has a third of its tungsten weight on the three of nine atoms.
 """
@@ -36,14 +36,15 @@ def vacuum_levels(planes_ev: Array, height_a: float) -> tuple[float, float] | No
     Parameters
     ----------
     planes_ev
-        Electrostatic energy of an electron, averaged over each plane from the cell's bottom to its top, shape (nz,).
+        Electrostatic energy of an electron (eV), averaged over each plane from the cell's bottom to its top, shape
+        (nz,).
     height_a
-        Of the cell.
+        Of the cell, Å.
 
     Returns
     -------
     tuple of float or None
-        In eV, below and above the slab; None without a plateau at an end, as for bulk, or for a polar slab without
+        In eV, below and above the slab; None without a plateau at both ends, as for bulk or for a polar slab without
         dipole correction.
     """
     heights = np.arange(len(planes_ev)) * height_a / len(planes_ev)
@@ -57,19 +58,19 @@ def vacuum_levels(planes_ev: Array, height_a: float) -> tuple[float, float] | No
 
 
 def work_functions(vacuum_ev: tuple[float, float], gap: BandGap) -> tuple[float, float]:
-    """Return the energy that takes an electron out of the highest filled state, through the bottom and the top.
+    """Return the energy to remove an electron from the highest filled state, through the bottom and the top.
 
     Parameters
     ----------
     vacuum_ev
         Vacuum levels below and above the slab, on the scale of the eigenvalues.
     gap
-        Its valence band maximum is the highest filled state; that of a metal is the Fermi level.
+        The highest filled state is its valence band maximum, or the Fermi level of a metal.
 
     Returns
     -------
     tuple of float
-        In eV. Of a semiconductor it is the ionisation energy, since its Fermi level is anywhere in the gap.
+        In eV. For a semiconductor these are ionisation energies, since its Fermi level is anywhere in the gap.
     """
     highest = gap.fermi_ev if gap.vbm_ev is None else gap.vbm_ev
     return vacuum_ev[0] - highest, vacuum_ev[1] - highest
@@ -84,13 +85,13 @@ class DefectLevel:
     spin
         0 or 1.
     band
-        Its number from 1, counted from the lowest.
+        Its number, counted from 1 for the lowest band.
     lowest_ev, highest_ev
         Over the k points, on the scale of the eigenvalues.
     occupation
-        0 to 1, over the k points.
+        0 to 1, averaged over the k points.
     share
-        Of the weight on all atoms that is on those next to the vacancy.
+        Fraction of its weight on all atoms that lies on the atoms next to the vacancy.
     """
 
     spin: int
@@ -103,16 +104,16 @@ class DefectLevel:
 
 @dataclass(frozen=True)
 class DefectLevels:
-    """The gap of the host beside the levels of its vacancies in it.
+    """The gap of the host, and the levels of its vacancies inside it.
 
     Attributes
     ----------
     levels
-        By energy.
+        In order of energy.
     host_gap_ev
-        From the highest filled to the lowest empty band that are the host's.
+        From the highest filled to the lowest empty band of the host.
     host_vbm_ev, host_cbm_ev
-        Its edges.
+        The edges of this gap.
     """
 
     levels: tuple[DefectLevel, ...]
@@ -122,19 +123,19 @@ class DefectLevels:
 
 
 def defect_levels(bands: Bands, next_to: Sequence[int]) -> DefectLevels:
-    """Tell the levels of vacancies from the bands of the host.
+    """Separate the levels of vacancies from the bands of the host.
 
     Parameters
     ----------
     bands
-        With the weight of each state on each atom.
+        With the weight of each state on each atom, shape (spins, k points, bands, atoms).
     next_to
         Indices of the atoms next to the vacancies.
 
     Raises
     ------
     ElectronicError
-        Without weights on atoms, without atoms, or if no filled or no empty band is the host's.
+        If the weights or the indices are missing, or no filled or no empty band belongs to the host.
     """
     if bands.by_atom is None or not len(next_to):
         raise ElectronicError("defect levels need the weight of each state on each atom, and atoms next to a vacancy")
@@ -146,28 +147,43 @@ def defect_levels(bands: Bands, next_to: Sequence[int]) -> DefectLevels:
     share = np.einsum("k,skn->sn", weights, by_atom[..., list(next_to)].sum(axis=-1))
     share /= np.maximum(np.einsum("k,skn->sn", weights, by_atom.sum(axis=-1)), 1e-9)
     occupation = np.einsum("k,skn->sn", weights, filling)
-    ours = share > LOCALISED
-    filled, empty = (occupation > 0.5) & ~ours, (occupation <= 0.5) & ~ours
+    localised = share > LOCALISED
+    filled, empty = (occupation > 0.5) & ~localised, (occupation <= 0.5) & ~localised
     if not filled.any() or not empty.any():
         raise ElectronicError("no band is the host's: too many atoms are next to its vacancies, or too few bands")
     vbm = float(energies.max(axis=1)[filled].max())
     cbm = float(energies.min(axis=1)[empty].min())
-    inside = ours & (energies.max(axis=1) > vbm) & (energies.min(axis=1) < cbm)
+    inside = localised & (energies.max(axis=1) > vbm) & (energies.min(axis=1) < cbm)
     levels = [
-        DefectLevel(int(s), int(n) + 1, float(energies[s, :, n].min()), float(energies[s, :, n].max()),
-                    float(occupation[s, n]), float(share[s, n]))
+        DefectLevel(
+            spin=int(s),
+            band=int(n) + 1,
+            lowest_ev=float(energies[s, :, n].min()),
+            highest_ev=float(energies[s, :, n].max()),
+            occupation=float(occupation[s, n]),
+            share=float(share[s, n]),
+        )
         for s, n in np.argwhere(inside)
-    ]  # fmt: skip
+    ]
     return DefectLevels(tuple(sorted(levels, key=lambda level: level.lowest_ev)), cbm - vbm, vbm, cbm)
 
 
 def zero_of(bands: Bands, zero: str, vacuum_ev: tuple[float, float] | None) -> float:
-    """Return the energy that is zero on a scale: the ``vacuum`` above the slab, the ``VBM`` or ``E_F``.
+    """Return the energy (eV, on the scale of the eigenvalues) from which a scale counts.
+
+    Parameters
+    ----------
+    bands
+        The eigenvalues.
+    zero
+        The scale: ``vacuum`` (above the slab), ``VBM`` or ``E_F``.
+    vacuum_ev
+        Vacuum levels below and above the slab.
 
     Raises
     ------
     ElectronicError
-        If the bands have none.
+        If the bands have no such zero.
     """
     if zero == "vacuum":
         if vacuum_ev is None:
