@@ -1,4 +1,4 @@
-"""Energy differences: what may be subtracted, what is stale, adsorption and formation energies, the published values.
+"""Energy differences: which records may be subtracted, which are stale, adsorption and formation energies, the paper.
 
 Imports the records of `analysis` and its arrays, nothing else of sodiate.
 """

@@ -1,4 +1,4 @@
-"""Adsorption energies from records: what may be subtracted, for every site and the best one of each host."""
+"""Adsorption energies from records, for every site and the best site of each host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lowest(energies_ev: Mapping[str, float], ignored: Mapping[str, str]) -> Choi
     energies_ev
         Total energy by site name; at least one.
     ignored
-        Reason by site name for those that could not take part.
+        Reason by site name for each site without an energy.
     """
     least = min(energies_ev.values())
     site = min(name for name, energy in energies_ev.items() if energy - least < TIE_EV)
@@ -34,10 +34,10 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
     Parameters
     ----------
     slab_with_adsorbate, slab
-        Of one host in one cell: method and sampling must be equal.
+        Of the same host in the same cell: method and sampling must be equal.
     reference
-        The isolated atom, or the bulk metal, of which the energy per atom is taken: the method must be equal, the
-        sampling has rules of its own.
+        The isolated atom, or the bulk metal, whose energy per atom is taken: the method must be equal, the sampling
+        has rules of its own.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
 
 @dataclass(frozen=True)
 class SiteResult:
-    """One Na site: where Na was put, where it ended, and ΔE against the atom and the bulk metal (eV)."""
+    """One Na site: where Na started, where it ended, and ΔE against the atom and the bulk metal (eV)."""
 
     site: str
     multiplicity: int
@@ -73,8 +73,18 @@ class SiteResult:
 class AdsorptionResult:
     """Adsorption energies of one host.
 
-    ``site`` is the best one, ``end`` where its adsorbate ended, and the energies (eV) are its; ``effect_ev`` is ΔE
-    less that of the model that this one is compared with. ``reasons`` says in words what is missing.
+    Attributes
+    ----------
+    site, end
+        The best site, and where its adsorbate ended.
+    adsorption_energy_ev, adsorption_energy_bulk_ev
+        Of the best site, against the isolated atom and the bulk metal.
+    sites
+        All sites.
+    effect_ev
+        ΔE minus that of the model it is compared with.
+    reasons
+        A sentence for each missing part.
     """
 
     site: str | None
@@ -106,30 +116,30 @@ def adsorption_result(
     records
         Usable records by calculation id.
     missing
-        Says why a calculation has none.
+        Gives the reason why a calculation has none.
 
     Returns
     -------
     AdsorptionResult
-        What lacks a part says which, and the rest stands.
+        Complete as far as the records go; ``reasons`` names the missing parts.
     """
     sites = _sites(entry, model, records, missing)
     best = _best(sites)
-    own = best.adsorption_energy_ev if best else None
-    base = None
+    energy = best.adsorption_energy_ev if best else None
+    baseline = None
     if model.compare_with is not None:
-        other = _best(_sites(entry, entry.model(model.compare_with), records, missing))
-        base = other.adsorption_energy_ev if other else None
-    complaints = [f"host: {missing(model.host)}"] if model.host not in records else []
-    complaints += [f"{site.site}: {site.reason}" for site in sites if site.reason]
+        baseline_site = _best(_sites(entry, entry.model(model.compare_with), records, missing))
+        baseline = baseline_site.adsorption_energy_ev if baseline_site else None
+    reasons = [f"host: {missing(model.host)}"] if model.host not in records else []
+    reasons += [f"{site.site}: {site.reason}" for site in sites if site.reason]
     return AdsorptionResult(
         site=best.site if best else None,
         end=best.end if best else None,
-        adsorption_energy_ev=own,
+        adsorption_energy_ev=energy,
         adsorption_energy_bulk_ev=best.adsorption_energy_bulk_ev if best else None,
         sites=tuple(sites),
-        effect_ev=None if own is None or base is None else own - base,
-        reasons=(*complaints, *_choice_complaint(model, records, missing, best)),
+        effect_ev=None if energy is None or baseline is None else energy - baseline,
+        reasons=(*reasons, *_choice_reasons(model, records, missing, best)),
     )
 
 
@@ -140,14 +150,14 @@ def _sites(
 
 
 def _best(sites: Sequence[SiteResult]) -> SiteResult | None:
-    known = {site.site: site.adsorption_energy_ev for site in sites if site.adsorption_energy_ev is not None}
-    return next(site for site in sites if site.site == lowest(known, {}).site) if known else None
+    energies = {site.site: site.adsorption_energy_ev for site in sites if site.adsorption_energy_ev is not None}
+    return next(site for site in sites if site.site == lowest(energies, {}).site) if energies else None
 
 
-def _choice_complaint(
+def _choice_reasons(
     model: ModelEntry, records: Mapping[str, Record], missing: Callable[[str], str], best: SiteResult | None
 ) -> list[str]:
-    """Say so if the graph's own choice of the best site is missing or is another one."""
+    """Return a reason if the graph's own choice of the best site is missing or differs."""
     record = records.get(model.lowest)
     if record is None or record.choice is None:
         return [f"lowest: {missing(model.lowest)}"]
@@ -195,16 +205,16 @@ def _site(
 
 
 def _mark_same(sites: list[SiteResult]) -> list[SiteResult]:
-    """Name for each start the first other one that ended in the same place with the same energy (5 meV)."""
-    out: list[SiteResult] = []
+    """Name in ``same_as`` the first earlier site that ended in the same place with the same energy (5 meV)."""
+    marked: list[SiteResult] = []
     for site in sites:
-        same = [
-            other.site
-            for other in out
+        matches = [
+            earlier.site
+            for earlier in marked
             if site.energy_ev is not None
-            and other.energy_ev is not None
-            and other.end == site.end
-            and abs(other.energy_ev - site.energy_ev) < 0.005
+            and earlier.energy_ev is not None
+            and earlier.end == site.end
+            and abs(earlier.energy_ev - site.energy_ev) < 0.005
         ]
-        out.append(replace(site, same_as=same[0]) if same else site)
-    return out
+        marked.append(replace(site, same_as=matches[0]) if matches else site)
+    return marked

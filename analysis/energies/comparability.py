@@ -1,4 +1,4 @@
-"""Which records may be subtracted: those of one method, and for one cell of one sampling."""
+"""Which records may be subtracted: records of the same method and, in the same cell, of the same sampling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..records import Record, Sampling
 
 
 class ProtocolMismatch(SodiateError):
-    """Two records were run in ways that make the difference of their energies meaningless."""
+    """The difference of two records' energies means nothing: they were run differently."""
 
 
 def check_method(first: Record, second: Record) -> None:
@@ -20,16 +20,17 @@ def check_method(first: Record, second: Record) -> None:
     Raises
     ------
     ProtocolMismatch
-        Naming both sides and each value that differs.
+        With both sides and each value that differs.
     """
-    one, other = first.method, second.method
-    differing = _differing(one.model_dump(exclude={"paw"}), other.model_dump(exclude={"paw"}))
+    methods = first.method, second.method
+    differences = _differences(*(method.model_dump(exclude={"paw"}) for method in methods))
     for element in sorted(_elements(first) & _elements(second)):
-        if one.paw.get(element) != other.paw.get(element):
-            differing.append(f"PAW of {element} {one.paw.get(element)} ≠ {other.paw.get(element)}")
+        data_sets = [method.paw.get(element) for method in methods]
+        if data_sets[0] != data_sets[1]:
+            differences.append(f"PAW of {element} {data_sets[0]} ≠ {data_sets[1]}")
     if first.physical != second.physical:
-        differing.append("one of them is a mock")
-    _refuse(first, second, "method", differing)
+        differences.append("one of them is a mock")
+    _refuse(first, second, "method", differences)
 
 
 def _elements(record: Record) -> set[str]:
@@ -37,33 +38,34 @@ def _elements(record: Record) -> set[str]:
 
 
 def check_sampling(first: Record, second: Record) -> None:
-    """Refuse two records of one slab cell whose sampling differs: cell, k mesh, smearing, spin, dipole.
+    """Refuse two records of the same slab cell whose sampling differs: cell, k mesh, smearing, spin, dipole.
 
     Raises
     ------
     ProtocolMismatch
-        Naming both sides and each value that differs.
+        With both sides and each value that differs.
     """
     if first.sampling is None or second.sampling is None:
         raise ProtocolMismatch(f"{(first if first.sampling is None else second).label} has no sampling record.")
-    one, other = first.sampling, second.sampling
-    differing = _differing(one.model_dump(exclude={"cell_a"}), other.model_dump(exclude={"cell_a"}))
-    if _furthest(one, other) > 1e-4:
-        differing.append(f"cell {_edges(one)} ≠ {_edges(other)} Å")
-    _refuse(first, second, "sampling", differing)
+    samplings = first.sampling, second.sampling
+    differences = _differences(*(sampling.model_dump(exclude={"cell_a"}) for sampling in samplings))
+    if _largest_shift(*samplings) > 1e-4:
+        differences.append(f"cell {_edges(samplings[0])} ≠ {_edges(samplings[1])} Å")
+    _refuse(first, second, "sampling", differences)
 
 
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    return [f"{key} {one[key]} ≠ {other[key]}" for key in one if one[key] != other[key]]
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    return [f"{key} {first[key]} ≠ {second[key]}" for key in first if first[key] != second[key]]
 
 
-def _furthest(one: Sampling, other: Sampling) -> float:
-    pairs = zip(sum(one.cell_a, ()), sum(other.cell_a, ()), strict=True)
+def _largest_shift(first: Sampling, second: Sampling) -> float:
+    """Return the largest difference of two cells' components, Å."""
+    pairs = zip(sum(first.cell_a, ()), sum(second.cell_a, ()), strict=True)
     return max(abs(a - b) for a, b in pairs)
 
 
 def edges_a(sampling: Sampling) -> list[float]:
-    """Return the lengths of the cell vectors, Å."""
+    """Return the lengths of the three cell vectors, Å."""
     return [hypot(*axis) for axis in sampling.cell_a]
 
 
@@ -71,6 +73,6 @@ def _edges(sampling: Sampling) -> str:
     return " × ".join(f"{edge:.4f}" for edge in edges_a(sampling))
 
 
-def _refuse(first: Record, second: Record, what: str, differing: list[str]) -> None:
-    if differing:
-        raise ProtocolMismatch(f"{what} of {first.label} and {second.label} differs: {'; '.join(differing)}")
+def _refuse(first: Record, second: Record, aspect: str, differences: list[str]) -> None:
+    if differences:
+        raise ProtocolMismatch(f"{aspect} of {first.label} and {second.label} differs: {'; '.join(differences)}")

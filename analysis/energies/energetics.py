@@ -1,4 +1,4 @@
-"""Voltages and formation energies: plain formulas of energies that records hold."""
+"""Voltages and formation energies: plain formulas of the energies in records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def adsorption_voltage(adsorption_energy_bulk_ev: float, atoms: int = 1, charge:
     adsorption_energy_bulk_ev
         E(*Na_n) − E(*) − n E(Na, bulk), eV.
     atoms
-        How many atoms are adsorbed, n.
+        Number of adsorbed atoms, n.
     charge
         Of each ion, z.
 
@@ -44,9 +44,9 @@ class ChemicalPotentials:
     name
         ``X-rich`` or ``metal-rich``.
     potentials_ev
-        μ of each element, eV an atom, on the scale of total energies.
+        μ of each element, eV per atom, on the scale of total energies.
     condition
-        What was assumed, in words.
+        The assumption, in words.
     """
 
     name: str
@@ -60,7 +60,7 @@ def chalcogen_rich(elements_ev: Mapping[str, float]) -> ChemicalPotentials:
     Parameters
     ----------
     elements_ev
-        Energy an atom of crystalline S8, trigonal Se and so on.
+        Energy per atom of crystalline S8, trigonal Se and so on.
     """
     return ChemicalPotentials("X-rich", dict(elements_ev), "each chalcogen in equilibrium with its element")
 
@@ -70,19 +70,19 @@ def metal_rich(
 ) -> ChemicalPotentials:
     """Return the limit in which the metal is in equilibrium with its element.
 
-    The host gives one condition, μ_M + Σ n_X μ_X = E(unit), with μ_M = E(M)/atom. With two chalcogens one more is
-    needed: here the loss is shared equally, μ_X = E(X)/atom + δ with one δ for all, so that neither is favoured.
+    The host gives one condition, μ_M + Σ n_X μ_X = E(unit), with μ_M = E(M)/atom. Two chalcogens need a second
+    condition: they share the loss equally, μ_X = E(X)/atom + δ with the same δ, so that neither is favoured.
 
     Parameters
     ----------
     formula_unit_ev
-        Energy of the host for each formula unit.
+        Energy of the host per formula unit.
     units
-        Atoms of each element in it, such as ``{"W": 1, "S": 1, "Se": 1}``.
+        Atoms of each element per formula unit, such as ``{"W": 1, "S": 1, "Se": 1}``.
     metal, metal_ev
-        The metal and its energy an atom.
+        The metal and its energy per atom.
     elements_ev
-        Energy an atom of each chalcogen's element.
+        Energy per atom of each chalcogen's element.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def formation_energy(
     defective_ev, pristine_ev
         Energies of the same cell with and without the defects.
     removed
-        How many atoms of each element were removed, n.
+        Number of removed atoms of each element, n.
     potentials
         Their chemical potentials.
 

@@ -15,7 +15,7 @@ from .energetics import EnergeticsError, chalcogen_rich, formation_energy, metal
 class FormationResult:
     """Formation energy of all vacancies of a host together, eV, at both ends of the host's range of stability.
 
-    ``conditions`` says in words what each end assumes; ``reason`` why there is no number.
+    ``conditions`` states the assumption of each end; ``reason`` says why there is no number.
     """
 
     removed: Mapping[str, int]
@@ -26,7 +26,7 @@ class FormationResult:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why there is no number, as tables list it."""
+        """The reason why there is no number, as tables list it."""
         return () if self.reason is None else (f"formation energy: {self.reason}",)
 
 
@@ -38,13 +38,13 @@ def formation_result(
     Parameters
     ----------
     entry
-        What they are held against.
+        The calculations to compare with, and the removed atoms.
     host
         Id of the host with its vacancies.
     records
         Usable records by calculation id.
     missing
-        Says why a calculation has none.
+        Gives the reason why a calculation has none.
     """
     elements = {role: identifier for role, identifier in entry.calculations.items() if role != "pristine"}
     removed = entry.declared["removed"]
@@ -55,8 +55,8 @@ def formation_result(
     defective, pristine = records[host], records[entry.calculations["pristine"]]
     try:
         check_sampling(defective, pristine)
-        for other in (pristine, *(records[identifier] for identifier in elements.values())):
-            check_method(defective, other)
+        for reference in (pristine, *(records[identifier] for identifier in elements.values())):
+            check_method(defective, reference)
         elements_ev = {
             element: _energy(records[identifier]) / _natoms(records[identifier])
             for element, identifier in elements.items()
@@ -81,9 +81,9 @@ def _result(
         chalcogen_rich(chalcogens_ev),
         metal_rich(host_ev / units, unit, metal, elements_ev[metal], chalcogens_ev),
     )
-    x_rich, poor = (formation_energy(_energy(defective), host_ev, removed, limit) for limit in limits)
+    x_rich_ev, metal_rich_ev = (formation_energy(_energy(defective), host_ev, removed, limit) for limit in limits)
     conditions = tuple(f"{limit.name}: {limit.condition}" for limit in limits)
-    return FormationResult(removed, x_rich, poor, conditions)
+    return FormationResult(removed, x_rich_ev, metal_rich_ev, conditions)
 
 
 def _energy(record: Record) -> float:

@@ -1,4 +1,4 @@
-"""The numbers of the paper that is reproduced, read from ``configs/paper.yaml``."""
+"""The numbers of the reproduced paper, read from ``configs/paper.yaml``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PaperError(SodiateError):
 
 
 class PaperMethod(Frozen):
-    """What the paper states of its method: energies in eV, forces in eV/Å, the vacuum layer in Å."""
+    """The method as the paper states it: energies in eV, forces in eV/Å, the vacuum layer in Å."""
 
     functional: str
     core: str
@@ -47,7 +47,7 @@ def paper() -> Paper:
     Raises
     ------
     PaperError
-        The file is missing, is no YAML, or misses a key or holds one that is not known.
+        If the file is missing or no YAML, lacks a key, or has an unknown key.
     """
     source = files(__package__.partition(".")[0]) / "configs" / "paper.yaml"
     try:

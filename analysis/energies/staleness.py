@@ -1,4 +1,4 @@
-"""Which records may still be used: one whose inputs have changed since is stale."""
+"""Which records may still be used: a record whose inputs have changed since is stale."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def stale_reason(record: Record, parents: Mapping[str, str], current: Mapping[st
     Returns
     -------
     str or None
-        One clause naming the parent; a parent that was left out for want of a record and has one now counts.
+        A clause that names the parent; a parent that had no record at the time and has one now counts.
     """
     for role, calculation in parents.items():
-        used, now = record.parents.get(role), current.get(calculation)
-        if used is not None and now is None:
+        reference, present = record.parents.get(role), current.get(calculation)
+        if reference is not None and present is None:
             return f"the record of its {role} was superseded"
-        if used is not None and now is not None and used.digest != now.digest:
+        if reference is not None and present is not None and reference.digest != present.digest:
             return f"its {role} was computed anew"
-        if used is None and now is not None:
+        if reference is None and present is not None:
             return f"its {role} was completed later"
     return None
 
@@ -38,7 +38,7 @@ def stale_reason(record: Record, parents: Mapping[str, str], current: Mapping[st
 def fresh(
     records: Mapping[str, Record], parents: Mapping[str, Mapping[str, str]]
 ) -> tuple[dict[str, Record], dict[str, str]]:
-    """Divide current records into those that may be used and the reasons of those that may not.
+    """Divide current records into usable records and the reasons why others are stale.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def fresh(
     Returns
     -------
     tuple
-        Usable records by id, and a reason by id for each stale one (also one with a stale ancestor).
+        Usable records by id, and a reason by id for each stale record; a record with a stale ancestor is stale, too.
     """
     reasons: dict[str, str] = {}
     usable: dict[str, Record] = {}
@@ -69,15 +69,15 @@ def fresh(
 
 
 def _parents_first(records: Mapping[str, Record], parents: Mapping[str, Mapping[str, str]]) -> Iterable[str]:
-    done: dict[str, None] = {}
+    order: dict[str, None] = {}
 
     def visit(identifier: str) -> None:
-        if identifier in done or identifier not in records:
+        if identifier in order or identifier not in records:
             return
         for parent in parents.get(identifier, {}).values():
             visit(parent)
-        done[identifier] = None
+        order[identifier] = None
 
     for identifier in records:
         visit(identifier)
-    return done
+    return order

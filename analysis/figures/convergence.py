@@ -18,7 +18,7 @@ AXES = {"cutoff": "cutoff (eV)", "kmesh": "N of the N×N k mesh"}
 
 @dataclass(frozen=True)
 class Setting:
-    """One point: the setting's value, and ΔE in eV, None if there is none."""
+    """A point: the setting's value, and ΔE in eV, None if it is missing."""
 
     value: float
     adsorption_energy_ev: float | None
@@ -26,39 +26,38 @@ class Setting:
 
 @dataclass(frozen=True)
 class Series:
-    """ΔE of one site over the settings of one quantity, ascending."""
+    """ΔE of a site over the settings of one quantity, ascending."""
 
     label: str
     quantity: str
     settings: tuple[Setting, ...]
 
     def changes_ev(self) -> tuple[float | None, ...]:
-        """Return ΔE at each setting less that at the last one that has a value, in eV."""
-        known = [s.adsorption_energy_ev for s in self.settings if s.adsorption_energy_ev is not None]
-        return tuple(
-            None if s.adsorption_energy_ev is None else s.adsorption_energy_ev - known[-1] for s in self.settings
-        )
+        """Return ΔE at each setting minus ΔE at the last setting that has a value, in eV."""
+        energies = [setting.adsorption_energy_ev for setting in self.settings]
+        last = next((energy for energy in reversed(energies) if energy is not None), None)
+        return tuple(None if energy is None or last is None else energy - last for energy in energies)
 
 
 def rows(series: Sequence[Series], physical: bool) -> list[dict[str, object]]:
-    """Return a row a site and setting, for a table or csv; energies in eV."""
+    """Return a row for each site and setting, for a table or csv; energies in eV."""
     return [
         {
-            "site": one.label,
-            "quantity": one.quantity,
+            "site": site.label,
+            "quantity": site.quantity,
             "value": setting.value,
             "adsorption_energy_ev": setting.adsorption_energy_ev,
             "change_ev": change,
             "note": "" if physical else MOCK,
         }
-        for one in series
-        for setting, change in zip(one.settings, one.changes_ev(), strict=True)
+        for site in series
+        for setting, change in zip(site.settings, site.changes_ev(), strict=True)
     ]
 
 
 @styled
 def convergence_plot(series: Sequence[Series], path: Path, physical: bool) -> Figure:
-    """Draw the change of ΔE against the last setting, a panel a quantity.
+    """Draw the change of ΔE against the last setting, with a panel for each quantity.
 
     Parameters
     ----------
@@ -67,21 +66,20 @@ def convergence_plot(series: Sequence[Series], path: Path, physical: bool) -> Fi
     path
         The PNG to write.
     physical
-        False for a dry run, whose figure says so.
+        False for a dry run, whose figure is marked as mock.
     """
-    quantities = list(dict.fromkeys(one.quantity for one in series))
+    quantities = list(dict.fromkeys(site.quantity for site in series))
     figure = new_figure(5.4 * len(quantities), 4.6)
     heading(figure, "Convergence of ΔE" if physical else f"Convergence of ΔE: {MOCK}", not physical)
     for index, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), index + 1)
-        shown = [one for one in series if one.quantity == quantity]
-        for number, one in enumerate(shown):
-            points = [
-                (s.value, c * 1000) for s, c in zip(one.settings, one.changes_ev(), strict=True) if c is not None
-            ]
+        sites = [site for site in series if site.quantity == quantity]
+        for number, site in enumerate(sites):
+            changes = zip(site.settings, site.changes_ev(), strict=True)
+            points = [(setting.value, change * 1000) for setting, change in changes if change is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[number % len(COLOURS)], label=one.label)
-        axes.set_xticks(sorted({setting.value for one in shown for setting in one.settings}))
+                axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[number % len(COLOURS)], label=site.label)
+        axes.set_xticks(sorted({setting.value for site in sites for setting in site.settings}))
         axes.axhline(0.0, color="black", linewidth=0.6)
         axes.set_xlabel(AXES[quantity], fontsize=NORMAL)
         axes.set_ylabel("change of ΔE against the last (meV)", fontsize=NORMAL)

@@ -28,7 +28,7 @@ WINDOW_EV = (-6.0, 4.0)
 """Energies drawn of a DOS, about its reference."""
 
 NEGLIGIBLE = 0.02
-"""Share of all projections, over the models, below which one is not drawn."""
+"""A projection with a smaller share of all projections, over the models, is not drawn."""
 
 _HATCH = "///"
 
@@ -62,15 +62,15 @@ class AdsorptionBar:
 
 @styled
 def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Figure:
-    """Draw the adsorption energy of each model's best site beside the published one.
+    """Draw the adsorption energy of each model's best site beside the published value.
 
-    A dry run's values get hatched bars, and the published ones a list of their own in another panel: the two
-    may not be compared.
+    For a dry run the bars are hatched, and the published values are listed in a separate panel: the two must not be
+    compared.
 
     Parameters
     ----------
     rows
-        One bar a model, in this order; a model without a value keeps an empty slot with the reason.
+        A bar for each model, in this order; a model without a value keeps an empty slot with the reason.
     path
         The PNG to write.
     mock
@@ -88,9 +88,9 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
     if not rows:
         raise PlotError(f"no models to draw in {path}: the campaign names none")
     published = {row.model: row.paper_ev for row in rows if row.paper_ev is not None}
-    listed = 3.3 if mock and published else 0.0
+    list_width = 3.3 if mock and published else 0.0
     body = max(5.5, 1.6 * len(rows)) + 1.1
-    width = body + listed
+    width = body + list_width
     figure = new_figure(width, 5.4)
     axes = figure.add_axes((0.9 / width, 0.17, (body - 1.1) / width, 0.72))
     _bars(axes, rows, mock, offset=-0.14 if published and not mock else 0.0)
@@ -100,7 +100,7 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
     else:
         heading(figure, "Adsorption energy at the best site", mock)
         axes.set_ylabel(r"$\mathrm{ΔE_{ads}}$ (eV)", fontsize=NORMAL)
-    if listed:
+    if list_width:
         _published_list(figure.add_axes(((body + 0.2) / width, 0.17, 2.9 / width, 0.66)), published)
     elif published:
         _published_markers(axes, rows)
@@ -120,7 +120,7 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
     Parameters
     ----------
     dos_by_model
-        One panel a model, in this order.
+        A panel for each model, in this order.
     gaps
         Band gaps from eigenvalues; a model may be missing.
     path
@@ -139,8 +139,8 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
     """
     if not dos_by_model:
         raise PlotError(f"no density of states to draw in {path}: none of the campaign's is done")
-    drawn, left_out = _projections(dos_by_model)
-    colours = dict(zip(drawn, COLOURS, strict=False))
+    projections, left_out = _projections(dos_by_model)
+    colours = dict(zip(projections, COLOURS, strict=False))
     width, head, pitch, foot = 8.5, 0.75, 2.45, 0.35
     height = head + pitch * len(dos_by_model) + foot
     figure = new_figure(width, height)
@@ -151,7 +151,7 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
         _dos_panel(axes, dos, gaps.get(model), colours, mock)
     heading(figure, f"Density of states: {MOCK}" if mock else "Density of states", mock)
     entries = {name: handle for a in figure.axes for handle, name in zip(*a.get_legend_handles_labels(), strict=True)}
-    labels = [name for name in ("total", *drawn) if name in entries]
+    labels = [name for name in ("total", *projections) if name in entries]
     figure.legend(
         [entries[name] for name in labels],
         labels,
@@ -167,14 +167,14 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
 
 @styled
 def bands_plot(bands: Bands, cell_a: NDArray[np.float64], title: str, path: Path, mock: bool) -> Figure:
-    """Draw bands along a path; the axis says from where energies count.
+    """Draw bands along a path; the axis names the zero of energy.
 
     Parameters
     ----------
     bands
         At the k points of `path_points`.
     cell_a
-        Of the cell.
+        Cell vectors as rows, Å, shape (3, 3).
     title
         Name of the host.
     path
@@ -248,8 +248,8 @@ def _bars(axes: Axes, rows: Sequence[AdsorptionBar], mock: bool, offset: float) 
             fontsize=NORMAL,
         )
     for x in set(range(len(rows))) - set(slots):
-        why = textwrap.wrap(f"no value: {rows[x].reason or 'not calculated'}", 18, max_lines=9, placeholder=" …")
-        text = axes.text(x, -0.03 * span, "\n".join(why), ha="center", va="top", fontsize=SMALL, color=GREY)
+        lines = textwrap.wrap(f"no value: {rows[x].reason or 'not calculated'}", 18, max_lines=9, placeholder=" …")
+        text = axes.text(x, -0.03 * span, "\n".join(lines), ha="center", va="top", fontsize=SMALL, color=GREY)
         text.set_fontstyle("italic")
     axes.axhline(0.0, color="black", linewidth=1)
     axes.set_xticks(range(len(rows)), ["\n".join(filter(None, (r.model, r.site))) for r in rows])
@@ -279,7 +279,7 @@ def _published_markers(axes: Axes, rows: Sequence[AdsorptionBar]) -> None:
 
 
 def _published_list(axes: Axes, published: Mapping[str, float]) -> None:
-    """List the published values beside a dry run, as text: bars would ask to be compared."""
+    """List the published values beside a dry run, as text: bars would invite a comparison."""
     axes.set_axis_off()
     axes.set_title(f"Published, {paper().short_citation}", fontsize=NORMAL, loc="left")
     for i, (model, value) in enumerate(published.items()):
@@ -295,9 +295,9 @@ def _projections(dos_by_model: Mapping[str, Dos]) -> tuple[list[str], list[str]]
     weight: dict[str, float] = {}
     for dos in dos_by_model.values():
         x = dos.energies_ev - dos.fermi_ev
-        seen = (x > WINDOW_EV[0]) & (x < WINDOW_EV[1])
+        window = (x > WINDOW_EV[0]) & (x < WINDOW_EV[1])
         for name, curve in dos.projected.items():
-            weight[name] = weight.get(name, 0.0) + float(curve[:, seen].sum() / max(len(x[seen]), 1))
+            weight[name] = weight.get(name, 0.0) + float(curve[:, window].sum() / max(len(x[window]), 1))
     threshold = NEGLIGIBLE * sum(weight.values())
     largest = sorted((n for n in weight if weight[n] > threshold), key=lambda n: -weight[n])[: len(COLOURS)]
     return [name for name in weight if name in largest], [name for name in weight if name not in largest]
@@ -311,10 +311,10 @@ def _dos_panel(axes: Axes, dos: Dos, gap: BandGap | None, colours: Mapping[str, 
     width = gap.gap_ev if gap is not None else 0.0
     low, high = WINDOW_EV[0], max(WINDOW_EV[1], width + 2.0)
     energies = dos.energies_ev - origin
-    seen = (energies >= low) & (energies <= high)
-    energies = energies[seen]
+    window = (energies >= low) & (energies <= high)
+    energies = energies[window]
     for spin, sign in zip(range(len(dos.total)), (1.0, -1.0), strict=False):
-        total = sign * dos.total[spin, seen]
+        total = sign * dos.total[spin, window]
         name = None if spin else "total"
         axes.fill_between(
             energies, total, facecolor="#DDDDDD", edgecolor=GREY, linewidth=0, hatch=_HATCH if mock else None
@@ -323,10 +323,10 @@ def _dos_panel(axes: Axes, dos: Dos, gap: BandGap | None, colours: Mapping[str, 
         for projection, curve in dos.projected.items():
             if projection in colours:
                 name = None if spin else projection
-                axes.plot(energies, sign * curve[spin, seen], color=colours[projection], linewidth=1.2, label=name)
+                axes.plot(energies, sign * curve[spin, window], color=colours[projection], linewidth=1.2, label=name)
     mirrored = len(dos.total) == 2
     headroom = 1.5 if mirrored else 1.3  # for the number of a gap too narrow to hold it
-    top = headroom * float(dos.total[:, seen].max(initial=0.0)) or 1.0
+    top = headroom * float(dos.total[:, window].max(initial=0.0)) or 1.0
     axes.set_ylim(-top if mirrored else 0.0, top)
     axes.set_xlim(low, high)
     axes.set_xlabel(f"E − {reference} (eV)", fontsize=NORMAL)
@@ -346,11 +346,11 @@ def _dos_panel(axes: Axes, dos: Dos, gap: BandGap | None, colours: Mapping[str, 
 def _mark_gap(axes: Axes, gap: BandGap | None) -> None:
     """Shade the gap and write its number, or write why there is none."""
     if gap is None:
-        says = "gap not calculated"
+        title = "gap not calculated"
     elif gap.vbm_ev is None:
-        says = textwrap.shorten(f"metal: {gap.reason}" if gap.reason else "metal", 72, placeholder=" …")
+        title = textwrap.shorten(f"metal: {gap.reason}" if gap.reason else "metal", 72, placeholder=" …")
     else:
-        says = f"{gap.nature} gap {gap.gap_ev:.2f} eV"
+        title = f"{gap.nature} gap {gap.gap_ev:.2f} eV"
         axes.axvspan(0.0, gap.gap_ev, color="#F0E442", alpha=0.45, linewidth=0, zorder=0)
         axes.text(
             gap.gap_ev / 2,
@@ -363,7 +363,7 @@ def _mark_gap(axes: Axes, gap: BandGap | None) -> None:
         )
     if gap is None or gap.vbm_ev is None:
         axes.axvline(0.0, color="black", linestyle="--", linewidth=1)
-    axes.set_title(says, loc="right", y=1.0, fontsize=SMALL)
+    axes.set_title(title, loc="right", y=1.0, fontsize=SMALL)
 
 
 def _plain(axes: Axes) -> None:
@@ -372,9 +372,9 @@ def _plain(axes: Axes) -> None:
 
 
 def _footnote(dos_by_model: Mapping[str, Dos], left_out: Sequence[str]) -> str:
-    """Say how the DOS was broadened, and which projections are not drawn."""
+    """State the broadening of the DOS and the projections that are not drawn."""
     widths = sorted({dos.broadening_ev for dos in dos_by_model.values() if dos.broadening_ev is not None})
-    says = [f"Gaussian broadening {' and '.join(f'{w:g}' for w in widths)} eV"] if widths else []
+    notes = [f"Gaussian broadening {' and '.join(f'{w:g}' for w in widths)} eV"] if widths else []
     if left_out:
-        says.append(f"smaller, not drawn: {', '.join(left_out)}")
-    return "; ".join(says)
+        notes.append(f"smaller, not drawn: {', '.join(left_out)}")
+    return "; ".join(notes)

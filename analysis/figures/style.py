@@ -1,6 +1,6 @@
-"""The style of all figures, from configs/figures.mplstyle, and what every figure is made with.
+"""The style of all figures, from configs/figures.mplstyle, and the functions that every figure uses.
 
-No pyplot, so nothing global is touched and no display is needed.
+Without pyplot, so that no global state changes and no display is needed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SMALL, NORMAL, LARGE = (STYLE[key] for key in ("font.size", "axes.labelsize", "f
 """Font sizes in points."""
 
 _DATE = {"pdf": "CreationDate", "svg": "Date"}
-"""What is left out of a figure, so that the same numbers give the same file."""
+"""Metadata left out of a figure, so that the same numbers give the same file."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,11 +38,11 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Draw in this style, whatever Matplotlib is set to elsewhere."""
 
     @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+    def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> R:
         with rc_context(STYLE):
             return draw(*args, **kwargs)
 
-    return drawn
+    return draw_in_style
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -66,7 +66,7 @@ def save(figure: Figure, path: Path) -> Figure:
 
 
 def heading(figure: Figure, text: str, mock: bool) -> None:
-    """Write a title, that of mock values in a warning colour."""
+    """Write a title, in a warning colour for mock values."""
     inches = figure.get_figheight()
     colour, weight = (VERMILLION, "bold") if mock else ("black", "normal")
     figure.suptitle(text, y=1 - 0.12 / inches, va="top", fontsize=LARGE, color=colour, weight=weight)
