@@ -1,4 +1,4 @@
-"""What the page shows, campaign by campaign: typed values between the gathering of results and the page."""
+"""The content of the page, campaign by campaign: typed values between the results and the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..model_result import ModelResult
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure of the page: data for the script of that ``kind``, words for those who do not see it, a caption.
+    """A figure of the page: data for the script of its ``kind``, a description for screen readers, a caption.
 
     ``curves-NAME`` is the kind of a plain plot: ``{"x": TITLE, "y": TITLE, "curves": [{"name", "x", "y"}, …]}``.
     """
@@ -25,7 +25,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class HostContent:
-    """What is drawn of one host.
+    """The figures and sentences of a host.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class HostContent:
     lines
         Sentences of its quantities.
     panels
-        In the order of the page.
+        Its figures, in the order of the page.
     """
 
     name: str
@@ -50,7 +50,7 @@ class HostContent:
 
 @dataclass(frozen=True)
 class RelaxationContent:
-    """One relaxation: energies less the last one (eV) and the largest force (eV/Å), a value a step."""
+    """A relaxation: for each step its energy minus the last energy (eV), and the largest force (eV/Å)."""
 
     name: str
     energies: Sequence[float]
@@ -59,7 +59,7 @@ class RelaxationContent:
 
 @dataclass(frozen=True)
 class CostRow:
-    """What a calculation cost and where it comes from."""
+    """The cost and the origin of a calculation."""
 
     label: str
     identifier: str
@@ -74,22 +74,22 @@ class CostRow:
 
 @dataclass(frozen=True)
 class CampaignContent:
-    """One campaign with one engine and method.
+    """A campaign with one engine and method.
 
     Attributes
     ----------
     campaign, title, engine, method_id
         As stored.
     physical
-        False if a value of it is mock.
+        False if any of its values is mock.
     method
-        Settings that ran, in words.
+        The settings as they ran, in words.
     results, columns
-        The hosts, evaluated, and what tables show of them.
+        The evaluated hosts, and the columns of their tables.
     remarks
         Lines under the table.
     hosts, relaxations, costs
-        What is drawn, and what it cost.
+        The figures, and the costs of the calculations.
     missing
         Calculations without a record, and why.
     objects, csv, json, yaml

@@ -1,6 +1,6 @@
-"""The report: one page that works from a file, offline, with everything that it needs inside.
+"""The report: a self-contained page that works from a file, offline.
 
-Tables are plain HTML, readable without JavaScript. Figures are drawn by Plotly, which is packed into the page.
+Tables are plain HTML, readable without JavaScript. Plotly, which is packed into the page, draws the figures.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def render(title: str, groups: Sequence[CampaignContent]) -> str:
     Parameters
     ----------
     title
-        Where the results come from.
+        The source of the results.
     groups
         As `sodiate.workflows.results.report_data.gather` returns them.
 
     Returns
     -------
     str
-        HTML. Whatever a campaign file or a message says in it is text, never markup.
+        HTML. Text from a campaign file or a message is escaped and never becomes markup.
     """
     from plotly.offline import get_plotlyjs
 
@@ -50,7 +50,7 @@ def render(title: str, groups: Sequence[CampaignContent]) -> str:
         "BANNER": banner,
         "BODY": body,
         "CITATION": escape(paper().citation),
-        "DATA": _packed(json.dumps([_drawn(group) for group in groups], ensure_ascii=False, allow_nan=False)),
+        "DATA": _packed(json.dumps([_data(group) for group in groups], ensure_ascii=False, allow_nan=False)),
         "PLOTLY": _packed(get_plotlyjs()) if groups else "",
     }
     page = (_WEB / "report.html").read_text(encoding="utf-8")
@@ -63,12 +63,12 @@ def render(title: str, groups: Sequence[CampaignContent]) -> str:
 
 
 def _packed(text: str) -> str:
-    """Return a text at a third of its size, and in letters that mean nothing in HTML: gzip, then base64."""
+    """Compress a text to a third of its size and encode it safely for HTML: gzip, then base64."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def _drawn(group: CampaignContent) -> dict[str, Any]:
-    """Return what the page's script draws and downloads."""
+def _data(group: CampaignContent) -> dict[str, Any]:
+    """Return the data that the page's script draws and downloads."""
     keys = ("campaign", "engine", "physical", "objects", "csv", "json", "yaml")
     hosts = [
         {"name": host.name, "poscar": host.poscar, "panels": {panel.kind: panel.data for panel in host.panels}}
@@ -133,20 +133,20 @@ def _adsorption_words(group: CampaignContent) -> str:
 def _summary(group: CampaignContent) -> str:
     heads = {c: head for c in group.columns if (head := c.head("page", group.physical)) is not None}
     # A column without a value is left out.
-    told = {c: h for c, h in heads.items() if any(result.values[c.key] is not None for result in group.results)}
+    heads = {c: h for c, h in heads.items() if any(result.values[c.key] is not None for result in group.results)}
     rows = []
     for result in group.results:
         sites = result.adsorption.sites
-        done = sum(site.adsorption_energy_ev is not None for site in sites)
-        cells = [column.text(result.values[column.key]) for column in told]
-        rows.append([result.model, result.supercell, *cells, f"{done}/{len(sites)}"])
-    return _table(["host", "cell", *told.values(), "sites"], rows, "sortable")
+        count = sum(site.adsorption_energy_ev is not None for site in sites)
+        cells = [column.text(result.values[column.key]) for column in heads]
+        rows.append([result.model, result.supercell, *cells, f"{count}/{len(sites)}"])
+    return _table(["host", "cell", *heads.values(), "sites"], rows, "sortable")
 
 
 def _effects(group: CampaignContent) -> str:
-    """Return the table of what each change of a model does to ΔE, for a campaign that compares."""
-    compared = [result for result in group.results if result.compare_with is not None]
-    if not compared:
+    """Return the table of the effect of each change on ΔE; an empty string if the campaign compares no models."""
+    results = [result for result in group.results if result.compare_with is not None]
+    if not results:
         return ""
     mock = "" if group.physical else " (mock)"
     heads = ("model", "against", "what differs", f"ΔE{mock} / eV", f"effect{mock} / eV")
@@ -156,7 +156,7 @@ def _effects(group: CampaignContent) -> str:
             None if result.adsorption_energy_ev is None else f"{result.adsorption_energy_ev:.3f}",
             None if result.effect_ev is None else f"{result.effect_ev:+.3f}",
         ]
-        for result in compared
+        for result in results
     ]
     return (
         "<h3>What each change does</h3><p class='about'>One change at a time; effects need not add up.</p>"
@@ -168,9 +168,9 @@ def _remarks(lines: Sequence[str]) -> str:
     return f"<ul class='remarks'>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
-def _button(number: int, what: str) -> str:
+def _button(number: int, form: str) -> str:
     names = {"csv": "table as csv", "json": "table as JSON", "yaml": "campaign file"}
-    return f"<button type='button' data-download='{number}/{what}'>{names[what]}</button> "
+    return f"<button type='button' data-download='{number}/{form}'>{names[form]}</button> "
 
 
 def _host(number: int, index: int, host: HostContent) -> str:
@@ -192,11 +192,11 @@ def _zeros(zeros: Mapping[str, float]) -> str:
     return f"<label class='zero'>energies from the <select data-zero>{options}</select></label>"
 
 
-def _figure(number: int, kind: str, which: str, words: str, caption: str = "") -> str:
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+def _figure(number: int, kind: str, index: str, words: str, caption: str = "") -> str:
+    figcaption = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return (
-        f"<figure><div class='plot {kind}' data-plot='{number}/{kind}/{which}' role='img' "
-        f"aria-label='{escape(words)}'></div>{told}</figure>"
+        f"<figure><div class='plot {kind}' data-plot='{number}/{kind}/{index}' role='img' "
+        f"aria-label='{escape(words)}'></div>{figcaption}</figure>"
     )
 
 
@@ -235,7 +235,7 @@ def _missing(missing: Sequence[tuple[str, str]]) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], kind: str = "") -> str:
-    """Return a table that scrolls by itself where it is too wide; None is a dash."""
+    """Return a table that scrolls on its own where it is too wide; None becomes a dash."""
     sort = kind == "sortable"
     head = "".join(
         f"<th scope='col'><button type='button'>{escape(h)}</button></th>"

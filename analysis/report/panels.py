@@ -1,4 +1,4 @@
-"""What the report's page draws, as JSON-like values: DOS, relaxations, atoms and bonds, isosurfaces."""
+"""The data that the report's page draws, as JSON-like values: DOS, relaxations, atoms and bonds, isosurfaces."""
 
 from __future__ import annotations
 
@@ -22,27 +22,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WINDOW_EV = (-8.0, 6.0)
-"""Energies kept of a DOS, about the Fermi level and the valence band maximum."""
+"""The window of a DOS that the page shows, around the valence band maximum or, for a metal, the Fermi level."""
 
 ISOVALUE = 0.007
-"""Of Δρ, e/Å³ (0.001 e/Bohr³); halved until a surface encloses something."""
+"""Isovalue of Δρ, e/Å³ (0.001 e/Bohr³); it is halved until a surface encloses something."""
 
 SCALES = ("VBM", "E_F", "vacuum")
 
 
 def rounded(values: NDArray[np.floating[Any]], digits: int) -> list[Any]:
-    """Return an array as nested lists with so many digits."""
+    """Return an array, of any shape, as nested lists of the same shape, rounded to ``digits`` decimals."""
     return np.round(np.asarray(values, dtype=np.float64), digits).tolist()
 
 
 def dos_payload(dos: Dos, bands: Bands | None, vacuum_ev: tuple[float, float] | None) -> dict[str, Any]:
-    """Return a DOS in a window, with the zeros it may be drawn from.
+    """Return a DOS in a window, with the zeros that the page may draw it from.
+
+    Parameters
+    ----------
+    dos
+        States per eV and cell, shape (spins, points).
+    bands
+        Eigenvalues of the same calculation; without them every zero is the Fermi level.
+    vacuum_ev
+        Vacuum levels below and above the slab.
 
     Returns
     -------
     dict
-        ``energies`` (eV) and ``curves`` (states/eV, a list a spin) by label, on the scale of the eigenvalues;
-        ``zeros`` has the energy of each scale that there is; ``broadening`` in eV.
+        ``energies`` (eV, one list), ``curves`` by label (states/eV, a list for each spin), on the scale of the
+        eigenvalues; ``zeros``, the energy (eV) of each scale that exists; ``broadening`` in eV.
     """
     zeros = {}
     for scale in SCALES:
@@ -51,78 +60,104 @@ def dos_payload(dos: Dos, bands: Bands | None, vacuum_ev: tuple[float, float] | 
         except ElectronicError:
             continue
     middle = zeros.get("VBM", dos.fermi_ev)
-    kept = (dos.energies_ev >= middle + WINDOW_EV[0]) & (dos.energies_ev <= middle + WINDOW_EV[1])
+    window = (dos.energies_ev >= middle + WINDOW_EV[0]) & (dos.energies_ev <= middle + WINDOW_EV[1])
     curves = {"total": dos.total, **dict(sorted(dos.projected.items()))}
     return {
-        "energies": rounded(dos.energies_ev[kept], 4),
-        "curves": {label: rounded(curve[:, kept], 4) for label, curve in curves.items()},
+        "energies": rounded(dos.energies_ev[window], 4),
+        "curves": {label: rounded(curve[:, window], 4) for label, curve in curves.items()},
         "zeros": zeros,
         "broadening": dos.broadening_ev,
     }
 
 
 def bands_payload(bands: Bands, cell_a: NDArray[np.float64]) -> dict[str, Any]:
-    """Return bands along a path: distances (1/Å), special points, and energies (eV) of each band from ``zero``."""
+    """Return bands along a path.
+
+    Parameters
+    ----------
+    bands
+        At the k points of the path, shape (spins, points, bands).
+    cell_a
+        Cell vectors as rows, Å, shape (3, 3).
+
+    Returns
+    -------
+    dict
+        ``distance`` (1/Å, points), ``ticks``, the (distance, name) of each special point, ``zero``, the name of the
+        zero of energy, and ``spins``: for each spin the bands in the window, each a list of energies (eV, points).
+    """
     zero, name = zero_of_bands(bands)
     distance, ticks = path_axis(bands.kpoints, cell_a)
     energies = bands.energies_ev - zero
-    near = (energies.max(axis=1) > WINDOW_EV[0]) & (energies.min(axis=1) < WINDOW_EV[1])
+    windows = (energies.max(axis=1) > WINDOW_EV[0]) & (energies.min(axis=1) < WINDOW_EV[1])
     return {
         "distance": rounded(distance, 4),
         "ticks": ticks,
         "zero": name,
-        "spins": [rounded(levels[:, kept].T, 3) for levels, kept in zip(energies, near, strict=True)],
+        "spins": [rounded(levels[:, window].T, 3) for levels, window in zip(energies, windows, strict=True)],
     }
 
 
 def level_lines(
     bands: Bands, gap: BandGap, vacuum_ev: tuple[float, float] | None, next_to: Sequence[int]
 ) -> list[str]:
-    """Return what is said of a host's levels, a sentence each: gap, defect levels, work functions."""
+    """Return sentences about a host's levels: gap, defect levels, work functions.
+
+    Parameters
+    ----------
+    bands
+        Eigenvalues, with the weight of each state on each atom if ``next_to`` names some.
+    gap
+        Their gap.
+    vacuum_ev
+        Vacuum levels below and above the slab, None without them.
+    next_to
+        Indices of the atoms next to the vacancies.
+    """
     if gap.nature == "metal":
         lines = [f"metal, gap 0 eV ({gap.reason})" if gap.reason else "metal, gap 0 eV"]
     else:
-        at = "; ".join(f"{name} at k = ({', '.join(f'{x:.3f}' for x in k)})" for name, k in
-                       (("VBM", gap.vbm_k), ("CBM", gap.cbm_k)) if k is not None)  # fmt: skip
-        lines = [f"gap from eigenvalues {gap.gap_ev:.3f} eV, {gap.nature}; {at}"]
+        edges = [(name, k) for name, k in (("VBM", gap.vbm_k), ("CBM", gap.cbm_k)) if k is not None]
+        points = "; ".join(f"{name} at k = ({', '.join(f'{x:.3f}' for x in k)})" for name, k in edges)
+        lines = [f"gap from eigenvalues {gap.gap_ev:.3f} eV, {gap.nature}; {points}"]
     if next_to:
         try:
-            found = defect_levels(bands, next_to)
+            defects = defect_levels(bands, next_to)
         except ElectronicError as error:
             lines.append(f"defect levels: {error}")
         else:
-            lines.append(f"gap of the host without its defect levels {found.host_gap_ev:.3f} eV")
-            lines += _level_lines(found.levels, found.host_vbm_ev, len(bands.energies_ev))
+            lines.append(f"gap of the host without its defect levels {defects.host_gap_ev:.3f} eV")
+            lines += _level_lines(defects.levels, defects.host_vbm_ev, len(bands.energies_ev))
     if vacuum_ev is not None:
         below, above = work_functions(vacuum_ev, gap)
-        what = "work function" if gap.nature == "metal" else "ionisation energy"
-        lines.append(f"{what} {below:.2f} eV through the bottom, {above:.2f} eV through the top")
+        name = "work function" if gap.nature == "metal" else "ionisation energy"
+        lines.append(f"{name} {below:.2f} eV through the bottom, {above:.2f} eV through the top")
     return lines
 
 
 def _level_lines(levels: Sequence[DefectLevel], vbm_ev: float, spins: int) -> list[str]:
-    """Return a line for each defect level; what both spins have alike, or a spin more than once, is told once."""
-    told: dict[tuple[str, str], Counter[int]] = {}
+    """Return a line for each defect level; equal levels, of one spin or of both, share a line."""
+    groups: dict[tuple[str, str], Counter[int]] = {}
     for level in levels:
-        filled = "filled" if level.occupation > 0.5 else "empty"
-        place = (
-            f"{level.lowest_ev - vbm_ev:+.2f} to {level.highest_ev - vbm_ev:+.2f} eV from the host's VBM, {filled}"
+        filling = "filled" if level.occupation > 0.5 else "empty"
+        energies = (
+            f"{level.lowest_ev - vbm_ev:+.2f} to {level.highest_ev - vbm_ev:+.2f} eV from the host's VBM, {filling}"
         )
-        where = f"{level.share:.0%} of it on the atoms next to the vacancy"
-        told.setdefault((place, where), Counter())[level.spin] += 1
+        share = f"{level.share:.0%} of it on the atoms next to the vacancy"
+        groups.setdefault((energies, share), Counter())[level.spin] += 1
     lines = []
-    for (place, where), counts in told.items():
-        named = {("spin up", "spin down")[spin]: count for spin, count in sorted(counts.items())}
+    for (energies, share), counts in groups.items():
+        by_spin = {("spin up", "spin down")[spin]: count for spin, count in sorted(counts.items())}
         if counts[0] == counts[1]:
-            named = {"either spin": counts[0]}
-        for spin, count in named.items():
-            what = "defect level" if count == 1 else f"{count} defect levels"
-            lines.append(f"{what} {place}, {f'{spin}, ' if spins == 2 else ''}{where}")
+            by_spin = {"either spin": counts[0]}
+        for spin, count in by_spin.items():
+            head = "defect level" if count == 1 else f"{count} defect levels"
+            lines.append(f"{head} {energies}, {f'{spin}, ' if spins == 2 else ''}{share}")
     return lines
 
 
 def relaxation_content(name: str, trajectory: Trajectory) -> RelaxationContent:
-    """Return energies less the last one (eV) and the largest force (eV/Å) of each step."""
+    """Return the energy minus the last energy (eV) and the largest force (eV/Å) of each step, shape (steps,)."""
     forces = np.linalg.norm(trajectory.forces_ev_per_a, axis=2).max(axis=1)
     return RelaxationContent(
         name, rounded(trajectory.energies_ev - trajectory.energies_ev[-1], 5), rounded(forces, 4)
@@ -130,7 +165,14 @@ def relaxation_content(name: str, trajectory: Trajectory) -> RelaxationContent:
 
 
 def atoms_payload(atoms: Atoms, bonds: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return symbols, positions (Å), colours, radii, cell and bonds."""
+    """Return atoms as the page draws them.
+
+    Returns
+    -------
+    dict
+        ``symbols`` (atoms), ``positions`` (Å, atoms × 3), ``cell`` (Å, 3 × 3, vectors as rows), ``colours`` and
+        ``radii`` (Å) by symbol, and ``bonds``, pairs of indices.
+    """
     from ase.data import covalent_radii
     from ase.data.colors import jmol_colors
 
@@ -151,12 +193,18 @@ def atoms_payload(atoms: Atoms, bonds: Sequence[tuple[int, int]]) -> dict[str, A
 
 
 def isosurfaces(difference: Density) -> dict[str, Any] | None:
-    """Return the surfaces on which Δρ has an isovalue, gain and loss, as triangles; None if it has none.
+    """Return the isosurfaces of Δρ, gain and loss, as triangles.
+
+    Parameters
+    ----------
+    difference
+        Δρ in e/Å³, shape (nx, ny, nz).
 
     Returns
     -------
-    dict
-        ``value`` (e/Å³), and for ``gain`` and ``loss`` vertices (Å) and triangles of vertices.
+    dict or None
+        ``value`` (e/Å³), and for ``gain`` and ``loss`` their ``vertices`` (Å, vertices × 3) and ``faces`` (triangles
+        × 3, indices of vertices). None if Δρ has no surface.
     """
     from skimage.measure import marching_cubes
 
@@ -166,20 +214,27 @@ def isosurfaces(difference: Density) -> dict[str, Any] | None:
         value /= 2
     if value > largest:
         return None
-    # The grid is periodic: its first plane once more at the end closes the surfaces at the cell's sides.
+    # The grid is periodic: repeating its first plane at the end closes the surfaces at the cell's sides.
     closed = np.pad(values, [(0, 1)] * 3, mode="wrap")
-    found: dict[str, Any] = {"value": value}
+    surfaces: dict[str, Any] = {"value": value}
     for name, sign in (("gain", 1.0), ("loss", -1.0)):
         if (sign * closed).max() <= value:
             continue
         vertices, faces, _, _ = marching_cubes(sign * closed, value, step_size=2 if min(values.shape) > 60 else 1)
-        places = vertices / np.array(values.shape) @ difference.cell_a
-        found[name] = {"vertices": rounded(places, 2), "faces": faces.tolist()}
-    return found
+        positions = vertices / np.array(values.shape) @ difference.cell_a
+        surfaces[name] = {"vertices": rounded(positions, 2), "faces": faces.tolist()}
+    return surfaces
 
 
 def profile_payload(difference: Density) -> dict[str, Any]:
-    """Return Δρ along the normal: ``heights`` (Å), its sum over ``planes`` (e/Å), and that ``below`` each (e)."""
+    """Return Δρ along the normal of a slab.
+
+    Returns
+    -------
+    dict
+        ``heights`` (Å) of the planes, the integral over each of the ``planes`` (e/Å), and the electrons ``below``
+        each plane (e); lists of nz values.
+    """
     heights, planes = planar_average(difference)
     return {
         "heights": rounded(heights, 3),
@@ -189,7 +244,7 @@ def profile_payload(difference: Density) -> dict[str, Any]:
 
 
 def cost_row(record: Record) -> CostRow:
-    """Return what a calculation cost and where it comes from."""
+    """Return the cost and the origin of a calculation."""
     run = record.provenance
     return CostRow(
         label=record.label,
