@@ -1,7 +1,7 @@
-"""The calculation: a frozen declaration whose id follows from what it is.
+"""The calculation: a frozen declaration whose id follows from its content.
 
-The id is a hash of declared, typed values and of the parents' ids (a Merkle graph); computed coordinates never
-enter it, so YAML spelling, key order, platform and Python do not matter.
+The id is a hash of declared, typed values and of the parents' ids (a Merkle graph). Computed coordinates never enter
+it, so YAML spelling, key order, platform and Python version do not matter.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Calculation:
     kind
         One of `sodiate.workflows.kinds.KINDS`.
     structure
-        The declared structure operation, from `sodiate.workflows.start_structures`: its ``op``, its own recipe
-        version, and typed values. Named parents it refers to stand in ``parents``.
+        The declared structure operation, from `sodiate.workflows.start_structures`: its ``op``, its recipe version,
+        and typed values. ``parents`` holds the parents that it names.
     engine
         Name of the engine.
     protocol
-        What defines the number, flattened for this kind and engine (keys the engine has no use for are absent).
+        The keys that define the number, flattened for this kind and engine (keys that the engine ignores are absent).
     parents
-        Role (``host``, ``geometry``, a site's name …) and calculation.
+        Calculations by role (``host``, ``geometry``, a site's name …).
     label
         Human name that follows from the calculation alone, such as ``WSSe+VS/V_S@top``; not part of the id.
     recipe
-        Version of what the kind means; the present one, except in a calculation of an older sodiate.
+        Version of the kind's meaning; None for the present version, a number in a calculation of an older sodiate.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Calculation:
     recipe: int | None = None
 
     def declared(self) -> dict[str, Any]:
-        """Return what the id is the hash of, as JSON-like values."""
+        """Return the values that the id is the hash of, as JSON-like values."""
         return {
             "kind": self.kind,
             "recipe": KINDS[self.kind].recipe if self.recipe is None else self.recipe,

@@ -1,4 +1,4 @@
-"""The kinds of calculations: one table, which everything else asks."""
+"""The kinds of calculations: the single table of them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of calculation is.
+    """A kind of calculation.
 
     Attributes
     ----------
     name
         As in calculations, records and cluster files.
     recipe
-        Version of what the kind means; raised when a fix changes what the same words mean. It enters the id.
+        Version of the kind's meaning, raised when a fix changes what the same declaration means. It enters the id.
     priority
-        Of what is ready, the higher goes first.
+        Among ready calculations, the highest runs first.
     section
-        Part of a protocol file with rules of its own for this kind, None without one.
+        The section of a protocol file with rules for this kind; None without a section.
     keys
-        Protocol keys that only kinds which name them have.
+        Protocol keys that exist only for the kinds that name them.
     arrays
-        What is kept beside its record.
+        The arrays kept beside its record.
     left_out
-        Of these, what archives leave out: a density grid has megabytes, and an archive has to fit into git.
+        The arrays that archives leave out: a density grid has megabytes, and an archive has to fit into git.
     relaxes, relaxes_cell
-        Whether it takes ionic steps, and whether the cell takes part.
+        Whether it takes ionic steps, and whether it changes the cell.
     fixed_density
-        Whether its eigenvalues are those of a given density, so that its energy is none of a ground state.
+        Whether its eigenvalues belong to a fixed density, so that its energy is not that of a ground state.
     chooses
-        Whether it compares its parents' records instead of running a code; it does without parents that failed.
+        Whether it compares its parents' records instead of running a code; it runs without parents that failed.
     """
 
     name: str
@@ -58,7 +58,7 @@ _ALL = (
     Kind("dos", section="dos", keys=frozenset({"dos_broadening_ev"}), arrays=("bands", "dos"), fixed_density=True),
     Kind("bands", section="bands", keys=frozenset({"band_points"}), arrays=("bands",), fixed_density=True),
     Kind("density", arrays=("density",), left_out=frozenset({"density"})),
-    # Recipe 2: the record holds the geometry of the site that was chosen.
+    # Recipe 2: the record holds the geometry of the chosen site.
     Kind("lowest", recipe=2, priority=0, chooses=True),
 )
 
@@ -72,9 +72,9 @@ def sections() -> tuple[str, ...]:
 
 
 def keys_of(kind: str, keys: Iterable[str]) -> set[str]:
-    """Return those of some protocol keys that a kind has: its own, and those that belong to no kind alone."""
-    owned = frozenset[str]().union(*(other.keys for other in KINDS.values()))
-    return {key for key in keys if key not in owned or key in KINDS[kind].keys}
+    """Return the protocol keys among ``keys`` that a kind has: its own, and those that no kind claims."""
+    claimed = frozenset[str]().union(*(row.keys for row in KINDS.values()))
+    return {key for key in keys if key not in claimed or key in KINDS[kind].keys}
 
 
 def array_names() -> tuple[str, ...]:

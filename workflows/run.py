@@ -1,4 +1,4 @@
-"""One ``sodiate run``: plan, submit, launch with progress, evaluate, draw."""
+"""``sodiate run`` as a function: submit, launch with progress, evaluate, draw."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .runner.run_calculation import WorkerSettings
 from .stop import Stop, signals_stop
 
 Progress = Callable[[Documents, CampaignEntry], AbstractContextManager[Callable[[], None]]]
-"""Given the documents and the campaign, a context that yields what is to be called after each launch."""
+"""Takes the documents and the campaign; a context that yields a function to call after each launch."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run left: the campaign, its results, the files made, and whether everything is recorded."""
+    """The outcome of a run: the campaign, its results, the files, whether all is recorded, and why it stopped."""
 
     entry: CampaignEntry
     models: list[ModelResult]
@@ -33,16 +33,16 @@ class RunReport:
 
 
 def run(plan: Plan, bench: Workbench, progress: Progress) -> RunReport:
-    """Bring a planned campaign to its end, as far as it goes.
+    """Compute a planned campaign as far as possible, and evaluate it.
 
     Parameters
     ----------
     plan
-        What to compute.
+        The campaign to compute.
     bench
-        Where it is recorded, and where the calculations' directories are.
+        Its database and the root of the calculations' directories.
     progress
-        Shows what ended, each time that the function it yields is called.
+        Yields a function that shows the launches that ended since its last call.
     """
     stop = Stop()
     launched = not bench.standing(calculation.id for calculation in plan.calculations).complete

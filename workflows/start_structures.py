@@ -1,7 +1,7 @@
 """Structure operations: declared values on named parents, and the atoms that follow from them.
 
 An operation is a mapping of plain values with its name in ``op`` and its own recipe version; it enters the id of
-its calculation. The atoms are computed from it when they are needed and never enter an id.
+its calculation. Its atoms are computed on demand and never enter an id.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ RECIPES: Mapping[str, int] = {
     "elemental": 1,
     "none": 1,
 }
-"""Version of what each operation means; raised when a fix changes the atoms that the same words give."""
+"""Version of each operation's meaning, raised when a fix changes the atoms that the same values give."""
 
 _SEED = 20230101
-"""Of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
+"""Seed of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
 
 _PARTS: Mapping[str, slice] = {"all": slice(None), "host": slice(-1), "adsorbate": slice(-1, None)}
-"""Atoms of a host with an adsorbate, which is the last one."""
+"""Atoms of a host with an adsorbate, which is the last atom."""
 
 
 def _operation(name: str, **values: Any) -> Operation:
@@ -59,18 +59,19 @@ def host(
     headroom_a: float,
     symmetry_breaking_a: float,
 ) -> Operation:
-    """Declare a host: n×m of a monolayer or of a user's slab, less or with other atoms, in a cell with vacuum.
+    """Declare a host: n×m cells of a monolayer or a user's slab, with defects, in a cell with vacuum.
 
     Parameters
     ----------
     origin
-        What is repeated.
+        The monolayer or slab to repeat.
     repeat
         In-plane repeats.
     defects
         Atoms removed or replaced.
     vacuum_a, headroom_a
-        The cell is the ideal thickness, the highest start height of an adsorbate, and the vacuum (Å).
+        The height of the cell is the sum of the ideal thickness, ``headroom_a`` for the highest start of an
+        adsorbate, and ``vacuum_a`` (Å).
     symmetry_breaking_a
         Standard deviation (Å) of start displacements; only a host with defects has them.
     """
@@ -78,12 +79,11 @@ def host(
         source: dict[str, Any] = {"layer": asdict(origin)}
     else:
         source = {"slab": {"symbols": origin.symbols, "cell": origin.cell, "positions": origin.positions}}
-    listed = [[d.element, d.index, d.replacement] for d in sorted(defects, key=lambda d: d.index)]
     return _operation(
         "host",
         **source,
         repeat=list(repeat),
-        defects=listed,
+        defects=[[d.element, d.index, d.replacement] for d in sorted(defects, key=lambda d: d.index)],
         vacuum_a=float(vacuum_a),
         headroom_a=float(headroom_a),
         symmetry_breaking_a=float(symmetry_breaking_a) if defects else None,
@@ -101,15 +101,15 @@ def geometry() -> Operation:
 
 
 def chosen(part: Part) -> Operation:
-    """Declare the geometry that the parent ``lowest`` chose, or its host alone, or its adsorbate alone.
+    """Declare the geometry that the parent ``lowest`` chose, or only its host, or only its adsorbate.
 
-    The atoms stay where they were relaxed together, in the cell of the host.
+    The atoms keep their positions from the joint relaxation, in the cell of the host.
     """
     return _operation("chosen", part=part)
 
 
 def atom(element: str, box_a: Sequence[float]) -> Operation:
-    """Declare an isolated atom in a box with these three edges (Å)."""
+    """Declare an isolated atom in a box with three edges (Å)."""
     return _operation("atom", element=element, box_a=[float(edge) for edge in box_a])
 
 
@@ -118,9 +118,9 @@ def bulk(element: str, lattice: str, a: float) -> Operation:
     return _operation("bulk", element=element, lattice=lattice, a=float(a))
 
 
-def elemental(given: Elemental) -> Operation:
+def elemental(solid_or_molecule: Elemental) -> Operation:
     """Declare an element's crystal or molecule with all its coordinates."""
-    return _operation("elemental", **asdict(given))
+    return _operation("elemental", **asdict(solid_or_molecule))
 
 
 def none() -> Operation:
@@ -129,11 +129,11 @@ def none() -> Operation:
 
 
 class Host:
-    """A host operation, read: its pristine and its defective ideal atoms and its Na sites."""
+    """The host that an operation declares: its ideal atoms, pristine and with defects, and its Na sites."""
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.defects = tuple(Defect(element, index, other) for element, index, other in operation["defects"])
+        self.defects = tuple(Defect(*values) for values in operation["defects"])
 
     @cached_property
     def pristine(self) -> Atoms:
@@ -142,8 +142,8 @@ class Host:
         if "layer" in self.operation:
             atoms = build_monolayer(Monolayer(**self.operation["layer"]), repeat)
         else:
-            given = self.operation["slab"]
-            slab = Slab(tuple(given["symbols"]), _tuples(given["cell"]), _tuples(given["positions"]))
+            values = self.operation["slab"]
+            slab = Slab(tuple(values["symbols"]), _tuples(values["cell"]), _tuples(values["positions"]))
             atoms = build_slab(slab, repeat)
         return box(atoms, self.operation["vacuum_a"], self.operation["headroom_a"])
 
@@ -154,7 +154,7 @@ class Host:
 
     @property
     def start(self) -> Atoms:
-        """Where a relaxation starts: with defects, displaced so that no symmetry holds it."""
+        """Start of a relaxation: with defects, displaced to break the symmetry."""
         atoms = self.atoms
         width = self.operation.get("symmetry_breaking_a")
         if width:
@@ -168,7 +168,7 @@ class Host:
 
     @property
     def roles(self) -> list[str]:
-        """Part of each atom in the start moments: ``next_to_defect`` if it is bonded to one, else ``other``."""
+        """Role of each atom in the start moments: ``next_to_defect`` if it is bonded to a defect, else ``other``."""
         pristine = self.pristine
         removed = {d.index for d in self.defects if d.replacement is None}
         near: set[int] = set()
@@ -231,7 +231,7 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
     Parameters
     ----------
     calculation
-        What is to be computed.
+        The calculation.
     parents
         Final geometries of its parents by role.
 
@@ -265,12 +265,12 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
 
 def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
     """Return the start moment of each atom in μB, or None if the protocol has none for this engine."""
-    given = calculation.protocol.get("start_moments_mub")
-    return None if given is None else [float(given[role]) for role in _roles(calculation, natoms)]
+    moments = calculation.protocol.get("start_moments_mub")
+    return None if moments is None else [float(moments[role]) for role in _roles(calculation, natoms)]
 
 
 def next_to_defects(host: Calculation) -> list[int]:
-    """Return the indices, in the host's atoms, of those that are bonded to a removed or replaced atom."""
+    """Return the indices of the host's atoms that are bonded to a removed or replaced atom."""
     return [index for index, role in enumerate(_host_of(host).roles) if role == "next_to_defect"]
 
 
@@ -310,8 +310,8 @@ def elements(calculation: Calculation) -> list[str]:
         return list(dict.fromkeys(atoms.get_chemical_symbols()))
     if calculation.structure["op"] != "chosen":
         return []
-    tried = calculation.parents["lowest"].parents
-    host, site = tried["host"], next(parent for role, parent in tried.items() if role != "host")
+    candidates = calculation.parents["lowest"].parents
+    host, site = candidates["host"], next(parent for role, parent in candidates.items() if role != "host")
     match calculation.structure["part"]:
         case "host":
             return elements(host)
@@ -322,9 +322,9 @@ def elements(calculation: Calculation) -> list[str]:
 
 
 def site_reached(calculation: Calculation, final: Atoms) -> EndSite | None:
-    """Tell where a relaxed adsorbate is, or None for a calculation without one."""
+    """Return the site that a relaxed adsorbate reached, or None for a calculation without an adsorbate."""
     if calculation.structure["op"] != "adsorbate":
         return None
-    found = _host_of(calculation.parents["host"])
-    start = found.sites[calculation.structure["site"]]
-    return end_site(found.pristine, found.defects, tuple(found.sites.values()), final, start)
+    host = _host_of(calculation.parents["host"])
+    start = host.sites[calculation.structure["site"]]
+    return end_site(host.pristine, host.defects, tuple(host.sites.values()), final, start)

@@ -14,7 +14,7 @@ class Stop:
     Parameters
     ----------
     above
-        Another request that this one follows: a worker's ends the calculation at hand, not the other way round.
+        A request that this one follows: a worker's request ends its calculation, not the other way round.
     """
 
     def __init__(self, above: Stop | None = None) -> None:
@@ -23,7 +23,7 @@ class Stop:
         self.reason = ""
 
     def request(self, reason: str) -> None:
-        """Ask the run to end; the first reason stays."""
+        """Ask the run to end; keep the first reason."""
         if not self._event.is_set():
             self.reason = reason
             self._event.set()
@@ -37,7 +37,7 @@ class Stop:
 
 @contextmanager
 def signals_stop(stop: Stop, more: Sequence[signal.Signals] = ()) -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and others into a request to stop cleanly; the second signal ends the process."""
+    """Turn SIGINT, SIGTERM and the signals in ``more`` into a stop request; a second signal ends the process."""
     previous = {}
 
     def ask(number: int, _frame: object) -> None:

@@ -1,4 +1,4 @@
-"""The import path of `Results` in scripts of the present release: ``from sodiate.workflows.store import Results``."""
+"""The import path of `Results` in older scripts: ``from sodiate.workflows.store import Results``."""
 
 from .results.results import Finished, Results
 

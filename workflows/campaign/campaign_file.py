@@ -14,7 +14,6 @@ from .yaml import nearest
 
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
 
-
 _NAME = re.compile(r"[\w+@.\-]+")
 
 
@@ -44,11 +43,7 @@ def _sites(value: Any) -> Any:
 
 
 Sites = Literal["near-defect", "all"] | tuple[str, ...]
-
-
 Element = Annotated[str, AfterValidator(_element)]
-
-
 Name = Annotated[str, AfterValidator(_name)]
 
 
@@ -63,7 +58,7 @@ class Layer(Frozen):
     bond_bottom: Positive
 
     def monolayer(self) -> Monolayer:
-        """Return the structures' monolayer."""
+        """Return the monolayer of `structures`."""
         return Monolayer(self.metal, self.top, self.bottom, self.a, self.bond_top, self.bond_bottom)
 
 
@@ -88,17 +83,17 @@ class StartHeights(Frozen):
 
 
 class Adsorbate(Frozen):
-    """What is adsorbed."""
+    """The adsorbed element, and its heights at the start."""
 
     element: Element
     start_heights_a: StartHeights
 
 
 class ElementReference(Frozen):
-    """An element as it is found: a cubic metal by its lattice constant in Å, or a crystal's or molecule's file.
+    """An element in its reference state: a cubic metal by its lattice constant (Å), a crystal or a molecule by file.
 
-    A metal is computed as it is given; atoms of a file are relaxed, a crystal's in the cell of the file, a
-    molecule's in the box of the isolated atom.
+    A metal is computed as declared. The atoms of a file are relaxed: a crystal in the cell of the file, a molecule in
+    the box of the isolated atom.
     """
 
     lattice: Literal["bcc", "fcc"] | None = None
@@ -115,12 +110,12 @@ class ElementReference(Frozen):
 
     @property
     def form(self) -> str:
-        """What stands after the element in the name of the calculation."""
+        """The part after the element in the name of the calculation."""
         return self.lattice or ("crystal" if self.crystal is not None else "molecule")
 
 
 class Coarse(Frozen):
-    """Protocol keys of a cheaper relaxation that comes before the real one, for engines that have it."""
+    """Protocol keys of a cheaper relaxation before the real relaxation, for engines that support it."""
 
     cutoff_ev: Positive | None = None
     kpoint_length_a: NotNegative | None = None
@@ -131,10 +126,10 @@ class Coarse(Frozen):
 class Execution(Frozen):
     """How a number is reached: optimizer, steps in all launches, length of a step in Å; no part of an id.
 
-    ``start_stiffness_ev_per_a2`` is the diagonal of the Hessian to begin with, by element and ``other``; ``coarse``
-    is a cheaper relaxation from whose end and with whose curvature the real one begins; ``start_potential`` places
-    the adsorbate before either; ``cell``: a lattice constant is found by the stress or by a scan of E(a). Each engine
-    says which of them act.
+    ``start_stiffness_ev_per_a2`` is the diagonal of the initial Hessian, by element and ``other``. ``coarse`` is a
+    cheaper relaxation whose end and curvature the real relaxation starts from. ``start_potential`` places the
+    adsorbate before either. ``cell`` finds a lattice constant by the stress or by a scan of E(a). Each engine
+    declares which of them act.
     """
 
     optimizer: Literal["bfgs"]
@@ -156,9 +151,9 @@ class Execution(Frozen):
 class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
-    Its supercell, sites and protocol keys, if it names some, go before the campaign's. ``ordering`` mixes the
-    chalcogens of a Janus layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against which
-    the effect of what is different here is shown.
+    Its own supercell, sites and protocol keys override the campaign's. ``ordering`` mixes the chalcogens of a Janus
+    layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against which the effect of the
+    differences is shown.
     """
 
     model: str | None = None
@@ -188,15 +183,15 @@ class CampaignModel(Frozen):
 
     @property
     def title(self) -> str:
-        """The name by which the campaign calls it."""
+        """Its name in the campaign."""
         return self.name or self.model or ""
 
 
 class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
-    ``incar`` has one code's own tags by kind (``relax``) or by a pattern of labels (``WSSe+VS*``), which its engine
-    reads.
+    ``incar`` has tags for one code, by kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads
+    them.
     """
 
     campaign: Name
@@ -217,19 +212,19 @@ class CampaignFile(Frozen):
 
     @property
     def for_one_code(self) -> tuple[str, ...]:
-        """The keys that say something to one code alone."""
+        """The keys that address a single code."""
         return ("incar",) if self.incar else ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> CampaignFile:
         titles = [model.title for model in self.models]
-        double = sorted({t for t in titles if titles.count(t) > 1})
-        if double:
-            raise ValueError(f"two models are called {', '.join(double)}; give each a 'name' of its own.")
+        doubles = sorted({title for title in titles if titles.count(title) > 1})
+        if doubles:
+            raise ValueError(f"two models are called {', '.join(doubles)}; give each a 'name' of its own.")
         for model in self.models:
-            other = model.compare_with
-            if other is not None and (other not in titles or other == model.title):
+            baseline = model.compare_with
+            if baseline is not None and (baseline not in titles or baseline == model.title):
                 raise ValueError(
-                    f"model {model.title}: compare_with: no other model {other!r}{nearest(other, titles)}."
+                    f"model {model.title}: compare_with: no other model {baseline!r}{nearest(baseline, titles)}."
                 )
         return self

@@ -1,4 +1,4 @@
-"""The campaign file: what the user asks for, validated; unknown keys refused."""
+"""Reading a campaign file with the files that it names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .yaml import CONFIGS, InputError, load_yaml, nearest, validate
 
 @dataclass(frozen=True)
 class Campaign:
-    """A campaign with everything that its files hold, so that planning needs no file.
+    """A campaign with the content of all its files, so that planning reads no file.
 
     Attributes
     ----------
@@ -33,8 +33,6 @@ class Campaign:
         The file it was read from.
     text
         The YAML as the user wrote it.
-    bundled
-        True for a campaign that comes with sodiate: quantities its engine lacks are dropped, not refused.
     """
 
     spec: CampaignFile
@@ -43,7 +41,6 @@ class Campaign:
     elements: Mapping[str, Elemental]
     source: Path
     text: str
-    bundled: bool
 
 
 def bundled_campaigns() -> dict[str, Path]:
@@ -59,26 +56,25 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
     name
         A bundled campaign's name (``wsse``) or the path of a YAML file.
     engine
-        Runs it with this engine instead of the one it names.
+        Overrides the engine that it names.
 
     Raises
     ------
     InputError
-        If a file is missing or says something that sodiate cannot take.
+        If a file is missing or invalid.
     """
     bundled = bundled_campaigns()
     path = Path(name)
     if str(name) in bundled:
         path = bundled[str(name)]
     elif not path.exists():
-        known = f"{nearest(str(name), bundled)}; bundled campaigns: {', '.join(bundled)}"
-        raise InputError(f"campaign {name}: no such file and no bundled campaign{known}.")
+        choices = f"{nearest(str(name), bundled)}; bundled campaigns: {', '.join(bundled)}"
+        raise InputError(f"campaign {name}: no such file and no bundled campaign{choices}.")
     where = f"campaign {path}"
-    data = load_yaml(path, "campaign")
-    merged = _over(load_yaml(CONFIGS / "defaults.yaml", "defaults"), data)
+    values = _with_defaults(load_yaml(CONFIGS / "defaults.yaml", "defaults"), load_yaml(path, "campaign"))
     if engine is not None:
-        merged["engine"] = engine
-    spec = validate(CampaignFile, merged, where)
+        values["engine"] = engine
+    spec = validate(CampaignFile, values, where)
     protocol = _protocol(spec.protocol, path.parent, where)
     return Campaign(
         spec=spec,
@@ -87,29 +83,28 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
         elements=_elements(spec, protocol, path.parent, where),
         source=path,
         text=path.read_text(encoding="utf-8"),
-        bundled=str(name) in bundled,
     )
 
 
-def _over(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """Lay the user's keys over the defaults, section by section; an explicit null is as good as absent."""
-    merged = dict(defaults)
+def _with_defaults(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults overridden by the user's keys, section by section; an explicit null counts as absent."""
+    values = dict(defaults)
     for key, value in data.items():
         if isinstance(value, dict) and isinstance(defaults.get(key), dict):
-            merged[key] = _over(defaults[key], value)
+            values[key] = _with_defaults(defaults[key], value)
         elif value is not None or key not in defaults:
-            merged[key] = value
-    return merged
+            values[key] = value
+    return values
 
 
-def _protocol(given: str | Protocol, folder: Path, where: str) -> Protocol:
-    if isinstance(given, Protocol):
-        return given
+def _protocol(name: str | Protocol, folder: Path, where: str) -> Protocol:
+    if isinstance(name, Protocol):
+        return name
     bundled = {path.stem: path for path in (CONFIGS / "protocols").glob("*.yaml")}
-    path = bundled.get(given, folder / given)
+    path = bundled.get(name, folder / name)
     if not path.is_file():
-        known = f"{nearest(given, bundled)}; bundled protocols: {', '.join(sorted(bundled))}"
-        raise InputError(f"{where}: protocol: {given!r} is no bundled protocol and no file {path}{known}.")
+        choices = f"{nearest(name, bundled)}; bundled protocols: {', '.join(sorted(bundled))}"
+        raise InputError(f"{where}: protocol: {name!r} is no bundled protocol and no file {path}{choices}.")
     return validate(Protocol, load_yaml(path, "protocol"), f"protocol {path}")
 
 
@@ -125,16 +120,16 @@ def _slabs(spec: CampaignFile, folder: Path, where: str) -> dict[str, Slab]:
 
 
 def _elements(spec: CampaignFile, protocol: Protocol, folder: Path, where: str) -> dict[str, Elemental]:
-    found = {}
-    for element, given in spec.bulk_references.items():
+    elements = {}
+    for element, reference in spec.bulk_references.items():
         try:
-            if given.crystal is not None:
-                found[element] = read_crystal(folder / given.crystal, element)
-            elif given.molecule is not None:
+            if reference.crystal is not None:
+                elements[element] = read_crystal(folder / reference.crystal, element)
+            elif reference.molecule is not None:
                 box_a = protocol.section("atom").box_a
                 if box_a is None:
                     raise StructureError("its protocol has no atom.box_a, the box for a molecule.")
-                found[element] = read_molecule(folder / given.molecule, element, box_a)
+                elements[element] = read_molecule(folder / reference.molecule, element, box_a)
         except StructureError as error:
             raise InputError(f"{where}: bulk_references.{element}: {error}") from None
-    return found
+    return elements

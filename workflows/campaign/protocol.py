@@ -1,4 +1,4 @@
-"""The protocol: what defines a number. Every key enters the id of the calculations that use it."""
+"""The protocol: the settings that define a number. Every key enters the id of the calculations that use it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _no_boolean(value: Any) -> Any:
 
 
 def _absent(value: Any) -> Any:
-    """Take ``none`` and an empty mapping for what they mean: nothing, as if the key were absent."""
+    """Turn ``none`` and an empty mapping into None, as if the key were absent."""
     return None if value in ("none", {}) else value
 
 
@@ -29,7 +29,7 @@ Truth = Annotated[bool, Field(strict=True)]
 
 
 class Smearing(Frozen):
-    """Smearing of the occupations; ``width_ev`` as the code of that scheme defines it."""
+    """Smearing of the occupations; the scheme defines the meaning of ``width_ev``."""
 
     kind: Literal["gaussian", "fermi-dirac", "fixed"]
     width_ev: NotNegative
@@ -44,7 +44,7 @@ class StartMoments(Frozen):
 
 
 class Overrides(Frozen):
-    """Keys that one kind of calculation takes instead of the common ones."""
+    """Keys that override the common keys for one kind of calculation."""
 
     functional: str | None = None
     cutoff_ev: Positive | None = None
@@ -71,10 +71,10 @@ _Sections: Any = create_model("_Sections", __base__=Overrides, **_fields)
 
 
 class Changes(_Sections):
-    """What a protocol has otherwise than another: common keys, and sections for the kinds with rules of their own."""
+    """Changes to a protocol: common keys, and sections for the kinds with rules of their own."""
 
     def section(self, name: str) -> Overrides:
-        """Return what the protocol says of the kinds of one section."""
+        """Return the overrides of a section."""
         overrides: Overrides = getattr(self, name)
         return overrides
 
@@ -86,13 +86,14 @@ class Protocol(Changes):
     max_force_ev_per_a: Positive
 
     def changed(self, changes: Changes) -> Protocol:
-        """Return this protocol with the keys that ``changes`` names laid over its own."""
-        mine, other = (protocol.model_dump(exclude_none=True) for protocol in (self, changes))
-        return Protocol.model_validate(mine | other | {key: mine[key] | other[key] for key in sections()})
+        """Return this protocol with its keys overridden by ``changes``."""
+        values, overrides = (protocol.model_dump(exclude_none=True) for protocol in (self, changes))
+        merged_sections = {name: values[name] | overrides[name] for name in sections()}
+        return Protocol.model_validate(values | overrides | merged_sections)
 
 
 def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[str, Any]:
-    """Return the protocol of one kind of calculation: common keys, its own section over them, nothing unused.
+    """Return the protocol of a kind of calculation: the common keys overridden by its section, without unused keys.
 
     Parameters
     ----------
@@ -101,22 +102,21 @@ def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[s
     kind
         Kind of calculation.
     section
-        Whose rules it follows, if not those of its kind.
+        The section whose rules it follows, by default that of its kind.
 
     Returns
     -------
     dict
-        Plain JSON-like values, sorted by nothing but their keys' meaning; None stands for nothing.
+        Plain JSON-like values; absent keys mean none.
     """
     values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(sections()))
     section = section or KINDS[kind].section
     if section is not None:
         values |= protocol.section(section).model_dump(mode="json", exclude_none=True)
-    kept = keys_of(kind, values)
-    return {key: value for key, value in values.items() if key in kept}
+    keys = keys_of(kind, values)
+    return {key: value for key, value in values.items() if key in keys}
 
 
 def split(values: Mapping[str, Any], honoured: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Divide flattened keys into those an engine honours and the names of those it has no use for."""
-    used = {key: value for key, value in values.items() if key in honoured}
-    return used, tuple(sorted(set(values) - set(used)))
+    """Divide flattened keys into the values that an engine honours and the names of the keys that it ignores."""
+    return {key: value for key, value in values.items() if key in honoured}, tuple(sorted(values.keys() - honoured))

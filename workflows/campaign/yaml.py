@@ -1,6 +1,6 @@
-"""Reading YAML for people: typed values, unknown keys refused with the nearest valid one.
+"""Reading YAML: typed values; an unknown key is refused with the nearest valid key.
 
-The models are pydantic's; its error list is turned into sentences that name the file and the key.
+The models are pydantic's; its errors become sentences that name the file and the key.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 class InputError(SodiateError):
-    """A file of the user's says something that sodiate cannot take."""
+    """A file or an argument of the user is invalid."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return a hint, ``" (did you mean 'x'?)"``, or an empty string."""
-    found = _closest(word, choices)
-    return f" (did you mean {found!r}?)" if found else ""
+    match = _closest(word, choices)
+    return f" (did you mean {match!r}?)" if match else ""
 
 
 def _closest(word: str, choices: Iterable[str]) -> str | None:
@@ -73,33 +73,33 @@ def validate(model: type[Spec], data: Mapping[str, Any], where: str) -> Spec:
     data
         Plain values from YAML.
     where
-        What and which file, for messages.
+        The kind and the path of the file, for messages.
 
     Raises
     ------
     InputError
-        With one line for each thing that is wrong: the key, what is allowed, the nearest match.
+        With a line for each error: the key, the allowed values, the nearest match.
     """
     _refuse_odd_keys(data, where)
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_sentence(model, item) for item in _told_once(model, error.errors(include_url=False))]
+        lines = [_sentence(model, item) for item in _without_misspelt(model, error.errors(include_url=False))]
         raise InputError("\n".join(f"{where}: {line}" for line in dict.fromkeys(lines))) from None
 
 
-def _told_once(model: type[BaseModel], items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Leave out a missing key that an unknown one was meant to be."""
-    meant = {
+def _without_misspelt(model: type[BaseModel], items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out a missing key if an unknown key is its misspelling."""
+    intended_keys = {
         (*item["loc"][:-1], _closest(str(item["loc"][-1]), _keys_at(model, [str(p) for p in item["loc"][:-1]])))
         for item in items
         if item["type"] == "extra_forbidden"
     }
-    return [item for item in items if item["type"] != "missing" or item["loc"] not in meant]
+    return [item for item in items if item["type"] != "missing" or item["loc"] not in intended_keys]
 
 
 def _refuse_odd_keys(data: Any, where: str) -> None:
-    """YAML reads ``on:`` and ``1:`` as a boolean and a number: no key of ours is either."""
+    """Refuse keys that YAML reads as a boolean (``on:``) or a number (``1:``)."""
     if isinstance(data, Mapping):
         for key, value in data.items():
             if not isinstance(key, str):
@@ -142,7 +142,7 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        found = _nested_model(argument)
-        if found is not None:
-            return found
+        nested = _nested_model(argument)
+        if nested is not None:
+            return nested
     return None
