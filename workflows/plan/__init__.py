@@ -1,6 +1,6 @@
-"""From a campaign to its plan: the graph of calculations, known before anything runs, and its files to look at.
+"""From a campaign to its plan: the graph of calculations, known before anything runs, and its preview as files.
 
-Imports `quantities`, `engines`, `campaign` and what lies below them; `plan` itself is handed on here.
+Imports `quantities`, `engines`, `campaign` and the modules below them; re-exports `plan`.
 """
 
 from .planner import plan

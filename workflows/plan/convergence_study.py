@@ -1,4 +1,4 @@
-"""Convergence of adsorption energies with the cutoff and the k mesh: one campaign a setting, run like any other."""
+"""Convergence of adsorption energies with the cutoff and the k mesh: a campaign for each setting."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from ...analysis.model_result import ModelResult
 
 KEYS = {"cutoff": "cutoff_ev", "kmesh": "kpoint_length_a"}
-"""What is varied, and the protocol key behind it."""
+"""The varied quantities, and the protocol key of each."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One setting: what is varied, its value, and the plan of the campaign that has it."""
+    """A setting: the varied quantity, its value, and the plan of the campaign with this value."""
 
     quantity: str
     value: float
@@ -57,7 +57,7 @@ def parse_values(text: str, option: str) -> tuple[float, ...]:
 
 
 def variants(name: str, engine: str | None, cutoffs: Sequence[float], meshes: Sequence[float]) -> Iterator[Variant]:
-    """Plan a campaign for each setting; what is not varied stays as it is.
+    """Plan a campaign for each setting; all other keys stay as they are.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def variants(name: str, engine: str | None, cutoffs: Sequence[float], meshes: Se
     Raises
     ------
     InputError
-        If the engine has no use for what is to be varied, or a mesh is no whole number.
+        If the engine ignores a varied key, or a mesh is no whole number.
     """
     base = plan(load_campaign(name, engine))
     for quantity, values in (("cutoff", cutoffs), ("kmesh", meshes)):
@@ -84,7 +84,7 @@ def variants(name: str, engine: str | None, cutoffs: Sequence[float], meshes: Se
 
 
 def _length(points: float, base: Plan) -> float:
-    """Return the length that gives N×N points in the cells of all hosts; the campaign's own if it does."""
+    """Return a length that gives N×N points in the cells of all hosts, the campaign's own if possible."""
     if points != int(points):
         raise InputError(f"--kmesh {points:g}: the points of a mesh are whole numbers.")
     hosts = [atoms for host in base.hosts if (atoms := ideal_atoms(host.calculation)) is not None]
@@ -96,29 +96,26 @@ def _length(points: float, base: Plan) -> float:
 
 
 def _varied(campaign: Campaign, suffix: str, changes: dict[str, Any]) -> Campaign:
-    """Return the campaign with another name and protocol; ΔE alone is asked for.
+    """Return the campaign with another name and protocol, and without quantities beyond ΔE.
 
-    The campaign that is loaded is varied, not its file, so that the files it names stay found. Its text is the
-    setting's own: the protocol in full, and what else the user wrote.
+    Vary the loaded campaign, not its file, so that relative paths in the file stay valid. The text of the result has
+    the protocol in full and the other keys as the user wrote them.
     """
     protocol = Protocol.model_validate(campaign.protocol.model_dump(mode="json", exclude_none=True) | changes)
     name = f"{campaign.spec.campaign}-{suffix}"
-    own: dict[str, Any] = {"campaign": name, "engine": campaign.spec.engine, "quantities": []}
-    own["protocol"] = protocol.model_dump(mode="json", exclude_none=True)
-    text = yaml.safe_dump(yaml.safe_load(campaign.text) | own, sort_keys=False, allow_unicode=True)
+    overrides: dict[str, Any] = {"campaign": name, "engine": campaign.spec.engine, "quantities": []}
+    overrides["protocol"] = protocol.model_dump(mode="json", exclude_none=True)
+    text = yaml.safe_dump(yaml.safe_load(campaign.text) | overrides, sort_keys=False, allow_unicode=True)
     spec = campaign.spec.model_copy(update={"campaign": name, "quantities": (), "protocol": protocol})
     return replace(campaign, spec=spec, protocol=protocol, text=text)
 
 
 def series(quantity: str, results: Sequence[tuple[float, Sequence[ModelResult]]]) -> list[Series]:
-    """Gather ΔE of each site over the settings of one quantity.
-
-    A site that was not computed at every setting is kept, with gaps.
-    """
-    found: dict[str, list[Setting]] = {}
+    """Gather ΔE of each site over the settings of one quantity, with gaps where a setting has no value."""
+    settings: dict[str, list[Setting]] = {}
     for value, models in results:
         for model in models:
             for site in model.adsorption.sites:
                 label = f"{model.model}/{site.site}"
-                found.setdefault(label, []).append(Setting(value, site.adsorption_energy_ev))
-    return [Series(label, quantity, tuple(settings)) for label, settings in found.items()]
+                settings.setdefault(label, []).append(Setting(value, site.adsorption_energy_ev))
+    return [Series(label, quantity, tuple(points)) for label, points in settings.items()]

@@ -1,4 +1,4 @@
-"""What is different between two models of a campaign, in words."""
+"""The differences between two models of a campaign, in words."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ class ComparisonSide:
     model: CampaignModel
 
 
-def changes(this: ComparisonSide, other: ComparisonSide) -> tuple[str, ...]:
-    """Say what a model has otherwise than another one: the host, the protocol of the slabs, then that of the atom."""
-    slab = _differing(this.host.calculation.protocol, other.host.calculation.protocol)
-    alone = [change for change in _differing(this.atom.protocol, other.atom.protocol) if change not in slab]
-    return (*_host_changes(this, other), *slab, *(f"{this.atom.label} atom: {change}" for change in alone))
+def changes(side: ComparisonSide, baseline: ComparisonSide) -> tuple[str, ...]:
+    """Return the changes from the baseline: in the host, the protocol of the slabs, then that of the atom."""
+    slab = _protocol_changes(side.host.calculation.protocol, baseline.host.calculation.protocol)
+    atom = [change for change in _protocol_changes(side.atom.protocol, baseline.atom.protocol) if change not in slab]
+    return (*_host_changes(side, baseline), *slab, *(f"{side.atom.label} atom: {change}" for change in atom))
 
 
-def _host_changes(this: ComparisonSide, other: ComparisonSide) -> Iterator[str]:
-    mine, theirs = this.model, other.model
-    cells = ["×".join(map(str, side.host.repeat)) for side in (this, other)]
-    if cells[0] != cells[1]:
-        yield f"supercell {cells[1]} → {cells[0]}"
-    if mine.ordering != theirs.ordering:
-        yield f"ordering {theirs.ordering or 'Janus'} → {mine.ordering or 'Janus'}"
-    if mine.pair != theirs.pair:
-        yield f"pair {theirs.pair or 'nearest'} → {mine.pair or 'nearest'}"
-    origins = [(model.model, model.file, model.remove, model.replace) for model in (mine, theirs)]
-    if origins[0] != origins[1]:
-        yield f"host {other.host.calculation.label} → {this.host.calculation.label}"
+def _host_changes(side: ComparisonSide, baseline: ComparisonSide) -> Iterator[str]:
+    model, base = side.model, baseline.model
+    cell, base_cell = ("×".join(map(str, host.repeat)) for host in (side.host, baseline.host))
+    if cell != base_cell:
+        yield f"supercell {base_cell} → {cell}"
+    if model.ordering != base.ordering:
+        yield f"ordering {base.ordering or 'Janus'} → {model.ordering or 'Janus'}"
+    if model.pair != base.pair:
+        yield f"pair {base.pair or 'nearest'} → {model.pair or 'nearest'}"
+    if any(getattr(model, key) != getattr(base, key) for key in ("model", "file", "remove", "replace")):
+        yield f"host {baseline.host.calculation.label} → {side.host.calculation.label}"
 
 
-def _differing(this: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    keys = dict.fromkeys((*other, *this))
+def _protocol_changes(protocol: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
     return [
-        f"{key} {_word(other.get(key))} → {_word(this.get(key))}" for key in keys if this.get(key) != other.get(key)
+        f"{key} {_word(baseline.get(key))} → {_word(protocol.get(key))}"
+        for key in dict.fromkeys((*baseline, *protocol))
+        if protocol.get(key) != baseline.get(key)
     ]
 
 

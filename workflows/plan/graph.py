@@ -1,4 +1,4 @@
-"""The graph of a campaign: its calculations by the campaign's names, and what the database stores of it."""
+"""The graph of a campaign: its calculations by the campaign's names, and the entry that the database stores."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedCalculation:
-    """One calculation of a plan, under the campaign's name for it."""
+    """A calculation of a plan, with the campaign's name for it."""
 
     name: str
     calculation: Calculation
 
     def atoms(self) -> Atoms:
-        """Return the start geometry, as if its parents kept theirs.
+        """Return the start geometry, with all parents at their own start geometries.
 
         Raises
         ------
         InputError
-            For a calculation that has no structure, such as ``lowest``, or whose structure a ``lowest`` chooses.
+            If the calculation has no structure, such as ``lowest``, or a ``lowest`` chooses its structure.
         """
         atoms = start_structures.ideal_atoms(self.calculation)
         if atoms is None and "lowest" in self.calculation.parents:
@@ -50,19 +50,19 @@ class Plan:
     Attributes
     ----------
     campaign
-        What was planned.
+        The planned campaign.
     hosts
         The hosts with their sites, in the order of the campaign.
     quantities
-        What each quantity needs, by its name.
+        The calculations of each quantity, by its name.
     comparisons
-        For each host that is compared with another one: what is different, in words.
+        For each host that is compared with another host: the differences, in words.
     dropped
-        One sentence for each quantity that the engine cannot give.
+        A sentence for each quantity that the engine cannot compute.
     not_applicable
-        Protocol keys that the engine has no use for.
+        Protocol keys that the engine ignores.
     declaration
-        What the campaign says to its engine alone.
+        The campaign's settings for its engine alone.
     """
 
     campaign: Campaign
@@ -76,25 +76,25 @@ class Plan:
     @cached_property
     def names(self) -> dict[str, Calculation]:
         """Every calculation by the campaign's name for it, parents before children."""
-        out: dict[str, Calculation] = {}
+        names: dict[str, Calculation] = {}
         for quantity in self.quantities.values():
-            out |= quantity.shared
+            names |= quantity.shared
         for host in self.hosts:
             parts = [plan.hosts[host.name] for plan in self.quantities.values() if host.name in plan.hosts]
             for reference in (reference for part in parts for reference in part.references):
-                if all(reference.id != known.id for known in out.values()):
-                    taken = reference.label in out
-                    out[f"{host.name}/{reference.label}" if taken else reference.label] = reference
-            own = {name: calculation for part in parts for name, calculation in part.names.items()}
-            of_host = {name for name, calculation in own.items() if follows(calculation, host.calculation)}
-            of_choice = {name for name, calculation in own.items() if follows(calculation, host.lowest)}
-            out |= {name: calculation for name, calculation in own.items() if name not in of_host}
-            out[host.name] = host.calculation
-            out |= {name: own[name] for name in own if name in of_host - of_choice}
-            out |= {f"{host.name}/{site}": calculation for site, calculation in host.sites.items()}
-            out[f"{host.name}/lowest"] = host.lowest
-            out |= {name: own[name] for name in own if name in of_choice}
-        return out
+                if reference not in names.values():
+                    name = f"{host.name}/{reference.label}" if reference.label in names else reference.label
+                    names[name] = reference
+            extra = {name: calculation for part in parts for name, calculation in part.names.items()}
+            of_host = {name for name, calculation in extra.items() if follows(calculation, host.calculation)}
+            of_choice = {name for name, calculation in extra.items() if follows(calculation, host.lowest)}
+            names |= {name: calculation for name, calculation in extra.items() if name not in of_host}
+            names[host.name] = host.calculation
+            names |= {name: calculation for name, calculation in extra.items() if name in of_host - of_choice}
+            names |= {f"{host.name}/{site}": calculation for site, calculation in host.sites.items()}
+            names[f"{host.name}/lowest"] = host.lowest
+            names |= {name: calculation for name, calculation in extra.items() if name in of_choice}
+        return names
 
     @property
     def calculations(self) -> tuple[Calculation, ...]:
@@ -102,7 +102,7 @@ class Plan:
         return tuple({calculation.id: calculation for calculation in self.names.values()}.values())
 
     def execution(self, calculation: Calculation) -> dict[str, Any]:
-        """Return how a calculation is to be reached: the campaign's settings, and those for its engine alone."""
+        """Return the execution settings of a calculation: the campaign's, and those for its engine alone."""
         common = self.campaign.spec.execution.model_dump(mode="json")
         return common | self.declaration.execution(calculation)
 
@@ -123,7 +123,7 @@ class Plan:
         return digest([self.campaign.spec.engine, dict(self.hosts[0].calculation.protocol)])[:8]
 
     def entry(self) -> CampaignEntry:
-        """Return what the database stores of the campaign."""
+        """Return the entry that the database stores."""
         spec = self.campaign.spec
         return CampaignEntry(
             campaign=spec.campaign,
@@ -140,7 +140,7 @@ class Plan:
         )
 
     def _model_entry(self, host: PlannedHost) -> ModelEntry:
-        compared = {model.title: model.compare_with for model in self.campaign.spec.models}
+        baselines = {model.title: model.compare_with for model in self.campaign.spec.models}
         return ModelEntry(
             name=host.name,
             label=host.calculation.label,
@@ -151,7 +151,7 @@ class Plan:
                 for site, calculation in host.sites.items()
             ),
             lowest=host.lowest.id,
-            compare_with=compared[host.name],
+            compare_with=baselines[host.name],
             changes=self.comparisons.get(host.name, ()),
             quantities={
                 name: _quantity_entry(quantity.hosts[host.name])
@@ -168,6 +168,6 @@ def _quantity_entry(part: HostPart) -> QuantityEntry:
     )
 
 
-def follows(calculation: Calculation, other: Calculation) -> bool:
-    """Tell whether a calculation is another one or has it among its ancestors."""
-    return calculation == other or any(follows(parent, other) for parent in calculation.parents.values())
+def follows(calculation: Calculation, ancestor: Calculation) -> bool:
+    """Tell whether a calculation is the ancestor itself, or has it among its ancestors."""
+    return calculation == ancestor or any(follows(parent, ancestor) for parent in calculation.parents.values())

@@ -35,12 +35,12 @@ def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
     campaign
         A loaded campaign, or what `load_campaign` takes.
     engine
-        Instead of the one the campaign names (only with a name or path).
+        Overrides the campaign's engine (only with a name or path).
 
     Raises
     ------
     InputError
-        If the campaign asks for something that does not exist or that its engine cannot do.
+        If the campaign names something that does not exist or that its engine cannot do.
     """
     if not isinstance(campaign, Campaign):
         campaign = load_campaign(campaign, engine)
@@ -48,7 +48,7 @@ def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
 
 
 class _Planner:
-    """The pieces of one planning: the campaign, and the engine that must be able to do it."""
+    """The planning of one campaign with one engine."""
 
     def __init__(self, campaign: Campaign) -> None:
         self.campaign = campaign
@@ -64,30 +64,30 @@ class _Planner:
         self.known_sites: set[str] = set()
 
     def plan(self) -> Plan:
-        wanted = self._quantities()
+        table = self._quantities()
         self._refuse_taken_names()
         hosts = tuple(map(self._model, self.spec.models))
         self._refuse_unknown_sites()
-        planned = {name: quantity.plan(self.declare, hosts) for name, quantity in wanted.items()}
-        given = {**flatten(self.campaign.protocol, "relax"), **dict.fromkeys(self.spec.for_one_code)}
+        quantity_plans = {name: quantity.plan(self.declare, hosts) for name, quantity in table.items()}
+        keys = {**flatten(self.campaign.protocol, "relax"), **dict.fromkeys(self.spec.for_one_code)}
         plan = Plan(
             campaign=self.campaign,
             hosts=hosts,
-            quantities=planned,
-            comparisons=self._comparisons(hosts, planned),
+            quantities=quantity_plans,
+            comparisons=self._comparisons(hosts, quantity_plans),
             dropped=tuple(self.dropped),
-            not_applicable=split(given, self.engine.protocol_keys)[1],
+            not_applicable=split(keys, self.engine.protocol_keys)[1],
             declaration=self.declaration,
         )
         self.declaration.refuse_unmatched()
         return plan
 
     def _comparisons(
-        self, hosts: Sequence[PlannedHost], planned: Mapping[str, QuantityPlan]
+        self, hosts: Sequence[PlannedHost], quantity_plans: Mapping[str, QuantityPlan]
     ) -> dict[str, tuple[str, ...]]:
         """Say how each model differs from the model it is compared with."""
         models = {model.title: model for model in self.spec.models}
-        atoms = planned["adsorption_energy"].hosts
+        atoms = quantity_plans["adsorption_energy"].hosts
         sides = {
             host.name: ComparisonSide(host, atoms[host.name].calculations["atom"], models[host.name])
             for host in hosts
@@ -96,27 +96,26 @@ class _Planner:
         return {name: changes(sides[name], sides[baseline]) for name, baseline in baselines.items()}
 
     def _quantities(self) -> dict[str, Quantity]:
-        """Return what the engine can give of what is asked for; what it cannot is left out, with a line."""
-        table = quantities()
-        known = [name for name, quantity in table.items() if quantity.optional]
+        """Return the campaign's quantities that the engine can compute; drop the others with a sentence each."""
+        choices = [name for name, quantity in quantities().items() if quantity.optional]
         for name in self.spec.quantities:
-            if name not in known:
+            if name not in choices:
                 raise InputError(
-                    f"{self.where}: quantities: no quantity {name!r}{nearest(name, known)}; "
-                    f"quantities: {', '.join(known)}."
+                    f"{self.where}: quantities: no quantity {name!r}{nearest(name, choices)}; "
+                    f"quantities: {', '.join(choices)}."
                 )
-        kept = {}
-        for name, quantity in table.items():
+        table = {}
+        for name, quantity in quantities().items():
             if quantity.optional and name not in self.spec.quantities:
                 continue
             if quantity.kinds <= self.engine.capabilities:
-                kept[name] = quantity
+                table[name] = quantity
             elif quantity.optional:
                 self.dropped.append(f"engine {self.engine.name} has no {name.replace('_', ' ')}; left out")
             else:
                 lack = ", ".join(sorted(quantity.kinds - self.engine.capabilities))
                 raise InputError(f"{self.where}: engine {self.engine.name} has no {lack}, which each campaign needs.")
-        return kept
+        return table
 
     def _model(self, model: CampaignModel) -> PlannedHost:
         try:
@@ -128,8 +127,8 @@ class _Planner:
         protocol = self.campaign.protocol.changed(model.protocol)
         repeat = model.supercell or self.spec.supercell
         heights = self.spec.adsorbate.start_heights_a
-        origin, named = self._origin(model)
-        defects = self._defects(model, origin, named, repeat)
+        origin, vacancies = self._origin(model)
+        defects = self._defects(model, origin, vacancies, repeat)
         structure = self.declare.host_structure(origin, repeat, defects)
         ideal = start_structures.Host(structure)
         label = ideal.label
@@ -162,48 +161,48 @@ class _Planner:
         return self.declare("relax", operation, {"host": host}, f"{host.label}/{site.name}", protocol)
 
     def _origin(self, model: CampaignModel) -> tuple[Monolayer | Slab, tuple[str, ...]]:
-        """Return what the host repeats and the vacancies that its model's name asks for."""
+        """Return the monolayer or slab of a model, and the vacancies in its name."""
         if model.file is not None:
             return self.campaign.slabs[model.file], ()
         layer, vacancies = parse_model(model.model or "")
-        if layer not in self.spec.monolayers:
-            known = self.spec.monolayers
+        monolayers = self.spec.monolayers
+        if layer not in monolayers:
             raise InputError(
-                f"{self.where}: model {model.title}: no monolayer {layer!r}{nearest(layer, known)}; "
-                f"monolayers of this campaign: {', '.join(known) or 'none'}."
+                f"{self.where}: model {model.title}: no monolayer {layer!r}{nearest(layer, monolayers)}; "
+                f"monolayers of this campaign: {', '.join(monolayers) or 'none'}."
             )
-        return self.spec.monolayers[layer].monolayer(), vacancies
+        return monolayers[layer].monolayer(), vacancies
 
     def _defects(
-        self, model: CampaignModel, origin: Monolayer | Slab, named: tuple[str, ...], repeat: tuple[int, int]
+        self, model: CampaignModel, origin: Monolayer | Slab, vacancies: tuple[str, ...], repeat: tuple[int, int]
     ) -> tuple[Defect, ...]:
         atoms = build_monolayer(origin, repeat) if isinstance(origin, Monolayer) else build_slab(origin, repeat)
         atoms = box(atoms, self.spec.vacuum_a, self.spec.adsorbate.start_heights_a.highest)
         by_atom = [Defect(*parse_site_atom(text)) for text in model.remove]
-        by_atom += [Defect(*parse_site_atom(text), other) for text, other in model.replace.items()]
+        by_atom += [Defect(*parse_site_atom(text), element) for text, element in model.replace.items()]
         if model.ordering is not None:
             if not isinstance(origin, Monolayer):
                 raise StructureError("ordering mixes the chalcogens of a named Janus layer, not of a file.")
             by_atom += mix(origin, repeat, model.ordering)
-        defects = (*resolve_vacancies(atoms, named, model.pair), *by_atom)
-        apply_defects(atoms, defects)  # refuses what the host does not have
+        defects = (*resolve_vacancies(atoms, vacancies, model.pair), *by_atom)
+        apply_defects(atoms, defects)  # refuses atoms that the host does not have
         return defects
 
     def _sites(self, model: CampaignModel, ideal: start_structures.Host) -> list[Site]:
-        sites, asked = ideal.sites, self.spec.sites if model.sites is None else model.sites
+        sites, selection = ideal.sites, self.spec.sites if model.sites is None else model.sites
         self.known_sites |= set(sites)
-        if asked == "all":
+        if selection == "all":
             return list(sites.values())
-        if asked == "near-defect":
+        if selection == "near-defect":
             return list(near_defect(tuple(sites.values())))
-        wanted = [sites[name] for name in asked if name in sites]
-        unknown = [name for name in asked if name not in sites]
-        if not wanted or (unknown and model.sites is not None):
+        matches = [sites[name] for name in selection if name in sites]
+        unknown = [name for name in selection if name not in sites]
+        if not matches or (unknown and model.sites is not None):
             raise InputError(
                 f"{self.where}: sites: model {model.title} has none of {', '.join(unknown) or '[]'}"
                 f"{nearest((unknown or [''])[0], sites)}; its sites: {', '.join(sites)}."
             )
-        return wanted
+        return matches
 
     def _refuse_taken_names(self) -> None:
         element = self.spec.adsorbate.element
@@ -214,9 +213,9 @@ class _Planner:
     def _refuse_unknown_sites(self) -> None:
         if isinstance(self.spec.sites, str):
             return
+        sites = sorted(self.known_sites)
         for name in self.spec.sites:
-            if name not in self.known_sites:
-                known = sorted(self.known_sites)
+            if name not in sites:
                 raise InputError(
-                    f"{self.where}: sites: no model has {name!r}{nearest(name, known)}; sites: {', '.join(known)}."
+                    f"{self.where}: sites: no model has {name!r}{nearest(name, sites)}; sites: {', '.join(sites)}."
                 )

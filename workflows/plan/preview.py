@@ -1,4 +1,4 @@
-"""Start geometries and inputs as files, to look at before anything runs."""
+"""Start geometries and inputs as files, to inspect before anything runs."""
 
 from __future__ import annotations
 
@@ -25,20 +25,27 @@ if TYPE_CHECKING:
 FORMATS = {POSCAR: f".{POSCAR}", "cif": ".cif", "extxyz": ".extxyz"}
 
 UNRELAXED = "UNRELAXED"
-"""The file that marks inputs whose geometry is not the one that will be run."""
+"""The file that marks inputs whose geometry will be another when they run."""
 
 
 @contextmanager
-def new_folder(folder: Path, what: str) -> Iterator[Path]:
-    """Give a folder to write into, which takes its place if all goes well; else nothing is left behind.
+def new_folder(folder: Path, content: str) -> Iterator[Path]:
+    """Yield a draft of a folder, which replaces it when the block ends; after an error nothing is left behind.
+
+    Parameters
+    ----------
+    folder
+        New or empty.
+    content
+        A plural noun for the message that refuses a folder with files.
 
     Raises
     ------
     InputError
-        If the folder holds something or cannot be written.
+        If the folder has content or cannot be written.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder} is not a new or empty folder; {what} are not mixed with other files.")
+        raise InputError(f"{folder} is not a new or empty folder; {content} are not mixed with other files.")
     partial = folder.resolve().with_name(f".{folder.resolve().name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -54,7 +61,7 @@ def new_folder(folder: Path, what: str) -> Iterator[Path]:
 
 
 def write_structures(plan: Plan, folder: Path) -> int:
-    """Write every host and site, before anything runs, as POSCAR, CIF and extxyz.
+    """Write the start of every host and site as POSCAR, CIF and extxyz.
 
     Parameters
     ----------
@@ -71,7 +78,7 @@ def write_structures(plan: Plan, folder: Path) -> int:
     Raises
     ------
     InputError
-        If the folder holds something or cannot be written; nothing is left behind then.
+        If the folder has content or cannot be written; nothing is left behind.
     """
     names = [name for name, calculation in plan.names.items() if calculation.kind == "relax"]
     with new_folder(folder, "structures") as partial:
@@ -87,20 +94,20 @@ def write_atoms(folder: Path, name: str, atoms: Atoms, form: str) -> None:
     """Write one structure in one of `FORMATS`; energy and forces go into an extxyz if the atoms have them."""
     from ase.io import write
 
-    # ASE takes what follows an @ in a file's name for the number of an image.
+    # ASE reads the part of a file's name after an @ as the number of an image.
     path = folder / f"{name.replace('@', '_').replace('/', '_')}{FORMATS[form]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"sort": True, "direct": True} if form == POSCAR else {}
     if form == "cif":
         atoms = atoms.copy()
-        atoms.pbc = True  # a CIF knows no slab
+        atoms.pbc = True  # a CIF is periodic in three directions
     write(path, atoms, format=form, **options)
 
 
 def write_inputs(plan: Plan, folder: Path) -> int:
     """Write the inputs of every calculation as its engine would, without a database or a licence.
 
-    What starts from another calculation's end has that one's start instead, and a file `UNRELAXED` that says so.
+    A calculation that starts from the end of another is written with the start of that one and a file `UNRELAXED`.
 
     Parameters
     ----------
@@ -117,12 +124,12 @@ def write_inputs(plan: Plan, folder: Path) -> int:
     Raises
     ------
     InputError
-        If the folder holds something or cannot be written, or the engine refuses; nothing is left behind then.
+        If the folder has content or cannot be written, or the engine refuses; nothing is left behind.
     """
-    listed = [calculation for calculation in plan.calculations if not KINDS[calculation.kind].chooses]
+    calculations = [calculation for calculation in plan.calculations if not KINDS[calculation.kind].chooses]
     with new_folder(folder, "inputs") as partial:
-        for calculation in listed:
-            atoms, why = _as_if(calculation)
+        for calculation in calculations:
+            atoms, note = _unrelaxed_start(calculation)
             moments = start_structures.start_moments(calculation, len(atoms))
             if moments is not None:
                 atoms.set_initial_magnetic_moments(moments)
@@ -132,27 +139,23 @@ def write_inputs(plan: Plan, folder: Path) -> int:
                 engine.prepare(calculation, atoms, directory, {})
             except SodiateError as error:
                 raise InputError(str(error).replace(str(partial), str(folder))) from None
-            if why:
-                (directory / UNRELAXED).write_text(f"{why}\n", encoding="utf-8")
-    return len(listed)
+            if note:
+                (directory / UNRELAXED).write_text(f"{note}\n", encoding="utf-8")
+    return len(calculations)
 
 
-def _as_if(calculation: Calculation) -> tuple[Atoms, str]:
-    """Return a calculation's atoms as if its parents had kept theirs, and what is not so."""
+def _unrelaxed_start(calculation: Calculation) -> tuple[Atoms, str]:
+    """Return a calculation's atoms with all parents at their own start, and a note on the difference to its run."""
     atoms = start_structures.ideal_atoms(calculation)
     if atoms is not None:
         parents = ", ".join(parent.label for parent in calculation.parents.values())
-        return (
-            atoms,
-            f"The atoms are those that {parents} starts from, not those that it ends with." if parents else "",
-        )
-    tried = calculation.parents["lowest"].parents
-    site = next(parent for role, parent in tried.items() if role != "host")
+        note = f"The atoms are those that {parents} starts from, not those that it ends with." if parents else ""
+        return atoms, note
+    candidates = calculation.parents["lowest"].parents
+    site = next(parent for role, parent in candidates.items() if role != "host")
     start = start_structures.ideal_atoms(site)
     assert start is not None  # a site's atoms follow from its host's alone
     atoms = start_structures.start_atoms(calculation, {"lowest": start})
     assert atoms is not None
-    return (
-        atoms,
-        f"The atoms are those that {site.label} starts from, not the end of the site that will be the lowest.",
-    )
+    note = f"The atoms are those that {site.label} starts from, not the end of the site that will be the lowest."
+    return atoms, note
