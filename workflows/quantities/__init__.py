@@ -1,8 +1,7 @@
-"""Quantities: one file each, with all that sodiate knows of it, behind the contract in `base`.
+"""Quantities: one file each, with all that sodiate knows about it, behind the contract in `base`.
 
-Imports `engines`, `database`, `campaign`, `start_structures` and `analysis`. What plans, tables, pages and
-manuscripts hold follows from the table here; a quantity of a group's own joins it by an entry point of the group
-``sodiate.quantities``.
+Imports `engines`, `database`, `campaign`, `start_structures` and `analysis`. Plans, tables, pages and manuscripts
+follow from the table here; another package adds a quantity with an entry point of the group ``sodiate.quantities``.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ _OWN: tuple[type[Quantity], ...] = (
     VacancyFormation,
     DensityDifference,
 )
-"""In the order in which tables and texts have them."""
+"""In the order of tables and texts."""
 
 
 @cache
 def quantities() -> dict[str, Quantity]:
-    """Return every quantity by its name: sodiate's own, then those that installed packages register.
+    """Return every quantity by its name: sodiate's own, then those of installed packages.
 
     Raises
     ------
     SodiateError
-        If an installed package registers something that is no quantity, or under a name that is taken.
+        If an installed package registers an object that is no quantity, or a name that exists already.
     """
     table = {kind.name: kind() for kind in _OWN}
     for entry_point in sorted(entry_points(group="sodiate.quantities"), key=lambda point: point.name):
@@ -55,7 +54,7 @@ def quantities() -> dict[str, Quantity]:
 def _loaded(entry_point: EntryPoint) -> Quantity:
     try:
         quantity = entry_point.load()()
-    except Exception as error:  # whatever a package that is not ours raises
+    except Exception as error:  # another package may raise anything
         raise SodiateError(
             f"{_origin(entry_point)} cannot be loaded: {type(error).__name__}: {error}. Mend or uninstall it."
         ) from error

@@ -1,4 +1,4 @@
-"""ΔE: the energy by which an adsorbate at each site of a host is bound, against the isolated atom."""
+"""ΔE: the adsorption energy at each site of a host, against the isolated atom."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _sites_in_a_cell(sites: Sequence[Mapping[str, Any]]) -> str:
 
 
 class AdsorptionEnergy(Quantity):
-    """ΔE of every site, and the best one; every campaign has it."""
+    """ΔE of every site, and the best site; every campaign has it."""
 
     name = "adsorption_energy"
     kinds = frozenset({"relax", "atom"})
@@ -77,7 +77,7 @@ class AdsorptionEnergy(Quantity):
     )
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare the isolated atom: the campaign's, and one for each host with a protocol of its own."""
+        """Declare the isolated atom: the campaign's, and another for each host with a protocol of its own."""
         shared = self._atom(declare, declare.campaign.protocol)
         parts = {host.name: self._atom(declare, host.protocol) for host in hosts}
         return QuantityPlan(
@@ -97,7 +97,7 @@ class AdsorptionEnergy(Quantity):
         return replace(result, reasons=(*atom, *result.reasons))
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
-        """Draw the energies of the best sites beside the published ones."""
+        """Draw the energies of the best sites beside the published energies."""
         if all(result.adsorption_energy_ev is None for result in results):
             return {}
         from ...analysis.figures.plots import AdsorptionBar, adsorption_bars
@@ -119,15 +119,15 @@ class AdsorptionEnergy(Quantity):
         return {"adsorption": draw}
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
-        """Say how the isolated atom was computed, and what ΔE is."""
+        """Describe the isolated atom, and define ΔE."""
         sentences = []
         for atom in recorded(hosts, self.name)[:1]:
             if atom.sampling is None:
                 continue
             edges = " × ".join(f"{np.linalg.norm(vector):g}" for vector in atom.sampling.cell_a)
             moment = atom.total_moment_mub
-            carried = "" if moment is None else f" and carried {abs(moment):.2f} μB"
-            sentences.append(f"The isolated {atom.label} atom was computed in a box of {edges} Å{carried}.")
+            magnetism = "" if moment is None else f" and carried {abs(moment):.2f} μB"
+            sentences.append(f"The isolated {atom.label} atom was computed in a box of {edges} Å{magnetism}.")
             sentences.append("Adsorption energies are ΔE = E(*Na) − E(*) − E(Na).".replace("Na", atom.label))
         return sentences
 

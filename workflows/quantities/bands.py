@@ -36,16 +36,16 @@ class BandStructure(Quantity):
         """Declare the relaxed 1×1 host of each monolayer, and its bands."""
         protocol = declare.campaign.protocol
         shared: dict[str, Calculation] = {}
-        found: dict[str, Calculation] = {}
+        bands: dict[str, Calculation] = {}
         for layer in layers_of(declare, hosts, self.name):
             structure = declare.primitive_host(layer)
             label = start_structures.Host(structure).label
             host = declare("relax", structure, {}, label, protocol)
-            found[layer] = declare(
+            bands[layer] = declare(
                 "bands", start_structures.geometry(), {"geometry": host}, f"{label}/bands", protocol
             )
-            shared |= {f"{layer}/1x1": host, f"{layer}/bands": found[layer]}
-        parts = {host.name: HostPart({"bands": found[host.layer]}) for host in hosts if host.layer is not None}
+            shared |= {f"{layer}/1x1": host, f"{layer}/bands": bands[layer]}
+        parts = {host.name: HostPart({"bands": bands[host.layer]}) for host in hosts if host.layer is not None}
         return QuantityPlan(shared, parts)
 
     def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
@@ -69,7 +69,7 @@ class BandStructure(Quantity):
         return {f"bands-{record.label.partition('/')[0]}": _figure(record, documents) for record in records}
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
-        """Say along which path the bands are."""
+        """Name the path of the bands."""
         if not recorded(hosts, self.name):
             return []
         return [f"Bands are along {'–'.join(PATH)} of the 1×1 cells, at fixed density."]

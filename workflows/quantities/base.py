@@ -1,4 +1,4 @@
-"""The contract of a quantity, and what plans and evaluations hand to it."""
+"""The contract of a quantity, and the values that it exchanges with plans and evaluations."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from .declare import Declare
 
 Figure = Callable[[Path, bool], None]
-"""Draws into a file, in the format of its suffix; True marks mock values."""
+"""Draws into a file, in the format of its suffix; the second argument is True for mock values."""
 
 
 @dataclass(frozen=True)
 class PlannedHost:
-    """One host of a campaign, planned with its sites.
+    """A host of a campaign, planned with its sites.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class PlannedHost:
     layer
         The monolayer that it repeats; None for a structure file.
     origin, repeat, defects
-        What is repeated, how often in the plane, and the atoms removed or replaced.
+        The monolayer or slab, its repeats in the plane, and the atoms removed or replaced.
     protocol
-        Of its calculations.
+        The protocol of its calculations.
     calculation
         The relaxation of the host.
     sites, multiplicities
@@ -61,7 +61,7 @@ class PlannedHost:
 
 @dataclass(frozen=True)
 class HostPart:
-    """What a quantity needs for one host.
+    """The calculations of a quantity for one host.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class HostPart:
     declared
         Plain values to store with them.
     references
-        Calculations that are named by their label, or HOST/LABEL where another one has that name.
+        Calculations named by their label, or by HOST/LABEL if another calculation has that name.
     names
         Further calculations of the host by the campaign's names for them.
     """
@@ -83,7 +83,7 @@ class HostPart:
 
 @dataclass(frozen=True)
 class QuantityPlan:
-    """What a quantity needs: calculations that hosts share, by name, and a part for each host that has it."""
+    """The calculations of a quantity: those that hosts share, by name, and a part for each host that has it."""
 
     shared: Mapping[str, Calculation] = field(default_factory=dict)
     hosts: Mapping[str, HostPart] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class QuantityPlan:
 
 @dataclass(frozen=True)
 class QuantityContent:
-    """What the page has of one quantity of one host: sentences, figures, a density round the drawn atoms."""
+    """The page's content for one quantity of one host: sentences, figures, a density around the drawn atoms."""
 
     lines: Sequence[str] = ()
     panels: Sequence[Panel] = ()
@@ -100,7 +100,7 @@ class QuantityContent:
 
 @dataclass(frozen=True)
 class Number:
-    """A number of the tables with the ids of the records that it comes from; ``site`` is empty for a host's."""
+    """A number of the tables with the ids of the records behind it; ``site`` is empty for a number of a host."""
 
     site: str
     key: str
@@ -109,20 +109,20 @@ class Number:
 
 
 class Quantity:
-    """One quantity: derive from it, say its name, and override what it has.
+    """The contract of a quantity: derive from it, set its name, and override the methods that apply.
 
     Attributes
     ----------
     name
         As in campaign files.
     kinds
-        Kinds of calculations that an engine must be able to run for it.
+        Kinds of calculations that an engine must run for it.
     optional
         Whether a campaign has it only if its file lists it; False for what every campaign has.
     columns
-        What tables show of it.
+        Its columns in tables.
     words
-        What the plan says of its calculations, by role, and of shared ones by the last part of their names.
+        Descriptions of its calculations in the plan, by role; of shared calculations by the last part of their names.
     """
 
     name: ClassVar[str]
@@ -132,19 +132,30 @@ class Quantity:
     words: ClassVar[Mapping[str, str]] = {}
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare the calculations that it needs.
+        """Declare its calculations.
 
         Raises
         ------
         InputError
-            If the campaign lacks something for it.
+            If the campaign lacks a key for it.
         """
         return QuantityPlan()
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> Any:
-        """Return a frozen result with units in its field names and, in ``reasons``, what is missing; None for none.
+        """Evaluate a host.
 
-        ``results`` are those of the quantities before it, by name.
+        Parameters
+        ----------
+        host
+            The records of the host.
+        results
+            Results of the quantities before it, by name.
+
+        Returns
+        -------
+        Any
+            A frozen result with units in its field names, and in ``reasons`` a sentence for each missing part; None
+            if the quantity has no result for the host.
         """
         return None
 
@@ -153,7 +164,7 @@ class Quantity:
         return []
 
     def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
-        """Return what the page shows of it beside the tables."""
+        """Return its content for the page, beside the tables."""
         return QuantityContent()
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
@@ -161,7 +172,7 @@ class Quantity:
         return {}
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
-        """Return the sentences that it earns in the methods paragraph, of what ran alone."""
+        """Return its sentences in the methods paragraph, from the records alone."""
         return []
 
     def numbers(self, result: ModelResult) -> list[Number]:
@@ -175,11 +186,11 @@ class Quantity:
 
 
 def recorded(hosts: Sequence[HostRecords], quantity: str, *roles: str) -> list[Any]:
-    """Return the records that there are of a quantity's calculations, each once; of all roles if none is named."""
-    found: dict[str, Any] = {}
+    """Return the records of a quantity's calculations, each once; by default those of all roles."""
+    records: dict[str, Any] = {}
     for host in hosts:
         entry = host.model.quantities.get(quantity)
         for role, identifier in ({} if entry is None else entry.calculations).items():
             if identifier in host.records and role in (roles or (role,)):
-                found[identifier] = host.records[identifier]
-    return list(found.values())
+                records[identifier] = host.records[identifier]
+    return list(records.values())

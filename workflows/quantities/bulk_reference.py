@@ -1,4 +1,4 @@
-"""ΔE against the bulk metal, and the voltage at which a sheet takes the adsorbate up."""
+"""ΔE against the bulk metal, and the voltage of adsorption."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BulkReference(Quantity):
     )
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare the metal: the campaign's, and one for each host with a protocol of its own."""
+        """Declare the metal: the campaign's, and another for each host with a protocol of its own."""
         element = declare.campaign.spec.adsorbate.element
         shared = declare.element(element, self.name, declare.campaign.protocol)
         parts = {host.name: declare.element(element, self.name, host.protocol) for host in hosts}
@@ -58,7 +58,7 @@ class BulkReference(Quantity):
         return BulkResult(energy, voltage, host.lacking(self.name, {}))
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
-        """Say how the metal was sampled."""
+        """State the sampling of the metal."""
         return [
             f"The bulk metal ({record.label}) had a {'×'.join(map(str, record.sampling.kmesh))} mesh."
             for record in recorded(hosts, self.name)[:1]

@@ -1,4 +1,4 @@
-"""Calculations of a campaign, declared: structure, engine, protocol, and what the engine adds to it."""
+"""Declaring calculations of a campaign: structure, engine, protocol, and the engine's additions to it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Declare:
     campaign
         The campaign.
     engine
-        What will compute them.
+        The engine that computes them.
     declaration
-        What the campaign says to that engine alone.
+        The campaign's settings for this engine alone.
     """
 
     def __init__(self, campaign: Campaign, engine: Engine, declaration: Declaration) -> None:
@@ -47,10 +47,20 @@ class Declare:
         protocol: Protocol,
         section: str | None = None,
     ) -> Calculation:
-        """Return a calculation with what its kind, or another ``section``, and the engine use of a protocol."""
+        """Return a calculation with the keys of a protocol that its kind and the engine use.
+
+        Parameters
+        ----------
+        kind, structure, parents, label
+            Of the calculation.
+        protocol
+            The protocol of the host or the campaign.
+        section
+            The section of the protocol to follow, by default that of the kind.
+        """
         values, _ = split(flatten(protocol, kind, section), self.engine.protocol_keys)
-        plain = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
-        return replace(plain, protocol=self.declaration.protocol(plain))
+        calculation = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
+        return replace(calculation, protocol=self.declaration.protocol(calculation))
 
     def host_structure(
         self,
@@ -59,23 +69,23 @@ class Declare:
         defects: tuple[Defect, ...],
         symmetry_breaking_a: float | None = None,
     ) -> start_structures.Operation:
-        """Return the structure of a host in the campaign's cell; its own ``symmetry_breaking_a``, if given."""
+        """Return the structure of a host in the campaign's cell; by default with its ``symmetry_breaking_a``."""
         spec = self.campaign.spec
-        displaced = spec.symmetry_breaking_a if symmetry_breaking_a is None else symmetry_breaking_a
+        displacement = spec.symmetry_breaking_a if symmetry_breaking_a is None else symmetry_breaking_a
         headroom = spec.adsorbate.start_heights_a.highest
-        return start_structures.host(origin, repeat, defects, spec.vacuum_a, headroom, displaced)
+        return start_structures.host(origin, repeat, defects, spec.vacuum_a, headroom, displacement)
 
     def primitive_host(self, layer: str) -> start_structures.Operation:
         """Return the structure of the 1×1 host of a monolayer."""
         return self.host_structure(self.campaign.spec.monolayers[layer].monolayer(), (1, 1), (), 0.0)
 
     def element(self, element: str, quantity: str, protocol: Protocol) -> Calculation:
-        """Return the declared reference of an element, for a quantity.
+        """Declare the reference calculation of an element, for a quantity.
 
         Raises
         ------
         InputError
             If the campaign has none.
         """
-        declared = reference(self.campaign, element, f"{self.where}: quantities: {quantity}")
-        return self(declared.kind, declared.structure, {}, declared.label, protocol, declared.section)
+        template = reference(self.campaign, element, f"{self.where}: quantities: {quantity}")
+        return self(template.kind, template.structure, {}, template.label, protocol, template.section)

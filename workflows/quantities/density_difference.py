@@ -1,4 +1,4 @@
-"""Δρ of the best site: its electron density less those of the host and of the adsorbate alone."""
+"""Δρ of the best site: its electron density minus those of the host and of the adsorbate alone."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TermsMissing:
-    """Which of the three densities have no record, and why; Δρ itself is no number of a table."""
+    """The reasons why densities have no record; Δρ itself is not a number of a table."""
 
     reasons: tuple[str, ...]
 
 
 class DensityDifference(Quantity):
-    """Three densities a host, on one grid, with the atoms where the best site left them."""
+    """Three densities for each host, on the same grid, with the atoms of the relaxed best site."""
 
     name = "density_difference"
     kinds = frozenset({"density"})
     words = {"": "density of the best site's atoms"}
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare the three terms: one cell, grid and sampling, the atoms where the chosen site left them."""
+        """Declare the three terms: same cell, grid and sampling, with the atoms of the relaxed chosen site."""
         parts: tuple[start_structures.Part, ...] = ("all", "host", "adsorbate")
         names = term_names(declare.campaign.spec.adsorbate.element)
-        found = {}
+        host_parts = {}
         for host in hosts:
             label = host.calculation.label
             terms = {
@@ -56,25 +56,25 @@ class DensityDifference(Quantity):
                 )
                 for name, part in zip(names, parts, strict=True)
             }
-            labelled = {f"{host.name}/density/{name}": calculation for name, calculation in terms.items()}
-            found[host.name] = HostPart(terms, names=labelled)
-        return QuantityPlan({}, found)
+            full_names = {f"{host.name}/density/{name}": calculation for name, calculation in terms.items()}
+            host_parts[host.name] = HostPart(terms, names=full_names)
+        return QuantityPlan({}, host_parts)
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> TermsMissing:
-        """Say which terms are missing; the grids are not read for a table."""
+        """Name the missing terms; a table does not read the grids."""
         return TermsMissing(tuple(f"density/{reason}" for reason in host.lacking(self.name, {})))
 
     def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
-        """Draw Δρ round the atoms and along the normal, and tell how many electrons were given."""
+        """Draw Δρ around the atoms and along the normal, and state the transferred electrons."""
         try:
             terms = density_terms(result.host, documents)
         except SodiateError:  # not computed yet, or in an archive, which leaves the grids out
             return QuantityContent()
         adsorbate, difference = result.adsorbate, terms.difference
-        given = charge_transfer(terms)
+        charge = charge_transfer(terms)
         line = (
-            f"{adsorbate} gave {given.by_plane:.2f} electrons to the sheet (integral of Δρ up to the plane between "
-            f"them; ∫Δρ is {integral(difference):.0e} e), {given.by_basin:.2f} by its basin (Bader)"
+            f"{adsorbate} gave {charge.by_plane:.2f} electrons to the sheet (integral of Δρ up to the plane between "
+            f"them; ∫Δρ is {integral(difference):.0e} e), {charge.by_basin:.2f} by its basin (Bader)"
         )
         words = f"Charge-density difference of {result.model}/{result.site} along the normal, summed over planes"
         caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
@@ -97,8 +97,8 @@ def density_terms(host: HostRecords, documents: Documents) -> DensityTerms:
     Raises
     ------
     SodiateError
-        If one of the three densities is missing, with the reason, or was run in another way than the others, or if
-        the adsorbate's electrons are in another state than where the site was relaxed.
+        If one of the three densities is missing, with the reason, or was run differently from the others, or if the
+        adsorbate's electrons are in another state than in the relaxation of the site.
     """
     terms = []
     for name in term_names(host.campaign.adsorbate):
@@ -111,9 +111,9 @@ def density_terms(host: HostRecords, documents: Documents) -> DensityTerms:
             raise SodiateError(f"{host.model.name}/density/{name}: a record of a density has none.")
         terms.append((record, density))
     (together, whole), (_, sheet), (_, alone) = terms
-    for other, _ in terms[1:]:
-        check_method(together, other)
-        check_sampling(together, other)
+    for record, _ in terms[1:]:
+        check_method(together, record)
+        check_sampling(together, record)
     lowest = host.records.get(host.model.lowest)
     if lowest is None:
         raise SodiateError(f"{host.model.name}/lowest has no result: {host.missing(host.model.lowest)}.")

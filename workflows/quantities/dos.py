@@ -51,7 +51,7 @@ def _projections(dos: Dos) -> str:
 
 
 class DensityOfStates(Quantity):
-    """The DOS of each host, and its gap."""
+    """The DOS of each host, and its band gap."""
 
     name = "dos"
     kinds = frozenset({"dos"})
@@ -69,20 +69,20 @@ class DensityOfStates(Quantity):
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
         """Declare a DOS for each host."""
-        found = {host.name: host_dos(declare, host) for host in hosts}
+        calculations = {host.name: host_dos(declare, host) for host in hosts}
         return QuantityPlan(
-            {}, {name: HostPart({"dos": dos}, names={f"{name}/dos": dos}) for name, dos in found.items()}
+            {}, {name: HostPart({"dos": dos}, names={f"{name}/dos": dos}) for name, dos in calculations.items()}
         )
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> GapResult:
-        """Take the gap that was recorded with the eigenvalues."""
+        """Take the gap from the record of the eigenvalues."""
         record = host.record(self.name, "dos")
         gap = None if record is None else record.gap
         reasons = host.lacking(self.name, {"dos": "gap"})
         return GapResult(gap.gap_ev if gap else None, gap.nature if gap else None, reasons)
 
     def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
-        """Draw the DOS with its zeros, and tell gap, levels of vacancies and work functions."""
+        """Draw the DOS with its zeros, and state gap, levels of vacancies and work functions."""
         record = result.host.record(self.name, "dos")
         if record is None:
             return QuantityContent()
@@ -107,21 +107,21 @@ class DensityOfStates(Quantity):
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
         """Draw the DOS of all hosts in one figure."""
         records = {result.model: result.host.record(self.name, "dos") for result in results}
-        known = {name: record for name, record in records.items() if record is not None}
-        if not known:
+        dos_records = {name: record for name, record in records.items() if record is not None}
+        if not dos_records:
             return {}
 
         def draw(path: Path, mock: bool) -> None:
             from ...analysis.figures.plots import dos_plot
 
-            arrays = {name: documents.arrays(record, "dos") for name, record in known.items()}
-            gaps = {name: record.gap for name, record in known.items() if record.gap is not None}
+            arrays = {name: documents.arrays(record, "dos") for name, record in dos_records.items()}
+            gaps = {name: record.gap for name, record in dos_records.items() if record.gap is not None}
             dos_plot({name: dos for name, dos in arrays.items() if isinstance(dos, Dos)}, gaps, path, mock)
 
         return {"dos": draw}
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
-        """Say which meshes the eigenvalues are on."""
+        """Name the meshes of the eigenvalues."""
         samplings = [record.sampling for record in recorded(hosts, self.name) if record.sampling is not None]
         meshes = distinct("×".join(map(str, s.kmesh)) for s in samplings if s.kmesh is not None)
         return [f"Densities of states and band gaps are from eigenvalues on {meshes} meshes."] if meshes else []

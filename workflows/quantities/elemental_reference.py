@@ -1,4 +1,4 @@
-"""Elements as they are found, declared as references: cubic metals, crystals and molecules of files."""
+"""Elements in their reference states: cubic metals, and crystals and molecules from files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """An element's reference before it is a calculation: its kind, the section of the protocol, its operation."""
+    """The template of a reference calculation: its kind, the section of the protocol, the structure, the label."""
 
     kind: str
     section: str
@@ -23,21 +23,21 @@ class Reference:
 
 
 def reference(campaign: Campaign, element: str, where: str) -> Reference:
-    """Return the declared reference of an element.
+    """Return the template of an element's reference calculation.
 
     Raises
     ------
     InputError
         If the campaign has none.
     """
-    given = campaign.spec.bulk_references.get(element)
-    if given is None:
+    spec = campaign.spec.bulk_references.get(element)
+    if spec is None:
         raise InputError(
             f"{where} needs bulk_references.{element}: {{lattice, a}}, {{crystal: FILE}} or {{molecule: FILE}}."
         )
-    label = f"{element}-{given.form}"
-    if given.lattice is not None and given.a is not None:
-        return Reference("bulk", "bulk", start_structures.bulk(element, given.lattice, given.a), label)
-    # Atoms in a crystal are relaxed with the sampling of bulk, those of a molecule with that of the isolated atom.
-    section = "bulk" if given.crystal is not None else "atom"
+    label = f"{element}-{spec.form}"
+    if spec.lattice is not None and spec.a is not None:
+        return Reference("bulk", "bulk", start_structures.bulk(element, spec.lattice, spec.a), label)
+    # Relax the atoms of a crystal with the sampling of bulk, those of a molecule with that of the isolated atom.
+    section = "bulk" if spec.crystal is not None else "atom"
     return Reference("relax", section, start_structures.elemental(campaign.elements[element]), label)

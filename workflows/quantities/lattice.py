@@ -1,4 +1,4 @@
-"""The in-plane lattice constant of each monolayer, relaxed, beside the declared one that its hosts have."""
+"""The relaxed in-plane lattice constant of each monolayer, beside the declared constant of its hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .declare import Declare
 
 LATTICE_MARGIN_A = 0.02
-"""A lattice constant that is declared further than this from the relaxed one is warned of."""
+"""Warn of a declared lattice constant that differs from the relaxed constant by more than this."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LatticeResult:
 
     @property
     def lattice_difference_a(self) -> float | None:
-        """The relaxed constant less the declared one."""
+        """The relaxed constant minus the declared constant."""
         return None if self.relaxed_lattice_a is None else self.relaxed_lattice_a - self.declared_lattice_a
 
 
@@ -48,17 +48,17 @@ class LatticeConstant(Quantity):
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
         """Declare the relaxation of the cell of each monolayer that a host repeats."""
-        found = {}
+        calculations = {}
         for layer in layers_of(declare, hosts, self.name):
             structure = declare.primitive_host(layer)
             label = f"{Host(structure).label}/lattice"
-            found[layer] = declare("relax_cell", structure, {}, label, declare.campaign.protocol)
-        constants = {layer: declare.campaign.spec.monolayers[layer].a for layer in found}
+            calculations[layer] = declare("relax_cell", structure, {}, label, declare.campaign.protocol)
+        constants = {layer: declare.campaign.spec.monolayers[layer].a for layer in calculations}
         return QuantityPlan(
-            {f"{layer}/lattice": calculation for layer, calculation in found.items()},
+            {f"{layer}/lattice": calculation for layer, calculation in calculations.items()},
             {
                 host.name: HostPart(
-                    {"lattice": found[host.layer]}, {"layer": host.layer, "declared_a": constants[host.layer]}
+                    {"lattice": calculations[host.layer]}, {"layer": host.layer, "declared_a": constants[host.layer]}
                 )
                 for host in hosts
                 if host.layer is not None
@@ -73,7 +73,7 @@ class LatticeConstant(Quantity):
         return LatticeResult(declared, relaxed, host.lacking(self.name, {}))
 
     def remarks(self, results: Sequence[ModelResult]) -> list[str]:
-        """Say each relaxed constant beside the declared one, with a warning where they are apart."""
+        """State each relaxed constant beside the declared constant, with a warning where they differ."""
         hosts: dict[tuple[float, float], list[str]] = {}
         for result in results:
             if result.relaxed_lattice_a is not None:

@@ -1,4 +1,4 @@
-"""The monolayers that the hosts of a campaign repeat: what quantities of 1×1 cells are planned for."""
+"""The monolayers that the hosts of a campaign repeat, for quantities of their 1×1 cells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def layers_of(declare: Declare, hosts: Sequence[PlannedHost], quantity: str) -> 
     Raises
     ------
     InputError
-        If no host is made of one.
+        If no host repeats a monolayer.
     """
     layers = tuple(dict.fromkeys(host.layer for host in hosts if host.layer is not None))
     if not layers:

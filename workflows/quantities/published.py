@@ -1,4 +1,4 @@
-"""The published adsorption energies beside real ones; never a difference beside a mock value."""
+"""The published adsorption energies; a difference only from real values, never from mock values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """The published ΔE (eV) of a host, and ours less it."""
+    """The published ΔE (eV) of a host, and the computed ΔE minus it."""
 
     paper_adsorption_energy_ev: float | None
     difference_from_paper_ev: float | None
@@ -24,7 +24,7 @@ class PublishedResult:
 
 
 class PublishedValue(Quantity):
-    """What Lei et al. have for the same host and adsorbate."""
+    """The value of Lei et al. for the same host and adsorbate."""
 
     name = "published"
     optional = False
@@ -48,10 +48,10 @@ class PublishedValue(Quantity):
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> PublishedResult:
         """Look the host up in the paper."""
-        ours = results["adsorption_energy"].adsorption_energy_ev
-        theirs = paper_value(host.model.label, host.campaign.adsorbate)
-        comparable = host.physical and ours is not None and theirs is not None
-        return PublishedResult(theirs, ours - theirs if comparable else None)
+        computed = results["adsorption_energy"].adsorption_energy_ev
+        published = paper_value(host.model.label, host.campaign.adsorbate)
+        comparable = host.physical and computed is not None and published is not None
+        return PublishedResult(published, computed - published if comparable else None)
 
     def numbers(self, result: ModelResult) -> list[Number]:
         """Return nothing: no record is behind a published value."""

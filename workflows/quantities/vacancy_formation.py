@@ -34,7 +34,7 @@ class VacancyFormation(Quantity):
     )
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare the pristine cell and the references of its elements for each host with vacancies alone."""
+        """Declare pristine cell and references of the elements for each host whose only defects are vacancies."""
         relaxed = {host.calculation.id for host in hosts}
         parts = {}
         for host in hosts:
@@ -58,22 +58,22 @@ class VacancyFormation(Quantity):
         return formation_result(host.model.quantities[self.name], host.model.host, host.records, host.missing)
 
     def remarks(self, results: Sequence[ModelResult]) -> list[str]:
-        """Say the formation energy at both ends, and what these assume."""
+        """State the formation energy at both ends, with their assumptions."""
         lines = []
         for result in results:
             formation: FormationResult | None = result.quantities.get(self.name)
             if formation is None or formation.x_rich_ev is None:
                 continue
-            what = " + ".join(f"{number} V_{element}" for element, number in formation.removed.items())
+            vacancies = " + ".join(f"{number} V_{element}" for element, number in formation.removed.items())
             mock = "" if result.physical else f", {MOCK}"
             lines.append(
-                f"{result.model}: formation energy of {what}: {formation.x_rich_ev:.3f} eV X-rich, "
+                f"{result.model}: formation energy of {vacancies}: {formation.x_rich_ev:.3f} eV X-rich, "
                 f"{formation.metal_rich_ev:.3f} eV metal-rich ({'; '.join(formation.conditions)}){mock}"
             )
         return lines
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
-        """Name the references of the chemical potentials, of hosts whose references are all there."""
+        """Name the references of the chemical potentials, for hosts with all their references."""
         labels: dict[str, None] = {}
         for host in hosts:
             entry = host.model.quantities.get(self.name)
@@ -86,7 +86,7 @@ class VacancyFormation(Quantity):
 
 
 def removed_atoms(defects: tuple[Defect, ...]) -> dict[str, int]:
-    """Return how many atoms of each element are missing; nothing if an atom is replaced, which is no vacancy."""
+    """Return the number of removed atoms of each element; empty if any atom is replaced instead of removed."""
     if any(defect.replacement is not None for defect in defects):
         return {}
     return dict(Counter(defect.element for defect in defects))
