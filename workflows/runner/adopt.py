@@ -1,6 +1,6 @@
-"""Finished runs that the user made: taken as records if what was run is what is planned.
+"""Finished runs of the user: recorded if their settings are those that the campaign plans.
 
-The engine reads a run and lays it into the directory of its calculation; it is recorded from there like any other.
+The engine reads a run and copies it into the directory of its calculation, from where it is recorded as usual.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from ..database.documents import Documents
 
 _NEAR_A = 1.0
-"""A run belongs to a calculation whose start is nowhere further from the run's own start."""
+"""A run belongs to a calculation only if no atom's start differs by more than this."""
 
 
 @dataclass
 class Verdict:
-    """What became of one folder: its run, the calculation that it is, or why it is none."""
+    """The outcome for a folder: its run, the calculation it belongs to, and the reasons against recording it."""
 
     folder: Path
     run: FinishedRun | None = None
@@ -55,14 +55,14 @@ def adopt_runs(folders: Sequence[Path], plan: Plan, documents: Documents, root: 
     plan
         The campaign, planned and stored.
     documents, root
-        Where the records go, and the directories.
+        The database, and the folder of the calculations' directories.
     dry_run
-        Says what would be recorded, and records nothing.
+        Check the runs, but record nothing.
 
     Returns
     -------
     list of Verdict
-        One a folder.
+        For each folder.
     """
     verdicts = {folder: _verdict(folder, plan, documents) for folder in folders}
     with tempfile.TemporaryDirectory(prefix="sodiate-import-") as scratch:
@@ -70,67 +70,68 @@ def adopt_runs(folders: Sequence[Path], plan: Plan, documents: Documents, root: 
         for calculation in plan.calculations:
             for verdict in verdicts.values():
                 if verdict.calculation == calculation and not verdict.reasons:
-                    verdict.reasons = _take(verdict, plan, documents, place, dry_run)
+                    verdict.reasons = _record(verdict, plan, documents, place, dry_run)
     return list(verdicts.values())
 
 
 def _verdict(folder: Path, plan: Plan, documents: Documents) -> Verdict:
-    """Find the calculation that a run is."""
+    """Find the calculation that a run belongs to."""
     from pymatgen.core.composition import Composition
 
     try:
         run = make_engine(plan.campaign.spec.engine, Settings()).adopt(folder)
     except EngineError as error:
         return Verdict(folder, reasons=[str(error)])
-    near = [(far, one) for one in plan.calculations if (far := _distance(run, one, documents)) is not None]
-    if not near:
+    candidates = [(_distance(run, calculation, documents), calculation) for calculation in plan.calculations]
+    distances = [(distance, calculation) for distance, calculation in candidates if distance is not None]
+    if not distances:
         formula = Composition(run.atoms.get_chemical_formula()).reduced_formula
         return Verdict(folder, run, reasons=[f"{plan.campaign.spec.campaign} plans nothing like it: {formula}"])
-    far, calculation = min(near, key=lambda pair: pair[0])
-    if far > _NEAR_A:
-        return Verdict(folder, run, calculation, [f"its start is {far:.1f} Å from that of {calculation.label}"])
+    distance, calculation = min(distances, key=lambda pair: pair[0])
+    if distance > _NEAR_A:
+        return Verdict(folder, run, calculation, [f"its start is {distance:.1f} Å from that of {calculation.label}"])
     return Verdict(folder, run, calculation)
 
 
 def _distance(run: FinishedRun, calculation: Calculation, documents: Documents) -> float | None:
-    """Return how far a run's start is from a calculation's (Å); None if kind, atoms or periodicity cannot fit."""
+    """Return the distance of a run's start from a calculation's (Å); None if kind, atoms or cell do not match."""
     if calculation.kind not in run.kinds:
         return None
-    atoms, others = start_of(calculation, documents), run.atoms
-    if atoms is None or sorted(atoms.numbers) != sorted(others.numbers):
+    atoms = start_of(calculation, documents)
+    if atoms is None or sorted(atoms.numbers) != sorted(run.atoms.numbers):
         return None
-    cell = np.abs(atoms.cell.array - others.cell.array).max()
-    return None if cell > _NEAR_A else float(max(pairing(atoms, others)[1], cell))
+    cell_change = np.abs(atoms.cell.array - run.atoms.cell.array).max()
+    return None if cell_change > _NEAR_A else float(max(pairing(atoms, run.atoms)[1], cell_change))
 
 
 def start_of(calculation: Calculation, documents: Documents) -> Atoms | None:
-    """Return a calculation's start: from its parents' records where they are, else from their own starts."""
+    """Return a calculation's start: from its parents' records if they exist, else from their own starts."""
     parents = {}
     for role, parent in calculation.parents.items():
         record = documents.record(parent.id)
-        known = record.geometry.atoms() if record is not None and record.geometry is not None else None
-        parents[role] = known if known is not None else start_structures.ideal_atoms(parent)
+        relaxed = record.geometry.atoms() if record is not None and record.geometry is not None else None
+        parents[role] = relaxed if relaxed is not None else start_structures.ideal_atoms(parent)
     return start_structures.start_atoms(
         calculation, {role: atoms for role, atoms in parents.items() if atoms is not None}
     )
 
 
-def _take(verdict: Verdict, plan: Plan, documents: Documents, root: Path, dry_run: bool) -> list[str]:
-    """Record a run; return why not."""
+def _record(verdict: Verdict, plan: Plan, documents: Documents, root: Path, dry_run: bool) -> list[str]:
+    """Record a run; return the reasons if it is refused."""
     calculation, run = verdict.calculation, verdict.run
     assert calculation is not None
     assert run is not None
     if documents.record(calculation.id) is not None:
         verdict.recorded = "is recorded already"
         return []
-    lacking = [p.label for p in calculation.parents.values() if documents.record(p.id) is None]
-    if lacking and not dry_run:
-        return [f"it starts from {', '.join(lacking)}, which has no record yet: import that run, too"]
+    missing = [parent.label for parent in calculation.parents.values() if documents.record(parent.id) is None]
+    if missing and not dry_run:
+        return [f"it starts from {', '.join(missing)}, which has no record yet: import that run, too"]
     directory = root / calculation.directory_name
     if directory.exists():
         return [f"{directory} is there already: `sodiate run` goes on in it; move it away to import this run"]
     try:
-        reasons = _lay(run, calculation, plan, documents, directory)
+        reasons = _copy_run(run, calculation, plan, documents, directory)
         if reasons or dry_run:
             return reasons
         run_calculation(documents, calculation.id, WorkerSettings(root))
@@ -143,8 +144,10 @@ def _take(verdict: Verdict, plan: Plan, documents: Documents, root: Path, dry_ru
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _lay(run: FinishedRun, calculation: Calculation, plan: Plan, documents: Documents, directory: Path) -> list[str]:
-    """Lay a run into its calculation's directory as if sodiate had run it; return what it has otherwise."""
+def _copy_run(
+    run: FinishedRun, calculation: Calculation, plan: Plan, documents: Documents, directory: Path
+) -> list[str]:
+    """Copy a run into its calculation's directory as if sodiate had run it; return its differences from the plan."""
     atoms = start_of(calculation, documents)
     moments = start_structures.start_moments(calculation, len(atoms)) if atoms is not None else None
     workdir = own_directory(directory.parent, calculation, atoms, 0)

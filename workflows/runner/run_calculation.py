@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 class NotReady(SodiateError):
-    """A parent has no record that could be used."""
+    """A parent has no usable record."""
 
 
 class OldRecipe(SodiateError):
-    """A calculation of an older sodiate, whose words mean something else now."""
+    """The calculation is from an older sodiate, and the meaning of its declaration has changed since."""
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Where this process computes and how far: root of the directories, the FWorker's ``env``, wall time, a stop."""
+    """Settings of this process: root of the directories, the FWorker's ``env``, wall time, stop request."""
 
     root: Path
     env: Mapping[str, Any] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class WorkerSettings:
 def run_calculation(
     documents: Documents, identifier: str, worker: WorkerSettings, firework_id: int | None = None
 ) -> str:
-    """Compute one calculation, unless its record is there, and record it.
+    """Compute and record a calculation, unless its record exists.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def run_calculation(
     identifier
         The calculation's id.
     worker
-        Where and within which limits.
+        Settings of this process.
     firework_id
         For the provenance.
 
@@ -77,18 +77,18 @@ def run_calculation(
     LeaseHeld, Cancelled, NotReady, OldRecipe
         Before any file was touched.
     Stopped
-        If it was asked to end: to be continued.
+        If a stop was requested; the next launch continues.
     LeaseLost
-        If another process took over meanwhile.
+        If another process took over.
     EngineError, WrongDirectory
-        If the code failed, or its directory is another's; nothing is recorded but the attempt.
+        If the code failed, or its directory belongs to another calculation; only the attempt is recorded.
     """
     calculation = documents.calculation(identifier)
     _refuse_old_recipe(calculation)
     owner = Owner.here()
     lease = documents.leases.claim(identifier, owner)
     try:
-        # Under the lease: who held it before may have recorded the calculation, or a parent.
+        # Look under the lease: its previous owner may have recorded the calculation, or a parent.
         standing = standing_above(documents, calculation)
         if standing.complete:
             return "already recorded"
@@ -99,8 +99,16 @@ def run_calculation(
             documents.supersede([identifier], standing.stale[identifier])
         stop = Stop(above=worker.stop)
         with documents.leases.heartbeat(lease, owner, stop):
-            _Run(documents, calculation, _parents(calculation, standing.records, worker.root), without, worker, stop,
-                 firework_id, lease).go()  # fmt: skip
+            _Run(
+                documents=documents,
+                calculation=calculation,
+                parents=_parents(calculation, standing.records, worker.root),
+                without=without,
+                worker=worker,
+                stop=stop,
+                firework_id=firework_id,
+                lease=lease,
+            ).go()
     finally:
         documents.leases.release(lease)
     return "recorded"
@@ -108,26 +116,23 @@ def run_calculation(
 
 def _refuse_old_recipe(calculation: Calculation) -> None:
     kind, operation = calculation.kind, calculation.structure
-    now = (KINDS[kind].recipe, start_structures.RECIPES[operation["op"]])
-    then = (calculation.recipe or KINDS[kind].recipe, operation["recipe"])
-    if then != now:
+    recipes = (KINDS[kind].recipe, start_structures.RECIPES[operation["op"]])
+    planned_recipes = (calculation.recipe or KINDS[kind].recipe, operation["recipe"])
+    if planned_recipes != recipes:
         raise OldRecipe(
-            f"{calculation.label} ({calculation.id}) was planned by a sodiate with other recipes ({then}, now "
-            f"{now}); `sodiate run` on its campaign plans it anew."
+            f"{calculation.label} ({calculation.id}) was planned by a sodiate with other recipes ({planned_recipes}, "
+            f"now {recipes}); `sodiate run` on its campaign plans it anew."
         )
 
 
 def _parents(calculation: Calculation, records: Mapping[str, Record], root: Path) -> dict[str, Artefacts]:
-    """Return the parents' usable records, and their directories if they are here."""
+    """Return the parents' usable records, and their directories if they are on this machine."""
+    directories = {role: root / parent.directory_name for role, parent in calculation.parents.items()}
     return {
-        role: Artefacts(records[parent.id], _in_reach(root / parent.directory_name))
+        role: Artefacts(records[parent.id], directories[role] if directories[role].is_dir() else None)
         for role, parent in calculation.parents.items()
         if parent.id in records
     }
-
-
-def _in_reach(directory: Path) -> Path | None:
-    return directory if directory.is_dir() else None
 
 
 def _now() -> str:
@@ -136,7 +141,7 @@ def _now() -> str:
 
 @dataclass
 class _Run:
-    """One attempt at one calculation, under a lease."""
+    """An attempt at a calculation, under a lease."""
 
     documents: Documents
     calculation: Calculation
@@ -153,7 +158,7 @@ class _Run:
         self.started = _now()
 
     def go(self) -> None:
-        """Prepare, run, collect, record; whatever happens, the attempt says so."""
+        """Prepare, run, collect and record; write the outcome into the attempt, also after an error."""
         self._begin_attempt()
         try:
             outcome = self._compute()
@@ -173,10 +178,11 @@ class _Run:
         self._end_attempt("completed", None, outcome)
 
     def _compute(self) -> Outcome:
-        planned = self.documents.calculations.find_one(
-            {"_id": self.calculation.id}, {"execution": 1, "not_applicable": 1}
+        document = (
+            self.documents.calculations.find_one({"_id": self.calculation.id}, {"execution": 1, "not_applicable": 1})
+            or {}
         )
-        settings = Settings(execution=(planned or {}).get("execution", {}), worker=self.worker.env)
+        settings = Settings(execution=document.get("execution", {}), worker=self.worker.env)
         engine = engine_of(self.calculation, settings, self.without)
         atoms = start_structures.start_atoms(
             self.calculation,
@@ -195,9 +201,9 @@ class _Run:
         with computing_in(self.directory, scratch) as place:
             engine.run(place, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
-        used, idle = divided(settings.execution, engine.execution_keys(self.calculation))
-        idle = (*(planned or {}).get("not_applicable", ()), *idle)
-        record = self._record(outcome, engine, workdir, used, idle)
+        execution, idle = divided(settings.execution, engine.execution_keys(self.calculation))
+        not_applicable = (*document.get("not_applicable", ()), *idle)
+        record = self._record(outcome, engine, workdir, execution, not_applicable)
         arrays = {name: getattr(outcome, name) for name in array_names()}
         self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
         return outcome
@@ -222,15 +228,15 @@ class _Run:
         )
 
     def _end_attempt(self, outcome: str, reason: str | None, result: Outcome | None = None) -> None:
-        ended = _now()
+        end = _now()
         self.documents.attempts.update_one(
             {"_id": self.attempt},
             {
                 "$set": {
                     "outcome": outcome,
                     "reason": reason,
-                    "ended": ended,
-                    "wall_time_s": _seconds(self.started, ended),
+                    "ended": end,
+                    "wall_time_s": _seconds(self.started, end),
                     "ionic_steps": result.ionic_steps if result else None,
                     "corrections": list(result.corrections) if result else [],
                 }
@@ -281,11 +287,11 @@ class _Run:
         )
 
     def _site(self, final: Atoms | None) -> SiteChange | None:
-        reached = None if final is None else start_structures.site_reached(self.calculation, final)
-        if reached is None:
+        end = None if final is None else start_structures.site_reached(self.calculation, final)
+        if end is None:
             return None
         start = self.calculation.structure["site"]
-        return SiteChange(start=start, end=reached.label, moved=reached.moved, note=reached.note)
+        return SiteChange(start=start, end=end.label, moved=end.moved, note=end.note)
 
     def _provenance(self, outcome: Outcome, workdir: Workdir, execution: Mapping[str, Any]) -> Provenance:
         finished = _now()
@@ -307,9 +313,10 @@ class _Run:
 
 
 def divided(execution: Mapping[str, Any], acting: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the settings that act on a calculation, and the names of those that were given and do not."""
-    used = {key: value for key, value in execution.items() if key in acting}
-    return used, tuple(sorted(key for key, value in execution.items() if key not in acting and value is not None))
+    """Divide settings into those that act on a calculation and the names of those that are set but do not act."""
+    settings = {key: value for key, value in execution.items() if key in acting}
+    idle = sorted(key for key, value in execution.items() if key not in acting and value is not None)
+    return settings, tuple(idle)
 
 
 def _seconds(start: str, end: str) -> float:

@@ -1,4 +1,4 @@
-"""A calculation computed on a disk near the cores, its files copied back: while it runs, and when it ends."""
+"""Computing on a disk near the cores: files are copied back while the calculation runs and when it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..engines.shared.processes import locked
 from .workdir import CLAIM
 
 EVERY_S = 300.0
-"""So often files are copied back: this much is lost if the node is."""
+"""Interval between two copies back: the loss if the node fails."""
 
 _LARGE = 64_000_000
 
@@ -25,25 +25,25 @@ _STAY = ("lock", CLAIM)
 
 @contextmanager
 def computing_in(directory: Path, scratch: str | None, every_s: float = EVERY_S) -> Iterator[Path]:
-    """Give the place to compute in: a copy of the directory below ``scratch``, or the directory itself.
+    """Yield the folder to compute in: a copy of the directory below ``scratch``, or the directory itself.
 
-    However the block ends, the directory is then as the copy was, and the copy is gone.
+    At the end of the block, also after an error, the copy is copied back and removed.
 
     Parameters
     ----------
     directory
-        Of the calculation; locked meanwhile.
+        Of the calculation; locked during the block.
     scratch
         A folder that exists on the machine; ``$VARIABLES`` and ``~`` are expanded. None computes in the directory.
     every_s
-        Seconds between two copies while the code runs, of all but large files.
+        Seconds between two copies back while the code runs; these leave out large files.
 
     Raises
     ------
     EngineError
-        If there is no such folder, or no room in it.
+        If the folder does not exist or has no room.
     SodiateError
-        What the block raised, with the directory in place of the copy in its message.
+        The error of the block, with the directory in place of the copy in its message.
     """
     if scratch is None:
         yield directory
@@ -71,33 +71,33 @@ def _copy_out(directory: Path, place: Path) -> None:
     try:
         shutil.copytree(directory, place, ignore=shutil.ignore_patterns(*_STAY, "*.partial"))
     except (OSError, shutil.Error) as error:
-        shutil.rmtree(place, ignore_errors=True)  # half a copy is not to be copied back
+        shutil.rmtree(place, ignore_errors=True)  # so that half a copy is not copied back
         raise EngineError(f"{directory}: cannot be copied to {place.parent} ({error}).") from None
 
 
 def copy_back(place: Path, directory: Path, largest: float = float("inf")) -> None:
-    """Make a directory what its copy is; a kill at any moment leaves no file in part, and the result comes last.
+    """Synchronise a directory with its copy; a kill at any moment leaves no partial file. The result comes last.
 
     Parameters
     ----------
     place
         The copy.
     directory
-        What it was copied from.
+        The original.
     largest
-        Files with more bytes are left out.
+        Leave out files with more bytes.
     """
-    there = {path.relative_to(place): path.stat().st_size for path in place.rglob("*") if path.is_file()}
+    sizes = {path.relative_to(place): path.stat().st_size for path in place.rglob("*") if path.is_file()}
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and path.relative_to(directory) not in there and path.name not in _STAY:
+        if path.is_file() and path.relative_to(directory) not in sizes and path.name not in _STAY:
             path.unlink()
-    for name in sorted(there, key=lambda name: (name.name == "result.json", name)):
-        if name.name not in _STAY and there[name] <= largest:
+    for name in sorted(sizes, key=lambda name: (name.name == "result.json", name)):
+        if name.name not in _STAY and sizes[name] <= largest:
             _copy(place / name, directory / name)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file unless the target is it already."""
+    """Copy a file unless the target has its size and time."""
     with suppress(FileNotFoundError):
         if _stamp(source) == _stamp(target):
             return
@@ -112,17 +112,17 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @contextmanager
 def _copying_back(place: Path, directory: Path, every_s: float) -> Iterator[None]:
-    """Copy back now and then; a copy that fails, since a file went away or the disk is full, is tried again."""
-    ended = Event()
+    """Copy back at intervals; try again after a failure, as when a file vanished or the disk was full."""
+    end = Event()
 
     def copy() -> None:
-        while not ended.wait(every_s):
+        while not end.wait(every_s):
             with suppress(OSError):
                 copy_back(place, directory, _LARGE)
 
@@ -131,5 +131,5 @@ def _copying_back(place: Path, directory: Path, every_s: float) -> Iterator[None
     try:
         yield
     finally:
-        ended.set()
+        end.set()
         thread.join()

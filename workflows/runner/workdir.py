@@ -1,4 +1,4 @@
-"""The directory of a calculation: whose it is, from which start, and what is moved aside."""
+"""The directory of a calculation: its owner, its start, and moving aside what is outdated."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ..calculation import Calculation
 
 CLAIM = "calculation.json"
-"""The file that says to which calculation a directory belongs."""
+"""The file that names the calculation of a directory."""
 
 SAME_START_A = 1e-4
-"""Starts that differ by less are one: another processor gives other last bits to the same relaxed parent."""
+"""Starts that differ by less than this are the same: processors differ in the last bits of a relaxed parent."""
 
 
 class WrongDirectory(SodiateError):
@@ -33,9 +33,9 @@ class WrongDirectory(SodiateError):
 
 @dataclass(frozen=True)
 class Workdir:
-    """A directory that is ours for this launch.
+    """A directory claimed for this launch.
 
-    ``start`` is the geometry to begin with, exactly as the first launch had it, so that its checkpoint fits.
+    ``start`` is the start geometry exactly as in the first launch, so that its checkpoint matches.
     """
 
     directory: Path
@@ -45,18 +45,18 @@ class Workdir:
 
 
 def own_directory(root: Path, calculation: Calculation, start: Atoms | None, generation: int) -> Workdir:
-    """Make a calculation's directory ours; what a superseded record or another start left is moved aside.
+    """Claim a calculation's directory; move aside a directory of a superseded record or another start.
 
     Parameters
     ----------
     root
-        Where the directories are.
+        Folder of the directories.
     calculation
-        Whose directory it is.
+        The calculation.
     start
-        Start geometry as it follows from the parents' records.
+        Start geometry that follows from the parents' records.
     generation
-        How many records of this calculation were superseded.
+        Number of superseded records of this calculation.
 
     Raises
     ------
@@ -67,28 +67,28 @@ def own_directory(root: Path, calculation: Calculation, start: Atoms | None, gen
     """
     directory = root / calculation.directory_name
     geometry = None if start is None else Geometry.of(start)
-    found = _read_claim(directory)
-    if found is not None and found["calculation"] != calculation.id:
+    previous = _read_claim(directory)
+    if previous is not None and previous["calculation"] != calculation.id:
         raise WrongDirectory(
-            f"{directory} belongs to calculation {found['calculation']}, not to {calculation.id} "
+            f"{directory} belongs to calculation {previous['calculation']}, not to {calculation.id} "
             f"({calculation.label}). Move it away."
         )
-    if found is not None:
-        first = None if found["start"] is None else Geometry.model_validate(found["start"])
-        if found["generation"] == generation and _same_start(first, geometry):
-            geometry = first
+    if previous is not None:
+        first_start = None if previous["start"] is None else Geometry.model_validate(previous["start"])
+        if previous["generation"] == generation and _same_start(first_start, geometry):
+            geometry = first_start
         else:
             directory.rename(_free_name(directory))
-            found = None
-    stored = None if geometry is None else geometry.model_dump(mode="json")
-    launches = (found or {}).get("launches", 0) + 1
+            previous = None
+    start_values = None if geometry is None else geometry.model_dump(mode="json")
+    launches = (previous or {}).get("launches", 0) + 1
     claim = {"calculation": calculation.id, "label": calculation.label, "generation": generation}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / CLAIM, {**claim, "launches": launches, "start": stored})
+        write_json(directory / CLAIM, {**claim, "launches": launches, "start": start_values})
     except OSError as error:
         raise EngineError(f"{directory}: cannot be written: {error.strerror}.") from None
-    return Workdir(directory, None if geometry is None else geometry.atoms(), digest(stored), launches)
+    return Workdir(directory, None if geometry is None else geometry.atoms(), digest(start_values), launches)
 
 
 def _same_start(first: Geometry | None, second: Geometry | None) -> bool:
@@ -96,14 +96,12 @@ def _same_start(first: Geometry | None, second: Geometry | None) -> bool:
         return first is second
     if (first.symbols, first.pbc) != (second.symbols, second.pbc):
         return False
-    return all(
-        np.abs(np.subtract(one, other)).max() < SAME_START_A
-        for one, other in ((first.positions_a, second.positions_a), (first.cell_a, second.cell_a))
-    )
+    pairs = ((first.positions_a, second.positions_a), (first.cell_a, second.cell_a))
+    return all(np.abs(np.subtract(*pair)).max() < SAME_START_A for pair in pairs)
 
 
 def _read_claim(directory: Path) -> Mapping[str, Any] | None:
-    """Return the claim of a directory; None if there is no directory or an empty one."""
+    """Return the claim of a directory; None if the directory is missing or empty."""
     try:
         claim = json.loads((directory / CLAIM).read_text(encoding="utf-8"))
         if not isinstance(claim, dict) or not {"calculation", "generation", "start"} <= claim.keys():
