@@ -1,4 +1,4 @@
-"""Results: what is recorded, evaluated and shown as tables, files, figures, archives, pages and supplements.
+"""Results: records evaluated and shown as tables, files, figures, archives, pages and supplements.
 
 Imports `quantities`, `engines`, `database`, `campaign`, and `analysis`.
 """

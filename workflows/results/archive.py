@@ -1,7 +1,7 @@
 """Archives: a folder of plain files that carries campaigns and records between machines, and into a paper.
 
-``archive.json`` names the schema; each collection is a file of JSON lines, each array an npz file (but for density
-grids, which are left out), and each unfinished calculation leaves what its engine goes on from below ``checkpoints``.
+``archive.json`` names the schema; each collection is a file of JSON lines, each array an npz file (except density
+grids, which are left out), and ``checkpoints`` has the files from which engines continue unfinished calculations.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ INDEX = "archive.json"
 COLLECTIONS = ("calculations", "campaigns", "attempts", "records")
 
 PAGE = "report.html"
-"""What `sodiate report` writes, which may lie beside an archive."""
+"""The page of `sodiate report`, which may lie in the folder of an archive."""
 
 OWN = {INDEX, "arrays", "checkpoints", *(f"{name}.jsonl" for name in COLLECTIONS)}
-"""What an archive consists of: an export replaces these and nothing else."""
+"""The parts of an archive: an export replaces only these."""
 
 _HIDDEN = {"calculations": {"lease": 0, "cancelled": 0}, "campaigns": {"_id": 0}}
 
 
 class ArchiveError(SodiateError):
-    """A folder is not an archive, or one that this sodiate cannot read."""
+    """A folder is not an archive that this sodiate can read, or cannot become one."""
 
 
 _ARRAY = re.compile(r"[0-9a-z-]+")
-"""Names of arrays are names of files in an archive: no path."""
+"""Names of arrays, which are file names in an archive and must not be paths."""
 
 
 class FolderArrays:
-    """The arrays of an archive, read as GridFS is."""
+    """The arrays of an archive, with the reading methods of GridFS."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def exists(self, identifier: str) -> bool:
-        """Tell whether an array is there."""
+        """Tell whether an array exists."""
         return (self.folder / f"{identifier}.npz").exists()
 
     def get(self, identifier: str) -> io.BytesIO:
-        """Return one npz file."""
+        """Return the npz file of an array."""
         path = self.folder / f"{identifier}.npz"
         try:
             return io.BytesIO(path.read_bytes())
@@ -70,7 +70,7 @@ class FolderArrays:
 
 @dataclass(frozen=True)
 class ArchiveCounts:
-    """How many documents and checkpoints an export wrote or an import took."""
+    """The numbers of documents and checkpoints that an export wrote or an import added."""
 
     campaigns: int
     records: int
@@ -78,37 +78,37 @@ class ArchiveCounts:
 
 
 def export_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCounts:
-    """Write everything the database holds of ours into a new or empty folder.
+    """Write sodiate's part of the database into a folder.
 
     Parameters
     ----------
     documents
         The database.
     root
-        Where the directories of unfinished calculations are.
+        Folder of the calculations' directories, for the checkpoints of unfinished calculations.
     folder
-        Must not hold anything but an earlier archive, and a report of it, which stays.
+        New, empty, or an earlier archive; a report in it stays.
 
     Raises
     ------
     ArchiveError
-        If the folder holds other files or cannot be written.
+        If the folder has other files or cannot be written.
     """
     if folder.is_file():
         raise ArchiveError(f"{folder} is a file; an archive is a folder.")
     if folder.exists():
         names = {path.name for path in folder.iterdir()}
-        others = sorted(names - OWN - {PAGE} if INDEX in names else names)
-        if others:
-            raise ArchiveError(f"{folder} holds other files ({', '.join(others[:3])}); name a new folder.")
-    documents.settle()  # what a killed process left half published is finished or undone first
+        foreign = sorted(names - OWN - {PAGE} if INDEX in names else names)
+        if foreign:
+            raise ArchiveError(f"{folder} holds other files ({', '.join(foreign[:3])}); name a new folder.")
+    documents.settle()
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / "arrays").mkdir(parents=True)
         counts = {name: _write_lines(documents, name, partial, root) for name in COLLECTIONS}
         for document in documents.records.find({}, {"arrays": 1}):
-            for identifier in _carried(document):
+            for identifier in _exported_arrays(document):
                 (partial / "arrays" / f"{identifier}.npz").write_bytes(documents.array_bytes(identifier))
         checkpoints = sum(_copy_checkpoint(documents, i, root, partial) for i in _unfinished(documents))
         index = {
@@ -127,29 +127,28 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCou
     return ArchiveCounts(counts["campaigns"], counts["records"], checkpoints)
 
 
-def _carried(document: Mapping[str, Any]) -> list[str]:
+def _exported_arrays(document: Mapping[str, Any]) -> list[str]:
     """Return the arrays of a record's document that an archive holds."""
     return [identifier for name, identifier in document["arrays"].items() if name not in left_out()]
 
 
 def _write_lines(documents: Documents, name: str, folder: Path, root: Path) -> int:
-    """Write a collection; paths below the root lose it: elsewhere, and in a paper, it means nothing."""
-    here = json.dumps(f"{root.resolve()}/")[1:-1]
+    """Write a collection and return the number of its documents; make paths below the root relative to it."""
+    prefix = json.dumps(f"{root.resolve()}/")[1:-1]
     query: dict[str, Any] = {"state": {"$ne": "unpublished"}} if name == "records" else {}
-    found = sorted(
-        (json.dumps(d, sort_keys=True).replace(here, "") for d in documents.db[name].find(query, _HIDDEN.get(name))),
-    )
-    (folder / f"{name}.jsonl").write_text("".join(line + "\n" for line in found), encoding="utf-8")
-    return len(found)
+    matches = documents.db[name].find(query, _HIDDEN.get(name))
+    lines = sorted(json.dumps(document, sort_keys=True).replace(prefix, "") for document in matches)
+    (folder / f"{name}.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return len(lines)
 
 
 def _unfinished(documents: Documents) -> Iterable[str]:
-    done = set(documents.records.distinct("calculation", {"state": "current"}))
-    return [d["_id"] for d in documents.calculations.find({}, {"_id": 1}) if d["_id"] not in done]
+    finished = set(documents.records.distinct("calculation", {"state": "current"}))
+    return [d["_id"] for d in documents.calculations.find({}, {"_id": 1}) if d["_id"] not in finished]
 
 
 def _copy_checkpoint(documents: Documents, identifier: str, root: Path, folder: Path) -> bool:
-    """Copy what an engine goes on from; True if there was anything."""
+    """Copy the checkpoint of a calculation; return whether it has one."""
     calculation = documents.calculation(identifier)
     directory = root / calculation.directory_name
     names = (CLAIM, *engine_of(calculation, Settings()).checkpoint_files)
@@ -179,19 +178,19 @@ def _read_index(folder: Path) -> None:
 
 def _read_lines(folder: Path, name: str) -> list[dict[str, Any]]:
     path = folder / f"{name}.jsonl"
-    found: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 document = json.loads(line)
                 if not isinstance(document, dict):
                     raise ValueError("it is no object")
-                found.append(document)
+                documents.append(document)
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:
-        raise ArchiveError(f"{path}, line {len(found) + 1}, is damaged: {error}.") from None
-    return found
+        raise ArchiveError(f"{path}, line {len(documents) + 1}, is damaged: {error}.") from None
+    return documents
 
 
 def open_archive(folder: Path) -> Documents:
@@ -200,7 +199,7 @@ def open_archive(folder: Path) -> Documents:
     Raises
     ------
     ArchiveError
-        If the folder is no archive, one of a newer schema, or not whole.
+        If the folder is no archive, or the archive has a newer schema or is damaged.
     """
     import mongomock
     from pymongo.errors import BulkWriteError
@@ -208,20 +207,20 @@ def open_archive(folder: Path) -> Documents:
     _read_index(folder)
     db: Any = mongomock.MongoClient()["archive"]
     for name in COLLECTIONS:
-        found = _read_lines(folder, name)
+        lines = _read_lines(folder, name)
         try:
-            if found:
-                db[name].insert_many(found)
+            if lines:
+                db[name].insert_many(lines)
         except BulkWriteError:
             raise ArchiveError(f"{folder / name}.jsonl is damaged: it has a document twice.") from None
     documents = Documents(db, files=FolderArrays(folder / "arrays"))
-    _check_whole(documents, folder)
+    _check_documents(documents, folder)
+    _check_references(documents, folder)
     return documents
 
 
-def _check_whole(documents: Documents, folder: Path) -> None:
-    """Refuse an archive in which a document was changed, or names one or an array that is not there."""
-    entries, records = [], []
+def _check_documents(documents: Documents, folder: Path) -> None:
+    """Refuse an archive with a document that was changed or cannot be read."""
     name = "campaigns"
     try:
         entries = documents.entries()
@@ -230,8 +229,7 @@ def _check_whole(documents: Documents, folder: Path) -> None:
             [d["_id"] for d in documents.calculations.find({}, {"_id": 1})] + [i for e in entries for i in e.ids]
         )
         name = "records"
-        records = list(documents.records.find())
-        for document in records:
+        for document in documents.records.find():
             record = to_record(document)
             if record.schema_version == SCHEMA_VERSION and record.digest != document["digest"]:
                 raise SodiateError(f"{record.label}: the values of record {document['_id']} were changed.")
@@ -243,55 +241,60 @@ def _check_whole(documents: Documents, folder: Path) -> None:
         raise ArchiveError(f"{folder / name}.jsonl is damaged: a document has no {error}.") from None
     except (SodiateError, TypeError, AttributeError) as error:
         raise ArchiveError(f"{folder / name}.jsonl is damaged: {error}") from None
-    lost = set(documents.calculations.distinct("record")) - {None, *(d["_id"] for d in records)}
-    if lost:
-        raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: it lacks {', '.join(sorted(lost))}.")
+
+
+def _check_references(documents: Documents, folder: Path) -> None:
+    """Refuse an archive that lacks a record or an array which its documents name."""
+    records = list(documents.records.find())
+    missing = set(documents.calculations.distinct("record")) - {None, *(d["_id"] for d in records)}
+    if missing:
+        raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: it lacks {', '.join(sorted(missing))}.")
     for identifier in (i for document in records for i in document["arrays"].values()):
         if not _ARRAY.fullmatch(identifier):
             raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: {identifier!r} names no array.")
-    for identifier in (i for document in records for i in _carried(document)):
+    for identifier in (i for document in records for i in _exported_arrays(document)):
         path = folder / "arrays" / f"{identifier}.npz"
         if not is_zipfile(path):
             raise ArchiveError(f"{path} is {'damaged' if path.exists() else 'missing'}.")
 
 
 def import_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCounts:
-    """Take an archive into a database; what is there already stays.
+    """Add an archive to a database; existing documents stay as they are.
 
     Parameters
     ----------
     documents
         The database, initialised.
     root
-        Where the directories of unfinished calculations go on.
+        Folder of the calculations' directories, for the checkpoints of unfinished calculations.
     folder
         The archive.
 
     Raises
     ------
     ArchiveError
-        If the folder is no archive, of a newer schema, or not whole; nothing was written then.
+        If the folder is no archive, or the archive has a newer schema or is damaged; then nothing is written.
     """
     source = open_archive(folder)
-    have = set(documents.records.distinct("calculation", {"state": "current"}))
+    present = set(documents.records.distinct("calculation", {"state": "current"}))
     for document in source.calculations.find({}, {"record": 0, "token": 0}):
         documents.calculations.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
     for document in source.records.find():
         if document["state"] != "current":
             _import_arrays(documents, source, document)
             documents.records.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
-        elif document["calculation"] not in have:
+        elif document["calculation"] not in present:
             _import_record(documents, source, document)
     for document in source.attempts.find():
         documents.attempts.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
     entries = [documents.add_entry(entry) for entry in source.entries()]
-    taken = len(set(documents.records.distinct("calculation", {"state": "current"})) - have)
-    checkpoints = sum(_take_checkpoint(path, root) for path in sorted((folder / "checkpoints").glob("*")))
-    return ArchiveCounts(len(entries), taken, checkpoints)
+    records = len(set(documents.records.distinct("calculation", {"state": "current"})) - present)
+    checkpoints = sum(_import_checkpoint(path, root) for path in sorted((folder / "checkpoints").glob("*")))
+    return ArchiveCounts(len(entries), records, checkpoints)
 
 
 def _import_record(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:
-    """Take a record as if it had been computed here: under a lease, unless somebody computes it right now."""
+    """Publish a record as if it had been computed here, under a lease; skip it if another process computes it."""
     try:
         lease = documents.leases.claim(document["calculation"], Owner.here())
     except (LeaseHeld, Cancelled):
@@ -305,12 +308,12 @@ def _import_record(documents: Documents, source: Documents, document: Mapping[st
 
 
 def _import_arrays(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:
-    for array in _carried(document):
+    for array in _exported_arrays(document):
         documents.put_bytes(array, source.array_bytes(array))
 
 
-def _take_checkpoint(path: Path, root: Path) -> bool:
-    """Put a checkpoint where the calculation will look for it; a directory that is there stays."""
+def _import_checkpoint(path: Path, root: Path) -> bool:
+    """Copy a checkpoint to the directory of its calculation, unless that exists; return whether it was copied."""
     target = root / path.name
     if target.exists():
         return False

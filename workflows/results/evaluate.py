@@ -1,4 +1,4 @@
-"""From records to results: every quantity of every host of a campaign, one after the other."""
+"""From records to results: every quantity of every host of a campaign."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evaluated(
     Returns
     -------
     list of ModelResult
-        One a host; what lacks a part says which, and the rest stands.
+        A result for each host, complete as far as the records go; ``reasons`` names the missing parts.
     """
     return [_evaluated(HostRecords(entry, model, records, reasons, physical)) for model in entry.models]
 
@@ -39,8 +39,8 @@ def _evaluated(host: HostRecords) -> ModelResult:
     results: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name, quantity in quantities().items():
-        asked = name in host.model.quantities or not quantity.optional
-        result = quantity.evaluate(host, results) if asked else None
+        applies = name in host.model.quantities or not quantity.optional
+        result = quantity.evaluate(host, results) if applies else None
         if result is not None:
             results[name] = result
         values |= {column.key: None if result is None else column.get(result) for column in quantity.columns}

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 def write_results(results: Results, folder: Path, form: str) -> int:
-    """Write what is recorded in a format of other programs; return the number of structures, or of tables.
+    """Write results in a format of other programs; return the number of structures, tables or grids.
 
     Parameters
     ----------
     results
-        Where the records are.
+        The results.
     folder
         A new or empty folder.
     form
         ``poscar``, ``cif`` or ``extxyz``: each relaxed structure as a file, below its campaign and engine;
-        ``ase-db``: all of them in one database of ASE, with energies and forces; ``csv``: a table for each campaign;
+        ``ase-db``: all structures in a database of ASE, with energies and forces; ``csv``: a table for each campaign;
         ``cube``: Δρ of each host and the density with the adsorbate, in electrons per cubic Bohr radius.
 
     Raises
     ------
     InputError
-        If there is nothing of the kind here, or the folder holds something; nothing is left behind then.
+        If there is nothing to write, or the folder has content; nothing is left behind.
     """
     count = 0
     with new_folder(folder, "results") as place:
@@ -58,7 +58,7 @@ def write_results(results: Results, folder: Path, form: str) -> int:
                 if record is None or record.geometry is None or not KINDS[record.kind].relaxes:
                     continue
                 if form == "ase-db":
-                    _into_database(place / "results.db", entry, title, record)
+                    _write_row(place / "results.db", entry, title, record)
                 else:
                     write_atoms(place / name, title, with_energy(record), {"poscar": POSCAR}.get(form, form))
                 count += 1
@@ -80,24 +80,25 @@ def _cubes(results: Results, place: Path, entry: CampaignEntry) -> int:
     for model in (model for model in entry.models if DensityDifference.name in model.quantities):
         try:
             terms = results.density_terms(model.name, entry.campaign, entry.engine)
-        except SodiateError:  # not computed yet, or grids that stayed where they were made
+        except SodiateError:  # not computed yet, or the grids are on another machine
             continue
         place.mkdir(exist_ok=True)
         structure = AseAtomsAdaptor.get_structure(terms.atoms)
         identifier = model.quantities[DensityDifference.name].calculations[term_names(entry.adsorbate)[0]]
-        for what, density in (("difference", terms.difference), ("density", terms.together)):
-            said = f"{what} of {model.name}, electrons per cubic Bohr radius, {identifier}"
+        for name, density in (("difference", terms.difference), ("density", terms.together)):
+            comment = f"{name} of {model.name}, electrons per cubic Bohr radius, {identifier}"
             grid = VolumetricData(structure, {"total": density.values_per_a3 * Bohr**3})
-            grid.to_cube(str(place / f"{model.name}-{what}.cube"), comment=said)
+            grid.to_cube(str(place / f"{model.name}-{name}.cube"), comment=comment)
             count += 1
     return count
 
 
-def _into_database(path: Path, entry: CampaignEntry, title: str, record: Record) -> None:
+def _write_row(path: Path, entry: CampaignEntry, title: str, record: Record) -> None:
+    """Add a row to a database of ASE."""
     from ase.db import connect
 
-    # With a word before them, since ASE takes ids of digits alone for numbers.
-    said: dict[str, Any] = {"method": f"id {entry.method_id}", "calculation": f"id {record.calculation}"}
-    said |= {"name": title, "campaign": entry.campaign, "engine": entry.engine, "physical": record.physical}
+    # With a word before the ids, since ASE reads an id of digits as a number.
+    pairs: dict[str, Any] = {"method": f"id {entry.method_id}", "calculation": f"id {record.calculation}"}
+    pairs |= {"name": title, "campaign": entry.campaign, "engine": entry.engine, "physical": record.physical}
     with connect(path) as database:
-        database.write(with_energy(record), key_value_pairs=said)
+        database.write(with_energy(record), key_value_pairs=pairs)

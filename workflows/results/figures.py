@@ -1,4 +1,4 @@
-"""The figures of a campaign and its table as files: what a run leaves, and what a supplement has."""
+"""The figures and the table of a campaign as files, for runs and supplements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rows import to_csv
 
 
 def figures(results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
-    """Return what draws the figures of all quantities, by the figure's name."""
+    """Return the functions that draw the figures of all quantities, by the figure's name."""
     return {
         name: draw
         for quantity in quantities().values()
@@ -27,17 +27,17 @@ def figures(results: Sequence[ModelResult], documents: Documents) -> dict[str, F
 def write_files(
     documents: Documents, entry: CampaignEntry, results: Sequence[ModelResult], root: Path, anew: bool
 ) -> list[Path]:
-    """Write the figures and the table, which comes last; what is there stays if nothing changed since."""
+    """Write the figures, then the table; unless ``anew``, keep existing files if the table would not change."""
     folder = root / "results" / f"{entry.campaign}-{entry.engine}-{entry.method_id}"
     table = folder / "results.csv"
-    drawn = {folder / f"{name}.png": draw for name, draw in figures(results, documents).items()}
-    paths = [table, *drawn]
+    drawings = {folder / f"{name}.png": draw for name, draw in figures(results, documents).items()}
+    paths = [table, *drawings]
     content = to_csv(results)
     if not anew and all(path.exists() for path in paths) and table.read_text(encoding="utf-8") == content:
         return paths
     folder.mkdir(parents=True, exist_ok=True)
     mock = not all(result.physical for result in results)
-    for path, draw in drawn.items():
+    for path, draw in drawings.items():
         with _whole(path) as draft:
             draw(draft, mock)
     with _whole(table) as draft:
@@ -47,7 +47,7 @@ def write_files(
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Yield a name to write to; the file gets its own name once it is whole."""
+    """Yield a draft's path, and rename the draft once it is complete."""
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield draft

@@ -1,4 +1,4 @@
-"""What a report shows, gathered from a database or an archive: campaign by campaign, method by method."""
+"""The content of a report, gathered from a database or an archive: campaign by campaign, method by method."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def gather(results: Results, campaigns: Sequence[str] = (), engine: str | None =
     Parameters
     ----------
     results
-        Where everything is.
+        The results.
     campaigns
-        Only these, in this order; all of them if it is empty.
+        Only these, in this order; by default all.
     engine
-        Only this one.
+        Only this engine.
 
     Returns
     -------
     list of CampaignContent
         For `sodiate.analysis.report.page.render`; the last revision of each.
     """
-    wanted = dict.fromkeys(campaigns) or [None]
-    return [_group(results, entry) for campaign in wanted for entry in results.entries(campaign, engine)]
+    names = dict.fromkeys(campaigns) or [None]
+    return [_group(results, entry) for name in names for entry in results.entries(name, engine)]
 
 
 def _group(results: Results, entry: CampaignEntry) -> CampaignContent:
@@ -89,44 +89,44 @@ def _method_lines(method: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _relaxations(
     results: Results, records: Mapping[str, Record], names: Mapping[str, str]
 ) -> list[RelaxationContent]:
-    """Return how each relaxation went, the longest first."""
-    found = []
+    """Return the relaxations, the longest first."""
+    relaxations = []
     for identifier, record in records.items():
         trajectory = results.documents.arrays(record, "trajectory") if KINDS[record.kind].relaxes else None
         if isinstance(trajectory, Trajectory):
-            found.append(relaxation_content(names.get(identifier, record.label), trajectory))
-    return sorted(found, key=lambda relaxation: -len(relaxation.energies))
+            relaxations.append(relaxation_content(names.get(identifier, record.label), trajectory))
+    return sorted(relaxations, key=lambda relaxation: -len(relaxation.energies))
 
 
 def _host(results: Results, result: ModelResult) -> HostContent:
-    """Return what is drawn of a host: its atoms and sites, then what each quantity has."""
+    """Return the content of a host: its atoms and sites, then the content of each quantity."""
     model, records = result.host.model, result.host.records
     best = next((records.get(site.calculation) for site in model.sites if site.name == result.site), None)
-    shown = best or records.get(model.host)
-    drawn = [quantity.draw(result, results.documents) for quantity in quantities().values()]
-    lines = [line for part in drawn for line in part.lines]
-    panels = [panel for part in drawn for panel in part.panels]
-    if shown is None or shown.geometry is None:
-        return HostContent(result.model, None, None, lines, panels)
-    surface = next((part.surface for part in drawn if part.surface is not None), None)
-    points = (1000, 1000) if surface is None else surface.values_per_a3.shape[:2]
-    atoms = shown.geometry.atoms()
+    record = best or records.get(model.host)
+    parts = [quantity.draw(result, results.documents) for quantity in quantities().values()]
+    lines = [line for part in parts for line in part.lines]
+    quantity_panels = [panel for part in parts for panel in part.panels]
+    if record is None or record.geometry is None:
+        return HostContent(result.model, None, None, lines, quantity_panels)
+    density = next((part.surface for part in parts if part.surface is not None), None)
+    points = (1000, 1000) if density is None else density.values_per_a3.shape[:2]
+    atoms = record.geometry.atoms()
     shift = to_the_middle(atoms, result.adsorbate, points)
     atoms = shifted(atoms, shift, points)
-    surfaces = None if surface is None else isosurfaces(rolled(surface, shift))
-    sites = _map(result, lambda other: shifted(other, shift, points))
-    own = [_atoms_panel(result, shown.label, atoms, surfaces)]
+    surfaces = None if density is None else isosurfaces(rolled(density, shift))
+    sites = _map(result, lambda relaxed: shifted(relaxed, shift, points))
+    panels = [_atoms_panel(result, record.label, atoms, surfaces)]
     if sites:
-        own.append(_map_panel(result, atoms, sites))
-    return HostContent(result.model, shown.label, _poscar(atoms), lines, [*own, *panels])
+        panels.append(_map_panel(result, atoms, sites))
+    return HostContent(result.model, record.label, _poscar(atoms), lines, [*panels, *quantity_panels])
 
 
 def _atoms_panel(result: ModelResult, label: str, atoms: Atoms, surfaces: dict[str, Any] | None) -> Panel:
-    around = " with the charge-density difference" if surfaces else ""
-    panel = " (the paper's Figure 5a–e)" if around and result.paper_adsorption_energy_ev is not None else ""
+    addition = " with the charge-density difference" if surfaces else ""
+    source = " (the paper's Figure 5a–e)" if addition and result.paper_adsorption_energy_ev is not None else ""
     data = {**atoms_payload(atoms, bonded(atoms)), "isosurfaces": surfaces}
-    caption = f"{label}{around}{panel}; turn it with the mouse or a finger."
-    return Panel("atoms", data, f"{label} in three dimensions{around}", caption)
+    caption = f"{label}{addition}{source}; turn it with the mouse or a finger."
+    return Panel("atoms", data, f"{label} in three dimensions{addition}", caption)
 
 
 def _map_panel(result: ModelResult, atoms: Atoms, sites: list[dict[str, Any]]) -> Panel:
@@ -139,7 +139,7 @@ def _map_panel(result: ModelResult, atoms: Atoms, sites: list[dict[str, Any]]) -
 
 
 def bonded(atoms: Atoms) -> list[tuple[int, int]]:
-    """Return the pairs of atoms that are bonded within the drawn cell, not across its sides."""
+    """Return the pairs of indices of atoms that are bonded within the drawn cell, not across its sides."""
     distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=2)
     reach = bond_reach(atoms.numbers[:, None], atoms.numbers[None])
     return [(int(i), int(j)) for i, j in np.argwhere((distances < reach) & (distances > 0)) if i < j]
@@ -153,30 +153,30 @@ def _poscar(atoms: Atoms) -> str:
     return buffer.getvalue()
 
 
-def _map(result: ModelResult, placed: Callable[[Atoms], Atoms]) -> list[dict[str, Any]]:
-    """Return where each adsorbate ended, with its energy."""
+def _map(result: ModelResult, move: Callable[[Atoms], Atoms]) -> list[dict[str, Any]]:
+    """Return the end of the adsorbate from each site, with its energy."""
     sites = {site.site: site for site in result.adsorption.sites}
-    found = []
+    marks = []
     for entry in result.host.model.sites:
         record = result.host.records.get(entry.calculation)
         if record is None or record.geometry is None:
             continue
-        place = placed(record.geometry.atoms()).positions[-1]  # the adsorbate is the last atom
-        found.append(
+        position = move(record.geometry.atoms()).positions[-1]  # the adsorbate is the last atom
+        marks.append(
             {
                 "site": entry.name,
                 "end": sites[entry.name].end,
                 "energy": sites[entry.name].adsorption_energy_ev,
-                "x": round(place[0], 3),
-                "y": round(place[1], 3),
+                "x": round(position[0], 3),
+                "y": round(position[1], 3),
                 "face": entry.name.partition("@")[2].split("-")[0],
             }
         )
-    return found
+    return marks
 
 
 def to_the_middle(atoms: Atoms, adsorbate: str, points: tuple[int, ...]) -> tuple[int, int]:
-    """Return the shift, in points of a grid along a and b, that brings the adsorbate nearest to the cell's middle."""
+    """Return the shift, in grid points along a and b, that moves the adsorbate closest to the middle of the cell."""
     if atoms.get_chemical_symbols()[-1] != adsorbate:
         return 0, 0
     x, y = atoms.get_scaled_positions()[-1, :2]
@@ -184,16 +184,16 @@ def to_the_middle(atoms: Atoms, adsorbate: str, points: tuple[int, ...]) -> tupl
 
 
 def shifted(atoms: Atoms, shift: tuple[int, int], points: tuple[int, ...]) -> Atoms:
-    """Return atoms moved by a shift in points of a grid, and put back into the cell."""
-    moved = atoms.copy()
+    """Return a copy of atoms moved by a shift in grid points along a and b, and wrapped into the cell."""
+    copy = atoms.copy()
     fractions = atoms.get_scaled_positions(wrap=False)
     fractions[:, :2] += np.array(shift) / points[:2]
-    # An atom on the cell's side stays on it, whatever the last digits say.
+    # The margin keeps an atom on a side of the cell there, despite rounding.
     fractions[:, :2] = (fractions[:, :2] + 1e-4) % 1.0 - 1e-4
-    moved.set_scaled_positions(fractions)
-    return moved
+    copy.set_scaled_positions(fractions)
+    return copy
 
 
 def rolled(density: Density, shift: tuple[int, int]) -> Density:
-    """Return a density moved by a shift in its own points."""
+    """Return a density moved by a shift in its own points along a and b."""
     return replace(density, values_per_a3=np.roll(density.values_per_a3, shift, axis=(0, 1)))

@@ -1,4 +1,4 @@
-"""Results from Python: open a root, a launchpad file or an archive, and ask.
+"""Results from Python: open a root, a launchpad file or an archive, and read it.
 
 from sodiate.workflows.results.results import Results
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """One recorded calculation.
+    """A recorded calculation.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Finished:
         Raises
         ------
         InputError
-            For a calculation without a structure, such as ``lowest``.
+            If the calculation has no structure, such as ``lowest``.
         """
         if self.record.geometry is None:
             raise InputError(f"{self.name} compares energies; it has no atoms of its own.")
@@ -79,26 +79,26 @@ class Finished:
     @property
     def trajectory(self) -> Trajectory | None:
         """Steps of the relaxation."""
-        found: Trajectory | None = self._load(self.record, "trajectory")
-        return found
+        trajectory: Trajectory | None = self._load(self.record, "trajectory")
+        return trajectory
 
     @property
     def bands(self) -> Bands | None:
         """Eigenvalues of this calculation, or of the host's DOS calculation."""
-        found: Bands | None = self._load(self._dos_record or self.record, "bands")
-        return found
+        bands: Bands | None = self._load(self._dos_record or self.record, "bands")
+        return bands
 
     @property
     def density(self) -> Density | None:
-        """Electron density of this calculation, in e/Å³ on the points of its cell; None if it has none.
+        """Electron density of this calculation, in e/Å³, shape (nx, ny, nz); None if it has none.
 
         Raises
         ------
         SodiateError
-            If it came in an archive, which leaves such grids out.
+            If the record is from an archive, which leaves the grid out.
         """
-        found: Density | None = self._load(self.record, "density")
-        return found
+        density: Density | None = self._load(self.record, "density")
+        return density
 
     @property
     def dos(self) -> PymatgenDos:
@@ -111,15 +111,14 @@ class Finished:
         """
         from ...analysis.electrons.gap_and_dos import to_pymatgen_dos
 
-        record = self._dos_record or self.record
-        found: Dos | None = self._load(record, "dos")
-        if found is None:
+        dos: Dos | None = self._load(self._dos_record or self.record, "dos")
+        if dos is None:
             raise InputError(f"{self.name} has no density of states; ask for that of a host.")
-        return to_pymatgen_dos(found, self.atoms)
+        return to_pymatgen_dos(dos, self.atoms)
 
 
 def with_energy(record: Record) -> Atoms:
-    """Return the atoms of a record that has some, with its energy and forces."""
+    """Return the atoms of a record with a geometry, with its energy and forces."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
     assert record.geometry is not None
@@ -135,7 +134,7 @@ def with_energy(record: Record) -> Atoms:
 
 
 class Results:
-    """Everything recorded in one place; open it with `Results.open`, close it when done."""
+    """All results in a root, a database or an archive; open it with `Results.open`, close it when done."""
 
     def __init__(self, documents: Documents, title: str) -> None:
         self.documents = documents
@@ -155,7 +154,7 @@ class Results:
         Raises
         ------
         SodiateError
-            If there is nothing of the kind.
+            If the path is none of these.
         """
         path = Path(where)
         if (path / INDEX).exists():
@@ -171,7 +170,7 @@ class Results:
         return results
 
     def close(self) -> None:
-        """Close what `open` opened; a private server that nobody else uses ends."""
+        """Close the database that `open` opened; a private server without other users ends."""
         if self._close is not None:
             self._close()
             self._close = None
@@ -187,26 +186,31 @@ class Results:
     # -- tables
 
     def entries(self, campaign: str | None = None, engine: str | None = None) -> list[CampaignEntry]:
-        """Return the campaigns, each with each engine and method, that are stored here.
+        """Return the stored campaigns, an entry for each engine and method.
+
+        Parameters
+        ----------
+        campaign, engine
+            Only these; by default all.
 
         Raises
         ------
         InputError
-            If one is asked for that is not here.
+            If there are campaigns, but none with this name or engine.
         """
-        everything = self.documents.entries()
-        for wanted, known, what in (
-            (campaign, sorted({e.campaign for e in everything}), "campaign"),
-            (engine, sorted({e.engine for e in everything}), "engine"),
+        entries = self.documents.entries()
+        for name, choices, key in (
+            (campaign, sorted({e.campaign for e in entries}), "campaign"),
+            (engine, sorted({e.engine for e in entries}), "engine"),
         ):
-            if wanted is not None and everything and wanted not in known:
+            if name is not None and entries and name not in choices:
                 raise InputError(
-                    f"{self.title} has no {what} {wanted!r}{nearest(wanted, known)}; it has {', '.join(known)}."
+                    f"{self.title} has no {key} {name!r}{nearest(name, choices)}; it has {', '.join(choices)}."
                 )
-        return [e for e in everything if campaign in (None, e.campaign) and engine in (None, e.engine)]
+        return [e for e in entries if campaign in (None, e.campaign) and engine in (None, e.engine)]
 
     def models(self, campaign: str | None = None, engine: str | None = None) -> list[ModelResult]:
-        """Evaluate every host of every campaign: adsorption energies, gap, and what is missing and why."""
+        """Evaluate every host of every campaign: its quantities, and the reasons for missing parts."""
         return [result for entry in self.entries(campaign, engine) for result in self.of(entry)]
 
     def of(self, entry: CampaignEntry) -> list[ModelResult]:
@@ -216,14 +220,14 @@ class Results:
         return evaluated(entry, standing.records, standing.reasons, physical)
 
     def adsorption(self, campaign: str | None = None, engine: str | None = None) -> DataFrame:
-        """Return one row a host and Na site.
+        """Return a row for each host and Na site.
 
         Returns
         -------
         pandas.DataFrame
             Columns ``campaign, model, supercell, adsorbate, engine, method_id, physical`` and those of
-            `SiteResult`; energies in eV. ``best`` marks the site of lowest ΔE; ``attrs["warning"]`` says so if
-            values are mock.
+            `SiteResult`; energies in eV. ``best`` marks the site of lowest ΔE; ``attrs["warning"]`` is set if values
+            are mock.
         """
         from pandas import DataFrame
 
@@ -246,42 +250,41 @@ class Results:
         return self.get(name)
 
     def get(self, name: str, campaign: str | None = None, engine: str | None = None) -> Finished:
-        """Return one finished calculation by the campaign's name for it, such as ``WSSe+VS/V_S@top``.
+        """Return a finished calculation by the campaign's name for it, such as ``WSSe+VS/V_S@top``.
 
         Raises
         ------
         InputError
-            If there is none, or several campaigns or engines have one of that name.
+            If no calculation, or more than one, has this name.
         SodiateError
             If it is not finished, with the reason.
         """
         entries = self.entries(campaign, engine)
-        found = {e.names[name]: e for e in entries if name in e.names}
-        if not found:
-            known = {n for e in entries for n in e.names}
-            raise InputError(f"{self.title} has no calculation {name!r}{nearest(name, known)}.")
-        if len(found) > 1:
-            several = "; ".join(f"campaign {e.campaign}, engine {e.engine}" for e in found.values())
+        matches = {e.names[name]: e for e in entries if name in e.names}
+        if not matches:
+            names = {n for e in entries for n in e.names}
+            raise InputError(f"{self.title} has no calculation {name!r}{nearest(name, names)}.")
+        if len(matches) > 1:
+            several = "; ".join(f"campaign {e.campaign}, engine {e.engine}" for e in matches.values())
             raise InputError(f"{name!r} is in {several}: say which, with get(name, campaign=…, engine=…).")
-        (identifier, entry), *_ = found.items()
+        (identifier, entry), *_ = matches.items()
         parts = [m.quantities.get("dos") for m in entry.models if m.host == identifier]
         dos = next((part.calculations["dos"] for part in parts if part is not None), None)
-        wanted = [identifier, *([dos] if dos else [])]
-        standing = standing_of(self.documents, wanted)
+        standing = standing_of(self.documents, [identifier, *([dos] if dos else [])])
         if identifier in standing.reasons:
             raise SodiateError(f"{name} has no result: {standing.reasons[identifier]}.")
         return Finished(name, standing.records[identifier], self.documents.arrays, standing.records.get(dos or ""))
 
     def density_difference(self, model: str, campaign: str | None = None, engine: str | None = None) -> Density:
-        """Return Δρ of a host's best site: its density less those of the host and of the adsorbate alone.
+        """Return Δρ of a host's best site: its density minus those of the host and of the adsorbate alone.
 
         Raises
         ------
         InputError
-            If no campaign here has such a host, or none of its density differences.
+            If no campaign here has density differences of this host, or the campaign is ambiguous.
         SodiateError
-            If one of the three densities is missing, with the reason, or was run in another way than the others, or
-            if the adsorbate's electrons are in another state than where the site was relaxed.
+            If one of the three densities is missing, with the reason, or was run differently from the others, or if
+            the adsorbate's electrons are in another state than in the relaxation of the site.
         """
         return self.density_terms(model, campaign, engine).difference
 
@@ -304,11 +307,11 @@ class Results:
             As `density_difference` does.
         """
         quantity = DensityDifference.name
-        found = [(m, e) for e in self.entries(campaign, engine) for m in e.models if quantity in m.quantities]
-        matches = [(m, e) for m, e in found if m.name == model]
+        candidates = [(m, e) for e in self.entries(campaign, engine) for m in e.models if quantity in m.quantities]
+        matches = [(m, e) for m, e in candidates if m.name == model]
         if not matches:
-            near = nearest(model, [m.name for m, _ in found])
-            raise InputError(f"{self.title} has no density difference of {model!r}{near}.")
+            hint = nearest(model, [m.name for m, _ in candidates])
+            raise InputError(f"{self.title} has no density difference of {model!r}{hint}.")
         adsorbates = sorted({e.adsorbate for _, e in matches})
         if len(adsorbates) > 1:
             raise InputError(f"{model!r} is in campaigns with {', '.join(adsorbates)}: say which, with campaign=….")
@@ -323,6 +326,6 @@ class Results:
 
 
 def is_physical(entry: CampaignEntry, records: Mapping[str, Record]) -> bool:
-    """Tell whether a campaign's numbers are real ones, by its engine, or by its records if that is not here."""
+    """Tell whether a campaign's numbers are physical: by its engine, or by its records without that engine."""
     engine = find_engine(entry.engine)
     return all(record.physical for record in records.values()) if engine is None else engine.physical

@@ -23,7 +23,7 @@ def columns() -> list[Column]:
 
 
 def as_objects(results: Iterable[ModelResult]) -> list[dict[str, Any]]:
-    """Return one JSON-like object for each (campaign, model, engine, method)."""
+    """Return a JSON-like object for each (campaign, model, engine, method)."""
     return [
         {key: getattr(result, key) for key in _IDENTITY}
         | {column.key: result.values[column.key] for column in columns() if column.in_json}
@@ -49,7 +49,7 @@ def matching(results: Sequence[ModelResult], query: str | None) -> list[ModelRes
     Raises
     ------
     InputError
-        If the query is not a JSON object or uses an operator that is unknown.
+        If the query is not a JSON object or uses an unknown operator.
     """
     if query is None:
         return list(results)
@@ -66,10 +66,10 @@ def matching(results: Sequence[ModelResult], query: str | None) -> list[ModelRes
     if results:
         collection.insert_many([{"_id": index, **row} for index, row in enumerate(as_objects(results))])
     try:
-        kept = [document["_id"] for document in collection.find(parsed)]
-    except Exception as error:  # mongomock raises several kinds for a query that MongoDB would refuse
+        indices = [document["_id"] for document in collection.find(parsed)]
+    except Exception as error:  # mongomock raises various exceptions for an invalid query
         raise InputError(f"--query {query!r} is no valid MongoDB query: {error}") from None
-    return [results[index] for index in sorted(kept)]
+    return [results[index] for index in sorted(indices)]
 
 
 def to_json(results: Iterable[ModelResult]) -> str:
@@ -78,14 +78,14 @@ def to_json(results: Iterable[ModelResult]) -> str:
 
 
 def to_csv(results: Iterable[ModelResult]) -> str:
-    """Return one line a host; sites and reasons are joined by semicolons."""
-    shown = {column.key: column.in_csv for column in columns() if column.in_csv is not None}
+    """Return the results as csv, a line for each host; semicolons join sites and reasons."""
+    forms = {column.key: column.in_csv for column in columns() if column.in_csv is not None}
     state = ("physical", "note", "converged", "reasons", "compare_with", "changes")
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*_IDENTITY, *shown, *state], lineterminator="\n")
+    writer = csv.DictWriter(buffer, [*_IDENTITY, *forms, *state], lineterminator="\n")
     writer.writeheader()
     for result in results:
-        cells = {key: None if result.values[key] is None else cell(result.values[key]) for key, cell in shown.items()}
-        joined = {key: "; ".join(getattr(result, key)) for key in ("reasons", "changes")}
-        writer.writerow({key: getattr(result, key) for key in _IDENTITY} | cells | _state(result) | joined)
+        cells = {key: None if result.values[key] is None else form(result.values[key]) for key, form in forms.items()}
+        lists = {key: "; ".join(getattr(result, key)) for key in ("reasons", "changes")}
+        writer.writerow({key: getattr(result, key) for key in _IDENTITY} | cells | _state(result) | lists)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What goes with a manuscript, as files: methods, tables, references, structures, vector figures, and ids."""
+"""The supplement of a manuscript, as files: methods, tables, references, structures, vector figures, and ids."""
 
 from __future__ import annotations
 
@@ -41,21 +41,23 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
     Parameters
     ----------
     results
-        Where the records are.
+        The results.
     folder
         A new or empty folder.
     campaign, engine
-        Which, where there are several.
+        The campaign and its engine, needed if there are several.
 
     Raises
     ------
     InputError
-        If none or several campaigns are meant, or nothing of it is recorded.
+        If no campaign or several campaigns match, or the campaign has no record.
     """
     entries = results.entries(campaign, engine)
     if len(entries) != 1:
-        known = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in entries)
-        raise InputError(f"{results.title}: a supplement is of one campaign and engine: name it; here are: {known}.")
+        choices = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in entries)
+        raise InputError(
+            f"{results.title}: a supplement is of one campaign and engine: name it; here are: {choices}."
+        )
     (entry,) = entries
     evaluated = results.of(entry)
     hosts = [result.host for result in evaluated]
@@ -86,18 +88,18 @@ def _write(path: Path, text: str) -> None:
 def _records_behind(hosts: Sequence[HostRecords]) -> RecordsBehind:
     records = hosts[0].records
     slabs = [i for host in hosts for i in (host.model.host, *(site.calculation for site in host.model.sites))]
-    others = [i for host in hosts for part in host.model.quantities.values() for i in part.calculations.values()]
+    parts = [i for host in hosts for part in host.model.quantities.values() for i in part.calculations.values()]
     return RecordsBehind(
         slabs=[records[i] for i in dict.fromkeys(slabs) if i in records],
-        everything=[records[i] for i in dict.fromkeys((*slabs, *others)) if i in records],
+        everything=[records[i] for i in dict.fromkeys((*slabs, *parts)) if i in records],
         supercells=[f"{a}×{b}" for a, b in dict.fromkeys(host.model.supercell for host in hosts)],
     )
 
 
 def _code(engine: str, behind: RecordsBehind) -> CodeDescription:
-    """Return how the code is named; records may be those of an engine that is not installed here."""
-    known = find_engine(engine)
-    return CodeDescription(engine) if known is None else known.description(behind.everything)
+    """Return the description of an engine's code; of an engine that is not installed here, only its name."""
+    installed = find_engine(engine)
+    return CodeDescription(engine) if installed is None else installed.description(behind.everything)
 
 
 def _sentences(hosts: Sequence[HostRecords]) -> list[str]:
@@ -105,7 +107,7 @@ def _sentences(hosts: Sequence[HostRecords]) -> list[str]:
 
 
 def _numbers(path: Path, results: Sequence[ModelResult]) -> None:
-    """Write each number of the tables with the ids of the records that it comes from."""
+    """Write each number of the tables with the ids of the records behind it."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["host", "site", "quantity", "value", "note", "records"])

@@ -23,46 +23,46 @@ def results_table(results: Sequence[ModelResult], title: str) -> Table:
     header = Text(title)
     if not physical:
         header.append(f"\n{MOCK}", style="bold red")
-    # What all rows share stands in the title, so that the numbers fit into 80 columns.
+    # Values that all rows share stand in the title, so that the numbers fit into 80 columns.
     words = {"supercell": "{} cells", "engine": "engine {}", "method_id": "method {}"}
-    differing = [key for key in words if len({getattr(result, key) for result in results}) > 1]
+    row_keys = [key for key in words if len({getattr(result, key) for result in results}) > 1]
     if results:
-        shared = [words[key].format(getattr(results[0], key)) for key in words if key not in differing]
+        shared = [words[key].format(getattr(results[0], key)) for key in words if key not in row_keys]
         header.append(f"\n{', '.join(shared)}" if shared else "")
     table = Table(title=header, title_justify="left")
     adsorbates = "/".join(sorted({result.adsorbate for result in results}) or ["Na"])
     heads = {column: head for column in columns() if (head := column.head("table", physical, adsorbates)) is not None}
     texts = [column for column in heads if column.digits is None]
     numbers = [column for column in heads if column.digits is not None]
-    for name in ("model", *(key.split("_")[0] for key in differing), *(heads[column] for column in texts)):
+    for name in ("model", *(key.split("_")[0] for key in row_keys), *(heads[column] for column in texts)):
         table.add_column(name, overflow="fold")
     for column in numbers:
         table.add_column(heads[column], justify="right", min_width=6)
     table.add_column("sites", justify="right", min_width=3)
     for result in results:
         sites = result.adsorption.sites
-        done = sum(site.adsorption_energy_ev is not None for site in sites)
+        count = sum(site.adsorption_energy_ev is not None for site in sites)
         table.add_row(
-            *(getattr(result, key) for key in ("model", *differing)),
+            *(getattr(result, key) for key in ("model", *row_keys)),
             *(column.text(result.values[column.key]) or "—" for column in (*texts, *numbers)),
-            f"{done}/{len(sites)}",
+            f"{count}/{len(sites)}",
         )
     return table
 
 
 def remark_lines(results: Sequence[ModelResult]) -> list[str]:
-    """Return what stands under the table: effects of changes, what each quantity says, what is missing."""
+    """Return the lines under the table: effects of changes, remarks of quantities, missing parts."""
     return [*effect_lines(results), *note_lines(results)]
 
 
 def note_lines(results: Sequence[ModelResult]) -> list[str]:
-    """Return what stands there beside effects, for which the page has a table."""
+    """Return the lines under the table except for effects, for which the page has a table."""
     remarks = [line for quantity in quantities().values() for line in quantity.remarks(results)]
     return [*remarks, *reason_lines(results)]
 
 
 def effect_lines(results: Sequence[ModelResult]) -> list[str]:
-    """Return a line for each model that is compared with another one: what is different, and what it does to ΔE."""
+    """Return a line for each model with a baseline: the differences, and their effect on ΔE."""
     return [
         f"{result.model} against {result.compare_with}: {'; '.join(result.changes) or 'nothing differs'}: "
         + ("not known yet" if result.effect_ev is None else f"{result.effect_ev:+.3f} eV")
@@ -73,7 +73,7 @@ def effect_lines(results: Sequence[ModelResult]) -> list[str]:
 
 
 def reason_lines(results: Sequence[ModelResult]) -> list[str]:
-    """Return a line for each host and reason, naming all that is missing for it."""
+    """Return a line for each host and reason, with all parts missing for this reason."""
     lines = []
     for result in results:
         parts: dict[str, list[str]] = {}
