@@ -1,7 +1,7 @@
-"""FireWorks: the one task, a plan as a workflow, the loop that launches, and states that follow the records.
+"""FireWorks: the task, a plan as a workflow, the loop that launches, and states that follow the records.
 
-Imports `runner`, `plan`, `database` and what lies below them. Launchpads hold the names
-``sodiate.workflows.launch.RunCalculation`` and ``…SameCalculation``, so both are handed on here.
+Imports `runner`, `plan`, `database` and the modules below them. Launchpads hold the names
+``sodiate.workflows.launch.RunCalculation`` and ``…SameCalculation``, so this module re-exports both.
 """
 
 from .tasks import RunCalculation, SameCalculation

@@ -1,4 +1,4 @@
-"""Correcting what was done: redo, retry, cancel; and finding a calculation by the name a person gives."""
+"""Corrections by the user: redo, retry, cancel; and finding a calculation by its name."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
 
 
 def find_entries(documents: Documents, campaign: str | None, engine: str | None) -> list[CampaignEntry]:
-    """Return the campaigns of a name, with an engine; all of them without.
+    """Return the stored campaigns, by default all.
 
     Raises
     ------
     InputError
-        If nothing is called so.
+        If no campaign has this name or engine.
     """
     entries = documents.entries()
-    for wanted, known, what in (
+    for name, choices, key in (
         (campaign, sorted({e.campaign for e in entries}), "campaign"),
         (engine, sorted({e.engine for e in entries}), "engine"),
     ):
-        if wanted is not None and wanted not in known:
-            has = ", ".join(known) or "none"
-            raise InputError(f"no {what} {wanted!r} in the database{nearest(wanted, known)}; it has {has}.")
+        if name is not None and name not in choices:
+            listing = ", ".join(choices) or "none"
+            raise InputError(f"no {key} {name!r} in the database{nearest(name, choices)}; it has {listing}.")
     return [e for e in entries if campaign in (None, e.campaign) and engine in (None, e.engine)]
 
 
 def find_calculation(documents: Documents, name: str, campaign: str | None, engine: str | None) -> str:
-    """Return the id that a name means: a campaign's name for a calculation, or (the start of) an id.
+    """Return the id of a calculation by a campaign's name for it, or by (the start of) its id.
 
     Raises
     ------
     InputError
-        If nothing is called so, or several calculations are.
+        If no calculation, or more than one, matches.
     """
     entries = find_entries(documents, campaign, engine)
     matches = {e.names[name]: f"{e.campaign} ({e.engine}, method {e.method_id})" for e in entries if name in e.names}
     if not matches:
-        known = {identifier: f"{e.campaign} ({e.engine})" for e in entries for identifier in e.ids}
-        matches = {i: where for i, where in known.items() if len(name) >= 6 and i.startswith(name)}
+        campaigns = {identifier: f"{e.campaign} ({e.engine})" for e in entries for identifier in e.ids}
+        matches = {i: title for i, title in campaigns.items() if len(name) >= 6 and i.startswith(name)}
     if not matches:
         names = {n for e in entries for n in e.names}
         raise InputError(f"no calculation is called {name!r}{nearest(name, names)}; `sodiate status` lists them.")
     if len(matches) > 1:
-        several = "; ".join(f"{identifier} in {where}" for identifier, where in matches.items())
+        several = "; ".join(f"{identifier} in {title}" for identifier, title in matches.items())
         raise InputError(f"{name!r} means several calculations: {several}. Give the id, --campaign or --engine.")
     return next(iter(matches))
 
@@ -65,18 +65,18 @@ def descendants(documents: Documents, identifier: str) -> list[str]:
     for document in documents.calculations.find({}, {"parents": 1}):
         for parent in document["parents"].values():
             children.setdefault(parent, []).append(document["_id"])
-    reached: dict[str, None] = {}
-    waiting = [identifier]
-    while waiting:
-        calculation = waiting.pop(0)
-        if calculation not in reached:
-            reached[calculation] = None
-            waiting += children.get(calculation, [])
-    return list(reached)
+    descendants_in_order: dict[str, None] = {}
+    queue = [identifier]
+    while queue:
+        calculation = queue.pop(0)
+        if calculation not in descendants_in_order:
+            descendants_in_order[calculation] = None
+            queue += children.get(calculation, [])
+    return list(descendants_in_order)
 
 
 def redo(bench: Workbench, identifier: str, because: str) -> list[str]:
-    """Supersede a record and everything below it, and queue them again; the records are kept, marked.
+    """Supersede a record and everything below it, and queue them again; the old records stay, with a mark.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def redo(bench: Workbench, identifier: str, because: str) -> list[str]:
     Raises
     ------
     SodiateError
-        If one of them is being computed.
+        If any of them is being computed.
     """
     affected = descendants(bench.documents, identifier)
     _refuse_running(bench.documents, affected)
@@ -96,12 +96,12 @@ def redo(bench: Workbench, identifier: str, because: str) -> list[str]:
 
 
 def retry(bench: Workbench, identifiers: Iterable[str]) -> list[str]:
-    """Queue failed calculations again; they go on from their checkpoints.
+    """Queue failed and cancelled calculations again; they continue from their checkpoints.
 
     Returns
     -------
     list of str
-        Labels of what was queued.
+        Labels of the queued calculations.
     """
     query = ours_query(identifiers, ["FIZZLED", "DEFUSED"])
     matches = bench.launchpad.fireworks.find(query)
@@ -116,15 +116,16 @@ def retry(bench: Workbench, identifiers: Iterable[str]) -> list[str]:
 
 
 def cancel(bench: Workbench, identifiers: Iterable[str], keep: Collection[str] = ()) -> list[str]:
-    """Take calculations that are not recorded out of the queue, but for those to keep; running ones are to stop.
+    """Take calculations without a record out of the queue, except those to keep; ask running calculations to stop.
 
     Returns
     -------
     list of str
-        Labels of what was cancelled; ``sodiate run`` or ``retry`` queues it again.
+        Labels of the cancelled calculations; ``sodiate run`` or ``retry`` queues them again.
     """
-    done = set(bench.documents.current(identifiers := list(identifiers)))
-    cancelled = [i for i in identifiers if i not in done and i not in keep]
+    identifiers = list(identifiers)
+    records = bench.documents.current(identifiers)
+    cancelled = [i for i in identifiers if i not in records and i not in keep]
     bench.documents.calculations.update_many({"_id": {"$in": cancelled}}, {"$set": {"cancelled": True}})
     query = ours_query(cancelled, ["WAITING", "READY", "FIZZLED", "RESERVED"])
     for document in bench.launchpad.fireworks.find(query, {"fw_id": 1}):
@@ -133,7 +134,7 @@ def cancel(bench: Workbench, identifiers: Iterable[str], keep: Collection[str] =
 
 
 def _queue_again(launchpad: LaunchPad, identifiers: Iterable[str], states: list[str]) -> None:
-    """Rerun fireworks, ancestors first: FireWorks itself resets what is below, which is then passed over."""
+    """Rerun fireworks, ancestors first: FireWorks itself resets their descendants, which then no longer match."""
     for identifier in identifiers:
         for document in list(launchpad.fireworks.find(ours_query([identifier], states), {"fw_id": 1})):
             launchpad.rerun_fw(document["fw_id"])
@@ -150,8 +151,8 @@ def _refuse_running(documents: Documents, identifiers: list[str]) -> None:
 
 
 def _labels(documents: Documents, identifiers: Iterable[str]) -> list[str]:
-    listed = list(identifiers)
+    identifiers = list(identifiers)
     labels: dict[str, Any] = {
-        d["_id"]: d["label"] for d in documents.calculations.find({"_id": {"$in": listed}}, {"label": 1})
+        d["_id"]: d["label"] for d in documents.calculations.find({"_id": {"$in": identifiers}}, {"label": 1})
     }
-    return [labels[i] for i in listed if i in labels]
+    return [labels[i] for i in identifiers if i in labels]

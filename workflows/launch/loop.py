@@ -1,4 +1,4 @@
-"""The loop of ``sodiate run``: launch what is ready, bring states back in line, wait for what others compute."""
+"""The loop of ``sodiate run``: launch ready calculations, mend states, wait for other processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def launch(
     identifiers: list[str],
     on_change: Callable[[], None],
 ) -> None:
-    """Launch everything that is ready among some calculations, until nothing is or a stop is requested.
+    """Launch ready calculations among ``identifiers`` until none is left or a stop is requested.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def launch(
         Called after each launch.
     """
     fworker = OurFWorker(worker, identifiers)
-    looked_again = False
+    second_look = False
     with launch_directory() as errors:
         while not worker.stop.requested():
             if Rocket(bench.launchpad, fworker, None).run(err_file=errors):
@@ -51,25 +51,25 @@ def launch(
                 pass
             elif _others_work(bench, identifiers):
                 _pause(worker, 0.5)
-            elif looked_again or bench.standing(identifiers).complete:
+            elif second_look or bench.standing(identifiers).complete:
                 break
-            else:  # another worker may just be between two states of a firework
-                looked_again = True
+            else:  # another worker may be between two states of a firework
+                second_look = True
                 _pause(worker, 1.0)
                 continue
-            looked_again = False
+            second_look = False
     if worker.stop.requested():
         reconcile(bench, identifiers)
 
 
 def _others_work(bench: Workbench, identifiers: list[str]) -> bool:
-    """Tell whether another live process works on one of the calculations, or is about to."""
-    underway = bench.launchpad.fireworks.find(ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED"]), FIELDS)
-    return any(is_busy(bench, firework) for firework in underway)
+    """Tell whether another live process works on any of the calculations, or is about to."""
+    fireworks = bench.launchpad.fireworks.find(ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED"]), FIELDS)
+    return any(is_busy(bench, firework) for firework in fireworks)
 
 
 def _pause(worker: WorkerSettings, seconds: float) -> None:
-    """Wait, but not for one that is asked to stop."""
+    """Wait, at most until a stop is requested."""
     end = monotonic() + seconds
     while monotonic() < end and not worker.stop.requested():
         sleep(0.05)
@@ -77,7 +77,7 @@ def _pause(worker: WorkerSettings, seconds: float) -> None:
 
 @contextmanager
 def launch_directory() -> Iterator[Any]:
-    """Give FireWorks a directory of its own for what it writes at each launch, and a file for its tracebacks."""
+    """Change to a temporary directory for the files of FireWorks' launches, and yield a file for its tracebacks."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="sodiate-launch-") as name:
         os.chdir(name)

@@ -1,7 +1,7 @@
-"""Bringing FireWorks' states back in line with records and leases, after kills at any moment.
+"""Mending FireWorks' states from records and leases, after kills at any moment.
 
-A firework's state is a projection: whether a calculation is done is said by its record, whether somebody works on
-it by its lease. docs/database.md has the table of what is mended here.
+A firework's state is a projection: the record decides whether a calculation is done, the lease whether a process
+works on it. docs/database.md has the table of cases.
 """
 
 from __future__ import annotations
@@ -23,28 +23,25 @@ if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
 GRACE_S = 5.0
-"""How long a firework may be RESERVED or RUNNING before its worker holds a lease, or stay so after it published."""
+"""How long a firework may be RESERVED or RUNNING before its worker has a lease, or after it published."""
 
 LOCK_S = 3.0
-"""A workflow's lock takes milliseconds; one that stays for so long with nothing changed, a killed process left."""
+"""A workflow is locked for milliseconds; a lock that stays this long without a change is from a killed process."""
 
 
 def reconcile(bench: Workbench, identifiers: Iterable[str]) -> list[str]:
-    """Queue again what was interrupted or has to be done again; return the labels.
+    """Queue calculations again that were interrupted or whose record is no longer usable; return their labels.
 
-    What failed stays failed until ``sodiate retry``; what somebody alive works on is left alone; what was
-    cancelled is taken out of the queue.
+    Failed calculations stay failed until ``sodiate retry``; those that a live process works on are left alone;
+    cancelled calculations are taken out of the queue.
     """
     bench.documents.settle()
     identifiers = list(identifiers)
     unlock(bench.launchpad, identifiers)
     sweep = _Sweep(bench, bench.documents.graph(identifiers), bench.standing(identifiers).records)
-    again = []
     query = ours_query(identifiers, ["RESERVED", "RUNNING", "FIZZLED", "COMPLETED", "WAITING"])
-    for document in list(bench.launchpad.fireworks.find(query, FIELDS).sort("fw_id", 1)):
-        if sweep.mend(document):
-            again.append(document["spec"]["label"])
-    return again
+    documents = list(bench.launchpad.fireworks.find(query, FIELDS).sort("fw_id", 1))
+    return [document["spec"]["label"] for document in documents if sweep.mend(document)]
 
 
 FIELDS = {"fw_id": 1, "state": 1, "updated_on": 1, "launches": 1, "spec._tasks.calculation": 1, "spec.label": 1}
@@ -52,17 +49,17 @@ FIELDS = {"fw_id": 1, "state": 1, "updated_on": 1, "launches": 1, "spec._tasks.c
 
 @dataclass(frozen=True)
 class _Sweep:
-    """One pass over fireworks with the records as they are now."""
+    """A pass over fireworks with the present records."""
 
     bench: Workbench
     graph: Mapping[str, Calculation]
     records: Mapping[str, Record]
 
     def mend(self, document: Mapping[str, Any]) -> bool:
-        """Mend one firework; True if it is queued again."""
+        """Mend a firework; return whether it is queued again."""
         calculation = self.graph[document["spec"]["_tasks"][0]["calculation"]]
-        state, done = document["state"], calculation.id in self.records
-        if (state == "COMPLETED" and done) or (state == "WAITING" and not self._may_start(calculation)):
+        state, is_recorded = document["state"], calculation.id in self.records
+        if (state == "COMPLETED" and is_recorded) or (state == "WAITING" and not self._may_start(calculation)):
             return False
         if is_busy(self.bench, document):
             return False
@@ -72,15 +69,15 @@ class _Sweep:
             return False
         if state == "WAITING":
             return self._wake(document["fw_id"], calculation)
-        if state == "FIZZLED" and not done and not self._goes_on(calculation):
+        if state == "FIZZLED" and not is_recorded and not self._continues(calculation):
             return False
         self.bench.launchpad.rerun_fw(document["fw_id"])
         return True
 
     def _may_start(self, calculation: Calculation) -> bool:
-        """Tell from the records alone whether it could be that nothing is waited for."""
-        waits = [p.id for p in calculation.parents.values() if p.id not in self.records]
-        return not waits or KINDS[calculation.kind].chooses
+        """Tell from the records alone whether all parents might be done; a quick check before the queries."""
+        missing = [p.id for p in calculation.parents.values() if p.id not in self.records]
+        return not missing or KINDS[calculation.kind].chooses
 
     def _is_cancelled(self, identifier: str) -> bool:
         query = {"_id": identifier, "cancelled": True}
@@ -88,25 +85,24 @@ class _Sweep:
 
     def _close_attempts(self, identifier: str) -> None:
         """Mark the attempts that a dead process left open."""
-        open_ones = self.bench.documents.attempts.find({"calculation": identifier, "outcome": "running"}, {"_id": 1})
-        for attempt in open_ones:
-            published = self.bench.documents.records.find_one({"_id": attempt["_id"]}, {"_id": 1})
-            lost = {"outcome": "lost", "reason": "its process ended without a word (killed, or out of wall time)"}
-            self.bench.documents.attempts.update_one(
-                {"_id": attempt["_id"]}, {"$set": {"outcome": "completed"} if published else lost}
-            )
+        documents = self.bench.documents
+        for attempt in documents.attempts.find({"calculation": identifier, "outcome": "running"}, {"_id": 1}):
+            outcome = {"outcome": "lost", "reason": "its process ended without a word (killed, or out of wall time)"}
+            if documents.records.find_one({"_id": attempt["_id"]}, {"_id": 1}):
+                outcome = {"outcome": "completed"}
+            documents.attempts.update_one({"_id": attempt["_id"]}, {"$set": outcome})
 
     def _wake(self, fw_id: int, calculation: Calculation) -> bool:
-        """Refresh a firework that waits for parents which are done: a kill came before FireWorks told it."""
+        """Refresh a firework whose parents are done: a kill came before FireWorks updated it."""
         if failures(self.bench.documents, calculation, self.records) is None:
             return False
         self.bench.launchpad.workflows.update_one({"nodes": fw_id}, {"$unset": {"fw_states": ""}})
         self.bench.launchpad._refresh_wf(fw_id)
-        now = self.bench.launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
-        return bool(now and now["state"] == "READY")
+        document = self.bench.launchpad.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
+        return bool(document and document["state"] == "READY")
 
-    def _goes_on(self, calculation: Calculation) -> bool:
-        """Tell whether a FIZZLED one is continued by itself: it was stopped or lost or too early, not failed."""
+    def _continues(self, calculation: Calculation) -> bool:
+        """Tell whether a FIZZLED calculation continues without a retry: it was stopped, lost or early, not failed."""
         last = self.bench.documents.attempts.find_one({"calculation": calculation.id}, sort=[("started", -1)])
         if last is not None and last["outcome"] == "failed":
             return False
@@ -114,7 +110,7 @@ class _Sweep:
 
 
 def is_busy(bench: Workbench, document: Mapping[str, Any]) -> bool:
-    """Tell whether a live process works on a firework, or is about to, or a queue job is reserved for it."""
+    """Tell whether a live process works on a firework or is about to, or a job in the queue is reserved for it."""
     documents, identifier = bench.documents, document["spec"]["_tasks"][0]["calculation"]
     if documents.leases.is_alive(identifier):
         return True
@@ -124,41 +120,41 @@ def is_busy(bench: Workbench, document: Mapping[str, Any]) -> bool:
         query = {"launch_id": {"$in": document["launches"]}, "state": "RESERVED"}
         if bench.launchpad.launches.find_one(query, {"_id": 1}) is not None:
             return True
-    held = documents.calculations.find_one({"_id": identifier}, {"token": 1, "lease": 1}) or {}
+    calculation = documents.calculations.find_one({"_id": identifier}, {"lease": 1}) or {}
     last = documents.attempts.find_one({"calculation": identifier}, sort=[("started", -1)])
-    if last is not None and last["outcome"] == "running" and held.get("lease") is None:
-        return False  # its lease was that of a process that is gone
+    if last is not None and last["outcome"] == "running" and calculation.get("lease") is None:
+        return False  # the owner of its lease is dead
     times = [document["updated_on"], *([last["ended"]] if last is not None and "ended" in last else [])]
     return min(map(age_s, times)) < GRACE_S
 
 
 def age_s(moment: datetime | str) -> float:
-    """Return the seconds since a time that FireWorks writes as a date or as text, in UTC."""
-    then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return (datetime.now(UTC) - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds()
+    """Return the seconds since a time, which FireWorks writes as a date or as text, in UTC."""
+    time = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return (datetime.now(UTC) - (time if time.tzinfo else time.replace(tzinfo=UTC))).total_seconds()
 
 
 def unlock(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:
-    """Break locks that a killed process left; FireWorks itself would wait for five minutes and give up."""
+    """Break the locks of killed processes; FireWorks itself would wait for five minutes and give up."""
     numbers = [d["fw_id"] for d in launchpad.fireworks.find(ours_query(identifiers), {"fw_id": 1})]
     query = {"nodes": {"$in": numbers}, "locked": {"$exists": True}}
 
-    def locked() -> dict[Any, Any]:
+    def times_of_locked() -> dict[Any, Any]:
         return {d["_id"]: d.get("updated_on") for d in launchpad.workflows.find(query, {"updated_on": 1})}
 
-    left = locked()
+    unchanged = times_of_locked()
     end = monotonic() + LOCK_S
-    while left and monotonic() < end:
+    while unchanged and monotonic() < end:
         sleep(0.1)
-        now = locked()
-        left = {key: moment for key, moment in left.items() if key in now and now[key] == moment}
-    for key in left:
+        times = times_of_locked()
+        unchanged = {key: time for key, time in unchanged.items() if key in times and times[key] == time}
+    for key in unchanged:
         launchpad.workflows.update_one({"_id": key}, {"$unset": {"locked": "", "fw_states": ""}})
 
 
 def remove_orphans(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:
-    """Remove fireworks whose workflow a killed process did not come to write; only while nobody else submits."""
+    """Remove fireworks without a workflow, left by a killed process; call it only under the right to submit."""
     numbers = [d["fw_id"] for d in launchpad.fireworks.find(ours_query(identifiers), {"fw_id": 1})]
     workflows = launchpad.workflows.find({"nodes": {"$in": numbers}}, {"nodes": 1})
-    known = {number for document in workflows for number in document["nodes"]}
-    launchpad.fireworks.delete_many({"fw_id": {"$in": [n for n in numbers if n not in known]}})
+    nodes = {number for document in workflows for number in document["nodes"]}
+    launchpad.fireworks.delete_many({"fw_id": {"$in": [n for n in numbers if n not in nodes]}})

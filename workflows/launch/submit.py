@@ -1,8 +1,8 @@
-"""A plan becomes one FireWorks workflow; what is recorded or queued is not added again."""
+"""Submitting a plan as a FireWorks workflow, without calculations that are recorded or queued."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def firework(calculation: Calculation, parents: list[Firework], turn: float = 0.0) -> Firework:
-    """Return the firework of one calculation; among those of its kind, a lower turn goes first."""
+    """Return the firework of a calculation; within a kind, a lower turn runs first."""
     spec = {
         "label": calculation.label,
         "_category": calculation.kind,
@@ -32,53 +32,51 @@ def firework(calculation: Calculation, parents: list[Firework], turn: float = 0.
         "_add_launchpad_and_fw_id": True,
         "_add_fworker": True,
     }
-    if KINDS[calculation.kind].chooses:  # it is for this kind to say which sites are missing
+    if KINDS[calculation.kind].chooses:  # this kind runs without failed sites and records which are missing
         spec["_allow_fizzled_parents"] = True
     return Firework([RunCalculation(calculation=calculation.id)], spec=spec, name=calculation.label, parents=parents)
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What submitting a plan did."""
+    """The stored campaign, and the ids of the calculations that submitting it added."""
 
     entry: CampaignEntry
     added: tuple[str, ...]
 
 
 def submit(plan: Plan, bench: Workbench) -> Submission:
-    """Store a plan and add what has neither a record nor a firework of this campaign as one workflow.
+    """Store a plan, and add its calculations that have neither a record nor a firework of this campaign.
 
-    The same plan again adds nothing; one site more adds that site, and the choice of the best one.
+    They become one workflow. The same plan again adds nothing; a plan with a further site adds this site and the
+    choice of the best site.
     """
     with bench.documents.submitting():
-        return _submit(plan, bench)
-
-
-def _submit(plan: Plan, bench: Workbench) -> Submission:
-    entry, launchpad = bench.documents.add_plan(plan), bench.launchpad
-    remove_orphans(launchpad, entry.ids)
-    done = bench.standing(entry.ids).records
-    mine = {"metadata.campaign": entry.campaign, "metadata.engine": entry.engine}
-    queued = _queued(launchpad, mine)
-    wanted = [c for c in plan.calculations if c.id not in done and c.id not in queued]
-    if not wanted:
+        entry, launchpad = bench.documents.add_plan(plan), bench.launchpad
+        remove_orphans(launchpad, entry.ids)
+        records = bench.standing(entry.ids).records
+        queued_ids = _queued_ids(launchpad, entry)
+        additions = [c for c in plan.calculations if c.id not in records and c.id not in queued_ids]
+        if additions:
+            launchpad.add_wf(_workflow(plan, entry, _with_unrecorded_ancestors(additions, records)))
         reignite(launchpad, entry.ids)
-        return Submission(entry, ())
-    needed = _with_unfinished_ancestors(wanted, done)
+        return Submission(entry, tuple(calculation.id for calculation in additions))
+
+
+def _workflow(plan: Plan, entry: CampaignEntry, identifiers: Collection[str]) -> Workflow:
+    """Return the workflow of some calculations of a plan."""
     turns = _turns(plan)
-    made: dict[str, Firework] = {}
+    fireworks: dict[str, Firework] = {}
     for calculation in plan.calculations:
-        if calculation.id in needed:
-            parents = [made[p.id] for p in calculation.parents.values() if p.id in made]
-            made[calculation.id] = firework(calculation, parents, turns.get(calculation.id, 0))
+        if calculation.id in identifiers:
+            parents = [fireworks[p.id] for p in calculation.parents.values() if p.id in fireworks]
+            fireworks[calculation.id] = firework(calculation, parents, turns.get(calculation.id, 0))
     metadata = {"campaign": entry.campaign, "engine": entry.engine, "method_id": entry.method_id}
-    launchpad.add_wf(Workflow(list(made.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata))
-    reignite(launchpad, entry.ids)
-    return Submission(entry, tuple(c.id for c in wanted))
+    return Workflow(list(fireworks.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata)
 
 
 def _turns(plan: Plan) -> dict[str, float]:
-    """Return the turns of the relaxations: hosts as listed, then the first sites of all of them, then the second."""
+    """Return the turns of the relaxations: the hosts in order, then the first site of each, then the second."""
     turns: dict[str, float] = {}
     for place, host in enumerate(plan.hosts):
         for turn, calculation in enumerate((host.calculation, *host.sites.values())):
@@ -86,26 +84,29 @@ def _turns(plan: Plan) -> dict[str, float]:
     return turns
 
 
-def _queued(launchpad: LaunchPad, workflows: Mapping[str, Any]) -> set[str]:
-    """Return the calculations that have a firework in workflows of this campaign."""
-    nodes = [node for wf in launchpad.workflows.find(workflows, {"nodes": 1}) for node in wf["nodes"]]
+def _queued_ids(launchpad: LaunchPad, entry: CampaignEntry) -> set[str]:
+    """Return the calculations that have a firework in a workflow of this campaign."""
+    workflows = launchpad.workflows.find(
+        {"metadata.campaign": entry.campaign, "metadata.engine": entry.engine}, {"nodes": 1}
+    )
+    nodes = [node for workflow in workflows for node in workflow["nodes"]]
     fireworks = launchpad.fireworks.find({"fw_id": {"$in": nodes}}, {"spec._tasks.calculation": 1})
     return {document["spec"]["_tasks"][0]["calculation"] for document in fireworks}
 
 
-def _with_unfinished_ancestors(wanted: list[Calculation], done: Mapping[str, Any]) -> set[str]:
-    needed: set[str] = set()
+def _with_unrecorded_ancestors(calculations: list[Calculation], records: Mapping[str, Any]) -> set[str]:
+    identifiers: set[str] = set()
 
     def visit(calculation: Calculation) -> None:
-        if calculation.id in needed or calculation.id in done:
+        if calculation.id in identifiers or calculation.id in records:
             return
-        needed.add(calculation.id)
+        identifiers.add(calculation.id)
         for parent in calculation.parents.values():
             visit(parent)
 
-    for calculation in wanted:
+    for calculation in calculations:
         visit(calculation)
-    return needed
+    return identifiers
 
 
 def reignite(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:

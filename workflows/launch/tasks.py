@@ -1,4 +1,4 @@
-"""The one FireWorks task, its duplicate finder, and the FireWorks worker that takes our fireworks alone."""
+"""The FireWorks task, its duplicate finder, and the FireWorks worker that takes only sodiate's fireworks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..runner.run_calculation import WorkerSettings, run_calculation
 
 
 class SameCalculation(DupeFinderBase):
-    """Finds the firework of another campaign that runs, or ran, the same calculation."""
+    """Finds a firework of another campaign that runs, or ran, the same calculation."""
 
     _fw_name = DUPEFINDER
 
     def query(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fireworks whose launches this one can share."""
+        """Return the query for fireworks whose launches this firework can share."""
         return {
             "spec._tasks.calculation": spec["_tasks"][0]["calculation"],
             "state": {"$in": ["RUNNING", "COMPLETED"]},
@@ -31,22 +31,27 @@ class SameCalculation(DupeFinderBase):
 
 
 class RunCalculation(FiretaskBase):
-    """The one task: compute a calculation by its id and record it."""
+    """The task: compute a calculation by its id and record it."""
 
     _fw_name = TASK
     required_params = ("calculation",)
 
     def run_task(self, fw_spec: Mapping[str, Any]) -> FWAction:
-        """Run under the worker's settings; an error makes the firework FIZZLED and is kept in ``attempts``."""
-        worker = getattr(self.fworker, "worker", None) or _worker_of(fw_spec.get("_fw_env", {}))
+        """Run with the worker's settings; an error makes the firework FIZZLED and is stored in ``attempts``."""
+        worker = getattr(self.fworker, "worker", None) or _settings_of(fw_spec.get("_fw_env", {}))
         verdict = run_calculation(Documents(self.launchpad.db), self["calculation"], worker, self.fw_id)
         return FWAction(stored_data={"calculation": self["calculation"], "verdict": verdict})
 
 
 class OurFWorker(FWorker):
-    """FireWorks' worker that takes only our fireworks and carries this process's settings to the task.
+    """FireWorks' worker that takes only sodiate's fireworks and passes this process's settings to the task.
 
-    ``calculations`` and ``kinds`` are those that it takes; None for all.
+    Parameters
+    ----------
+    worker
+        The settings.
+    calculations, kinds
+        Take only these calculations, and only these kinds; None for all.
     """
 
     def __init__(
@@ -61,8 +66,8 @@ class OurFWorker(FWorker):
         self.worker = worker
 
 
-def _worker_of(env: Mapping[str, Any]) -> WorkerSettings:
-    """Return the worker of a plain ``rlaunch``, from its FWorker's ``env``."""
+def _settings_of(env: Mapping[str, Any]) -> WorkerSettings:
+    """Return the settings of a plain ``rlaunch`` from its FWorker's ``env``."""
     if "root" not in env:
         raise SodiateError(
             "the FWorker has no root for the calculations' directories: put `env: {root: /path}` into "
