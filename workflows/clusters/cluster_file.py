@@ -1,4 +1,4 @@
-"""The cluster file: a scheduler, resource classes by kind of calculation, and what the codes are told there."""
+"""The cluster file: a scheduler, resource classes by kind of calculation, and settings of the codes there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _time(text: str) -> str:
 
 
 def _worker_keys() -> Any:
-    """Return a model of all that the engines which are installed here may be told."""
+    """Return a model with the worker keys of all engines that are installed here."""
     models = dict.fromkeys(engine.worker_keys for engine in engines_here())
     return create_model("_AllWorkerKeys", __base__=tuple(model for model in models if model is not Frozen) or Frozen)
 
@@ -56,15 +56,15 @@ def _scheduler(name: Any) -> Scheduler:
 
 
 class Environment(_AllWorkerKeys):
-    """What codes are told on a cluster: the keys of all engines, and a disk near the cores to compute on."""
+    """Settings of the codes on a cluster: the worker keys of all engines, and a disk near the cores to compute on."""
 
     scratch: str | None = None
 
 
 class ResourceClass(Frozen):
-    """What a job of one class asks for; its ``queue`` and ``account`` go before the file's, its ``env`` over it.
+    """The resources of a job of this class; its ``queue``, ``account`` and ``env`` override those of the file.
 
-    ``kinds: rest`` is every kind that no other class lists, those of a later sodiate among them.
+    ``kinds: rest`` stands for every kind that no other class lists, also kinds of a later sodiate.
     """
 
     kinds: Annotated[Kinds, BeforeValidator(_kinds)]
@@ -103,11 +103,11 @@ class ClusterFile(Frozen):
     def _one_class_a_kind(self) -> ClusterFile:
         if sum(resources.kinds == "rest" for resources in self.classes.values()) > 1:
             raise ValueError("classes: two classes have 'kinds: rest'; one class takes what is left.")
-        listed = [kind for name in self.classes for kind in self.kinds(name)]
-        double = sorted({kind for kind in listed if listed.count(kind) > 1})
-        missing = [kind for kind in KINDS if kind not in listed]
-        if double:
-            raise ValueError(f"classes: {', '.join(double)} belongs to two classes; a kind belongs to one.")
+        kinds = [kind for name in self.classes for kind in self.kinds(name)]
+        doubles = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        missing = [kind for kind in KINDS if kind not in kinds]
+        if doubles:
+            raise ValueError(f"classes: {', '.join(doubles)} belongs to two classes; a kind belongs to one.")
         if missing:
             raise ValueError(
                 f"classes: no class has the kind {', '.join(missing)}; list it, or give one class 'kinds: rest'."
@@ -122,14 +122,16 @@ class ClusterFile(Frozen):
 
     def kinds(self, name: str) -> tuple[str, ...]:
         """Return the kinds of calculations of a class."""
-        own = self.resources(name).kinds
-        if own != "rest":
-            return own
-        others = {k for other in self.classes.values() if other.kinds != "rest" for k in other.kinds}
-        return tuple(kind for kind in KINDS if kind not in others)
+        kinds = self.resources(name).kinds
+        if kinds != "rest":
+            return kinds
+        listed_kinds = {
+            k for resources in self.classes.values() if resources.kinds != "rest" for k in resources.kinds
+        }
+        return tuple(kind for kind in KINDS if kind not in listed_kinds)
 
     def environment(self, name: str) -> dict[str, Any]:
-        """Return what the codes are told in jobs of a class."""
+        """Return the settings of the codes in jobs of a class."""
         return {
             key: value
             for environment in (self.env, self.resources(name).env)
@@ -137,7 +139,13 @@ class ClusterFile(Frozen):
         }
 
     def resources(self, name: str) -> ResourceClass:
-        """Return a class; raise `InputError` if there is none of that name."""
+        """Return a class.
+
+        Raises
+        ------
+        InputError
+            If no class has this name.
+        """
         if name not in self.classes:
             raise InputError(f"the cluster has no class {name!r}{nearest(name, self.classes)}.")
         return self.classes[name]
@@ -149,7 +157,7 @@ def load_cluster(path: Path) -> ClusterFile:
     Raises
     ------
     InputError
-        If it is missing or says something that sodiate cannot take.
+        If it is missing or invalid.
     """
     bundled = CONFIGS / "clusters" / f"{path.name}.yaml"
     if not path.exists() and bundled.exists():

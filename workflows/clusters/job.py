@@ -1,4 +1,4 @@
-"""One job of a resource class: its script, and how much of its time is left."""
+"""A job of a resource class: its script, and its remaining time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .scheduler import Request
 def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command: Sequence[str], logs: Path) -> str:
     """Return the script of a job.
 
-    The worker takes the place of the shell (``exec``), so that the scheduler's signal reaches it.
+    The worker replaces the shell (``exec``), so that the scheduler's signal reaches it.
 
     Parameters
     ----------
@@ -25,11 +25,11 @@ def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command:
     job
         Name of the job.
     memory_gb
-        For each node.
+        Per node.
     command
         The worker with its arguments.
     logs
-        Folder for what the job prints.
+        Folder for the output of the job.
     """
     resources = cluster.resources(name)
     request = Request(
@@ -49,17 +49,17 @@ def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command:
     return "\n".join([*head, *modules, *cluster.setup, f"exec {shlex.join(command)}", ""])
 
 
-def seconds_left(cluster: ClusterFile, name: str, began: float, environment: Mapping[str, str]) -> float:
-    """Return the seconds until the wall time of this job, as its scheduler says; else by its class.
+def seconds_left(cluster: ClusterFile, name: str, start: float, environment: Mapping[str, str]) -> float:
+    """Return the seconds until the wall time of this job: by its scheduler, else by its class.
 
     Parameters
     ----------
     cluster, name
         The cluster file, and the class of the job.
-    began
-        When the job's worker began, in seconds of the system's clock.
+    start
+        Start of the job's worker, in seconds of the system's clock.
     environment
-        The job's.
+        Of the job.
     """
-    left = cluster.scheduler.seconds_left(environment)
-    return cluster.resources(name).wall_time_s - (time.time() - began) if left is None else left
+    seconds = cluster.scheduler.seconds_left(environment)
+    return cluster.resources(name).wall_time_s - (time.time() - start) if seconds is None else seconds

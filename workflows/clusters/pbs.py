@@ -19,8 +19,9 @@ class Pbs(Scheduler):
 
     def header(self, request: Request) -> list[str]:
         """Return the lines ``#PBS``, with the tasks spread evenly over the nodes."""
-        each = -(-request.tasks // request.nodes)
-        chunk = f"ncpus={each * request.cpus_per_task}:mpiprocs={each}:mem={request.memory_mb}mb"
+        tasks_per_node = -(-request.tasks // request.nodes)
+        cpus = tasks_per_node * request.cpus_per_task
+        chunk = f"ncpus={cpus}:mpiprocs={tasks_per_node}:mem={request.memory_mb}mb"
         options = [
             f"-N {request.name[:_NAME_LETTERS]}",
             f"-l select={request.nodes}:{chunk}",

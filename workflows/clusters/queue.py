@@ -1,7 +1,7 @@
-"""Jobs for calculations: one reserved to each job, as many as the cluster file allows, and what became of them.
+"""Jobs for calculations: submitting them within the limit of the cluster file, their states, and recovery.
 
-The reservations are FireWorks' (`lpad` shows them). Its own queue launcher is not used: it hides what the scheduler
-says when it refuses, and its scripts do not hand the scheduler's signal on to the worker.
+Each job has a reserved calculation. The reservations are FireWorks' (`lpad` shows them). Its queue launcher is not
+used: it hides the scheduler's message on a refusal, and its scripts do not pass the scheduler's signal to the worker.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _IDLE_MINUTES = 10
 
 @dataclass(frozen=True)
 class JobFiles:
-    """Where a job's worker finds cluster and database: files by their whole paths."""
+    """The absolute paths of the cluster file and the launchpad file, for a job's worker."""
 
     cluster: Path
     launchpad: Path
@@ -41,7 +41,7 @@ class JobFiles:
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its number, its state in the scheduler's word, and the firework reserved to it."""
+    """A job: its number, its state in the scheduler's word, and the firework reserved to it."""
 
     number: str
     state: str
@@ -73,30 +73,30 @@ def _number(launch: Mapping[str, Any]) -> str:
 
 
 def recover(bench: Workbench, scheduler: Scheduler | None) -> list[str]:
-    """Bring all states back in line, reservations whose job is gone among them; return what is queued again.
+    """Mend all states, and undo reservations whose job has ended; return the labels of what is queued again.
 
     Parameters
     ----------
     bench
         The database and the root.
     scheduler
-        Whose jobs hold the reservations; None leaves reservations alone.
+        The scheduler of the reservations' jobs; None leaves reservations alone.
 
     Raises
     ------
     SchedulerError
-        If the scheduler cannot be asked; then nothing was changed.
+        If the scheduler cannot be asked; then nothing is changed.
     """
-    again = []
+    labels = []
     if scheduler is not None:
         for job in jobs_of(bench.launchpad, scheduler):
             if not scheduler.is_live(job.state) and _release(bench.launchpad, job):
-                again.append(f"{job.label} (job {job.number}: {job.state})")
-    return again + reconcile(bench, bench.documents.calculations.distinct("_id"))
+                labels.append(f"{job.label} (job {job.number}: {job.state})")
+    return labels + reconcile(bench, bench.documents.calculations.distinct("_id"))
 
 
 def _release(launchpad: LaunchPad, job: Job) -> bool:
-    """Give a firework back whose job never began; True if it was still reserved."""
+    """Undo the reservation of a job that never began; return whether the firework was still reserved."""
     launch = launchpad.launches.find_one({"fw_id": job.fw_id, "state": "RESERVED"}, {"launch_id": 1})
     if launch is None:
         return False
@@ -105,7 +105,7 @@ def _release(launchpad: LaunchPad, job: Job) -> bool:
 
 
 def queue_once(bench: Workbench, cluster: ClusterFile, files: JobFiles, max_jobs: int) -> list[Job]:
-    """Recover, then submit a job for each calculation that is ready, up to the limit; return the new jobs.
+    """Recover, then submit a job for each ready calculation, up to the limit; return the new jobs.
 
     Raises
     ------
@@ -114,30 +114,24 @@ def queue_once(bench: Workbench, cluster: ClusterFile, files: JobFiles, max_jobs
     """
     recover(bench, cluster.scheduler)
     room = max_jobs - sum(cluster.scheduler.is_live(job.state) for job in jobs_of(bench.launchpad, cluster.scheduler))
-    made: list[Job] = []
+    jobs: list[Job] = []
     for name in cluster.classes:
         fworker = OurFWorker(WorkerSettings(bench.root), kinds=cluster.kinds(name))
-        while len(made) < room and bench.launchpad.run_exists(fworker):
+        while len(jobs) < room and bench.launchpad.run_exists(fworker):
             job = _queue(bench, cluster, name, files, fworker)
             if job is None:
                 break
-            made.append(job)
-    return made
+            jobs.append(job)
+    return jobs
 
 
 def is_going_on(launchpad: LaunchPad) -> bool:
-    """Tell whether a calculation is ready, reserved or running; what waits for failed ones does not count."""
-    going = ours_query(states=["READY", "RESERVED", "RUNNING"])
-    return launchpad.fireworks.find_one(going, {"_id": 1}) is not None
+    """Tell whether a calculation is ready, reserved or running; those that wait for failed parents do not count."""
+    query = ours_query(states=["READY", "RESERVED", "RUNNING"])
+    return launchpad.fireworks.find_one(query, {"_id": 1}) is not None
 
 
-def _queue(
-    bench: Workbench,
-    cluster: ClusterFile,
-    name: str,
-    files: JobFiles,
-    fworker: OurFWorker,
-) -> Job | None:
+def _queue(bench: Workbench, cluster: ClusterFile, name: str, files: JobFiles, fworker: OurFWorker) -> Job | None:
     """Reserve a calculation of a class and submit its job."""
     logs = bench.root / "logs" / "jobs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -165,12 +159,12 @@ def _queue(
 
 
 def _refuse_idle_jobs(bench: Workbench, fw_id: int, calculation: str, logs: Path) -> None:
-    """Refuse to go on where jobs end before their calculation begins: what is wrong there is wrong for all."""
+    """Refuse to submit more jobs if several ended before their calculation began: all jobs would."""
     last = bench.documents.attempts.find_one({"calculation": calculation}, sort=[("started", -1)])
     span = 60.0 * _IDLE_MINUTES if last is None else min(60.0 * _IDLE_MINUTES, age_s(last["started"]))
     query = {"fw_id": fw_id, "state": "READY", "state_history.reservation_id": {"$exists": True}}
-    given_back = bench.launchpad.launches.find(query, {"state_history": 1})
-    if sum(age_s(launch["state_history"][0]["created_on"]) < span for launch in given_back) >= _IDLE_JOBS:
+    launches = bench.launchpad.launches.find(query, {"state_history": 1})
+    if sum(age_s(launch["state_history"][0]["created_on"]) < span for launch in launches) >= _IDLE_JOBS:
         raise SchedulerError(
             f"the last {_IDLE_JOBS} jobs of firework {fw_id} ended before its calculation began: read what they "
             f"printed in {logs}, mend it, and queue again; it is tried again {_IDLE_MINUTES} minutes after the first."
@@ -178,8 +172,8 @@ def _refuse_idle_jobs(bench: Workbench, fw_id: int, calculation: str, logs: Path
 
 
 def memory_gb(documents: Documents, cluster: ClusterFile, name: str, calculation: str) -> float:
-    """Return the memory of a job: half more for each time that the calculation ran out of it, up to the limit."""
+    """Return the memory of a job: 50 % more for each time that the calculation ran out of it, up to the limit."""
     resources = cluster.resources(name)
-    ends = documents.attempts.find({"calculation": calculation, "reason": {"$ne": None}}, {"reason": 1})
-    times = sum(bool(MEMORY.search(attempt["reason"])) for attempt in ends)
-    return float(min(resources.memory_gb * _MORE_MEMORY**times, resources.memory_max_gb or resources.memory_gb))
+    attempts = documents.attempts.find({"calculation": calculation, "reason": {"$ne": None}}, {"reason": 1})
+    failures = sum(bool(MEMORY.search(attempt["reason"])) for attempt in attempts)
+    return float(min(resources.memory_gb * _MORE_MEMORY**failures, resources.memory_max_gb or resources.memory_gb))

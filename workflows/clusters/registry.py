@@ -10,7 +10,7 @@ SCHEDULERS: dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (
 
 
 def on_login_node() -> str | None:
-    """Return the submit command of a scheduler that answers here, unless this is a job of one."""
+    """Return the submit command of a scheduler that answers here; None inside a job."""
     if any(scheduler.is_inside_job() for scheduler in SCHEDULERS.values()):
         return None
     return next((scheduler.submit_command for scheduler in SCHEDULERS.values() if scheduler.answers()), None)

@@ -1,6 +1,6 @@
-"""What a scheduler owes: the directives of a job, submitting it, what became of it, how much of its time is left.
+"""The contract of a scheduler: the directives of a job, its submission, its state, and its remaining time.
 
-Each is a file beside this one, and a row in `registry`; docs/developers/add-a-scheduler.md adds one.
+Each scheduler is a file beside this one, and a row in `registry`; docs/developers/add-a-scheduler.md has an example.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from ...errors import SodiateError
 _TIMEOUT_S = 60
 
 GONE = "gone"
-"""The state of a job that its scheduler knows nothing of any more."""
+"""The state of a job that its scheduler no longer knows."""
 
 MEMORY = re.compile(r"out[ _-]of[ _-]memory|oom.?kill|MemoryError|cannot allocate memory", re.IGNORECASE)
-"""How schedulers, kernels and codes say that the memory was too small."""
+"""Messages of schedulers, kernels and codes that ran out of memory."""
 
 
 class SchedulerError(SodiateError):
-    """A command of the scheduler is missing, or refused in its own words."""
+    """A command of the scheduler is missing, or failed; the message has its own words."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks its scheduler for.
+    """The request of a job to its scheduler.
 
     Attributes
     ----------
     name
         Of the job: letters, digits and ``+-_.``.
     nodes, tasks, cpus_per_task
-        ``tasks`` counts those of all nodes.
+        ``tasks`` is the total over all nodes.
     wall_time
         As ``24:00:00`` or ``1-00:00:00``.
     memory_gb
-        For each node.
+        Per node.
     queue, account
-        None where the cluster has a default.
+        None for the default of the cluster.
     signal_s
-        So many seconds before the wall time the worker should get the signal USR1. A scheduler that sends none may
-        leave it out: the worker looks at the clock as well.
+        Seconds before the wall time at which the worker should get the signal USR1. A scheduler without signals may
+        ignore it: the worker watches the clock as well.
     logs
-        Folder for what the job prints.
+        Folder for the output of the job.
     """
 
     name: str
@@ -71,18 +71,18 @@ class Request:
 
 
 class Scheduler(ABC):
-    """One scheduler, by its own commands.
+    """A scheduler, driven by its commands.
 
     Attributes
     ----------
     name
-        As cluster files call it.
+        As in cluster files.
     submit_command
-        The program that takes a job's script.
+        The program that submits a job's script.
     ask_command
-        A question that it answers where it runs: its programs alone may be installed where no cluster is.
+        A command that succeeds only where the scheduler runs; its programs may be installed without a cluster.
     job_variable
-        The variable of a job's environment that has its number.
+        The environment variable of a job that has its number.
     live_states
         The states, in its own words, of jobs that wait or run.
     """
@@ -95,11 +95,11 @@ class Scheduler(ABC):
 
     @abstractmethod
     def header(self, request: Request) -> list[str]:
-        """Return the lines at the head of a job's script that ask for what it needs."""
+        """Return the directives at the head of a job's script."""
 
     @abstractmethod
     def known_states(self) -> dict[str, str]:
-        """Return the state of each job that the scheduler knows, in its own word, by the job's number.
+        """Return the state of each known job, in the scheduler's word, by the job's number.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Scheduler(ABC):
         """
 
     def seconds_left(self, environment: Mapping[str, str]) -> float | None:
-        """Return the seconds until the wall time of the job that has this environment; None if it cannot tell."""
+        """Return the seconds until the wall time of the job with this environment; None if unknown."""
         return None
 
     def submit(self, script: Path) -> str:
@@ -117,7 +117,7 @@ class Scheduler(ABC):
         Raises
         ------
         SchedulerError
-            With the scheduler's own words.
+            If the scheduler refuses, with its own words.
         """
         answer = call([self.submit_command, str(script)])
         number = re.search(r"(\d+)", answer.stdout)
@@ -127,7 +127,7 @@ class Scheduler(ABC):
         return number[1]
 
     def states(self, jobs: Iterable[str]) -> dict[str, str]:
-        """Return the state of each job, in the scheduler's word; ``gone`` if it knows nothing of it any more.
+        """Return the state of each job, in the scheduler's word; ``gone`` for an unknown job.
 
         Raises
         ------
@@ -135,8 +135,8 @@ class Scheduler(ABC):
             If the scheduler cannot be asked.
         """
         numbers = list(jobs)
-        known = self.known_states() if numbers else {}
-        return {number: known.get(number, GONE) for number in numbers}
+        states = self.known_states() if numbers else {}
+        return {number: states.get(number, GONE) for number in numbers}
 
     def is_live(self, state: str) -> bool:
         """Tell whether a job with this state waits or runs."""
@@ -162,7 +162,7 @@ def call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     Raises
     ------
     SchedulerError
-        If it is not there, or does not answer.
+        If it is missing or does not answer.
     """
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
@@ -175,7 +175,7 @@ def call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def output_of(command: Sequence[str]) -> str:
-    """Return what a command of a scheduler prints.
+    """Return the output of a scheduler's command.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Slurm(Scheduler):
     live_states = frozenset(_LIVE.split())
 
     def header(self, request: Request) -> list[str]:
-        """Return the lines ``#SBATCH``; ``B:`` sends the signal to the worker, which takes the shell's place."""
+        """Return the lines ``#SBATCH``; ``B:`` sends the signal to the worker, which replaces the shell."""
         options = [
             f"--job-name={request.name}",
             f"--nodes={request.nodes}",
@@ -39,8 +39,8 @@ class Slurm(Scheduler):
 
     def known_states(self) -> dict[str, str]:
         """Ask squeue for jobs in all states."""
-        listed = output_of(["squeue", "--noheader", "--states=all", "--format=%i %T"])
-        rows = [line.split() for line in listed.splitlines()]
+        output = output_of(["squeue", "--noheader", "--states=all", "--format=%i %T"])
+        rows = [line.split() for line in output.splitlines()]
         return {row[0]: row[1] for row in rows if len(row) >= 2}
 
     def seconds_left(self, environment: Mapping[str, str]) -> float | None:

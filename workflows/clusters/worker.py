@@ -1,4 +1,4 @@
-"""What runs in a job: the calculation that is reserved to it, then others of its class while there is time."""
+"""The worker in a job: it runs the job's reserved calculation, then others of its class while there is time."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
 _MARGIN_S = 30.0
-"""Kept of the wall time, to record and to hand back."""
+"""Reserve of the wall time for recording and releasing."""
 
 _SHARE = 0.25
-"""A further calculation is begun while this share of the class's wall time is left."""
+"""A further calculation begins only while this share of the class's wall time is left."""
 
 
 @dataclass(frozen=True)
 class WorkReport:
-    """What a job's worker did: how many launches, and why it ended."""
+    """The outcome of a job's worker: its number of launches, and why it ended."""
 
     launches: int
     ended: str
 
 
 def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -> WorkReport:
-    """Compute until the time is over, nothing is ready, or the scheduler says so.
+    """Compute until the time is over, nothing is ready, or the scheduler signals the end.
 
     Parameters
     ----------
@@ -53,35 +53,35 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
     fw_id
         The firework that is reserved to this job.
     """
-    began = time.time()
+    start = time.time()
     resources, stop = cluster.resources(name), Stop()
-    launched: list[int] = []
-    nearly_over = _nearly_over(stop, seconds_left(cluster, name, began, os.environ) - cluster.signal_s)
-    with signals_stop(stop, (signal.SIGUSR1,)), launch_directory() as errors, nearly_over:
+    launches = 0
+    timer = _request_after(stop, seconds_left(cluster, name, start, os.environ) - cluster.signal_s)
+    with signals_stop(stop, (signal.SIGUSR1,)), launch_directory() as errors, timer:
         while True:
-            left = seconds_left(cluster, name, began, os.environ) - _MARGIN_S
+            seconds = seconds_left(cluster, name, start, os.environ) - _MARGIN_S
             if stop.requested():
-                ended = stop.reason
+                reason = stop.reason
                 break
-            if left <= 0 or (launched and left < _SHARE * resources.wall_time_s):
-                ended = "too little of its wall time is left"
+            if seconds <= 0 or (launches and seconds < _SHARE * resources.wall_time_s):
+                reason = "too little of its wall time is left"
                 break
-            worker = WorkerSettings(root=bench.root, env=cluster.environment(name), limits=Limits(left), stop=stop)
-            reserved = fw_id if not launched else None
-            if reserved is not None and not _is_reserved(bench.launchpad, reserved):
-                reserved = None
+            worker = WorkerSettings(root=bench.root, env=cluster.environment(name), limits=Limits(seconds), stop=stop)
+            reservation = fw_id if not launches else None
+            if reservation is not None and not _is_reserved(bench.launchpad, reservation):
+                reservation = None
             fworker = OurFWorker(worker, kinds=cluster.kinds(name))
-            if not Rocket(bench.launchpad, fworker, reserved).run(err_file=errors):
-                ended = "nothing more is ready"
+            if not Rocket(bench.launchpad, fworker, reservation).run(err_file=errors):
+                reason = "nothing more is ready"
                 break
-            launched.append(reserved or 0)
+            launches += 1
     reconcile(bench, bench.documents.calculations.distinct("_id"))
-    return WorkReport(len(launched), ended)
+    return WorkReport(launches, reason)
 
 
 @contextmanager
-def _nearly_over(stop: Stop, seconds: float) -> Iterator[None]:
-    """Do after some seconds what the scheduler's signal does: not every one sends any."""
+def _request_after(stop: Stop, seconds: float) -> Iterator[None]:
+    """Request a stop after some seconds, in case the scheduler sends no signal."""
     timer = Timer(max(seconds, 0.0), stop.request, ["its wall time is nearly over"])
     timer.daemon = True
     timer.start()
@@ -92,5 +92,5 @@ def _nearly_over(stop: Stop, seconds: float) -> Iterator[None]:
 
 
 def _is_reserved(launchpad: LaunchPad, fw_id: int) -> bool:
-    """Tell whether the firework still waits for this job: it may have been cancelled or done meanwhile."""
+    """Tell whether the firework is still reserved; it may have been cancelled or run meanwhile."""
     return launchpad.fireworks.find_one({"fw_id": fw_id, "state": "RESERVED"}, {"_id": 1}) is not None
