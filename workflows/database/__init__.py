@@ -1,4 +1,4 @@
-"""MongoDB: private servers, connections, our collections, leases, and which records may be used.
+"""MongoDB: private servers, connections, sodiate's collections, leases, and the standing of calculations.
 
 Imports `campaign`, `calculation`, the kinds, and the records of `analysis`.
 """

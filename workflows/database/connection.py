@@ -1,6 +1,6 @@
-"""The database that FireWorks and our records share: the user's launchpad, or a private server under the root.
+"""The database that FireWorks and the records share: the user's launchpad, or a private server under the root.
 
-FireWorks is imported only to add or launch work; reading needs pymongo alone.
+FireWorks is imported only to add or launch work; reading needs only pymongo.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pymongo.database import Database as MongoDatabase
 
 SERVER_TIMEOUT_MS = 5000
-"""How long to look for a server before saying that there is none."""
+"""How long to look for a server before giving up."""
 
 
 class DatabaseError(SodiateError):
-    """The database cannot be reached, or is not one that sodiate may write to."""
+    """The database cannot be reached, or sodiate must not write to it."""
 
 
 class LaunchpadFile(Frozen):
@@ -57,9 +57,9 @@ class Database:
     db
         The pymongo database.
     title
-        What to call it in messages: the root, or the launchpad file.
+        Its name in messages: the root, or the launchpad file.
     settings
-        How FireWorks connects to the same database.
+        FireWorks' settings for the same database.
     """
 
     db: MongoDatabase[dict[str, Any]]
@@ -67,13 +67,13 @@ class Database:
     settings: LaunchpadFile
 
     def fireworks(self, log_directory: Path) -> LaunchPad:
-        """Return FireWorks' launchpad here, which loads nothing but our shape and logs to ``log_directory``."""
+        """Return FireWorks' launchpad here, which loads only sodiate's fireworks and logs to ``log_directory``."""
         from .fireworks_guard import GuardedLaunchPad, guard, quiet_logs
 
         guard()
         log_directory.mkdir(parents=True, exist_ok=True)
-        given = self.settings.model_dump(exclude={"logdir", "strm_lvl"})
-        launchpad: LaunchPad = GuardedLaunchPad(strm_lvl="ERROR", **given)
+        settings = self.settings.model_dump(exclude={"logdir", "strm_lvl"})
+        launchpad: LaunchPad = GuardedLaunchPad(strm_lvl="ERROR", **settings)
         quiet_logs(log_directory)
         return launchpad
 
@@ -123,7 +123,7 @@ def _connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
             _refuse_newer_schema(db, title)
             yield Database(db, title, settings)
     except ConnectionFailure as error:
-        # What follows the first reason is pymongo's: its timeouts, the topology.
+        # After the first reason pymongo adds its timeouts and the topology.
         reason = str(error).split(" (configured timeouts")[0].split(", Timeout:")[0].splitlines()[0]
         raise DatabaseError(f"{title}: no MongoDB answers at {where} ({reason}). Is the server running?") from None
     except OperationFailure as error:
@@ -158,23 +158,23 @@ def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:
                 **options,
             )
         return client, client[name]
-    except (PyMongoError, ValueError, TypeError, OSError) as error:  # OSError: of a certificate's file
+    except (PyMongoError, ValueError, TypeError, OSError) as error:  # OSError: a certificate's file
         raise DatabaseError(f"{where}: {error}") from None
 
 
 def _address(settings: LaunchpadFile) -> str:
-    """Return where the server is, without a password that a URI may hold."""
+    """Return the address of the server, without the password of a URI."""
     host = (settings.host or "localhost").rsplit("@", 1)[-1].removeprefix("mongodb://")
     return host if settings.uri_mode else f"{host}:{settings.port or 27017}"
 
 
 def _refuse_newer_schema(db: MongoDatabase[dict[str, Any]], title: str) -> None:
-    found = db["sodiate"].find_one({"_id": "schema", "version": {"$type": "number"}})
-    if found is None:
+    schema = db["sodiate"].find_one({"_id": "schema", "version": {"$type": "number"}})
+    if schema is None:
         _refuse_other_data(db, title)
-    elif found["version"] > SCHEMA_VERSION:
+    elif schema["version"] > SCHEMA_VERSION:
         raise DatabaseError(
-            f"{title} holds records of schema {found['version']}; this sodiate knows schema {SCHEMA_VERSION} "
+            f"{title} holds records of schema {schema['version']}; this sodiate knows schema {SCHEMA_VERSION} "
             "and older. Update sodiate (pip install --upgrade sodiate)."
         )
 
@@ -182,26 +182,25 @@ def _refuse_newer_schema(db: MongoDatabase[dict[str, Any]], title: str) -> None:
 def _refuse_other_data(db: MongoDatabase[dict[str, Any]], title: str) -> None:
     if db["fw_id_assigner"].find_one() is not None:
         return
-    others = sorted(name for name in db.list_collection_names() if name != "sodiate" and db[name].find_one())
-    # Asked again: another process may have prepared the database, and filled it, since.
-    if others and db["fw_id_assigner"].find_one() is None:
+    foreign = sorted(name for name in db.list_collection_names() if name != "sodiate" and db[name].find_one())
+    # Look again: another process may have prepared and filled the database meanwhile.
+    if foreign and db["fw_id_assigner"].find_one() is None:
         raise DatabaseError(
-            f"{title}: the database {db.name} holds {', '.join(others)} and is no FireWorks "
+            f"{title}: the database {db.name} holds {', '.join(foreign)} and is no FireWorks "
             "launchpad. Name an empty database, or run `lpad reset` in it yourself."
         )
 
 
 def initialise(database: Database, launchpad: LaunchPad) -> None:
-    """Prepare a database for its first campaign: FireWorks' counters, our indexes and schema version.
+    """Prepare a database for its first campaign: FireWorks' counters, sodiate's indexes and schema version.
 
-    FireWorks' counters and indexes are made by its ``reset``, which deletes; so it runs only in a database that
-    has nothing in it, and one process of several wins that right by a unique document. Another one takes over
-    from a winner that was killed.
+    FireWorks creates counters and indexes by its ``reset``, which deletes data. So it runs only in an empty database,
+    and a unique document gives the right to a single process. If that process is killed, another takes over.
 
     Raises
     ------
     DatabaseError
-        If the database holds other data than a launchpad's.
+        If the database holds data other than a launchpad's.
     """
     from pymongo.errors import DuplicateKeyError
 
@@ -210,25 +209,25 @@ def initialise(database: Database, launchpad: LaunchPad) -> None:
         _refuse_other_data(db, database.title)
         try:
             db["sodiate"].insert_one({"_id": "first", "by": asdict(Owner.here())})
-            mine = True
+            may_reset = True
         except DuplicateKeyError:
-            mine = _takes_over(database)
-        if mine:
+            may_reset = _take_over(database)
+        if may_reset:
             launchpad.reset("", require_password=False, max_reset_wo_password=0)
     db["sodiate"].update_one({"_id": "schema"}, {"$setOnInsert": {"version": SCHEMA_VERSION}}, upsert=True)
     _indexes(db)
 
 
-def _takes_over(database: Database) -> bool:
-    """Wait until another process has prepared the database; True if that one died and it is for us to do."""
+def _take_over(database: Database) -> bool:
+    """Wait until another process has prepared the database; return True if it died and this process takes over."""
     from time import monotonic, sleep
 
     end = monotonic() + 30
     while database.db["fw_id_assigner"].find_one() is None:
         first = database.db["sodiate"].find_one({"_id": "first"})
         if first and isinstance(first["by"], dict) and Owner(**first["by"]).is_gone():
-            mine = {"$set": {"by": asdict(Owner.here())}}
-            return database.db["sodiate"].update_one(first, mine).modified_count == 1 or _takes_over(database)
+            update = {"$set": {"by": asdict(Owner.here())}}
+            return database.db["sodiate"].update_one(first, update).modified_count == 1 or _take_over(database)
         if monotonic() > end:
             raise DatabaseError(
                 f"{database.title}: another process began to prepare the database and did not finish; if none "
@@ -244,5 +243,5 @@ def _indexes(db: MongoDatabase[dict[str, Any]]) -> None:
     db["records"].create_index("label")
     db["attempts"].create_index([("calculation", 1), ("started", 1)])
     db["campaigns"].create_index([("campaign", 1), ("engine", 1), ("method_id", 1)])
-    # Looked up at every checkout, to find the same calculation in another campaign.
+    # For the look-up of the same calculation in other campaigns, at every checkout.
     db["fireworks"].create_index("spec._tasks.calculation")

@@ -1,6 +1,6 @@
 """The collections beside FireWorks' own: calculations, campaigns, attempts, records; arrays in GridFS.
 
-See docs/database.md for what each document holds.
+docs/database.md describes each document.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..kinds import left_out
 from .lease import Lease, LeaseLost, Leases
 
 ENVELOPE = ("_id", "state", "digest", "token", "superseded")
-"""Keys of a record's document that are not the record's own."""
+"""Keys of a record's document that are not part of the record."""
 
 
 class StorablePlan(Protocol):
-    """What `Documents.add_plan` needs of a plan, which is made in a room above this one."""
+    """The parts of a plan that `Documents.add_plan` uses; plans belong to a room above this one."""
 
     @property
     def calculations(self) -> Iterable[Calculation]:
@@ -33,26 +33,26 @@ class StorablePlan(Protocol):
 
     @property
     def not_applicable(self) -> Iterable[str]:
-        """Keys of the protocol that the engine has no use for."""
+        """Keys of the protocol that the engine ignores."""
 
     def execution(self, calculation: Calculation) -> Mapping[str, Any]:
-        """Return how a calculation is to be reached."""
+        """Return the execution settings of a calculation."""
 
     def entry(self) -> CampaignEntry:
-        """Return what is stored of the campaign."""
+        """Return the campaign entry to store."""
 
 
 class Documents:
-    """Our collections in one database.
+    """Sodiate's collections in a database.
 
     Parameters
     ----------
     db
         A pymongo database (or mongomock's, for an archive).
     lease_seconds
-        How long a lease lives without a sign of life.
+        How long a lease lives without a heartbeat.
     files
-        Where arrays are, with ``get`` as GridFS has it; GridFS of the same database by default.
+        Store of the arrays, with GridFS's ``get``; by default GridFS of the same database.
     """
 
     def __init__(self, db: Any, lease_seconds: float = 120.0, files: Any = None) -> None:
@@ -65,19 +65,19 @@ class Documents:
         self.leases = Leases(self.calculations, lease_seconds)
 
     def submitting(self) -> AbstractContextManager[None]:
-        """Hold the right to add workflows: one process at a time, others wait."""
+        """Hold the right to add workflows; other processes wait."""
         self.db["sodiate"].update_one({"_id": "submit"}, {"$set": {"label": "submitting"}}, upsert=True)
         return Leases(self.db["sodiate"], 60.0).held("submit")
 
     # -- campaigns and calculations
 
     def add_plan(self, plan: StorablePlan) -> CampaignEntry:
-        """Store a plan's calculations and its campaign entry; the same plan again changes nothing.
+        """Store the calculations and the campaign entry of a plan; storing the same plan again changes nothing.
 
         Returns
         -------
         CampaignEntry
-            The entry as stored; a changed campaign becomes a new revision.
+            The stored entry; a changed campaign becomes a new revision.
         """
         from pymongo import UpdateOne
 
@@ -102,7 +102,7 @@ class Documents:
         return self.add_entry(plan.entry())
 
     def add_entry(self, entry: CampaignEntry) -> CampaignEntry:
-        """Store a campaign; the same one again changes nothing, a changed one becomes a new revision."""
+        """Store a campaign, as a new revision if it changed; storing the same campaign again changes nothing."""
         last = self.campaign(entry.campaign, entry.engine, entry.method_id)
         if last is not None:
             if entry.model_copy(update={"revision": last.revision}) == last:
@@ -119,7 +119,7 @@ class Documents:
         return _entry(document) if document else None
 
     def entries(self, query: Mapping[str, Any] | None = None) -> list[CampaignEntry]:
-        """Return the last revision of each campaign, engine and method that a query matches, oldest first."""
+        """Return the last matching revision of each campaign, engine and method, oldest first."""
         latest: dict[tuple[str, str, str], CampaignEntry] = {}
         for document in self.campaigns.find(dict(query or {})).sort("revision", 1):
             entry = _entry(document)
@@ -136,25 +136,25 @@ class Documents:
         Raises
         ------
         SodiateError
-            If one is not in the database, or its declared values no longer give its id.
+            If a calculation is not in the database, or its declared values no longer give its id.
         """
         documents: dict[str, dict[str, Any]] = {}
-        wanted = set(identifiers)
-        while wanted:
-            matches = {d["_id"]: d for d in self.calculations.find({"_id": {"$in": sorted(wanted)}})}
-            missing = wanted - matches.keys()
+        pending = set(identifiers)
+        while pending:
+            matches = {d["_id"]: d for d in self.calculations.find({"_id": {"$in": sorted(pending)}})}
+            missing = pending - matches.keys()
             if missing:
                 raise SodiateError(f"no calculation {', '.join(sorted(missing))} in the database.")
             documents |= matches
-            wanted = {p for d in matches.values() for p in d["parents"].values()} - documents.keys()
-        built: dict[str, Calculation] = {}
+            pending = {p for d in matches.values() for p in d["parents"].values()} - documents.keys()
+        calculations: dict[str, Calculation] = {}
 
         def build(identifier: str) -> Calculation:
-            if identifier not in built:
+            if identifier not in calculations:
                 document = documents[identifier]
                 parents = {role: build(parent) for role, parent in document["parents"].items()}
-                built[identifier] = _calculation(document, parents)
-            return built[identifier]
+                calculations[identifier] = _calculation(document, parents)
+            return calculations[identifier]
 
         return {identifier: build(identifier) for identifier in documents}
 
@@ -165,41 +165,41 @@ class Documents:
         return self.current([calculation]).get(calculation)
 
     def current(self, calculations: Iterable[str] | None = None) -> dict[str, Record]:
-        """Return current records by calculation; of all calculations if none are named."""
+        """Return current records by calculation, by default those of all calculations."""
         query: dict[str, Any] = {"state": "current"}
         if calculations is not None:
             query["calculation"] = {"$in": list(calculations)}
         return {document["calculation"]: to_record(document) for document in self.records.find(query)}
 
     def publish(self, lease: Lease, attempt: str, record: Record, arrays: Mapping[str, Any]) -> Record:
-        """Store a record, if the lease is still held: arrays first, then the record, then the pointer to it.
+        """Store a record if the lease is still held: arrays first, then the record, then the pointer to it.
 
         Raises
         ------
         LeaseLost
-            If another process took over; nothing of this one's stays.
+            If another process took over; then nothing of this record stays.
         """
-        stored = {name: self._put_array(attempt, name, value) for name, value in arrays.items()}
-        record = record.model_copy(update={"arrays": stored})
+        identifiers = {name: self._put_array(attempt, name, value) for name, value in arrays.items()}
+        record = record.model_copy(update={"arrays": identifiers})
         self.publish_document(lease, {**record.model_dump(mode="json"), "_id": attempt, "digest": record.digest})
         return record
 
     def publish_document(self, lease: Lease, document: Mapping[str, Any]) -> None:
-        """Store a record's document, whose arrays are stored, under a lease that ends with it.
+        """Store a record's document, whose arrays are already stored, and end the lease.
 
         Raises
         ------
         LeaseLost
-            If another process took over; nothing of this one's stays.
+            If another process took over; then nothing of this record stays.
         """
         attempt = document["_id"]
-        stored = {**document, "state": "unpublished", "token": lease.token}
-        self.records.replace_one({"_id": attempt}, stored, upsert=True)
-        pointed = self.calculations.update_one(
+        draft = {**document, "state": "unpublished", "token": lease.token}
+        self.records.replace_one({"_id": attempt}, draft, upsert=True)
+        update = self.calculations.update_one(
             {"_id": lease.calculation, "token": lease.token, "lease": {"$ne": None}},
             {"$set": {"record": attempt}, "$unset": {"lease": ""}},
         )
-        if not pointed.matched_count:
+        if not update.matched_count:
             self.discard(attempt)
             raise LeaseLost(
                 f"{document['label']} ({lease.calculation}): another process took the calculation over; "
@@ -214,22 +214,23 @@ class Documents:
             self._files().delete(identifier)
 
     def supersede(self, calculations: Iterable[str], because: str) -> None:
-        """Mark the current records of calculations as superseded; they are kept."""
-        listed = list(calculations)
+        """Mark the current records of calculations as superseded, without deleting them."""
+        identifiers = list(calculations)
         self.records.update_many(
-            {"calculation": {"$in": listed}, "state": "current"},
+            {"calculation": {"$in": identifiers}, "state": "current"},
             {"$set": {"state": "superseded", "superseded": because}},
         )
-        self.calculations.update_many({"_id": {"$in": listed}}, {"$unset": {"record": ""}})
+        self.calculations.update_many({"_id": {"$in": identifiers}}, {"$unset": {"record": ""}})
 
     def settle(self) -> int:
-        """Finish or undo records that a killed process left half published; return how many."""
+        """Finish or undo records that a killed process left half published; return their number."""
         count = 0
         for document in self.records.find({"state": "unpublished"}, {"calculation": 1}):
-            held = self.calculations.find_one({"_id": document["calculation"]}, {"record": 1, "lease": 1}) or {}
-            if held.get("record") == document["_id"]:
+            query = {"_id": document["calculation"]}
+            calculation = self.calculations.find_one(query, {"record": 1, "lease": 1}) or {}
+            if calculation.get("record") == document["_id"]:
                 self.records.update_one({"_id": document["_id"]}, {"$set": {"state": "current"}})
-            elif held.get("lease") is None:
+            elif calculation.get("lease") is None:
                 self.discard(document["_id"])
             else:
                 continue
@@ -254,13 +255,13 @@ class Documents:
         return identifier
 
     def put_bytes(self, identifier: str, content: bytes) -> None:
-        """Store one npz file, whole, in place of one that an interrupted import left."""
+        """Store an npz file; replace the file of an interrupted import."""
         files = self._files()
         files.delete(identifier)
         files.put(content, _id=identifier, filename=f"{identifier}.npz")
 
     def array_bytes(self, identifier: str) -> bytes:
-        """Return one npz file as stored."""
+        """Return an npz file as stored."""
         return bytes(self._files().get(identifier).read())
 
     def arrays(self, record: Record, name: str) -> ArrayRecord | None:
@@ -269,7 +270,7 @@ class Documents:
         Raises
         ------
         SodiateError
-            If it has one that an archive did not carry.
+            If the array was left out of the archive that the record is from.
         """
         if name not in record.arrays:
             return None
@@ -279,12 +280,12 @@ class Documents:
                 f"{record.label}: its {name} is not here: archives leave it out. It is where it was computed "
                 f"({record.provenance.directory} on {record.provenance.host}); `sodiate redo` computes it here."
             )
-        with np.load(io.BytesIO(self.array_bytes(identifier)), allow_pickle=False) as loaded:
-            return from_arrays(name, dict(loaded))
+        with np.load(io.BytesIO(self.array_bytes(identifier)), allow_pickle=False) as file:
+            return from_arrays(name, dict(file))
 
 
 def _journaled(db: Any) -> Any:
-    """Return the database with journaled majority writes; mongomock, which has no journal, as it is."""
+    """Return the database with journaled majority writes; a mongomock database, without a journal, unchanged."""
     if not type(db).__module__.startswith("pymongo"):
         return db
     from pymongo import WriteConcern
@@ -297,7 +298,7 @@ def _entry(document: Mapping[str, Any]) -> CampaignEntry:
 
 
 def to_record(document: Mapping[str, Any]) -> Record:
-    """Return the record that a document of the ``records`` collection holds."""
+    """Return the record in a document of the ``records`` collection."""
     return Record.model_validate({k: v for k, v in document.items() if k not in ENVELOPE})
 
 

@@ -1,9 +1,9 @@
-"""FireWorks, loading nothing but our own shape.
+"""A guard that lets FireWorks load only sodiate's fireworks.
 
-Loading a firework imports and instantiates the classes that its document names, so whoever can write to the
-database would own the worker. Our workers take a document only if its keys and its one task are ours: a query at
-checkout, and an allow-list round FireWorks' loader for every other path (reservations, nested values, launches).
-Plain ``rlaunch`` has no such guard.
+Loading a firework imports and instantiates the classes that its document names, so anyone who can write to the
+database could run code in the worker. Sodiate's workers accept a document only if its keys and its single task are
+sodiate's: by a query at checkout, and by an allow-list around FireWorks' loader for every other path (reservations,
+nested values, launches). Plain ``rlaunch`` has no such guard.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ SPEC_KEYS = (
     "_allow_fizzled_parents",
     "_fizzled_parents",
 )
-"""The keys of a firework's spec: ours, and one that FireWorks adds to a ``lowest`` whose site failed."""
+"""The keys of a firework's spec: sodiate's, and the one that FireWorks adds to a ``lowest`` whose site failed."""
 
 _LOGGERS = {"launchpad": "ERROR", "rocket.launcher": "INFO"}
-"""FireWorks' loggers and the stream levels it asks them for, which must be taken first to be taken away."""
+"""FireWorks' loggers and their stream levels; get each logger with its level to remove its handlers."""
 
 _load_object = fw_serializers.load_object
 
 
 class ForeignFirework(SodiateError):
-    """A document in the launchpad that is not of our shape."""
+    """A document in the launchpad is not sodiate's."""
 
 
 def ours_query(calculations: Iterable[str] | None = None, states: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return the Mongo query that only fireworks of our shape match, of some calculations and in some states."""
+    """Return a Mongo query that matches only sodiate's fireworks, of some calculations and in some states."""
     keys = {"$map": {"input": {"$objectToArray": "$spec"}, "in": "$$this.k"}}
     query: dict[str, Any] = {
         "spec._tasks": {"$size": 1},
@@ -70,43 +70,43 @@ def _load_ours(document: dict[str, Any]) -> Any:
 
 
 def guard() -> None:
-    """Put the allow-list round FireWorks' loader of objects, for this process."""
+    """Install the allow-list in FireWorks' loader of objects, for this process."""
     fw_serializers.load_object = _load_ours
     fw_serializers.DECODE_MONTY = False  # documents with @module and @class load classes too
 
 
 class GuardedLaunchPad(LaunchPad):
-    """FireWorks' launchpad that refuses a firework of another shape, also when asked for it by id."""
+    """FireWorks' launchpad that refuses fireworks which are not sodiate's."""
 
     def get_fw_dict_by_id(self, fw_id: int) -> dict[str, Any]:
-        """Return the document of one of our fireworks, the very one that is then loaded.
+        """Return the document of a firework, which FireWorks then loads.
 
         Raises
         ------
         ForeignFirework
-            If it is not of our shape.
+            If it is not sodiate's.
         """
         document: dict[str, Any] = super().get_fw_dict_by_id(fw_id)
         _refuse_foreign(fw_id, document["spec"])
         return document
 
     def get_launch_by_id(self, launch_id: int) -> Any:
-        """Return a launch without trackers, which read any file of ours into the database."""
+        """Return a launch without its trackers, which could read any file of the user into the database."""
         launch = super().get_launch_by_id(launch_id)
         launch.trackers = []
         return launch
 
 
 def _refuse_foreign(fw_id: int, spec: dict[str, Any]) -> None:
-    extra = sorted(set(spec) - set(SPEC_KEYS))
+    extra_keys = sorted(set(spec) - set(SPEC_KEYS))
     tasks = [task.get("_fw_name") for task in spec.get("_tasks", [])]
     texts = [spec.get("label"), *(task.get("calculation") for task in spec.get("_tasks", []))]
-    if extra or tasks != [TASK] or not all(isinstance(text, str) for text in texts):
-        raise ForeignFirework(f"firework {fw_id} is not sodiate's: tasks {tasks}, other keys {extra}.")
+    if extra_keys or tasks != [TASK] or not all(isinstance(text, str) for text in texts):
+        raise ForeignFirework(f"firework {fw_id} is not sodiate's: tasks {tasks}, other keys {extra_keys}.")
 
 
 def quiet_logs(directory: Path) -> None:
-    """Send FireWorks' log lines to a file; its own level settings do not quiet the terminal."""
+    """Send FireWorks' log lines to a file instead of the terminal, which its level settings do not quiet."""
     for name, level in _LOGGERS.items():
         logger = get_fw_logger(name, stream_level=level)
         for handler in list(logger.handlers):

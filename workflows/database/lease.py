@@ -1,7 +1,7 @@
-"""The lease that guards a calculation: one owner at a time, on the server's clock, with a token that only grows.
+"""The lease that guards a calculation: a single owner, expiry on the server's clock, and a token that only grows.
 
-A lease is held on the calculation's own document, so that taking, renewing and publishing are each one atomic
-update. An owner on this machine whose process is gone has lost its lease at once; any other one when it expires.
+The lease is part of the calculation's document, so that claiming, renewing and publishing are each an atomic update.
+An owner on this machine whose process died loses its lease at once; an owner elsewhere loses it when it expires.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Cancelled(SodiateError):
 
 
 class LeaseLost(SodiateError):
-    """Another process took over the calculation; this one may not write."""
+    """Another process took over the calculation; this process must not write."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: host, process id, and its start on the kernel's clock, since process ids come again."""
+    """A process: host, process id, and its start on the kernel's clock, since process ids are reused."""
 
     host: str
     pid: int
@@ -46,12 +46,12 @@ class Owner:
         return cls(socket.gethostname(), os.getpid(), _start_of(os.getpid()))
 
     def is_gone(self) -> bool:
-        """Tell whether the process surely no longer runs; False for one on another machine."""
+        """Tell whether the process has certainly ended; False for a process on another machine."""
         return self.host == socket.gethostname() and _start_of(self.pid) != self.start
 
 
 def _start_of(pid: int) -> str:
-    """Return the start time of a process in clock ticks, ``""`` if there is none (or, without /proc, unknown)."""
+    """Return the start time of a process in clock ticks, ``""`` without a process, ``"running"`` without /proc."""
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):
@@ -83,7 +83,7 @@ class Leases:
     calculations
         The pymongo collection.
     seconds
-        How long a lease lives without a sign of life.
+        How long a lease lives without a heartbeat.
     """
 
     def __init__(self, calculations: Any, seconds: float = 120.0) -> None:
@@ -96,34 +96,34 @@ class Leases:
         Raises
         ------
         LeaseHeld
-            If its owner lives.
+            If its owner is alive.
         Cancelled
             If the user took the calculation out of the queue.
         """
         free: list[dict[str, Any]] = [{"lease": None}, {"$expr": {"$lt": ["$lease.expires", "$$NOW"]}}]
         while True:
-            taken = self.calculations.find_one_and_update(
+            update = self.calculations.find_one_and_update(
                 {"_id": calculation, "cancelled": {"$ne": True}, "$or": free},
-                [{"$set": {"token": {"$add": [{"$ifNull": ["$token", 0]}, 1]}}}, self._lived(owner)],
+                [{"$set": {"token": {"$add": [{"$ifNull": ["$token", 0]}, 1]}}}, self._heartbeat_of(owner)],
                 return_document=True,
             )
-            if taken is not None:
-                return Lease(calculation, taken["token"])
-            found = self.calculations.find_one({"_id": calculation})
-            if found.get("cancelled"):
-                raise Cancelled(f"{found['label']} ({calculation}) was cancelled; `sodiate run` queues it again.")
-            lease = found.get("lease")
+            if update is not None:
+                return Lease(calculation, update["token"])
+            document = self.calculations.find_one({"_id": calculation})
+            if document.get("cancelled"):
+                raise Cancelled(f"{document['label']} ({calculation}) was cancelled; `sodiate run` queues it again.")
+            lease = document.get("lease")
             if lease is None:
                 continue
             holder = Owner(lease["host"], lease["pid"], lease["start"])
             if not holder.is_gone():
                 raise LeaseHeld(
-                    f"{found['label']} ({calculation}) is being computed by process {holder.pid} on {holder.host}; "
-                    f"its lease runs until {lease['expires']:%Y-%m-%d %H:%M:%S} UTC."
+                    f"{document['label']} ({calculation}) is being computed by process {holder.pid} on "
+                    f"{holder.host}; its lease runs until {lease['expires']:%Y-%m-%d %H:%M:%S} UTC."
                 )
-            free = [*free, {"token": found["token"]}]
+            free = [*free, {"token": document["token"]}]
 
-    def _lived(self, owner: Owner) -> dict[str, Any]:
+    def _heartbeat_of(self, owner: Owner) -> dict[str, Any]:
         expires = {"$add": ["$$NOW", int(self.seconds * 1000)]}
         return {
             "$set": {
@@ -138,41 +138,41 @@ class Leases:
         }
 
     def renew(self, lease: Lease, owner: Owner) -> bool:
-        """Show a sign of life; False if the lease is lost or the calculation was cancelled."""
-        found = self.calculations.update_one(
+        """Extend a lease; return False if it is lost or the calculation was cancelled."""
+        update = self.calculations.update_one(
             {
                 "_id": lease.calculation,
                 "token": lease.token,
                 "lease": {"$ne": None},
                 "cancelled": {"$ne": True},
             },
-            [self._lived(owner)],
+            [self._heartbeat_of(owner)],
         )
-        return bool(found.matched_count)
+        return bool(update.matched_count)
 
     def is_alive(self, calculation: str) -> bool:
-        """Tell whether a live process holds the lease; that of a dead one is cleared, if it is still the same."""
+        """Tell whether a live process holds the lease; clear the lease of a dead process."""
         live = {"_id": calculation, "$expr": {"$gt": ["$lease.expires", "$$NOW"]}}
-        found = self.calculations.find_one({"_id": calculation}, {"lease": 1, "token": 1})
-        lease = (found or {}).get("lease")
+        document = self.calculations.find_one({"_id": calculation}, {"lease": 1, "token": 1})
+        lease = (document or {}).get("lease")
         if lease is None:
             return False
-        held = self.calculations.find_one(live | {"token": found["token"]}, {"_id": 1}) is not None
-        if held and not Owner(lease["host"], lease["pid"], lease["start"]).is_gone():
+        is_valid = self.calculations.find_one(live | {"token": document["token"]}, {"_id": 1}) is not None
+        if is_valid and not Owner(lease["host"], lease["pid"], lease["start"]).is_gone():
             return True
-        cleared = self.calculations.update_one(
-            {"_id": calculation, "token": found["token"], "lease.expires": lease["expires"]},
+        update = self.calculations.update_one(
+            {"_id": calculation, "token": document["token"], "lease.expires": lease["expires"]},
             {"$unset": {"lease": ""}},
         )
-        return not cleared.matched_count  # somebody took it meanwhile
+        return not update.matched_count  # no match if another process claimed it meanwhile
 
     def release(self, lease: Lease) -> None:
-        """Give the lease back; nothing happens if it is lost."""
+        """Release a lease; do nothing if it is lost."""
         self.calculations.update_one({"_id": lease.calculation, "token": lease.token}, {"$unset": {"lease": ""}})
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """Hold a lease for a moment's work, waiting for whoever has it."""
+        """Hold a lease during a short block; wait while another process holds it."""
         while True:
             try:
                 lease = self.claim(name, Owner.here())
@@ -186,22 +186,22 @@ class Leases:
 
     @contextmanager
     def heartbeat(self, lease: Lease, owner: Owner, stop: Stop) -> Iterator[None]:
-        """Renew a lease while the block runs, and ask the run to end once it is lost."""
+        """Renew a lease while the block runs, and request a stop once it is lost."""
         from pymongo.errors import PyMongoError
 
-        done = Event()
+        end = Event()
 
         def beat() -> None:
             last = monotonic()
-            while not done.wait(self.seconds / 6):
+            while not end.wait(self.seconds / 6):
                 try:
-                    held = self.renew(lease, owner)
-                except PyMongoError as error:  # a network that fails for a moment; the lease lives on meanwhile
+                    is_held = self.renew(lease, owner)
+                except PyMongoError as error:  # the network may fail for a moment; the lease stays valid meanwhile
                     if monotonic() - last > self.seconds * 2 / 3:
                         stop.request(f"the database could not be reached to renew the lease: {error}")
                         return
                     continue
-                if not held:
+                if not is_held:
                     stop.request("the lease was lost to another process, or the calculation was cancelled")
                     return
                 last = monotonic()
@@ -211,5 +211,5 @@ class Leases:
         try:
             yield
         finally:
-            done.set()
+            end.set()
             thread.join()

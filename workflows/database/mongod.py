@@ -1,4 +1,4 @@
-"""A private MongoDB for a root directory: started on demand, shared by its commands, gone with the last one.
+"""A private MongoDB for a root directory: started on demand, shared by its commands, stopped after the last one.
 
 The data are in ``<root>/mongod/db``. The server listens on one unix socket, on no TCP port, in
 ``/tmp/sodiate-<uid>``, which only the user can enter. That directory does not depend on the environment
@@ -11,8 +11,8 @@ Two locks, which the kernel releases also after kill -9, decide who starts and w
     Held shared by every user process. The guard (``mongod_guard.py``), parent of mongod, waits to hold it
     exclusively, which it does when no user is left; then it stops mongod. A newcomer waits meanwhile.
 ``<hash>.alive``
-    Held exclusively by the one who starts the server, and inherited by the guard and by mongod: it is free
-    if and only if neither is alive. Whoever obtains it starts a server; everybody else attaches.
+    Held exclusively by the process that starts the server, and inherited by the guard and by mongod: it is free
+    if and only if neither is alive. The process that obtains it starts a server; all others attach.
 """
 
 import fcntl
@@ -53,7 +53,7 @@ _OPTIONS = [
 
 
 class MongodError(SodiateError):
-    """No private MongoDB can be had for this root directory."""
+    """No private MongoDB can run for this root directory."""
 
 
 @dataclass(frozen=True)
@@ -163,18 +163,18 @@ def _candidates() -> Iterator[Path]:
 def _probe(binary: Path) -> tuple[str, str]:
     """Return (version, "") if `binary` runs, else ("", reason)."""
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [binary, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", getattr(error, "strerror", None) or str(error)
-    first, _, _ = done.stdout.decode(errors="replace").partition("\n")
-    if done.returncode == 0 and first.startswith("db version v"):
+    first, _, _ = result.stdout.decode(errors="replace").partition("\n")
+    if result.returncode == 0 and first.startswith("db version v"):
         return first.removeprefix("db version v").strip(), ""
-    if done.returncode == -signal.SIGILL:
+    if result.returncode == -signal.SIGILL:
         return "", "illegal instruction (mongod 5 and later need a processor with AVX)"
-    complaint = done.stderr.decode(errors="replace").strip().splitlines()
-    return "", complaint[0] if complaint else f"exit code {done.returncode} of mongod --version"
+    errors = result.stderr.decode(errors="replace").strip().splitlines()
+    return "", errors[0] if errors else f"exit code {result.returncode} of mongod --version"
 
 
 def _runtime_directory() -> Path:
@@ -220,14 +220,14 @@ def _users_lock(path: Path) -> Iterator[IO[bytes]]:
     while True:
         with _open_lock(path) as users:
             fcntl.flock(users, fcntl.LOCK_SH)  # waits while an old server is being stopped
-            # Whoever stopped it has removed the file: a lock on that one would be worth nothing.
+            # The process that stopped it removed the file: a lock on the removed file is worthless.
             if _is_at(path, users):
                 yield users
                 return
 
 
 def _reach(server: PrivateMongod) -> None:
-    """Attach to the server that runs or is being started, or else start one."""
+    """Attach to the server that runs or is being started, or else start a server."""
     deadline = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline:
         with _open_lock(server.socket.with_suffix(".alive")) as alive:
@@ -244,19 +244,19 @@ def _reach(server: PrivateMongod) -> None:
 
 
 def _leave(server: PrivateMongod, users: IO[bytes]) -> None:
-    """Give the users' lock back and, as the last user, wait until the guard has stopped the server."""
+    """Release the users' lock and, as the last user, wait until the guard has stopped the server."""
     users_path, alive_path = (server.socket.with_suffix(end) for end in (".users", ".alive"))
     with _open_lock(alive_path) as alive:
         deadline = time.monotonic() + _STOP_WAIT_S
         fcntl.flock(users, fcntl.LOCK_UN)
         while not _try_lock(alive, fcntl.LOCK_EX):
-            # Not exclusive but shared: other users. Neither: the guard has it and is stopping the server.
-            others = not _try_lock(users, fcntl.LOCK_EX) and _try_lock(users, fcntl.LOCK_SH)
+            # Only a shared lock: there are other users. No lock: the guard has it and is stopping the server.
+            has_other_users = not _try_lock(users, fcntl.LOCK_EX) and _try_lock(users, fcntl.LOCK_SH)
             fcntl.flock(users, fcntl.LOCK_UN)
-            if others or time.monotonic() > deadline:
+            if has_other_users or time.monotonic() > deadline:
                 return
             time.sleep(0.005)
-        # A server that died or never started has left it to us to clear up.
+        # Clean up after a server that died or never started.
         if _try_lock(users, fcntl.LOCK_EX) and _is_at(users_path, users):
             for path in (server.socket, alive_path, users_path):
                 path.unlink(missing_ok=True)
@@ -288,10 +288,10 @@ def _start(server: PrivateMongod, alive: IO[bytes]) -> None:
 
 
 def _run_guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> str:
-    """Start the guard and return the line that it says: ``ready PID``, or else what went wrong."""
+    """Start the guard and return its answer: ``ready PID``, or an error."""
     with server.socket.with_suffix(".users").open("ab") as users, server.log.open("ab") as log:
-        kept = (users.fileno(), alive.fileno())
-        script = [sys.executable, "-I", "-S", mongod_guard.__file__, *map(str, kept)]
+        descriptors = (users.fileno(), alive.fileno())
+        script = [sys.executable, "-I", "-S", mongod_guard.__file__, *map(str, descriptors)]
         mongod: list[str | Path] = [binary, "--dbpath", server.home / "db", "--bind_ip", server.socket]
         guard = subprocess.Popen(
             [*script, server.socket, server.record, *mongod, *_OPTIONS],
@@ -300,14 +300,14 @@ def _run_guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> str:
             stderr=log,
             cwd=server.home,
             start_new_session=True,  # Ctrl-C and a closed terminal reach neither guard nor mongod
-            pass_fds=kept,
+            pass_fds=descriptors,
         )
     assert guard.stdout is not None
     with guard.stdout as pipe:
         guard.wait()  # it forks at once
-        said = select.poll()
-        said.register(pipe, select.POLLIN)
-        if not said.poll(_START_LIMIT_S * 1000):
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        if not poll.poll(_START_LIMIT_S * 1000):
             return f"no answer within {_START_LIMIT_S:.0f} s"
         return os.read(pipe.fileno(), 100).decode().strip() or "its guard failed"
 
@@ -315,7 +315,7 @@ def _run_guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> str:
 def _read_record(server: PrivateMongod) -> tuple[str, int]:
     """Return the recorded host and the record's time stamp, or ("", 0) if there is no record."""
     try:
-        # Opened first, since NFS looks up a time stamp afresh only then.
+        # Open the file first, since NFS looks up a fresh time stamp only then.
         with server.record.open(encoding="utf-8") as record:
             return str(json.load(record)["host"]), os.fstat(record.fileno()).st_mtime_ns
     except (OSError, ValueError, LookupError, TypeError):
@@ -325,33 +325,33 @@ def _read_record(server: PrivateMongod) -> tuple[str, int]:
 def _refuse_other_host(server: PrivateMongod) -> None:
     """Refuse a root in use on another host, also where the file system's locks do not reach other hosts.
 
-    The guard there touches its record every few seconds. To see the time stamp move takes no common clock,
-    and a record left behind by a crash costs no more than the wait.
+    The guard there touches its record every few seconds. Watching the time stamp change needs no common clock, and a
+    record left behind by a crash costs only the wait.
     """
-    first = _read_record(server)
+    previous = _read_record(server)
     deadline = time.monotonic() + 2.5 * mongod_guard.HEARTBEAT_S
-    while first[0] not in ("", platform.node()) and time.monotonic() < deadline:
+    while previous[0] not in ("", platform.node()) and time.monotonic() < deadline:
         time.sleep(mongod_guard.HEARTBEAT_S / 20)
-        now = _read_record(server)
-        if now != first and now[0]:
+        record = _read_record(server)
+        if record != previous and record[0]:
             raise MongodError(_in_use(server))
-        first = now
+        previous = record
 
 
 def _in_use(server: PrivateMongod) -> str:
     host, _ = _read_record(server)
-    used = f"the database {server.home / 'db'} is in use"
+    message = f"the database {server.home / 'db'} is in use"
     if not host:
-        return f"{used} by a mongod that sodiate did not start: stop that one and try again."
+        return f"{message} by a mongod that sodiate did not start: stop that one and try again."
     return (
-        f"{used} on host {host} (see {server.record}). Wait until the sodiate commands there have ended, or run "
+        f"{message} on host {host} (see {server.record}). Wait until the sodiate commands there have ended, or run "
         "this one there; for several machines at once name a MongoDB server with --launchpad FILE."
     )
 
 
 def _explain(server: PrivateMongod, binary: Path, answer: str) -> str:
-    """Say why mongod did not start, from its log."""
-    lines = _complaints(server.log)
+    """Return the reason why mongod did not start, from its log."""
+    lines = _errors(server.log)
     text = "\n".join(lines)
     if "DBPathInUse" in text:
         return _in_use(server)
@@ -364,9 +364,9 @@ def _explain(server: PrivateMongod, binary: Path, answer: str) -> str:
     return f"mongod could not start on {server.root} ({answer}).{advice} {server.log} says:\n  {tail}"
 
 
-def _complaints(log: Path) -> list[str]:
+def _errors(log: Path) -> list[str]:
     """Return the distinct errors among the JSON lines of `log`, and the lines that are not JSON, in order."""
-    found: list[str] = []
+    errors: list[str] = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line if line.startswith("{") else "")
@@ -376,5 +376,5 @@ def _complaints(log: Path) -> list[str]:
             details = entry.get("attr", {})
             cause = details.get("reason") or details.get("message") or details.get("error") or ""
             cause = f"{cause['msg']}: {cause['error_str']}" if isinstance(cause, dict) else cause
-            found.append(f"{entry['msg'].strip()} {cause}"[:300])
-    return list(dict.fromkeys(found))
+            errors.append(f"{entry['msg'].strip()} {cause}"[:300])
+    return list(dict.fromkeys(errors))

@@ -1,4 +1,4 @@
-"""The small process that starts a private mongod and stops it when its last user is gone.
+"""The small process that starts a private mongod and stops it after its last user.
 
 ``mongod.py`` runs this file as a script, with the standard library only:
 
@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 
 HEARTBEAT_S = 5.0
-"""Seconds between two touches of the record and the lock files: the sign of life for other hosts."""
+"""Seconds between two touches of the record and the lock files: the heartbeat for other hosts."""
 
 STOP_LIMIT_S = 60.0
 """Seconds that mongod has to write its checkpoint before it is killed; its journal then keeps the data."""
@@ -40,7 +40,7 @@ def answers(path: str) -> bool:
 
 
 def _spawn(command: list[str]) -> int:
-    """Start mongod as our child, its output in the log. On Linux it dies with us, even after kill -9."""
+    """Start mongod as a child, its output in the log. On Linux it dies with this process, even after kill -9."""
     guard = os.getpid()
     pid = os.fork()
     if pid:
@@ -59,7 +59,7 @@ def _spawn(command: list[str]) -> int:
 
 
 def _say(line: str) -> None:
-    # The first user may have died meanwhile; the lock, not this pipe, tells who still needs the server.
+    # The first user may have died meanwhile; the lock, not this pipe, shows whether the server is still needed.
     with suppress(OSError):
         os.write(1, f"{line}\n".encode())
 
@@ -71,14 +71,14 @@ def _announce_and_beat(server: str, pid: int, touched: list[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while True:
         time.sleep(HEARTBEAT_S)
-        # Cleaners of /tmp go by age, so the lock files are touched too.
+        # Cleaners of /tmp go by age, so touch the lock files, too.
         for path in touched:
             with suppress(OSError):
                 os.utime(path)
 
 
 def _stop_when_unused(users: int, pid: int, unused: threading.Event) -> None:
-    # Every user holds this lock shared, so the kernel grants it when the last one is gone, however it went.
+    # Every user holds this lock shared, so the kernel grants it when the last user has ended, even by a kill.
     fcntl.flock(users, fcntl.LOCK_EX)
     unused.set()
     with suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ def _stop_when_unused(users: int, pid: int, unused: threading.Event) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Start mongod, wait until it is unused or dead, and clear up behind it."""
+    """Start mongod, wait until it is unused or dead, and clean up after it."""
     users, server, record, command = int(arguments[0]), arguments[2], arguments[3], arguments[4:]
     if os.fork():
         os._exit(0)  # init adopts the guard, so that no user has to reap it
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_announce_and_beat, args=(server, pid, [record, *locks]), daemon=True).start()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if unused.is_set():
-        # Only with the exclusive lock in hand: otherwise a successor may already own these files.
+        # Only under the exclusive lock: otherwise a successor may already own these files.
         for path in (record, server, *locks):
             with suppress(OSError):
                 os.unlink(path)  # noqa: PTH108, pathlib doubles the start-up time of this script

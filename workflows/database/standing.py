@@ -1,4 +1,4 @@
-"""How calculations stand: which records may be used, and why others have none; what tables and launches ask."""
+"""The standing of calculations: usable records, and the reasons why others have none."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Family = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Standing:
-    """What some calculations have come to.
+    """The standing of some calculations.
 
     Attributes
     ----------
     records
-        Usable records by id: of the calculations that were asked for, and of all above them.
+        Usable records by id, of these calculations and all their ancestors.
     reasons
-        Why each calculation that was asked for and has no usable record has none, in the order asked.
+        For each of these calculations without a usable record the reason, in their order.
     stale
-        Why records that are there may not be used, by id: of those asked for, and of all above them.
+        The reason for each record that is not usable, by id, of these calculations and all their ancestors.
     """
 
     records: Mapping[str, Record]
@@ -35,52 +35,52 @@ class Standing:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was asked for has a usable record."""
+        """Whether each of the calculations has a usable record."""
         return not self.reasons
 
 
 def standing_of(documents: Documents, identifiers: Iterable[str]) -> Standing:
-    """Return how some calculations stand.
+    """Return the standing of some calculations.
 
-    Parents count: a record whose parent was computed anew is stale, and so is everything below it.
+    Their ancestors count: a record whose parent was computed anew is stale, and so is everything below it.
     """
-    asked = tuple(identifiers)
+    identifiers = tuple(identifiers)
     family: dict[str, Mapping[str, str]] = {}
-    wanted = set(asked)
-    while wanted:
-        matches = documents.calculations.find({"_id": {"$in": sorted(wanted)}}, {"parents": 1})
+    pending = set(identifiers)
+    while pending:
+        matches = documents.calculations.find({"_id": {"$in": sorted(pending)}}, {"parents": 1})
         family |= {document["_id"]: document["parents"] for document in matches}
-        wanted = {parent for parents in family.values() for parent in parents.values()} - family.keys()
-    return _standing(documents, asked, family)
+        pending = {parent for parents in family.values() for parent in parents.values()} - family.keys()
+    return _standing(documents, identifiers, family)
 
 
 def standing_above(documents: Documents, calculation: Calculation) -> Standing:
-    """Return what `standing_of` does, of a calculation whose parents are known, with fewer queries."""
+    """Return the standing of a single calculation whose parents are loaded, with fewer queries than `standing_of`."""
     family: dict[str, Mapping[str, str]] = {}
 
-    def visit(above: Calculation) -> None:
-        if above.id not in family:
-            family[above.id] = {role: parent.id for role, parent in above.parents.items()}
-            for parent in above.parents.values():
+    def visit(member: Calculation) -> None:
+        if member.id not in family:
+            family[member.id] = {role: parent.id for role, parent in member.parents.items()}
+            for parent in member.parents.values():
                 visit(parent)
 
     visit(calculation)
     return _standing(documents, [calculation.id], family)
 
 
-def _standing(documents: Documents, asked: Iterable[str], family: Family) -> Standing:
+def _standing(documents: Documents, identifiers: Iterable[str], family: Family) -> Standing:
     records, stale = fresh(documents.current(family), family)
-    missing = [identifier for identifier in asked if identifier not in records]
+    missing = [identifier for identifier in identifiers if identifier not in records]
     return Standing(records, _reasons(documents, missing, stale), stale)
 
 
 def _reasons(documents: Documents, missing: Iterable[str], stale: Mapping[str, str]) -> dict[str, str]:
-    """Say why calculations have no usable record: the last attempt tells, where none is stale."""
+    """Return the reasons for missing records: staleness, else the outcome of the last attempt."""
     reasons = {identifier: stale.get(identifier, "not yet run") for identifier in missing}
-    untold = [identifier for identifier in reasons if identifier not in stale]
-    if not untold:
+    without_record = [identifier for identifier in reasons if identifier not in stale]
+    if not without_record:
         return reasons
-    attempts = documents.attempts.find({"calculation": {"$in": untold}})
+    attempts = documents.attempts.find({"calculation": {"$in": without_record}})
     for attempt in attempts.sort("started", 1):
         words = {
             "running": "running",
@@ -93,22 +93,22 @@ def _reasons(documents: Documents, missing: Iterable[str], stale: Mapping[str, s
 
 
 def failures(documents: Documents, calculation: Calculation, records: Mapping[str, Record]) -> dict[str, str] | None:
-    """Tell whether a calculation can be computed now.
+    """Return the failed parents that a calculation runs without, or None if it has to wait.
 
     Parameters
     ----------
     documents
         The database.
     calculation
-        What is to be computed.
+        The calculation.
     records
-        Usable records by id, its parents' among them.
+        Usable records by id, those of its parents among them.
 
     Returns
     -------
     dict or None
-        None if it has to wait for a parent. Else the parents that it does without, by role, and why: only the choice
-        of a site does without sites, and only those that failed.
+        None if it has to wait for a parent. Otherwise the reason for each missing parent, by role: only the choice of
+        a site runs without sites, and only without failed sites.
     """
     without = {}
     for role, parent in calculation.parents.items():

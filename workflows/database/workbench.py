@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What submitting, launching, queueing and correcting work on.
+    """The database and the root, for submitting, launching, queueing and corrections.
 
     Attributes
     ----------
     database
         The open database.
     root
-        Where the calculations' directories and FireWorks' logs are.
+        Folder of the calculations' directories and FireWorks' logs.
     """
 
     database: Database
@@ -33,15 +33,15 @@ class Workbench:
 
     @cached_property
     def documents(self) -> Documents:
-        """Our collections."""
+        """Sodiate's collections."""
         return Documents(self.database.db)
 
     @cached_property
     def launchpad(self) -> LaunchPad:
         """FireWorks' collections in the same database.
 
-        Opened when it is first asked for: that loads FireWorks and makes the folder of its logs, for which reading
-        has no use, and a refused command must leave nothing behind.
+        Opened on first use, since that loads FireWorks and creates the folder of its logs: reading needs neither, and
+        a refused command must leave nothing behind.
         """
         return self.database.fireworks(self.root / "logs")
 
@@ -50,5 +50,5 @@ class Workbench:
         initialise(self.database, self.launchpad)
 
     def standing(self, identifiers: Iterable[str]) -> Standing:
-        """Return how some calculations stand: usable records, and why others have none."""
+        """Return the standing of some calculations: usable records, and the reasons why others have none."""
         return standing_of(self.documents, identifiers)
