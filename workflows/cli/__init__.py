@@ -1,4 +1,4 @@
-"""The command line: one file a group of commands; `main` gathers them.
+"""The command line: a file for each group of commands; `main` gathers them.
 
 Imports every room below; nothing imports it.
 """

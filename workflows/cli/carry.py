@@ -1,4 +1,4 @@
-"""Records carried between places: `export`, `import`, and runs of a code that the user made."""
+"""Moving records between places: `export`, `import`, and importing the user's own runs of a code."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_workbe
 def import_runs(
     folders: list[Path], campaign: str, engine: str, root: Path, launchpad: Path | None, dry_run: bool
 ) -> None:
-    """Take runs of an engine's code in, and say of each what became of it; the exit code is 1 if one was refused."""
+    """Import runs of an engine's code, and print the outcome of each; exit with code 1 if any was refused."""
     from ..plan.planner import plan as plan_campaign
     from ..runner.adopt import adopt_runs
 
-    planned = plan_campaign(campaign, engine)
+    plan = plan_campaign(campaign, engine)
     console = make_console()
     with open_workbench(root, launchpad, create=True) as bench:
         bench.initialise()
-        bench.documents.add_plan(planned)
-        verdicts = adopt_runs(folders, planned, bench.documents, bench.root, dry_run)
+        bench.documents.add_plan(plan)
+        verdicts = adopt_runs(folders, plan, bench.documents, bench.root, dry_run)
     for verdict in verdicts:
         label = verdict.calculation.label if verdict.calculation else "no calculation"
         if verdict.reasons:
@@ -70,8 +70,8 @@ def export_(
             results = Results(bench.documents, bench.database.title)
             print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
             return
-        carried = export_archive(bench.documents, bench.root, folder.resolve())
-    print(f"{carried.campaigns} campaigns, {carried.records} records, {carried.checkpoints} checkpoints in {folder}")
+        counts = export_archive(bench.documents, bench.root, folder.resolve())
+    print(f"{counts.campaigns} campaigns, {counts.records} records, {counts.checkpoints} checkpoints in {folder}")
 
 
 def import_(
@@ -82,9 +82,9 @@ def import_(
     campaign: Annotated[str, typer.Option(help="With --vasp: the campaign whose calculations they are.")] = "wsse",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --vasp: say what would be taken.")] = False,
 ) -> None:
-    """Take an archive, or runs of VASP, into the database; what is there stays. `run` then goes on from it.
+    """Import an archive, or runs of VASP, into the database; existing records stay. `run` then continues from it.
 
-    A run of VASP becomes a record if what was run is what the campaign plans; else the difference is shown.
+    A run of VASP becomes a record if its settings are those that the campaign plans; else the difference is shown.
 
     Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
     """
@@ -97,8 +97,8 @@ def import_(
     if len(folders) > 1:
         raise InputError("import: one archive at a time; with --vasp, several runs.")
     (folder,) = folders
-    open_archive(folder)  # before a server is started for nothing
+    open_archive(folder)  # check it before starting a server
     with open_workbench(root, launchpad, create=True) as bench:
         bench.initialise()
-        carried = import_archive(bench.documents, bench.root, folder)
-    print(f"{carried.campaigns} campaigns, {carried.records} new records, {carried.checkpoints} checkpoints taken")
+        counts = import_archive(bench.documents, bench.root, folder)
+    print(f"{counts.campaigns} campaigns, {counts.records} new records, {counts.checkpoints} checkpoints taken")

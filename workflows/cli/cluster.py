@@ -1,4 +1,4 @@
-"""Commands for clusters: add a campaign, keep jobs in the queue, work in a job, and mend what a kill left."""
+"""Commands for clusters: add a campaign, keep jobs in the queue, work in a job, and mend states after kills."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def submit(
     """
     from ..plan.planner import plan as plan_campaign
 
-    planned = plan_campaign(campaign, engine)
+    plan = plan_campaign(campaign, engine)
     with open_workbench(root, launchpad, create=True) as bench:
         from ..launch.submit import submit as submit_plan
 
         bench.initialise()
-        added = submit_plan(planned, bench).added
-    print(f"{planned.campaign.spec.campaign}: {len(added)} of {len(planned.calculations)} calculations added")
+        count = len(submit_plan(plan, bench).added)
+    print(f"{plan.campaign.spec.campaign}: {count} of {len(plan.calculations)} calculations added")
 
 
 def queue(
@@ -40,21 +40,21 @@ def queue(
     launchpad: LaunchpadFileOption,
     root: RootOption = ROOT,
     max_jobs: Annotated[int | None, typer.Option(help="Instead of the cluster file's.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="Submit what is ready and end, for cron.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Submit ready calculations and end, for cron.")] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 60.0,
 ) -> None:
     """Keep jobs in the cluster's queue until everything is recorded, failed or cancelled; Ctrl-C ends it.
 
-    Jobs in the queue go on without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
+    Jobs in the queue continue without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
     """
     from ..clusters.cluster_file import load_cluster
     from ..clusters.queue import JobFiles, is_going_on, queue_once
 
-    wanted = load_cluster(cluster)
+    cluster_file = load_cluster(cluster)
     files = JobFiles(cluster.resolve(), launchpad.resolve())
     with open_workbench(root, launchpad) as bench:
         while True:
-            for job in queue_once(bench, wanted, files, max_jobs or wanted.max_jobs):
+            for job in queue_once(bench, cluster_file, files, max_jobs or cluster_file.max_jobs):
                 print(f"job {job.number}: {job.label}", flush=True)
             if once or not is_going_on(bench.launchpad):
                 break
@@ -70,18 +70,18 @@ def worker(
 ) -> None:
     """Compute in a job of the cluster: its reserved calculation, then others of its class while there is time.
 
-    `sodiate queue` writes the job that runs it. USR1 and TERM end it cleanly; the next job goes on.
+    `sodiate queue` writes the job that runs it. USR1 and TERM end it cleanly; the next job continues.
 
     Example: sodiate worker --cluster slurm.yaml --class large --launchpad my_launchpad.yaml
     """
     from ..clusters.cluster_file import load_cluster
 
-    wanted = load_cluster(cluster)
-    wanted.resources(class_)
+    cluster_file = load_cluster(cluster)
+    cluster_file.resources(class_)
     with open_workbench(root, launchpad) as bench:
         from ..clusters.worker import work
 
-        report = work(bench, wanted, class_, fw_id)
+        report = work(bench, cluster_file, class_, fw_id)
     print(f"{report.launches} launches; ended because: {report.ended}")
 
 
@@ -92,14 +92,14 @@ def recover(
         Path | None, typer.Option(help="The cluster file, whose scheduler is asked for its jobs.")
     ] = None,
 ) -> None:
-    """Bring FireWorks' states back in line with the records after kills, cancelled jobs and lost nodes.
+    """Mend FireWorks' states from the records after kills, cancelled jobs and lost nodes.
 
-    Checkpoints stay. `run` and `queue` do it by themselves. Example: sodiate recover --cluster slurm.yaml
+    Checkpoints stay. `run` and `queue` do the same on their own. Example: sodiate recover --cluster slurm.yaml
     """
     from ..clusters.cluster_file import load_cluster
     from ..clusters.queue import recover as recover_all
 
     scheduler = None if cluster is None else load_cluster(cluster).scheduler
     with open_workbench(root, launchpad) as bench:
-        again = recover_all(bench, scheduler)
-    print(f"{len(again)} queued again" + "".join(f"\n  {label}" for label in again))
+        labels = recover_all(bench, scheduler)
+    print(f"{len(labels)} queued again" + "".join(f"\n  {label}" for label in labels))

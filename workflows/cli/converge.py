@@ -1,4 +1,4 @@
-"""The command that tests convergence: one campaign a setting, run like any other, then their table and figure."""
+"""The command that tests convergence: run a campaign for each setting, then write their table and figure."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def converge(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
 ) -> None:
-    """Compute a campaign's adsorption energies at several cutoffs and k meshes, one varied at a time.
+    """Compute a campaign's adsorption energies at several cutoffs and k meshes, varied separately.
 
     Runs a campaign for each setting, writes table and figure below ROOT/results, and prints the changes against the
-    last setting. Run it again to go on. The exit code is 0 only if every calculation is recorded.
+    last setting. Run it again to continue. The exit code is 0 only if every calculation is recorded.
 
     Example: sodiate converge wsse --kmesh 1,2,3 --engine emt
     """
@@ -48,12 +48,12 @@ def converge(
     root = root.resolve()
     name = Path(campaign).stem
     folder = root / "results" / f"{name}-convergence"
-    planned = list(variants(campaign, engine, cutoffs, meshes))
+    settings = list(variants(campaign, engine, cutoffs, meshes))
     console = make_console()
     complete, physical = True, True
     results: dict[str, list[tuple[float, Sequence[ModelResult]]]] = {}
     with open_workbench(root, launchpad, create=True) as bench:
-        for variant in planned:
+        for variant in settings:
             announce(variant.plan, root, console)
             report = run(variant.plan, bench, partial(show_progress, console=console))
             results.setdefault(variant.quantity, []).append((variant.value, report.models))
@@ -62,31 +62,31 @@ def converge(
             if report.stopped:
                 console.print(f"Stopped by {report.stopped}; go on with the same command.", markup=False)
                 break
-    gathered = [line for quantity, values in results.items() for line in series(quantity, values)]
-    _show(gathered, folder, physical, console)
-    raise typer.Exit(0 if complete and sum(map(len, results.values())) == len(planned) else 1)
+    all_series = [site for quantity, values in results.items() for site in series(quantity, values)]
+    _show(all_series, folder, physical, console)
+    raise typer.Exit(0 if complete and sum(map(len, results.values())) == len(settings) else 1)
 
 
-def _show(gathered: Sequence[Series], folder: Path, physical: bool, console: Console) -> None:
+def _show(all_series: Sequence[Series], folder: Path, physical: bool, console: Console) -> None:
     """Print the table; write it as csv and the figure beside the campaigns."""
     import csv
 
     from ...analysis.figures.convergence import convergence_plot, rows
 
-    listed = rows(gathered, physical)
-    console.print(_table(listed, physical))
+    table = rows(all_series, physical)
+    console.print(_table(table, physical))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "convergence.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(listed[0]))
+        writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
-        writer.writerows(listed)
+        writer.writerows(table)
     print(path)
-    convergence_plot(gathered, folder / "convergence.png", physical)
+    convergence_plot(all_series, folder / "convergence.png", physical)
     print(folder / "convergence.png")
 
 
-def _table(listed: Sequence[dict[str, object]], physical: bool) -> Table:
+def _table(rows: Sequence[dict[str, object]], physical: bool) -> Table:
     from rich.table import Table
 
     from ...analysis.records import MOCK
@@ -94,7 +94,7 @@ def _table(listed: Sequence[dict[str, object]], physical: bool) -> Table:
     table = Table(title="Convergence of ΔE" + ("" if physical else f"\n{MOCK}"))
     for head in ("site", "quantity", "value", "ΔE (eV)" + ("" if physical else " mock"), "change (meV)"):
         table.add_column(head, justify="left" if head in ("site", "quantity") else "right")
-    for row in listed:
+    for row in rows:
         energy, change = row["adsorption_energy_ev"], row["change_ev"]
         table.add_row(
             str(row["site"]),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _EVERY_S = 2.0
-"""So often `status --watch` looks."""
+"""Interval of `status --watch`."""
 
 LabelArgument = Annotated[str, typer.Argument(help="A calculation's name, such as WSSe+VS/V_S@top, or its id.")]
 OnlyCampaign = Annotated[str | None, typer.Option(help="The campaign meant, if several have the name.")]
@@ -31,7 +31,7 @@ def status(
     cluster: Annotated[Path | None, typer.Option(help="Ask this cluster file's scheduler for the jobs, too.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")] = False,
 ) -> None:
-    """Say how far each campaign is, what failed, runs or was interrupted, and which jobs are for what.
+    """Show the progress of each campaign, failed, running and interrupted calculations, and their jobs.
 
     Example: sodiate status --watch
     """
@@ -58,7 +58,7 @@ def status(
 
 
 def _watch(console: Console, look: Callable[[], list[str]]) -> None:
-    """Show lines that are made anew every two seconds, until Ctrl-C."""
+    """Show lines that are refreshed every two seconds, until Ctrl-C."""
     from rich.live import Live
     from rich.text import Text
 
@@ -119,7 +119,7 @@ def retry(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
 ) -> None:
-    """Queue failed calculations again; the next run goes on from their checkpoints.
+    """Queue failed calculations again; the next run continues from their checkpoints.
 
     Example: sodiate retry WSSe+VS/V_S@top
     """
@@ -139,7 +139,7 @@ def cancel(
 ) -> None:
     """Take calculations out of the queue and ask running ones to stop; `run` or `retry` queues them again.
 
-    What another campaign needs too is kept with --campaign. Example: sodiate cancel --campaign wsse
+    With --campaign, calculations that another campaign needs, too, stay. Example: sodiate cancel --campaign wsse
     """
     with open_workbench(root, launchpad) as bench:
         from ..launch.corrections import cancel as cancel_calculations
@@ -160,7 +160,7 @@ def _chosen(documents: Documents, label: str | None, campaign: str | None, engin
     return list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
 
 
-def _list(what: str, labels: list[str]) -> None:
-    print(f"{len(labels)} {what}" + (":" if labels else "."))
+def _list(state: str, labels: list[str]) -> None:
+    print(f"{len(labels)} {state}" + (":" if labels else "."))
     for label in labels:
         print(f"  {label}")

@@ -1,4 +1,4 @@
-"""Inputs and runs of a code as files: written to be looked at before anything is spent, or taken in afterwards."""
+"""Commands to look at a campaign before it runs: its inputs, its plan, its structures."""
 
 from __future__ import annotations
 
@@ -46,34 +46,32 @@ def plan(
     from ..plan.planner import plan as plan_campaign
     from .plan_view import plan_objects, plan_tree
 
-    planned = plan_campaign(campaign, engine)
-    states = _states(planned, root, launchpad) if diff else None
+    graph = plan_campaign(campaign, engine)
+    states = _states(graph, root, launchpad) if diff else None
     if as_json:
         import json
 
-        content = plan_objects(planned)
+        content = plan_objects(graph)
         if states is not None:
             for calculation in content["calculations"]:
                 calculation["state"] = states[calculation["id"]]
         print(json.dumps(content, indent=1))
         return
     console = make_console()
-    console.print(plan_tree(planned, states))
-    for sentence in planned.dropped:
+    console.print(plan_tree(graph, states))
+    for sentence in (*graph.dropped, *graph.declaration.lines()):
         console.print(f"{sentence}.", markup=False, highlight=False)
-    for line in planned.declaration.lines():
-        console.print(f"{line}.", markup=False, highlight=False)
-    if planned.not_applicable:
-        keys = ", ".join(planned.not_applicable)
-        console.print(f"not applicable to {planned.campaign.spec.engine}: {keys}.", markup=False, highlight=False)
+    if graph.not_applicable:
+        keys = ", ".join(graph.not_applicable)
+        console.print(f"not applicable to {graph.campaign.spec.engine}: {keys}.", markup=False, highlight=False)
     if states is not None:
         new = sum(state != "done" for state in states.values())
         console.print(f"{len(states) - new} done, {new} new or to be done again.", highlight=False)
 
 
-def _states(planned: Plan, root: Path, launchpad: Path | None) -> dict[str, str]:
-    """Return ``done``, ``new`` or why it is to be done again, by calculation id."""
-    ids = [calculation.id for calculation in planned.calculations]
+def _states(graph: Plan, root: Path, launchpad: Path | None) -> dict[str, str]:
+    """Return ``done``, ``new`` or the reason why it has to be computed again, by calculation id."""
+    ids = [calculation.id for calculation in graph.calculations]
     if launchpad is None and not (root / "mongod").is_dir():
         return dict.fromkeys(ids, "new")
     with open_workbench(root, launchpad) as bench:

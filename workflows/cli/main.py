@@ -50,12 +50,12 @@ def main() -> NoReturn:
     except SodiateError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of a pipe (head, less) left
+    except BrokenPipeError:  # the reader of a pipe (head, less) ended
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"Error: {where}{error.strerror or error}", file=sys.stderr)
+        path = f"{error.filename}: " if error.filename else ""
+        print(f"Error: {path}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
 

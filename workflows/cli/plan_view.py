@@ -58,7 +58,7 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
     notes = _notes(plan)
     references = tree.add("references")
     hosts = {host.name for host in plan.hosts}
-    shared = {name for planned in plan.quantities.values() for name in planned.shared}
+    shared = {name for quantity_plan in plan.quantities.values() for name in quantity_plan.shared}
     shared |= {name for name in plan.names if name.partition("/")[0] not in hosts}
     for name in (name for name in plan.names if name in shared):
         (tree if "/" in name else references).add(line(name, plan.names[name].id, notes.get(name, "")))
@@ -75,13 +75,13 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
 
 
 def _notes(plan: Plan) -> dict[str, str]:
-    """Return what quantities say of their calculations, by the campaign's names."""
+    """Return the quantities' notes on their calculations, by the campaign's names."""
     notes: dict[str, str] = {}
-    for quantity, planned in plan.quantities.items():
+    for quantity, quantity_plan in plan.quantities.items():
         words = quantities()[quantity].words
-        for name, calculation in planned.shared.items():
+        for name, calculation in quantity_plan.shared.items():
             notes[calculation.id] = words.get(name.rpartition("/")[2], "")
-        for part in planned.hosts.values():
+        for part in quantity_plan.hosts.values():
             for role, calculation in part.calculations.items():
                 notes[calculation.id] = words.get(role, words.get("", ""))
     return {name: f"  {note}" for name, c in plan.names.items() if (note := notes.get(c.id, ""))}

@@ -1,4 +1,4 @@
-"""What a run says while it goes on."""
+"""The progress that a run shows."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def show_progress(documents: Documents, entry: CampaignEntry, console: Console) -> Iterator[Callable[[], None]]:
-    """Yield a function that shows what ended since it was last called."""
+    """Yield a function that shows the attempts which ended since its last call."""
     names = {identifier: name for name, identifier in reversed(entry.names.items())}
-    seen = {a["_id"] for a in documents.attempts.find({"calculation": {"$in": list(names)}}, {"_id": 1})}
+    shown_ids = {a["_id"] for a in documents.attempts.find({"calculation": {"$in": list(names)}}, {"_id": 1})}
     total = len(names)
 
     def news() -> Iterator[tuple[str, int]]:
         count = documents.records.count_documents({"calculation": {"$in": list(names)}, "state": "current"})
         query = {
             "calculation": {"$in": list(names)},
-            "_id": {"$nin": list(seen)},
+            "_id": {"$nin": list(shown_ids)},
             "outcome": {"$ne": "running"},
         }
         for attempt in documents.attempts.find(query).sort("started", 1):
-            seen.add(attempt["_id"])
+            shown_ids.add(attempt["_id"])
             yield _line(names[attempt["calculation"]], attempt), count
 
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""The command that writes a page to look at, and to hand on."""
+"""The commands that write a page of results, and the supplement of a manuscript."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def report(
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
     engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,
 ) -> None:
-    """Write one page with tables, figures and structures that works from a file, offline.
+    """Write a page with tables, figures and structures that works from a file, offline.
 
     Example: sodiate report --archive docs/reproduction --out report.html
     """
@@ -26,12 +26,12 @@ def report(
     from ..engines.shared.files import write_bytes
     from ..results.report_data import gather
 
-    with open_results(root, launchpad, archive) as found:
-        groups = gather(found, campaign or (), engine)
+    with open_results(root, launchpad, archive) as results:
+        groups = gather(results, campaign or (), engine)
     page = render(f"Results in {(archive or launchpad or root).name}", groups).encode()
     write_bytes(out, page)
-    what = "campaign" if len(groups) == 1 else "campaigns"
-    print(f"{out}: {len(groups)} {what}, {len(page) / 1e6:.1f} MB; open it in a browser")
+    noun = "campaign" if len(groups) == 1 else "campaigns"
+    print(f"{out}: {len(groups)} {noun}, {len(page) / 1e6:.1f} MB; open it in a browser")
 
 
 def si(
@@ -42,14 +42,14 @@ def si(
     campaign: Annotated[str | None, typer.Option(help="Of this campaign.")] = None,
     engine: Annotated[str | None, typer.Option(help="Of this engine.")] = None,
 ) -> None:
-    """Write what goes with a manuscript: methods, tables, references, structures, vector figures.
+    """Write the supplement of a manuscript: methods, tables, references, structures, vector figures.
 
     Example: sodiate si --archive docs/reproduction --campaign wsse-gpaw --out si
     """
     from ..results.supplement import write_supplement
 
-    with open_results(root, launchpad, archive) as found:
-        names = write_supplement(found, out, campaign, engine)
+    with open_results(root, launchpad, archive) as results:
+        names = write_supplement(results, out, campaign, engine)
     print(f"{len(names)} files in {out}:")
     for name in names:
         print(f"  {name}")

@@ -40,19 +40,19 @@ def results(
     from ..results.rows import matching, to_csv, to_json
     from ..results.tables import remark_lines, results_table
 
-    matching([], query)
-    with open_results(root, launchpad, archive) as found:
-        evaluated = found.models(campaign, engine)
-    names = [result.model for result in evaluated]
+    matching([], query)  # refuse a bad query before opening a database
+    with open_results(root, launchpad, archive) as source:
+        rows = source.models(campaign, engine)
+    names = [row.model for row in rows]
     if model is not None and names and model not in names:
         raise InputError(f"no model {model!r}{nearest(model, names)}; models: {', '.join(dict.fromkeys(names))}.")
-    kept = matching([result for result in evaluated if model in (None, result.model)], query)
+    rows = matching([row for row in rows if model in (None, row.model)], query)
     if format is Format.json:
-        print(to_json(kept))
+        print(to_json(rows))
     elif format is Format.csv:
-        print(to_csv(kept), end="")
+        print(to_csv(rows), end="")
     else:
         console = make_console()
-        console.print(results_table(kept, f"Results in {archive or launchpad or root}"))
-        for line in remark_lines(kept):
+        console.print(results_table(rows, f"Results in {archive or launchpad or root}"))
+        for line in remark_lines(rows):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

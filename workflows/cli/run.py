@@ -29,8 +29,8 @@ def run(
 ) -> None:
     """Plan a campaign, submit it, launch it, and print its adsorption energies.
 
-    What is recorded is not computed again; what was interrupted goes on from its checkpoint. The exit code is 0 only
-    if every calculation is recorded.
+    Recorded calculations are not computed again; interrupted ones continue from their checkpoints. The exit code is 0
+    only if every calculation is recorded.
 
     Example: sodiate run wsse --root ./sodiate-runs
     """
@@ -38,17 +38,17 @@ def run(
     from ..run import run as run_session
     from .progress import show_progress
 
-    planned = plan_campaign(campaign, engine)
-    if is_physical(planned) and not here:
-        _refuse_login_node(planned)
+    plan = plan_campaign(campaign, engine)
+    if is_physical(plan) and not here:
+        _refuse_login_node(plan)
     root = root.resolve()
     console = make_console()
-    announce(planned, root, console)
+    announce(plan, root, console)
     with open_workbench(root, launchpad, create=True) as bench:
-        report = run_session(planned, bench, partial(show_progress, console=console))
+        report = run_session(plan, bench, partial(show_progress, console=console))
     from ..results.tables import remark_lines, results_table
 
-    console.print(results_table(report.models, planned.campaign.spec.title or planned.campaign.spec.campaign))
+    console.print(results_table(report.models, plan.campaign.spec.title or plan.campaign.spec.campaign))
     for line in remark_lines(report.models):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for path in report.files:
@@ -64,40 +64,40 @@ def run(
         raise typer.Exit(1)
 
 
-def is_physical(planned: Plan) -> bool:
-    """Tell whether the numbers of a plan are to be real ones, and not those of a rehearsal."""
+def is_physical(plan: Plan) -> bool:
+    """Tell whether the engine of a plan gives physical numbers, not those of a dry run."""
     from ..engines import make_engine
     from ..engines.base import Settings
 
-    return make_engine(planned.campaign.spec.engine, Settings()).physical
+    return make_engine(plan.campaign.spec.engine, Settings()).physical
 
 
-def _refuse_login_node(planned: Plan) -> None:
-    """Refuse to compute where jobs are submitted, unless the user says so."""
+def _refuse_login_node(plan: Plan) -> None:
+    """Refuse to compute on a machine that submits jobs."""
     from ..campaign.yaml import InputError
     from ..clusters.registry import on_login_node
 
     command = on_login_node()
     if command is not None:
-        spec = planned.campaign.spec
+        spec = plan.campaign.spec
         raise InputError(
             f"run: {command} is here, and this is no job of it: {spec.engine} would compute on a login node. Use "
             f"`sodiate submit {spec.campaign}` and `sodiate queue`, or say --here."
         )
 
 
-def announce(planned: Plan, root: Path, console: Console) -> None:
-    """Say what will be computed and where, and what was left out."""
+def announce(plan: Plan, root: Path, console: Console) -> None:
+    """Print the campaign, its number of calculations and their folder, and the quantities left out."""
     from ...analysis.records import MOCK
 
-    spec = planned.campaign.spec
+    spec = plan.campaign.spec
     console.print(
-        f"{spec.campaign} with {spec.engine}: {len(planned.calculations)} calculations below {root}",
+        f"{spec.campaign} with {spec.engine}: {len(plan.calculations)} calculations below {root}",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
-    for sentence in planned.dropped:
+    for sentence in plan.dropped:
         console.print(f"{sentence}.", markup=False, highlight=False)
-    if not is_physical(planned):
+    if not is_physical(plan):
         console.print(f"Every number is {MOCK}.", style="bold red")

@@ -1,4 +1,4 @@
-"""Keeping a root's private database up for other programs: lpad, rlaunch, pymongo."""
+"""The command that keeps a root's private database running for other programs: lpad, rlaunch, pymongo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .shared import ROOT, RootOption
 
 
 def hold_server(root: Path) -> None:
-    """Hold the server of a root until SIGINT or SIGTERM; print where it is and write FireWorks' two files.
+    """Keep the server of a root running until SIGINT or SIGTERM; print its address and write FireWorks' two files.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What commands share: their options, the console, the database or archive that they work on."""
+"""Shared parts of the commands: options, the console, opening a database or an archive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path("sodiate-runs")
 
 
 def make_console() -> Console:
-    """Return the console of a command, wide where it is no terminal."""
+    """Return the console of a command, 160 columns wide if it is no terminal."""
     from rich.console import Console
 
     console = Console()
@@ -38,7 +38,7 @@ def make_console() -> Console:
 
 @contextmanager
 def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Workbench]:
-    """Open what a command works on; callers import the heavy rest inside, so that a wrong root is told at once."""
+    """Open the workbench of a command; import heavy modules inside the block, so that a wrong root fails at once."""
     from ..campaign.yaml import InputError
 
     if launchpad is None and not create and not (root / "mongod").is_dir():
@@ -53,7 +53,7 @@ def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> 
 
 @contextmanager
 def open_results(root: Path, launchpad: Path | None, archive: Path | None) -> Iterator[Results]:
-    """Open an archive, or what `open_workbench` opens, as results."""
+    """Open the results of an archive, or of a database as `open_workbench` does."""
     if archive is None:
         with open_workbench(root, launchpad) as bench:
             from ..results.results import Results

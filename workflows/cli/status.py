@@ -1,4 +1,4 @@
-"""What ``sodiate status`` and ``sodiate show`` say."""
+"""The lines of ``sodiate status`` and ``sodiate show``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 def job_lines(jobs: Iterable[Job]) -> list[str]:
-    """Return a line for each job of a cluster: its number, its state, and the calculation that it is for."""
+    """Return a line for each job of a cluster: its number, its state, and its calculation."""
     return [f"job {job.number} {job.state}: {job.label}" for job in jobs]
 
 
 def status_lines(documents: Documents) -> list[str]:
-    """Return how far each campaign is, and a line for each calculation that failed, runs or was interrupted."""
+    """Return the progress of each campaign, and a line for each failed, running or interrupted calculation."""
     entries = documents.entries()
-    everything = list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
-    reasons = standing_of(documents, everything).reasons
+    identifiers = list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
+    reasons = standing_of(documents, identifiers).reasons
     steps = _steps_so_far(documents)
     lines = []
     for entry in entries:
@@ -49,7 +49,7 @@ def status_lines(documents: Documents) -> list[str]:
 
 
 def _steps_so_far(documents: Documents) -> dict[str, str]:
-    """Return the last step of each calculation that runs, as far as its directory is on this machine."""
+    """Return the last step of each running calculation whose directory is on this machine."""
     steps = {}
     for attempt in documents.attempts.find({"outcome": "running"}, {"calculation": 1, "directory": 1}):
         last = last_step(Path(attempt["directory"]))
@@ -65,7 +65,7 @@ def _word(reason: str | None) -> str:
 
 
 def calculation_lines(bench: Workbench, identifier: str) -> list[str]:
-    """Return what is known of one calculation, a line each."""
+    """Return the lines that describe a calculation: its state, directory, parents, forces and attempts."""
     documents = bench.documents
     calculation = documents.calculation(identifier)
     reasons = bench.standing([identifier]).reasons
@@ -80,13 +80,13 @@ def calculation_lines(bench: Workbench, identifier: str) -> list[str]:
     ]
     lines += _force_lines(documents, calculation, directory)
     lines += [_attempt_line(attempt) for attempt in attempts]
-    old = documents.records.find({"calculation": identifier, "state": "superseded"})
-    lines += [f"  superseded  {document['_id']}: {document['superseded']}" for document in old]
+    records = documents.records.find({"calculation": identifier, "state": "superseded"})
+    lines += [f"  superseded  {record['_id']}: {record['superseded']}" for record in records]
     return lines
 
 
 def _force_lines(documents: Documents, calculation: Calculation, directory: Path) -> list[str]:
-    """Return energy and force of the record, or of the last step that the directory knows of."""
+    """Return lines with energy and force of the record, or with the force of the last step in the directory."""
     record = documents.record(calculation.id)
     if record is not None:
         lines = []
@@ -99,7 +99,7 @@ def _force_lines(documents: Documents, calculation: Calculation, directory: Path
             lines.append(f"  Na site     {record.site.start} → {record.site.end}")
         if record.choice is not None:
             lines.append(f"  best site   {record.choice.site}")
-            lines += [f"  left out    {site}: {why}" for site, why in record.choice.ignored.items()]
+            lines += [f"  left out    {site}: {reason}" for site, reason in record.choice.ignored.items()]
         return lines
     last = last_step(directory)
     if last is None:
@@ -126,7 +126,7 @@ def last_step(directory: Path) -> LastStep | None:
         try:
             values = json.loads(line)
             return LastStep(values["step"], max(hypot(*force) for force in values["forces_ev_per_a"]))
-        except (ValueError, KeyError):  # a line cut short by a kill, or the head
+        except (ValueError, KeyError):  # the head, or a line cut short by a kill
             continue
     return None
 
