@@ -152,11 +152,11 @@ def cancel(
 
 
 def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:
-    from ..launch.corrections import find_calculation, find_entries
+    from ..launch.corrections import find_calculation
 
     if label is not None:
         return [find_calculation(documents, label, campaign, engine)]
-    entries = find_entries(documents, campaign, engine)
+    entries = documents.matching_entries(campaign, engine, "the database")
     return list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
 
 

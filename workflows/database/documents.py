@@ -17,6 +17,7 @@ from ...analysis.campaign_entry import CampaignEntry, upgraded
 from ...analysis.records import Record
 from ...errors import SodiateError
 from ..calculation import Calculation
+from ..campaign.yaml import InputError, nearest
 from ..kinds import left_out
 from .lease import Lease, LeaseLost, Leases
 
@@ -125,6 +126,31 @@ class Documents:
             entry = _entry(document)
             latest[entry.campaign, entry.engine, entry.method_id] = entry
         return list(latest.values())
+
+    def matching_entries(self, campaign: str | None, engine: str | None, title: str) -> list[CampaignEntry]:
+        """Return the last revisions of campaigns with a name and an engine; None matches all.
+
+        Parameters
+        ----------
+        campaign, engine
+            The name and the engine.
+        title
+            The database in the message of an error.
+
+        Raises
+        ------
+        InputError
+            If no campaign has this name or this engine.
+        """
+        entries = self.entries()
+        for name, choices, key in (
+            (campaign, sorted({entry.campaign for entry in entries}), "campaign"),
+            (engine, sorted({entry.engine for entry in entries}), "engine"),
+        ):
+            if name is not None and name not in choices:
+                listing = ", ".join(choices) or "none"
+                raise InputError(f"{title} has no {key} {name!r}{nearest(name, choices)}; it has {listing}.")
+        return [e for e in entries if campaign in (None, e.campaign) and engine in (None, e.engine)]
 
     def calculation(self, identifier: str) -> Calculation:
         """Rebuild a calculation with all its parents."""

@@ -15,27 +15,6 @@ from .submit import reignite
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
-    from ...analysis.campaign_entry import CampaignEntry
-
-
-def find_entries(documents: Documents, campaign: str | None, engine: str | None) -> list[CampaignEntry]:
-    """Return the stored campaigns, by default all.
-
-    Raises
-    ------
-    InputError
-        If no campaign has this name or engine.
-    """
-    entries = documents.entries()
-    for name, choices, key in (
-        (campaign, sorted({e.campaign for e in entries}), "campaign"),
-        (engine, sorted({e.engine for e in entries}), "engine"),
-    ):
-        if name is not None and name not in choices:
-            listing = ", ".join(choices) or "none"
-            raise InputError(f"no {key} {name!r} in the database{nearest(name, choices)}; it has {listing}.")
-    return [e for e in entries if campaign in (None, e.campaign) and engine in (None, e.engine)]
-
 
 def find_calculation(documents: Documents, name: str, campaign: str | None, engine: str | None) -> str:
     """Return the id of a calculation by a campaign's name for it, or by (the start of) its id.
@@ -45,7 +24,7 @@ def find_calculation(documents: Documents, name: str, campaign: str | None, engi
     InputError
         If no calculation, or more than one, matches.
     """
-    entries = find_entries(documents, campaign, engine)
+    entries = documents.matching_entries(campaign, engine, "the database")
     matches = {e.names[name]: f"{e.campaign} ({e.engine}, method {e.method_id})" for e in entries if name in e.names}
     if not matches:
         campaigns = {identifier: f"{e.campaign} ({e.engine})" for e in entries for identifier in e.ids}

@@ -198,16 +198,9 @@ class Results:
         InputError
             If there are campaigns, but none with this name or engine.
         """
-        entries = self.documents.entries()
-        for name, choices, key in (
-            (campaign, sorted({e.campaign for e in entries}), "campaign"),
-            (engine, sorted({e.engine for e in entries}), "engine"),
-        ):
-            if name is not None and entries and name not in choices:
-                raise InputError(
-                    f"{self.title} has no {key} {name!r}{nearest(name, choices)}; it has {', '.join(choices)}."
-                )
-        return [e for e in entries if campaign in (None, e.campaign) and engine in (None, e.engine)]
+        if self.documents.campaigns.find_one({}, {"_id": 1}) is None:
+            return []
+        return self.documents.matching_entries(campaign, engine, self.title)
 
     def models(self, campaign: str | None = None, engine: str | None = None) -> list[ModelResult]:
         """Evaluate every host of every campaign: its quantities, and the reasons for missing parts."""
