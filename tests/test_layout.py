@@ -235,3 +235,17 @@ def _lines_of_texts(text: str) -> set[int]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
         for number in range(node.lineno, (node.end_lineno or 0) + 1)
     }
+
+
+def test_the_paths_of_earlier_scripts_go_on_working() -> None:
+    """Those of the README before `sodiate.plan`, and the names that launchpads hold."""
+    code = """
+from sodiate.workflows.plan import plan
+from sodiate.workflows.store import Results
+from sodiate.workflows.launch import RunCalculation, SameCalculation
+import sodiate
+assert (plan, Results) == (sodiate.plan, sodiate.Results)
+assert RunCalculation._fw_name == "{{sodiate.workflows.launch.RunCalculation}}"
+assert SameCalculation._fw_name == "{{sodiate.workflows.launch.SameCalculation}}"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,8 +1,8 @@
 """Results from Python: open a root, a launchpad file or an archive, and read it.
 
-from sodiate.workflows.results.results import Results
+import sodiate
 
-with Results.open("sodiate-runs") as results:
+with sodiate.Results.open("sodiate-runs") as results:
     print(results.adsorption())
     atoms = results["WSSe+VS/V_S@top"].atoms
 """
