@@ -19,8 +19,8 @@ from fireworks.utilities.fw_utilities import get_fw_logger
 
 from ...errors import SodiateError
 
-TASK = "{{sodiate.workflows.launch.tasks.RunCalculation}}"
-DUPEFINDER = "{{sodiate.workflows.launch.tasks.SameCalculation}}"
+TASK = "{{sodiate.workflows.launch.RunCalculation}}"
+DUPEFINDER = "{{sodiate.workflows.launch.SameCalculation}}"
 SPEC_KEYS = (
     "_tasks",
     "label",

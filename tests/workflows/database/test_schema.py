@@ -13,6 +13,7 @@ from bson import json_util
 from sodiate.analysis.campaign_entry import CampaignEntry, upgraded
 from sodiate.workflows.database.connection import open_root
 from sodiate.workflows.database.documents import Documents
+from sodiate.workflows.database.fireworks_guard import TASK
 from sodiate.workflows.plan import plan
 from support import DATA, DOCS
 from support.cli import Cli
@@ -48,6 +49,21 @@ def test_a_root_of_schema_1_is_done_and_says_the_same(cli: Cli, old_root: Path) 
         stored = documents.campaigns.find_one({})
         assert stored is not None
         assert stored["schema_version"] == 1  # left as it was written
+
+
+def test_a_root_of_schema_1_goes_on_where_it_was(cli: Cli, old_root: Path) -> None:
+    """Its fireworks name the task as the older release did; what is to be done again is done by them."""
+    with open_root(old_root) as database:
+        tasks = database.db["fireworks"].distinct("spec._tasks._fw_name")
+        assert tasks == [TASK]
+    done = cli("redo", "WSSe+VS/dos", "--because", "a test", "--root", old_root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 new or to be done again" in cli("plan", "old.yaml", "--diff", "--root", old_root).stdout
+    done = cli("run", "old.yaml", "--root", old_root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open_root(old_root) as database:
+        assert database.db["workflows"].count_documents({}) == 1  # by the workflow that was there
+        assert Documents(database.db).attempts.count_documents({}) > 16
 
 
 def test_an_archive_of_schema_1_is_upgraded_as_it_is_read() -> None:
