@@ -5,9 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,13 +25,20 @@ from threadpoolctl import threadpool_limits
 threadpool_limits(1)
 """Of each worker, whose matrices are small: threads of several workers would only wait for one another."""
 
+MEMORY = Path("/dev/shm")
+"""Trajectories, records and journals are synced at every write, which takes a busy disk most of the tests' time."""
+
 MARKS = {"gpaw": "gpaw", "vasp": "vasp", "slurm_cluster": "slurm", "window": "browser", "mongod": "mongo"}
 """Fixtures, and the marks of the tests that use them, themselves or through others."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests be shared out among workers by what they need."""
+    """Let tests be shared out among workers by what they need, and keep their files in memory where there is room."""
     config.pluginmanager.register(sharing.Plugin())
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
+        found = os.statvfs(MEMORY)
+        if found.f_bavail * found.f_frsize > 4e9 and not found.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -168,17 +173,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(scope="session")
 def server(mongod: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMongod]:
     """The one server of all tests (of a worker, with pytest-xdist) that are not about servers."""
-    with ExitStack() as stack:
-        folder = tmp_path_factory.mktemp("server")
-        memory = Path("/dev/shm")  # journals are synced at every write, so in memory where that is possible
-        if os.access(memory, os.W_OK) and _free_bytes(memory) > 2e9:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory, prefix="sodiate-test-")))
-        yield stack.enter_context(private_mongod(folder))
-
-
-def _free_bytes(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    with private_mongod(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture

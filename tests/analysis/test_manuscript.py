@@ -19,6 +19,7 @@ from support.campaigns import Finished
 from support.cli import Cli
 
 ARCHIVE = DOCS / "reproduction"
+TOGETHER = pytest.mark.together("supplement")
 
 
 def write(folder: Path) -> Path:
@@ -34,6 +35,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("supplement") / "si")
 
 
+@TOGETHER
 def test_each_number_follows_from_the_records_beside_it(written: Path) -> None:
     records = open_archive(ARCHIVE).current()
     rows = list(csv.DictReader((written / "numbers.csv").open()))
@@ -48,6 +50,7 @@ def test_each_number_follows_from_the_records_beside_it(written: Path) -> None:
         assert found[0].label == f"{row['host']}/{row['site']}"
 
 
+@TOGETHER
 def test_the_methods_claim_what_ran(written: Path) -> None:
     text = (written / "methods.md").read_text()
     for claim in (
@@ -63,6 +66,7 @@ def test_the_methods_claim_what_ran(written: Path) -> None:
     assert "VASP" not in text
 
 
+@TOGETHER
 def test_citations_have_entries_that_a_reader_of_bibtex_takes(written: Path) -> None:
     import bibtexparser
 
@@ -76,6 +80,7 @@ def test_citations_have_entries_that_a_reader_of_bibtex_takes(written: Path) -> 
         bibliography(["Nobody2030"])
 
 
+@TOGETHER
 def test_structures_are_those_of_the_records(written: Path) -> None:
     (record,) = [r for r in open_archive(ARCHIVE).current().values() if r.label == "WSSe+VS/V_S@top"]
     assert record.geometry is not None
@@ -91,6 +96,7 @@ def test_structures_are_those_of_the_records(written: Path) -> None:
             assert same.get_distances(-1, range(len(same) - 1), mic=True).min() < 1e-3
 
 
+@TOGETHER
 def test_figures_are_vectors_and_the_same_each_time(written: Path, tmp_path: Path) -> None:
     again = write(tmp_path / "again")
     for name in ("adsorption.pdf", "adsorption.svg"):
