@@ -19,6 +19,7 @@ from .dos import DensityOfStates
 from .lattice import LatticeConstant
 from .published import PublishedValue
 from .vacancy_formation import VacancyFormation
+from .work_function import WorkFunction
 
 _OWN: tuple[type[Quantity], ...] = (
     AdsorptionEnergy,
@@ -29,6 +30,7 @@ _OWN: tuple[type[Quantity], ...] = (
     BandStructure,
     VacancyFormation,
     DensityDifference,
+    WorkFunction,
 )
 """In the order of tables and texts."""
 
