@@ -29,6 +29,9 @@ OVERLAP: Final = 0.6
 # Atoms closer than this many times the sum of their covalent radii are bonded (W–Se 2.55 of 2.82 Å, next 4.2 Å).
 BOND: Final = 1.2
 
+# Atoms of a host. No code here computes more, and one of so many is planned in a second.
+MOST_ATOMS: Final = 5000
+
 _ELEMENTS: Final = frozenset(chemical_symbols[1:])
 
 
@@ -61,8 +64,15 @@ def bond_reach(first: Ints | int, second: Ints | int) -> Floats:
     return reach
 
 
-def check_repeat(repeat: tuple[int, int]) -> None:
-    """Check that a supercell is two whole numbers of at least 1.
+def check_repeat(repeat: tuple[int, int], atoms: int) -> None:
+    """Check that a supercell is two whole numbers of at least 1, and not too many atoms.
+
+    Parameters
+    ----------
+    repeat
+        The repeats along a and b.
+    atoms
+        Atoms of what is repeated.
 
     Raises
     ------
@@ -72,6 +82,11 @@ def check_repeat(repeat: tuple[int, int]) -> None:
     if len(repeat) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in repeat):
         raise StructureError(
             f"supercell {repeat!r}: give two whole numbers of at least 1, the repeats along a and b."
+        )
+    if repeat[0] * repeat[1] * atoms > MOST_ATOMS:
+        raise StructureError(
+            f"supercell {repeat[0]}×{repeat[1]}: {repeat[0] * repeat[1] * atoms} atoms are more than {MOST_ATOMS}, "
+            "the most that a host may have; give smaller repeats."
         )
 
 

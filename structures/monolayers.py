@@ -87,9 +87,9 @@ def build_monolayer(layer: Monolayer, repeat: tuple[int, int]) -> Atoms:
     Raises
     ------
     StructureError
-        On a repeat below 1, or lengths that put atoms on each other.
+        On a repeat below 1 or too large, or lengths that put atoms on each other.
     """
-    check_repeat(repeat)
+    check_repeat(repeat, 3)
     a = layer.a
     cell = np.array([(a, 0, 0), (-a / 2, a * math.sqrt(3) / 2, 0), (0, 0, 0)])
     site, normal = (2 * cell[0] + cell[1]) / 3, np.array((0, 0, 1))

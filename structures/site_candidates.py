@@ -8,7 +8,8 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial import Voronoi
 
-from .geometry import FACES, Floats, Ints, face_layers, in_plane_cell, in_plane_fractions, lateral_distances, wrap
+from .geometry import FACES, Floats, Ints, face_layers, in_plane_cell, in_plane_fractions, wrap
+from .periodic_points import PeriodicPoints
 from .vacancies import Defect
 
 CHALCOGENS: Final = frozenset({"O", "S", "Se", "Te"})
@@ -107,13 +108,15 @@ def _hollows(points: Floats, cell: Floats) -> Floats:
 
 def _merge(vertices: Floats, cell: Floats) -> Floats:
     """Replace vertices closer than 0.5 Å, images included, by their mean, in an order free of noise."""
+    first, second = PeriodicPoints(vertices, cell, _MERGE).within(vertices, _MERGE)
+    neighbours = np.split(second, np.searchsorted(first, np.arange(1, len(vertices))))
+    remaining = np.ones(len(vertices), dtype=bool)
     merged: list[Floats] = []
-    remaining = vertices
-    while len(remaining):
-        offsets = wrap(remaining - remaining[0])
-        close = np.linalg.norm(offsets @ cell, axis=1) < _MERGE
-        merged.append((remaining[0] + offsets[close].mean(axis=0)) % 1.0)
-        remaining = remaining[~close]
+    for k in range(len(vertices)):
+        if remaining[k]:
+            cluster = np.unique(neighbours[k][remaining[neighbours[k]]])
+            merged.append((vertices[k] + wrap(vertices[cluster] - vertices[k]).mean(axis=0)) % 1.0)
+            remaining[cluster] = False
     points = np.array(merged)
     rounded = np.round(points, 4) % 1.0
     ordered: Floats = points[np.lexsort((rounded[:, 1], rounded[:, 0]))]
@@ -124,7 +127,6 @@ def _sort_hollows(hollows: Floats, fractions: Floats, second: Ints, cell: Floats
     """Split hollows into those with a second-layer atom below, given by its index, and the rest."""
     if len(second) == 0:
         return [], list(hollows)
-    distances = lateral_distances(hollows[:, None] - fractions[second][None], cell)
-    nearest = distances.argmin(axis=1)
-    occupied = distances.min(axis=1) < _BELOW
+    nearest, distances = PeriodicPoints(fractions[second], cell, _BELOW).nearest(hollows)
+    occupied = distances < _BELOW
     return sorted({int(second[k]) for k in nearest[occupied]}), list(hollows[~occupied])

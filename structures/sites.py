@@ -21,6 +21,7 @@ from .geometry import (
     lateral_distances,
     wrap,
 )
+from .periodic_points import PeriodicPoints
 from .site_candidates import Candidate, find_candidates
 from .symmetry import Symmetry, find_symmetry
 from .vacancies import Defect, apply_defects
@@ -149,7 +150,7 @@ def find_sites(pristine: Atoms, defects: Sequence[Defect]) -> tuple[Site, ...]:
     candidates = find_candidates(pristine, defects)
     frame = _frame(pristine, defective, defects)
     distances = _defect_distances(pristine, defects, candidates)
-    classes = _classes(candidates, find_symmetry(defective), in_plane_cell(pristine))
+    classes = _classes(candidates, find_symmetry(defective, _missing(pristine, defects)), in_plane_cell(pristine))
 
     def order(orbit: list[int]) -> tuple[int, int, str, list[float], int, int]:
         first = candidates[orbit[0]]
@@ -257,7 +258,7 @@ def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], 
     if (height if face == "top" else -height) > DESORBED:
         return EndSite("desorbed", True, None, start.name)
     cell = in_plane_cell(final)
-    label, nearest = _label(sites, find_symmetry(ideal), cell, point, face)
+    label, nearest = _label(sites, find_symmetry(ideal, _missing(pristine, defects)), cell, point, face)
     if face != start.face:
         return EndSite(label, True, "went through", start.name)
     stayed = label == start.name
@@ -270,15 +271,16 @@ def _classes(candidates: Sequence[Candidate], symmetry: Symmetry, cell: Floats) 
     points = np.array([candidate.fractional for candidate in candidates])
     on_top = np.array([candidate.face == "top" for candidate in candidates])
     kinds = np.array([candidate.kind for candidate in candidates])
+    tree = PeriodicPoints(points, cell, _SAME_POINT)
     assigned = np.zeros(len(candidates), dtype=bool)
     classes: list[list[int]] = []
     for i in range(len(candidates)):
         if assigned[i]:
             continue
-        offsets = wrap(symmetry.images(points[i])[:, None] - points[None]) @ cell
-        equal = (offsets**2).sum(axis=-1) < _SAME_POINT**2
-        equal &= on_top[None] == (on_top[i] ^ symmetry.flips)[:, None]
-        orbit = equal.any(axis=0) & (kinds == kinds[i]) & ~assigned
+        operations, images = tree.within(symmetry.images(points[i]), _SAME_POINT)
+        orbit = np.zeros(len(candidates), dtype=bool)
+        orbit[images[on_top[images] == (on_top[i] ^ symmetry.flips[operations])]] = True
+        orbit &= (kinds == kinds[i]) & ~assigned
         orbit[i] = True
         assigned |= orbit
         classes.append(np.flatnonzero(orbit).tolist())
@@ -307,6 +309,10 @@ def _frame(pristine: Atoms, defective: Atoms, defects: Sequence[Defect]) -> Fram
         faces[face] = layer or tuple(face_layers(defective, face)[0].tolist())
     fractions = tuple((float(u), float(v)) for u, v in in_plane_fractions(defective))
     return Frame(tuple(defective.symbols), fractions, faces["top"], faces["bottom"])
+
+
+def _missing(pristine: Atoms, defects: Sequence[Defect]) -> Atoms:
+    return pristine[[defect.index for defect in defects if defect.replacement is None]]
 
 
 def _bare_frame(host: Atoms) -> Frame:

@@ -51,9 +51,9 @@ def build_slab(slab: Slab, repeat: tuple[int, int]) -> Atoms:
     Raises
     ------
     StructureError
-        On a repeat below 1.
+        On a repeat below 1, or too large.
     """
-    check_repeat(repeat)
+    check_repeat(repeat, len(slab.symbols))
     cell = np.zeros((3, 3))
     cell[:2, :2] = slab.cell
     fractions = np.array(slab.positions)

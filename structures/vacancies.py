@@ -2,16 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
 
 import numpy as np
 from ase import Atoms
 
 from .errors import StructureError
 from .geometry import check_element, describe, face_layers, in_plane_cell, in_plane_fractions, lateral_distances
-from .symmetry import find_symmetry, permutations
+from .symmetry import AtomImages, find_symmetry
 
 _SITE_ATOM = re.compile(r"([A-Z][a-z]?)@(\d+)")
 
@@ -183,14 +182,14 @@ def distinct_vacancies(host: Atoms, element: str) -> tuple[Vacancy, ...]:
         If the host has no such element.
     """
     indices = atoms_of(host, element)
-    mapped = permutations(host, find_symmetry(host))
+    images = AtomImages(host, find_symmetry(host))
     top, bottom = (set(face_layers(host, face)[0].tolist()) for face in ("top", "bottom"))
     vacancies: list[Vacancy] = []
     seen: set[int] = set()
     for index in indices:
         if index in seen:
             continue
-        orbit = set(mapped[:, index].tolist())
+        orbit = set(images.of_atom(index).tolist())
         seen |= orbit
         representative = min(orbit & top, default=min(orbit))
         face = "top" if representative in top else "bottom" if representative in bottom else "inside"
@@ -219,19 +218,12 @@ def distinct_pairs(host: Atoms, first: str, second: str) -> tuple[VacancyPair, .
     first_atoms, second_atoms = atoms_of(host, first), atoms_of(host, second)
     if first == second and len(first_atoms) < 2:
         raise StructureError(f"{describe(host)} has a single {first}, so no pair to remove; use a larger supercell.")
-    all_pairs = combinations(first_atoms, 2) if first == second else product(first_atoms, second_atoms)
-    mapped = permutations(host, find_symmetry(host))
+    images = AtomImages(host, find_symmetry(host))
+    fractions, cell, z = in_plane_fractions(host), in_plane_cell(host), host.positions[:, 2]
     orbits: list[tuple[float, tuple[int, int], int]] = []
-    seen: set[tuple[int, int]] = set()
-    for i, j in all_pairs:
-        if (i, j) in seen:
-            continue
-        images = mapped[:, [i, j]]
-        if first == second:
-            images = np.sort(images, axis=1)
-        orbit = {(int(k), int(m)) for k, m in images}
-        seen |= orbit
-        orbits.append((_distance(host, i, j), (i, j), len(orbit)))
+    for i, j, multiplicity in _pair_orbits(images, first_atoms, second_atoms):
+        lateral = lateral_distances(fractions[j] - fractions[i], cell)
+        orbits.append((float(np.hypot(lateral, z[j] - z[i])), (i, j), multiplicity))
     # Rounded first, so that noise in the last digits cannot change the order of equal distances.
     orbits.sort(key=lambda entry: (round(entry[0], 4), entry[1]))
     names = lettered([f"{round(distance, 6):.2f}" for distance, _, _ in orbits])
@@ -241,10 +233,33 @@ def distinct_pairs(host: Atoms, first: str, second: str) -> tuple[VacancyPair, .
     )
 
 
-def _distance(host: Atoms, i: int, j: int) -> float:
-    fractions, z = in_plane_fractions(host), host.positions[:, 2]
-    lateral = lateral_distances(fractions[j] - fractions[i], in_plane_cell(host))
-    return float(np.hypot(lateral, z[j] - z[i]))
+def _pair_orbits(images: AtomImages, ones: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield of each class of equivalent pairs the one of lowest indices, and how many pairs the class has.
+
+    A class is known by its pairs of one atom alone: what those that leave this atom where it is make of the other.
+    So the pairs of one atom of each class of atoms are looked at, not all pairs.
+    """
+    alike = ones == others
+    seen: set[int] = set()
+    for i in ones:
+        if i in seen:
+            continue
+        moved = images.of_atom(i)
+        orbit = set(moved.tolist())
+        left = [j for j in others if j != i and not (alike and j in seen)]
+        seen |= orbit
+        staying = np.flatnonzero(moved == i)
+        suborbits = dict(zip(left, map(frozenset, images.of_atoms(left, staying).T.tolist()), strict=True))
+        # Of a pair of one element, either atom may be the first: the class has what is seen from both.
+        reached, operations = np.unique(moved, return_index=True)
+        turned = dict(zip(reached.tolist(), images.before(i, operations).tolist(), strict=True)) if alike else {}
+        done: set[int] = set()
+        for j in left:
+            if j in done:
+                continue
+            both = suborbits[j] | suborbits[turned[j]] if j in turned else suborbits[j]
+            done |= both
+            yield i, j, len(orbit) * len(both) // (2 if j in turned else 1)
 
 
 def lettered(labels: Sequence[str]) -> list[str]:

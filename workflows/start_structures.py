@@ -6,24 +6,22 @@ its calculation. Its atoms are computed on demand and never enter an id.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..structures.elemental import Elemental
-from ..structures.errors import StructureError
 from ..structures.geometry import bond_reach
-from ..structures.host_names import resolve_vacancies
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.sites import EndSite, Site, end_site, find_sites, place
 from ..structures.slabs import Slab, build_slab
-from ..structures.vacancies import Defect, apply_defects, distinct_pairs
+from ..structures.vacancies import Defect, apply_defects, distinct_pairs, distinct_vacancies
+from .calculation import Calculation, without_nulls
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-    from .calculation import Calculation
 
 Operation = Mapping[str, Any]
 Part = Literal["all", "host", "adsorbate"]
@@ -193,36 +191,44 @@ class Host:
         if not self.defects:
             return ""
         if len(self.defects) <= 2 and all(d.replacement is None for d in self.defects):
-            plain = "".join(f"+V{element}" for element in vacancies)
-            for pair in self._pairs(vacancies):
-                if self._named(tuple(vacancies), pair):
-                    return plain + (f"@{pair}" if pair else "")
+            pair = self._pair_name(vacancies)
+            if pair is not None:
+                return "".join(f"+V{element}" for element in vacancies) + (f"@{pair}" if pair else "")
         return "".join(
             f"+V_{d.element}{d.index}" if d.replacement is None else f"+{d.replacement}_{d.element}{d.index}"
             for d in self.defects
         )
 
-    def _pairs(self, vacancies: list[str]) -> list[str | None]:
-        if len(vacancies) < 2:
-            return [None]
-        return [None, *(pair.name for pair in distinct_pairs(self.pristine, *vacancies))]
+    def _pair_name(self, vacancies: list[str]) -> str | None:
+        """Return which of all vacancies of these elements the host has: a pair's name, or nothing for the usual one.
 
-    def _named(self, vacancies: tuple[str, ...], pair: str | None) -> bool:
-        try:
-            return {d.index for d in resolve_vacancies(self.pristine, vacancies, pair)} == {
-                d.index for d in self.defects
-            }
-        except StructureError:  # several distinct vacancies of this element: only an index tells which
-            return False
+        None if its vacancies are none that a name chooses, so that only their indices tell.
+        """
+        indices = {defect.index for defect in self.defects}
+        if len(vacancies) == 1:
+            distinct = distinct_vacancies(self.pristine, vacancies[0])
+            return "" if len(distinct) == 1 and {distinct[0].index} == indices else None
+        pairs = distinct_pairs(self.pristine, vacancies[0], vacancies[1])
+        names = [pair.name for pair in pairs if set(pair.indices) == indices]
+        return None if not names else "" if set(pairs[0].indices) == indices else names[0]
+
+
+def read_host(operation: Operation) -> Host:
+    """Read a host operation; the same one again is not worked out twice, since finding sites takes a while."""
+    return _read_host(json.dumps(without_nulls(operation)))
+
+
+@lru_cache(maxsize=64)
+def _read_host(text: str) -> Host:
+    return Host(json.loads(text))
 
 
 def _tuples(rows: Sequence[Sequence[float]]) -> Any:
     return tuple(tuple(row) for row in rows)
 
 
-@lru_cache(maxsize=64)
 def _host_of(calculation: Calculation) -> Host:
-    return Host(calculation.structure)
+    return read_host(calculation.structure)
 
 
 def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms | None:
@@ -243,7 +249,7 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
     operation = calculation.structure
     match operation["op"]:
         case "host":
-            return Host(operation).start
+            return read_host(operation).start
         case "adsorbate":
             site = _host_of(calculation.parents["host"]).sites[operation["site"]]
             return place(parents["host"], site, operation["element"], operation["height_a"])

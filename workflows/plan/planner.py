@@ -130,7 +130,7 @@ class _Planner:
         origin, vacancies = self._origin(model)
         defects = self._defects(model, origin, vacancies, repeat)
         structure = self.declare.host_structure(origin, repeat, defects)
-        ideal = start_structures.Host(structure)
+        ideal = start_structures.read_host(structure)
         label = ideal.label
         self.engine.check(ideal.atoms)
         host = self.declare("relax", structure, {}, label, protocol)

@@ -39,7 +39,7 @@ class BandStructure(Quantity):
         bands: dict[str, Calculation] = {}
         for layer in layers_of(declare, hosts, self.name):
             structure = declare.primitive_host(layer)
-            label = start_structures.Host(structure).label
+            label = start_structures.read_host(structure).label
             host = declare("relax", structure, {}, label, protocol)
             bands[layer] = declare(
                 "bands", start_structures.geometry(), {"geometry": host}, f"{label}/bands", protocol

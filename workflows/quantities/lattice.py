@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...analysis.columns import Column
 from ...analysis.energies.comparability import edges_a
-from ..start_structures import Host
+from ..start_structures import read_host
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
 from .layers import layers_of
 
@@ -51,7 +51,7 @@ class LatticeConstant(Quantity):
         calculations = {}
         for layer in layers_of(declare, hosts, self.name):
             structure = declare.primitive_host(layer)
-            label = f"{Host(structure).label}/lattice"
+            label = f"{read_host(structure).label}/lattice"
             calculations[layer] = declare("relax_cell", structure, {}, label, declare.campaign.protocol)
         constants = {layer: declare.campaign.spec.monolayers[layer].a for layer in calculations}
         return QuantityPlan(

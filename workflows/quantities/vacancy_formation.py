@@ -13,7 +13,7 @@ from ...analysis.records import MOCK
 from ...analysis.words import listed
 from ...structures.monolayers import Monolayer
 from ...structures.vacancies import Defect
-from ..start_structures import Host
+from ..start_structures import read_host
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class VacancyFormation(Quantity):
             if not removed or not isinstance(host.origin, Monolayer):
                 continue
             structure = declare.host_structure(host.origin, host.repeat, ())
-            pristine = declare("relax", structure, {}, Host(structure).label, host.protocol)
+            pristine = declare("relax", structure, {}, read_host(structure).label, host.protocol)
             unit = dict(Counter((host.origin.metal, host.origin.top, host.origin.bottom)))
             elements = {element: declare.element(element, self.name, host.protocol) for element in unit}
             parts[host.name] = HostPart(
