@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sodiate.analysis.figures.convergence import Series, Setting, convergence_plot
+from sodiate.workflows.campaign.load import bundled_campaigns
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
 from sodiate.workflows.plan.convergence_study import parse_values, variants
@@ -50,6 +51,19 @@ def test_one_setting_is_varied_at_a_time() -> None:
             assert atoms is not None
             assert kpoint_mesh(atoms, host.calculation.protocol["kpoint_length_a"]) == (mesh, mesh, 1)
         assert "dos" not in one.plan.quantities
+
+
+@pytest.mark.parametrize("name", bundled_campaigns())
+def test_every_bundled_campaign_can_be_varied(name: str) -> None:
+    """Also one that names structure files beside it, such as Se.cif, which a copy elsewhere would no longer find."""
+    base = plan(name)
+    (made,) = variants(name, None, (), (2.0,)) if "cutoff_ev" in base.not_applicable else variants(name, None, (450.0,), ())
+    assert made.plan.campaign.elements == base.campaign.elements
+    assert made.plan.campaign.slabs == base.campaign.slabs
+    assert [host.name for host in made.plan.hosts] == [host.name for host in base.hosts]
+    # The bulk references that hosts need are those of the files: the very atoms, cell and element.
+    structures = [c.structure for c in made.plan.calculations if c.structure["op"] == "elemental"]
+    assert all(structure in [c.structure for c in base.calculations] for structure in structures)
 
 
 def test_what_cannot_be_varied() -> None:
