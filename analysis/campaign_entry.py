@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .records import Frozen
+from .records import Frozen, Line, Plain
 
 CAMPAIGN_SCHEMA = 2
 """Version of the layout of campaigns; `upgraded` brings an older one to it."""
@@ -14,7 +14,7 @@ CAMPAIGN_SCHEMA = 2
 class SiteEntry(Frozen):
     """One adsorption site of a host: its name, how often it occurs in the cell, and its calculation's id."""
 
-    name: str
+    name: Plain
     multiplicity: int
     calculation: str
 
@@ -40,8 +40,8 @@ class ModelEntry(Frozen):
     ``changes`` states the differences from ``compare_with``; ``quantities`` has an entry for each quantity by name.
     """
 
-    name: str
-    label: str
+    name: Plain
+    label: Line
     supercell: tuple[int, int]
     host: str
     sites: tuple[SiteEntry, ...]
@@ -54,7 +54,7 @@ class ModelEntry(Frozen):
 class NamedCalculation(Frozen):
     """A calculation's id under the name that a campaign gives it."""
 
-    name: str
+    name: Plain
     calculation: str
 
 
@@ -62,13 +62,13 @@ class CampaignEntry(Frozen):
     """One revision of a campaign with one engine and method, as stored: names, and ids of calculations."""
 
     schema_version: int = CAMPAIGN_SCHEMA
-    campaign: str
-    engine: str
-    method_id: str
+    campaign: Plain
+    engine: Plain
+    method_id: Plain
     revision: int = 1
     title: str
     yaml: str
-    adsorbate: str
+    adsorbate: Plain
     models: tuple[ModelEntry, ...]
     calculations: tuple[NamedCalculation, ...]
     dropped: tuple[str, ...] = ()

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 SCHEMA_VERSION = 1
-"""Version of the record layout; a reader refuses a newer one."""
+"""Version of the record layout; a reader refuses any that it does not know."""
 
 MOCK = "mock (dry run, not physical)"
 """The mark that every table, figure and page puts on the numbers of a dry run."""
@@ -27,9 +29,48 @@ Stress = tuple[float, float, float, float, float, float]
 
 
 class Frozen(BaseModel):
-    """Base of all declared and stored values: immutable, unknown keys refused."""
+    """Base of all declared and stored values: immutable, unknown keys and numbers that are none refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+LONGEST_LINE = 500
+"""Of names and labels: what a table, a folder's name or the first line of an input holds."""
+
+
+def one_line(text: str) -> str:
+    """Refuse a name or label that would not stay in its line of a table, or of a code's input.
+
+    Raises
+    ------
+    ValueError
+        If it has control characters (a newline and a tag behind it), or is very long.
+    """
+    if not text.isprintable():
+        raise ValueError(f"{text[:60]!r} is no name: it has a line break or another character that does not print.")
+    if len(text) > LONGEST_LINE:
+        raise ValueError(f"{text[:60]!r}… is no name: it has {len(text)} characters, at most {LONGEST_LINE} go.")
+    return text
+
+
+def plain_name(text: str) -> str:
+    """Refuse a name that leads elsewhere if it becomes a file's or folder's.
+
+    Raises
+    ------
+    ValueError
+        As `one_line` does, or if a part between slashes is empty, ``.`` or ``..``, or if it has a backslash.
+    """
+    if "\\" in text or any(part.strip() in ("", ".", "..") for part in text.split("/")):
+        raise ValueError(f"{text[:60]!r} is no name: it would lead to another folder.")
+    return one_line(text)
+
+
+Line = Annotated[str, AfterValidator(one_line)]
+"""A label: printable, in one line."""
+
+Plain = Annotated[str, AfterValidator(plain_name)]
+"""A name that may become a file's."""
 
 
 def digest(value: Any) -> str:
@@ -57,6 +98,12 @@ class Geometry(Frozen):
     positions_a: tuple[Vector, ...]
     cell_a: tuple[Vector, Vector, Vector]
     pbc: tuple[bool, bool, bool]
+
+    @model_validator(mode="after")
+    def _one_position_an_atom(self) -> Self:
+        if len(self.symbols) != len(self.positions_a):
+            raise ValueError(f"{len(self.symbols)} symbols have {len(self.positions_a)} positions.")
+        return self
 
     @classmethod
     def of(cls, atoms: Atoms) -> Geometry:
@@ -173,7 +220,7 @@ class Record(Frozen):
 
     schema_version: int = SCHEMA_VERSION
     calculation: str
-    label: str
+    label: Line
     kind: str
     engine: str
     physical: bool
@@ -200,13 +247,19 @@ class Record(Frozen):
     arrays: dict[str, str] = {}
     provenance: Provenance
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash of the scientific content: a record names its parents' records by it.
 
         It covers an explicit list of fields and skips absent values, so that a field added later changes no digest.
         """
         return digest(self.model_dump(mode="json", include=_SCIENCE, exclude_none=True))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with other values if some are given; its digest is its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("digest", None)
+        return copied
 
 
 _SCIENCE = {

@@ -99,6 +99,8 @@ def read_atoms(path: Path) -> Atoms:
         raise StructureError(f"{path}: a directory, not a structure file; name the file in it.")
     if not path.exists():
         raise StructureError(f"{path}: no such structure file.")
+    if not path.is_file():
+        raise StructureError(f"{path}: a pipe or a device; give a structure file.")
     try:
         atoms = read(path, do_not_split_by_at_sign=True)
     except Exception as error:  # of any kind: ASE's readers have no common error

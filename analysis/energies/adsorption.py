@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..campaign_entry import CampaignEntry, ModelEntry, SiteEntry
 from ..records import Choice, Record
-from .comparability import ProtocolMismatch, check_method, check_sampling
+from .comparability import ProtocolMismatch, check_method, check_parent, check_sampling, element_of, symbols
 
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""
@@ -34,24 +35,41 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
     Parameters
     ----------
     slab_with_adsorbate, slab
-        Of the same host in the same cell: method and sampling must be equal.
+        Of the same host in the same cell: the first has one atom more and was computed from the second; method and
+        sampling must be equal.
     reference
-        The isolated atom, or the bulk metal, whose energy per atom is taken: the method must be equal, the sampling
-        has rules of its own.
+        The isolated atom, or the bulk metal, whose energy per atom is taken: of the adsorbate's element; the method
+        must be equal, the sampling has rules of its own.
 
     Raises
     ------
     ProtocolMismatch
         If the subtraction would mean nothing.
     """
+    _check_host_and_one(slab_with_adsorbate, slab, reference)
     check_method(slab_with_adsorbate, slab)
     check_method(slab_with_adsorbate, reference)
     check_sampling(slab_with_adsorbate, slab)
     energies = [record.energy_ev for record in (slab_with_adsorbate, slab, reference)]
-    atoms = len(reference.geometry.symbols) if reference.geometry else 1
     if energies[0] is None or energies[1] is None or energies[2] is None:
         raise ProtocolMismatch(f"{slab_with_adsorbate.label}: a record has no energy")
-    return energies[0] - energies[1] - energies[2] / atoms
+    return energies[0] - energies[1] - energies[2] / len(symbols(reference))
+
+
+def _check_host_and_one(site: Record, host: Record, reference: Record) -> None:
+    """Refuse what is not a host with one atom of a reference's element, and this host."""
+    check_parent(site, "host", host)
+    element = element_of(reference)
+    own, expected = Counter(symbols(site)), Counter(symbols(host)) + Counter([element])
+    if own != expected:
+        raise ProtocolMismatch(
+            f"{site.label} is not {host.label} with one {element} of {reference.label}: it has "
+            f"{_counted(own)} atoms, not {_counted(expected)}"
+        )
+
+
+def _counted(count: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {element}" for element, number in sorted(count.items()))
 
 
 @dataclass(frozen=True)
@@ -186,6 +204,7 @@ def _site(
         reason = f"no {entry.adsorbate} atom: {missing(atom_id)}"
     else:
         try:
+            _check_atom(atom, entry.adsorbate)
             value = adsorption_energy(record, host, atom)
             bulk_value = adsorption_energy(record, host, bulk) if bulk is not None else None
         except ProtocolMismatch as error:
@@ -202,6 +221,12 @@ def _site(
         total_moment_mub=record.total_moment_mub if record is not None else None,
         reason=reason,
     )
+
+
+def _check_atom(atom: Record, adsorbate: str) -> None:
+    """Refuse what is no isolated atom of the campaign's adsorbate."""
+    if atom.kind != "atom" or symbols(atom) != (adsorbate,):
+        raise ProtocolMismatch(f"{atom.label} is no isolated {adsorbate} atom, but {atom.kind} of {symbols(atom)}")
 
 
 def _mark_same(sites: list[SiteResult]) -> list[SiteResult]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from math import hypot
 from typing import Any
 
@@ -52,6 +53,80 @@ def check_sampling(first: Record, second: Record) -> None:
     if _largest_shift(*samplings) > 1e-4:
         differences.append(f"cell {_edges(samplings[0])} ≠ {_edges(samplings[1])} Å")
     _refuse(first, second, "sampling", differences)
+
+
+def check_atoms(whole: Record, parts: Iterable[Record], what: str) -> None:
+    """Refuse a difference of which the atoms do not cancel: the whole has to be its parts, atom for atom.
+
+    Parameters
+    ----------
+    whole, parts
+        Records with their atoms.
+    what
+        What is to be computed, for the message.
+
+    Raises
+    ------
+    ProtocolMismatch
+        Naming what is too many on either side.
+    """
+    parts = list(parts)
+    total = sum((Counter(symbols(part)) for part in parts), Counter[str]())
+    count = Counter(symbols(whole))
+    if count == total:
+        return
+    names = " and ".join(part.label for part in parts)
+    sides = [(count - total, whole.label), (total - count, names)]
+    excess = ", ".join(f"{_formula(surplus)} more in {side}" for surplus, side in sides if surplus)
+    raise ProtocolMismatch(f"{what}: {whole.label} is not {names}: {excess}")
+
+
+def check_parent(record: Record, role: str, parent: Record) -> None:
+    """Refuse a record that was not computed from another one, as what is made of both takes for granted.
+
+    Raises
+    ------
+    ProtocolMismatch
+        Naming both.
+    """
+    reference = record.parents.get(role)
+    if reference is None or reference.calculation != parent.calculation:
+        origin = "no record" if reference is None else f"calculation {reference.calculation}"
+        raise ProtocolMismatch(
+            f"{record.label} was computed from {origin} as its {role}, not from {parent.label} "
+            f"({parent.calculation}); the campaign names another one than it was planned with"
+        )
+
+
+def symbols(record: Record) -> tuple[str, ...]:
+    """Return the elements of a record's atoms.
+
+    Raises
+    ------
+    ProtocolMismatch
+        If it has no atoms.
+    """
+    if record.geometry is None:
+        raise ProtocolMismatch(f"{record.label}: its record has no geometry")
+    return record.geometry.symbols
+
+
+def element_of(record: Record) -> str:
+    """Return the element of a reference.
+
+    Raises
+    ------
+    ProtocolMismatch
+        If it has several, or no atoms.
+    """
+    elements = sorted(set(symbols(record)))
+    if len(elements) != 1:
+        raise ProtocolMismatch(f"{record.label}: a reference is of one element, this is of {', '.join(elements)}")
+    return elements[0]
+
+
+def _formula(count: Mapping[str, int]) -> str:
+    return " + ".join(f"{number} {element}" for element, number in count.items())
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

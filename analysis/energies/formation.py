@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..campaign_entry import QuantityEntry
 from ..records import Record
-from .comparability import ProtocolMismatch, check_method, check_sampling
+from .comparability import ProtocolMismatch, check_method, check_sampling, element_of, symbols
 from .energetics import EnergeticsError, chalcogen_rich, formation_energy, metal_rich
 
 
@@ -54,11 +55,12 @@ def formation_result(
             return FormationResult(removed, reason=f"{name}: {missing(identifier)}")
     defective, pristine = records[host], records[entry.calculations["pristine"]]
     try:
+        _check_atoms(entry, defective, pristine, {role: records[identifier] for role, identifier in elements.items()})
         check_sampling(defective, pristine)
         for reference in (pristine, *(records[identifier] for identifier in elements.values())):
             check_method(defective, reference)
         elements_ev = {
-            element: _energy(records[identifier]) / _natoms(records[identifier])
+            element: _energy(records[identifier]) / len(symbols(records[identifier]))
             for element, identifier in elements.items()
         }
         return _result(entry, defective, pristine, elements_ev)
@@ -66,14 +68,33 @@ def formation_result(
         return FormationResult(removed, reason=str(error))
 
 
+def _check_atoms(entry: QuantityEntry, defective: Record, pristine: Record, elements: Mapping[str, Record]) -> None:
+    """Refuse a host that is not its pristine one less the removed atoms, and references of other elements."""
+    removed = Counter[str](entry.declared["removed"])
+    whole, left = Counter(symbols(pristine)), Counter(symbols(defective))
+    if left + removed != whole:
+        raise ProtocolMismatch(
+            f"{defective.label} is not {pristine.label} less {_formula(removed)}: {_formula(left)} against "
+            f"{_formula(whole)}"
+        )
+    for role, record in elements.items():
+        if element_of(record) != role:
+            raise ProtocolMismatch(f"the reference of {role}, {record.label}, is of {element_of(record)}")
+    units, unit = len(symbols(pristine)) // sum(entry.declared["unit"].values()), entry.declared["unit"]
+    if whole != Counter({element: units * count for element, count in unit.items()}):
+        raise ProtocolMismatch(f"{pristine.label} is no whole number of formula units {unit}")
+
+
+def _formula(count: Mapping[str, int]) -> str:
+    return " ".join(f"{element}{number}" for element, number in sorted(count.items()))
+
+
 def _result(
     entry: QuantityEntry, defective: Record, pristine: Record, elements_ev: Mapping[str, float]
 ) -> FormationResult:
     host_ev = _energy(pristine)
     removed, unit, metal = (entry.declared[key] for key in ("removed", "unit", "metal"))
-    units, rest = divmod(_natoms(pristine), sum(unit.values()))
-    if rest:
-        raise ProtocolMismatch(f"{pristine.label} is no whole number of formula units {unit}")
+    units = len(symbols(pristine)) // sum(unit.values())
     if metal is None:
         raise ProtocolMismatch("it was planned by an older sodiate; `sodiate run` the campaign again")
     chalcogens_ev = {element: value for element, value in elements_ev.items() if element != metal}
@@ -90,9 +111,3 @@ def _energy(record: Record) -> float:
     if record.energy_ev is None:
         raise ProtocolMismatch(f"{record.label}: its record has no energy")
     return record.energy_ev
-
-
-def _natoms(record: Record) -> int:
-    if record.geometry is None:
-        raise ProtocolMismatch(f"{record.label}: its record has no geometry")
-    return len(record.geometry.symbols)

@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping
 from ..records import Record
 
 
-def stale_reason(record: Record, parents: Mapping[str, str], current: Mapping[str, Record]) -> str | None:
+def stale_reason(
+    record: Record,
+    parents: Mapping[str, str],
+    current: Mapping[str, Record],
+    unusable: Mapping[str, str] | None = None,
+) -> str | None:
     """Tell why a record no longer follows from its parents' records, or None if it does.
 
     Parameters
@@ -18,14 +23,23 @@ def stale_reason(record: Record, parents: Mapping[str, str], current: Mapping[st
         Role and calculation id of the parents that its calculation declares.
     current
         Current records by calculation id.
+    unusable
+        Why current records may not be used, by calculation id; they are not among the current ones.
 
     Returns
     -------
     str or None
         A clause that names the parent; a parent that had no record at the time and has one now counts.
     """
+    foreign = [role for role in record.parents if role not in parents]
+    if foreign:
+        return f"it was computed from a {foreign[0]}, which its calculation does not have"
     for role, calculation in parents.items():
         reference, present = record.parents.get(role), current.get(calculation)
+        if reference is not None and reference.calculation != calculation:
+            return f"it was computed from another {role}"
+        if calculation in (unusable or {}):
+            return f"the record of its {role} may not be used"
         if reference is not None and present is None:
             return f"the record of its {role} was superseded"
         if reference is not None and present is not None and reference.digest != present.digest:
@@ -36,7 +50,9 @@ def stale_reason(record: Record, parents: Mapping[str, str], current: Mapping[st
 
 
 def fresh(
-    records: Mapping[str, Record], parents: Mapping[str, Mapping[str, str]]
+    records: Mapping[str, Record],
+    parents: Mapping[str, Mapping[str, str]],
+    unusable: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Record], dict[str, str]]:
     """Divide current records into usable records and the reasons why others are stale.
 
@@ -46,18 +62,20 @@ def fresh(
         Current records by calculation id.
     parents
         For each calculation id its parents' ids by role.
+    unusable
+        Why other current records may not be used, by calculation id.
 
     Returns
     -------
     tuple
-        Usable records by id, and a reason by id for each stale record; a record with a stale ancestor is stale, too.
+        Usable records by id, and a reason by id for each that is not, or has such an ancestor.
     """
-    reasons: dict[str, str] = {}
+    reasons: dict[str, str] = {identifier: f"unusable: {why}" for identifier, why in (unusable or {}).items()}
     usable: dict[str, Record] = {}
     for identifier in _parents_first(records, parents):
         record = records[identifier]
         above = parents.get(identifier, {})
-        reason = stale_reason(record, above, records)
+        reason = stale_reason(record, above, records, unusable)
         if reason is None:
             tainted = [role for role, parent in above.items() if role in record.parents and parent in reasons]
             reason = f"its {tainted[0]} is stale" if tainted else None

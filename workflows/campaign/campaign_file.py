@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -202,7 +203,7 @@ class CampaignFile(Frozen):
     vacuum_a: Positive
     symmetry_breaking_a: NotNegative
     monolayers: dict[Name, Layer] = {}
-    models: tuple[CampaignModel, ...] = Field(min_length=1)
+    models: tuple[CampaignModel, ...] = Field(min_length=1, max_length=1000)
     adsorbate: Adsorbate
     sites: Annotated[Sites, BeforeValidator(_sites)]
     quantities: tuple[str, ...]
@@ -218,7 +219,7 @@ class CampaignFile(Frozen):
     @model_validator(mode="after")
     def _names_differ(self) -> CampaignFile:
         titles = [model.title for model in self.models]
-        doubles = sorted({title for title in titles if titles.count(title) > 1})
+        doubles = sorted(title for title, count in Counter(titles).items() if count > 1)
         if doubles:
             raise ValueError(f"two models are called {', '.join(doubles)}; give each a 'name' of its own.")
         for model in self.models:

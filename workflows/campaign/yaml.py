@@ -6,6 +6,7 @@ The models are pydantic's; its errors become sentences that name the file and th
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ...errors import SodiateError
+from .yaml_text import LARGEST_BYTES, YamlMistake, read_yaml
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 """The bundled campaigns, protocols and clusters."""
@@ -40,22 +42,23 @@ def load_yaml(path: Path, what: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is missing, a directory, empty, not YAML, or not a mapping.
+        If the file is missing, no plain file, empty, too large, not YAML, or not a mapping, or says a key twice.
     """
-    import yaml
-
     if path.is_dir():
         raise InputError(f"{what} {path} is a directory; give the YAML file itself.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{what} {path} is a pipe or a device; give a file.")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if (size := path.stat().st_size) > LARGEST_BYTES:
+            raise InputError(f"{what} {path} has {size / 1e6:.1f} MB; at most {LARGEST_BYTES / 1e6:g} MB are read.")
+        data = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise InputError(f"{what} {path} is not a text file in UTF-8.") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise InputError(f"{what} {path}{line}: not valid YAML: {getattr(error, 'problem', error)}.") from None
+    except YamlMistake as error:
+        line = f", line {error.line}" if error.line else ""
+        raise InputError(f"{what} {path}{line}: {error}.") from None
     if data is None:
         raise InputError(f"{what} {path} is empty.")
     if not isinstance(data, dict):
@@ -121,7 +124,8 @@ def _sentence(model: type[BaseModel], item: Mapping[str, Any]) -> str:
     if item["type"] == "value_error":
         return f"{key}: {item['msg'].removeprefix('Value error, ')}"
     message = item["msg"].removeprefix("Input should be ")
-    return f"{key}: {item['input']!r} should be {message}." if message != item["msg"] else f"{key}: {item['msg']}."
+    given = reprlib.repr(item["input"])
+    return f"{key}: {given} should be {message}." if message != item["msg"] else f"{key}: {item['msg']}."
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:

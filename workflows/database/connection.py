@@ -6,7 +6,7 @@ FireWorks is imported only to add or launch work; reading needs only pymongo.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ...errors import SodiateError
 from ..campaign.yaml import load_yaml, validate
 from .lease import Owner
 from .mongod import DATABASE, private_mongod
+from .seals import known_schema
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
@@ -169,13 +170,21 @@ def _address(settings: LaunchpadFile) -> str:
 
 
 def _refuse_newer_schema(db: MongoDatabase[dict[str, Any]], title: str) -> None:
-    schema = db["sodiate"].find_one({"_id": "schema", "version": {"$type": "number"}})
+    schema = db["sodiate"].find_one({"_id": "schema"})
     if schema is None:
         _refuse_other_data(db, title)
-    elif schema["version"] > SCHEMA_VERSION:
+        return
+    version = schema.get("version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise DatabaseError(
-            f"{title} holds records of schema {schema['version']}; this sodiate knows schema {SCHEMA_VERSION} "
+            f"{title} holds records of schema {version}; this sodiate knows schema {SCHEMA_VERSION} "
             "and older. Update sodiate (pip install --upgrade sodiate)."
+        )
+    if not known_schema(version, SCHEMA_VERSION):
+        raise DatabaseError(
+            f"{title}: the document {{_id: 'schema'}} of its collection 'sodiate' says version {version!r}, which no "
+            f"sodiate wrote: it was changed by hand. Put back the number that was there (this sodiate writes "
+            f"{SCHEMA_VERSION})."
         )
 
 
@@ -238,10 +247,21 @@ def _take_over(database: Database) -> bool:
 
 
 def _indexes(db: MongoDatabase[dict[str, Any]]) -> None:
+    from pymongo.errors import DuplicateKeyError
+
     db["records"].create_index("calculation")
     db["records"].create_index([("calculation", 1), ("state", 1)])
     db["records"].create_index("label")
     db["attempts"].create_index([("calculation", 1), ("started", 1)])
     db["campaigns"].create_index([("campaign", 1), ("engine", 1), ("method_id", 1)])
+    # An older database that has two of one calculation works on: each read refuses these in words, and once they are
+    # superseded the next campaign makes the index.
+    with suppress(DuplicateKeyError):
+        db["records"].create_index(
+            [("state", 1), ("calculation", 1)],
+            unique=True,
+            partialFilterExpression={"state": "current"},
+            name="one_current_record",
+        )
     # For the look-up of the same calculation in other campaigns, at every checkout.
     db["fireworks"].create_index("spec._tasks.calculation")

@@ -6,23 +6,39 @@ docs/database.md describes each document.
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 
 from ...analysis.arrays import ArrayRecord, from_arrays, to_arrays
-from ...analysis.campaign_entry import CampaignEntry, upgraded
-from ...analysis.records import Record
+from ...analysis.campaign_entry import CampaignEntry
+from ...analysis.records import Record, one_line
 from ...errors import SodiateError
 from ..calculation import Calculation
 from ..campaign.yaml import InputError, nearest
-from ..kinds import left_out
+from ..kinds import KINDS, left_out
 from .lease import Lease, LeaseLost, Leases
+from .seals import Altered, array_name, check_array, sealed_campaign, sealed_record, to_entry, to_record
 
-ENVELOPE = ("_id", "state", "digest", "token", "superseded")
-"""Keys of a record's document that are not part of the record."""
+_DEEPEST = 50
+"""Generations of a graph; those that are planned have five."""
+
+_PLAN_AGAIN = "`sodiate run` with the campaign's file puts it right."
+
+_REMEDY = "`sodiate import` of an archive restores it, `sodiate run` computes it anew"
+
+
+@dataclass(frozen=True)
+class CurrentRecords:
+    """Current records by calculation, and for each calculation whose record may not be used, why."""
+
+    records: dict[str, Record]
+    unusable: dict[str, str]
 
 
 class StorablePlan(Protocol):
@@ -87,8 +103,9 @@ class Documents:
                 UpdateOne(
                     {"_id": calculation.id},
                     {
-                        "$setOnInsert": {"label": calculation.label, **calculation.declared()},
                         "$set": {
+                            # Follows from the id: the same again, or what somebody changed is put right.
+                            **{"label": calculation.label, **calculation.declared()},
                             "execution": plan.execution(calculation),
                             "not_applicable": list(plan.not_applicable),
                         },
@@ -103,29 +120,55 @@ class Documents:
         return self.add_entry(plan.entry())
 
     def add_entry(self, entry: CampaignEntry) -> CampaignEntry:
-        """Store a campaign, as a new revision if it changed; storing the same campaign again changes nothing."""
-        last = self.campaign(entry.campaign, entry.engine, entry.method_id)
-        if last is not None:
-            if entry.model_copy(update={"revision": last.revision}) == last:
-                return last
-            entry = entry.model_copy(update={"revision": last.revision + 1})
-        self.campaigns.insert_one(entry.model_dump(mode="json"))
+        """Store a campaign; the same one again changes nothing, a changed one becomes a new revision."""
+        key = {"campaign": entry.campaign, "engine": entry.engine, "method_id": entry.method_id}
+        document = self.campaigns.find_one(key, sort=[("revision", -1)])
+        if document is not None:
+            try:
+                last = to_entry(document)
+                if entry.model_copy(update={"revision": last.revision}) == last:
+                    return last
+            except Altered:  # it is kept as it is, and a revision after it takes its place
+                pass
+            entry = entry.model_copy(update={"revision": int(document["revision"]) + 1})
+        self.campaigns.insert_one(sealed_campaign(entry))
         return entry
 
-    def campaign(self, name: str, engine: str, method_id: str) -> CampaignEntry | None:
-        """Return the last revision of a campaign with one engine and method."""
-        document = self.campaigns.find_one(
-            {"campaign": name, "engine": engine, "method_id": method_id}, sort=[("revision", -1)]
-        )
-        return _entry(document) if document else None
+    def read_entries(self) -> tuple[list[CampaignEntry], list[str]]:
+        """Return the last revision of each campaign, engine and method, oldest first.
 
-    def entries(self, query: Mapping[str, Any] | None = None) -> list[CampaignEntry]:
-        """Return the last matching revision of each campaign, engine and method, oldest first."""
-        latest: dict[tuple[str, str, str], CampaignEntry] = {}
-        for document in self.campaigns.find(dict(query or {})).sort("revision", 1):
-            entry = _entry(document)
-            latest[entry.campaign, entry.engine, entry.method_id] = entry
-        return list(latest.values())
+        Returns
+        -------
+        tuple
+            The entries, and a sentence for each that was changed in the database, which is left out.
+        """
+        latest: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        for document in self.campaigns.find().sort("revision", 1):
+            name, engine, method = (str(document.get(key)) for key in ("campaign", "engine", "method_id"))
+            latest[name, engine, method] = document
+        found, complaints = [], []
+        for (name, engine, method), document in latest.items():
+            try:
+                found.append(to_entry(document))
+            except Altered as error:
+                complaints.append(
+                    f"campaign {name} ({engine}, method {method}): revision {document.get('revision')} was changed "
+                    f"in the database: {error}. `sodiate run` with its file stores it anew; records stay."
+                )
+        return found, complaints
+
+    def entries(self) -> list[CampaignEntry]:
+        """Return the last revision of each campaign, engine and method, oldest first.
+
+        Raises
+        ------
+        SodiateError
+            If one was changed in the database.
+        """
+        found, complaints = self.read_entries()
+        if complaints:
+            raise SodiateError("\n".join(complaints))
+        return found
 
     def matching_entries(self, campaign: str | None, engine: str | None, title: str) -> list[CampaignEntry]:
         """Return the last revisions of campaigns with a name and an engine; None matches all.
@@ -172,14 +215,27 @@ class Documents:
             if missing:
                 raise SodiateError(f"no calculation {', '.join(sorted(missing))} in the database.")
             documents |= matches
-            pending = {p for d in matches.values() for p in d["parents"].values()} - documents.keys()
+            pending = {p for d in matches.values() for p in parents_of(d).values()} - documents.keys()
         calculations: dict[str, Calculation] = {}
+        descendants: list[str] = []
 
         def build(identifier: str) -> Calculation:
             if identifier not in calculations:
                 document = documents[identifier]
-                parents = {role: build(parent) for role, parent in document["parents"].items()}
-                calculations[identifier] = _calculation(document, parents)
+                if identifier in descendants or len(descendants) > _DEEPEST:
+                    raise SodiateError(
+                        f"calculation {identifier} is its own ancestor, or has more than {_DEEPEST}: the documents "
+                        f"were changed by hand. {_PLAN_AGAIN}"
+                    )
+                descendants.append(identifier)
+                try:
+                    parents = {role: build(parent) for role, parent in document["parents"].items()}
+                    calculations[identifier] = _calculation(document, parents)
+                except (KeyError, TypeError, AttributeError) as error:
+                    raise SodiateError(
+                        f"calculation {identifier} was changed by hand: it has no usable {error}. {_PLAN_AGAIN}"
+                    ) from None
+                descendants.pop()
             return calculations[identifier]
 
         return {identifier: build(identifier) for identifier in documents}
@@ -187,15 +243,38 @@ class Documents:
     # -- records
 
     def record(self, calculation: str) -> Record | None:
-        """Return the current record of a calculation."""
+        """Return the current record of a calculation; None also if it may not be used."""
         return self.current([calculation]).get(calculation)
 
     def current(self, calculations: Iterable[str] | None = None) -> dict[str, Record]:
-        """Return current records by calculation, by default those of all calculations."""
+        """Return current records that may be used by calculation; of all calculations if none are named."""
+        return self.read_current(calculations).records
+
+    def read_current(self, calculations: Iterable[str] | None = None) -> CurrentRecords:
+        """Return current records by calculation, each checked; of all calculations if none are named.
+
+        What was changed in the database since it was stored may not be used, nor what a calculation has two of.
+        """
         query: dict[str, Any] = {"state": "current"}
         if calculations is not None:
             query["calculation"] = {"$in": list(calculations)}
-        return {document["calculation"]: to_record(document) for document in self.records.find(query)}
+        records: dict[str, Record] = {}
+        unusable: dict[str, str] = {}
+        names: dict[str, str] = {}
+        for document in self.records.find(query):
+            calculation, name = document["calculation"], str(document["_id"])
+            if calculation in names:
+                unusable[calculation] = (
+                    f"it has two current records, {names[calculation]} and {name}; {_REMEDY.replace('it', 'one', 1)}"
+                )
+                records.pop(calculation, None)
+                continue
+            names[calculation] = name
+            try:
+                records[calculation] = to_record(document)
+            except Altered as error:
+                unusable[calculation] = f"its record {name} was changed in the database: {error}; {_REMEDY}"
+        return CurrentRecords(records, unusable)
 
     def publish(self, lease: Lease, attempt: str, record: Record, arrays: Mapping[str, Any]) -> Record:
         """Store a record if the lease is still held: arrays first, then the record, then the pointer to it.
@@ -205,9 +284,10 @@ class Documents:
         LeaseLost
             If another process took over; then nothing of this record stays.
         """
-        identifiers = {name: self._put_array(attempt, name, value) for name, value in arrays.items()}
-        record = record.model_copy(update={"arrays": identifiers})
-        self.publish_document(lease, {**record.model_dump(mode="json"), "_id": attempt, "digest": record.digest})
+        stored = {name: self._put_array(attempt, name, value) for name, value in arrays.items()}
+        record = record.model_copy(update={"arrays": stored})
+        document = {**record.model_dump(mode="json"), "_id": attempt, "digest": record.digest}
+        self.publish_document(lease, sealed_record(document))
         return record
 
     def publish_document(self, lease: Lease, document: Mapping[str, Any]) -> None:
@@ -276,7 +356,7 @@ class Documents:
         buffer = io.BytesIO()
         arrays: dict[str, Any] = to_arrays(value)
         np.savez_compressed(buffer, **arrays)
-        identifier = f"{attempt}-{name}"
+        identifier = array_name(attempt, name, buffer.getvalue())
         self._files().put(buffer.getvalue(), _id=identifier, filename=f"{identifier}.npz")
         return identifier
 
@@ -287,8 +367,23 @@ class Documents:
         files.put(content, _id=identifier, filename=f"{identifier}.npz")
 
     def array_bytes(self, identifier: str) -> bytes:
-        """Return an npz file as stored."""
-        return bytes(self._files().get(identifier).read())
+        """Return one npz file as stored.
+
+        Raises
+        ------
+        SodiateError
+            If it is not there, or was changed since it was stored.
+        """
+        from gridfs.errors import GridFSError
+
+        try:
+            content = bytes(self._files().get(identifier).read())
+            check_array(identifier, content)
+        except (GridFSError, Altered) as error:
+            raise SodiateError(
+                f"array {identifier} was changed in the database, or is not there ({error}); {_REMEDY}."
+            ) from None
+        return content
 
     def arrays(self, record: Record, name: str) -> ArrayRecord | None:
         """Return ``bands``, ``dos``, ``trajectory`` or ``density`` of a record; None if it has none.
@@ -296,7 +391,7 @@ class Documents:
         Raises
         ------
         SodiateError
-            If the array was left out of the archive that the record is from.
+            If it has one that an archive did not carry, or that was changed since it was stored.
         """
         if name not in record.arrays:
             return None
@@ -306,8 +401,14 @@ class Documents:
                 f"{record.label}: its {name} is not here: archives leave it out. It is where it was computed "
                 f"({record.provenance.directory} on {record.provenance.host}); `sodiate redo` computes it here."
             )
-        with np.load(io.BytesIO(self.array_bytes(identifier)), allow_pickle=False) as file:
-            return from_arrays(name, dict(file))
+        content = self.array_bytes(identifier)
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
+                return from_arrays(name, dict(loaded))
+        except (ValueError, OSError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+            raise SodiateError(
+                f"{record.label}: its {name}, {identifier}, is damaged ({error}); {_REMEDY}."
+            ) from None
 
 
 def _journaled(db: Any) -> Any:
@@ -319,16 +420,30 @@ def _journaled(db: Any) -> Any:
     return db.with_options(write_concern=WriteConcern(w="majority", j=True))
 
 
-def _entry(document: Mapping[str, Any]) -> CampaignEntry:
-    return CampaignEntry.model_validate({k: v for k, v in upgraded(document).items() if k != "_id"})
+def parents_of(document: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the parents that a calculation's document names, by role.
 
-
-def to_record(document: Mapping[str, Any]) -> Record:
-    """Return the record in a document of the ``records`` collection."""
-    return Record.model_validate({k: v for k, v in document.items() if k not in ENVELOPE})
+    Raises
+    ------
+    SodiateError
+        If it names none, which an older sodiate does with an empty mapping.
+    """
+    parents = document.get("parents")
+    if not isinstance(parents, Mapping) or not all(isinstance(parent, str) for parent in parents.values()):
+        raise SodiateError(f"calculation {document['_id']} was changed by hand: it has no parents. {_PLAN_AGAIN}")
+    return parents
 
 
 def _calculation(document: Mapping[str, Any], parents: dict[str, Calculation]) -> Calculation:
+    try:
+        one_line(document["label"])
+    except ValueError as error:  # the id does not cover it, and inputs begin with it
+        raise SodiateError(f"calculation {document['_id']}: label: {error}") from None
+    if document["kind"] not in KINDS:
+        raise SodiateError(
+            f"{document['label']}: this sodiate has no kind of calculation {document['kind']!r}; it has "
+            f"{', '.join(KINDS)}. Update sodiate (pip install --upgrade sodiate)."
+        )
     calculation = Calculation(
         kind=document["kind"],
         structure=document["structure"],
@@ -341,6 +456,6 @@ def _calculation(document: Mapping[str, Any], parents: dict[str, Calculation]) -
     if calculation.id != document["_id"]:
         raise SodiateError(
             f"{document['label']}: the declared values of calculation {document['_id']} give the id "
-            f"{calculation.id}: the document was changed by hand. Plan the campaign again."
+            f"{calculation.id}: the document was changed by hand. {_PLAN_AGAIN}"
         )
     return calculation

@@ -9,7 +9,7 @@ from ...analysis.energies.staleness import fresh
 from ...analysis.records import Record
 from ..calculation import Calculation
 from ..kinds import KINDS
-from .documents import Documents
+from .documents import Documents, parents_of
 
 Family = Mapping[str, Mapping[str, str]]
 """The parents' ids by role, for each calculation's id."""
@@ -49,7 +49,7 @@ def standing_of(documents: Documents, identifiers: Iterable[str]) -> Standing:
     pending = set(identifiers)
     while pending:
         matches = documents.calculations.find({"_id": {"$in": sorted(pending)}}, {"parents": 1})
-        family |= {document["_id"]: document["parents"] for document in matches}
+        family |= {document["_id"]: parents_of(document) for document in matches}
         pending = {parent for parents in family.values() for parent in parents.values()} - family.keys()
     return _standing(documents, identifiers, family)
 
@@ -69,7 +69,8 @@ def standing_above(documents: Documents, calculation: Calculation) -> Standing:
 
 
 def _standing(documents: Documents, identifiers: Iterable[str], family: Family) -> Standing:
-    records, stale = fresh(documents.current(family), family)
+    current = documents.read_current(family)
+    records, stale = fresh(current.records, family, current.unusable)
     missing = [identifier for identifier in identifiers if identifier not in records]
     return Standing(records, _reasons(documents, missing, stale), stale)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...analysis.arrays import Density
 from ...analysis.electrons.bader import charge_transfer
 from ...analysis.electrons.density import DensityTerms, check_state, integral, term_names
-from ...analysis.energies.comparability import check_method, check_sampling
+from ...analysis.energies.comparability import check_atoms, check_method, check_parent, check_sampling
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import profile_payload
 from ...errors import SodiateError
@@ -110,13 +110,16 @@ def density_terms(host: HostRecords, documents: Documents) -> DensityTerms:
         if not isinstance(density, Density):
             raise SodiateError(f"{host.model.name}/density/{name}: a record of a density has none.")
         terms.append((record, density))
-    (together, whole), (_, sheet), (_, alone) = terms
+    (together, whole), (host_alone, sheet), (atom_alone, alone) = terms
+    check_atoms(together, (host_alone, atom_alone), "density difference")
     for record, _ in terms[1:]:
         check_method(together, record)
         check_sampling(together, record)
     lowest = host.records.get(host.model.lowest)
     if lowest is None:
         raise SodiateError(f"{host.model.name}/lowest has no result: {host.missing(host.model.lowest)}.")
+    for term, _ in terms:
+        check_parent(term, "lowest", lowest)
     check_state(together, lowest)
     assert together.geometry is not None  # a density is that of atoms
     return DensityTerms(whole, sheet, alone, together.geometry.atoms())

@@ -6,30 +6,35 @@ grids, which are left out), and ``checkpoints`` has the files from which engines
 
 from __future__ import annotations
 
-import io
 import json
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
-
-from pydantic import ValidationError
 
 from ...analysis.records import SCHEMA_VERSION
 from ...errors import SodiateError
 from ...version import __version__
-from ..database.documents import Documents, to_record
+from ..calculation import Calculation
+from ..database.documents import Documents
 from ..database.lease import Cancelled, LeaseHeld, Owner
+from ..database.seals import resealed, to_record
 from ..engines import engine_of
 from ..engines.base import Settings
-from ..kinds import left_out
 from ..runner.workdir import CLAIM
+from .archive_checks import (
+    INDEX,
+    ArchiveError,
+    FolderArrays,
+    check_archive,
+    exported_arrays,
+    read_index,
+    read_lines,
+)
 
-INDEX = "archive.json"
 COLLECTIONS = ("calculations", "campaigns", "attempts", "records")
 
 PAGE = "report.html"
@@ -39,33 +44,6 @@ OWN = {INDEX, "arrays", "checkpoints", *(f"{name}.jsonl" for name in COLLECTIONS
 """The parts of an archive: an export replaces only these."""
 
 _HIDDEN = {"calculations": {"lease": 0, "cancelled": 0}, "campaigns": {"_id": 0}}
-
-
-class ArchiveError(SodiateError):
-    """A folder is not an archive that this sodiate can read, or cannot become one."""
-
-
-_ARRAY = re.compile(r"[0-9a-z-]+")
-"""Names of arrays, which are file names in an archive and must not be paths."""
-
-
-class FolderArrays:
-    """The arrays of an archive, with the reading methods of GridFS."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def exists(self, identifier: str) -> bool:
-        """Tell whether an array exists."""
-        return (self.folder / f"{identifier}.npz").exists()
-
-    def get(self, identifier: str) -> io.BytesIO:
-        """Return the npz file of an array."""
-        path = self.folder / f"{identifier}.npz"
-        try:
-            return io.BytesIO(path.read_bytes())
-        except OSError as error:
-            raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 @dataclass(frozen=True)
@@ -106,9 +84,10 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCou
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / "arrays").mkdir(parents=True)
-        counts = {name: _write_lines(documents, name, partial, root) for name in COLLECTIONS}
-        for document in documents.records.find({}, {"arrays": 1}):
-            for identifier in _exported_arrays(document):
+        excluded = _altered_records(documents)
+        counts = {name: _write_lines(documents, name, partial, root, excluded) for name in COLLECTIONS}
+        for document in documents.records.find(_published(excluded), {"arrays": 1}):
+            for identifier in exported_arrays(document):
                 (partial / "arrays" / f"{identifier}.npz").write_bytes(documents.array_bytes(identifier))
         checkpoints = sum(_copy_checkpoint(documents, i, root, partial) for i in _unfinished(documents))
         index = {
@@ -122,24 +101,56 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCou
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise ArchiveError(f"{folder}: cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return ArchiveCounts(counts["campaigns"], counts["records"], checkpoints)
 
 
-def _exported_arrays(document: Mapping[str, Any]) -> list[str]:
-    """Return the arrays of a record's document that an archive holds."""
-    return [identifier for name, identifier in document["arrays"].items() if name not in left_out()]
+def _published(excluded: Iterable[str]) -> dict[str, Any]:
+    """Return the query for the records that an archive holds."""
+    return {"state": {"$ne": "unpublished"}, "_id": {"$nin": sorted(excluded)}}
 
 
-def _write_lines(documents: Documents, name: str, folder: Path, root: Path) -> int:
+def _write_lines(documents: Documents, name: str, folder: Path, root: Path, excluded: Iterable[str]) -> int:
     """Write a collection and return the number of its documents; make paths below the root relative to it."""
     prefix = json.dumps(f"{root.resolve()}/")[1:-1]
-    query: dict[str, Any] = {"state": {"$ne": "unpublished"}} if name == "records" else {}
-    matches = documents.db[name].find(query, _HIDDEN.get(name))
-    lines = sorted(json.dumps(document, sort_keys=True).replace(prefix, "") for document in matches)
+    query = _published(excluded) if name == "records" else {}
+    lines = []
+    for document in documents.db[name].find(query, _HIDDEN.get(name)):
+        line = json.dumps(document, sort_keys=True)
+        if prefix in line:
+            line = json.dumps(resealed(name, json.loads(line.replace(prefix, ""))), sort_keys=True)
+        lines.append(line)
+    lines.sort()
     (folder / f"{name}.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return len(lines)
+
+
+def _altered_records(documents: Documents) -> set[str]:
+    """Return the superseded records that were changed in the database, for which an archive has no use.
+
+    Raises
+    ------
+    ArchiveError
+        If a current record was changed.
+    """
+    excluded = set()
+    for document in documents.records.find({"state": {"$ne": "unpublished"}}):
+        try:
+            to_record(document)
+            if document["state"] == "superseded":
+                for identifier in exported_arrays(document):
+                    documents.array_bytes(identifier)
+        except SodiateError as error:
+            if document["state"] == "current":
+                raise ArchiveError(
+                    f"{document.get('label')}: its record {document['_id']} was changed in the database: {error}. "
+                    "Before it is exported, restore it (`sodiate import` of an older archive) or compute it anew "
+                    "(`sodiate run`)."
+                ) from None
+            excluded.add(document["_id"])
+    return excluded
 
 
 def _unfinished(documents: Documents) -> Iterable[str]:
@@ -152,45 +163,13 @@ def _copy_checkpoint(documents: Documents, identifier: str, root: Path, folder: 
     calculation = documents.calculation(identifier)
     directory = root / calculation.directory_name
     names = (CLAIM, *engine_of(calculation, Settings()).checkpoint_files)
-    files = [path for name in names for path in directory.glob(name)]
+    files = [path for name in names for path in directory.glob(name) if path.is_file()]
     if files:
         target = folder / "checkpoints" / directory.name
         target.mkdir(parents=True)
         for path in files:
             shutil.copy2(path, target / path.name)
     return bool(files)
-
-
-def _read_index(folder: Path) -> None:
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        version = int(index["schema_version"])
-    except FileNotFoundError:
-        raise ArchiveError(f"{folder} is no archive of sodiate: it has no {INDEX}.") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ArchiveError(f"{folder / INDEX} is damaged.") from None
-    if version > SCHEMA_VERSION:
-        raise ArchiveError(
-            f"{folder} is an archive of schema {version}; this sodiate knows schema {SCHEMA_VERSION} and older. "
-            "Update sodiate (pip install --upgrade sodiate)."
-        )
-
-
-def _read_lines(folder: Path, name: str) -> list[dict[str, Any]]:
-    path = folder / f"{name}.jsonl"
-    documents: list[dict[str, Any]] = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                document = json.loads(line)
-                if not isinstance(document, dict):
-                    raise ValueError("it is no object")
-                documents.append(document)
-    except OSError as error:
-        raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise ArchiveError(f"{path}, line {len(documents) + 1}, is damaged: {error}.") from None
-    return documents
 
 
 def open_archive(folder: Path) -> Documents:
@@ -204,58 +183,18 @@ def open_archive(folder: Path) -> Documents:
     import mongomock
     from pymongo.errors import BulkWriteError
 
-    _read_index(folder)
+    read_index(folder)
     db: Any = mongomock.MongoClient()["archive"]
     for name in COLLECTIONS:
-        lines = _read_lines(folder, name)
+        lines = read_lines(folder, name)
         try:
             if lines:
                 db[name].insert_many(lines)
         except BulkWriteError:
             raise ArchiveError(f"{folder / name}.jsonl is damaged: it has a document twice.") from None
     documents = Documents(db, files=FolderArrays(folder / "arrays"))
-    _check_documents(documents, folder)
-    _check_references(documents, folder)
+    check_archive(documents, folder)
     return documents
-
-
-def _check_documents(documents: Documents, folder: Path) -> None:
-    """Refuse an archive with a document that was changed or cannot be read."""
-    name = "campaigns"
-    try:
-        entries = documents.entries()
-        name = "calculations"
-        documents.graph(
-            [d["_id"] for d in documents.calculations.find({}, {"_id": 1})] + [i for e in entries for i in e.ids]
-        )
-        name = "records"
-        for document in documents.records.find():
-            record = to_record(document)
-            if record.schema_version == SCHEMA_VERSION and record.digest != document["digest"]:
-                raise SodiateError(f"{record.label}: the values of record {document['_id']} were changed.")
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ArchiveError(f"{folder / name}.jsonl is damaged: {where}: {first['msg']}.") from None
-    except KeyError as error:
-        raise ArchiveError(f"{folder / name}.jsonl is damaged: a document has no {error}.") from None
-    except (SodiateError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"{folder / name}.jsonl is damaged: {error}") from None
-
-
-def _check_references(documents: Documents, folder: Path) -> None:
-    """Refuse an archive that lacks a record or an array which its documents name."""
-    records = list(documents.records.find())
-    missing = set(documents.calculations.distinct("record")) - {None, *(d["_id"] for d in records)}
-    if missing:
-        raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: it lacks {', '.join(sorted(missing))}.")
-    for identifier in (i for document in records for i in document["arrays"].values()):
-        if not _ARRAY.fullmatch(identifier):
-            raise ArchiveError(f"{folder / 'records.jsonl'} is damaged: {identifier!r} names no array.")
-    for identifier in (i for document in records for i in _exported_arrays(document)):
-        path = folder / "arrays" / f"{identifier}.npz"
-        if not is_zipfile(path):
-            raise ArchiveError(f"{path} is {'damaged' if path.exists() else 'missing'}.")
 
 
 def import_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCounts:
@@ -276,9 +215,12 @@ def import_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCou
         If the folder is no archive, or the archive has a newer schema or is damaged; then nothing is written.
     """
     source = open_archive(folder)
-    present = set(documents.records.distinct("calculation", {"state": "current"}))
-    for document in source.calculations.find({}, {"record": 0, "token": 0}):
-        documents.calculations.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
+    present = set(documents.current())
+    graph = source.graph([document["_id"] for document in source.calculations.find({}, {"_id": 1})])
+    for document in source.calculations.find():
+        own = {key: document[key] for key in ("execution", "not_applicable") if key in document}
+        declared = {"label": document["label"], **graph[document["_id"]].declared()}
+        documents.calculations.update_one({"_id": document["_id"]}, {"$setOnInsert": declared | own}, upsert=True)
     for document in source.records.find():
         if document["state"] != "current":
             _import_arrays(documents, source, document)
@@ -288,19 +230,23 @@ def import_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCou
     for document in source.attempts.find():
         documents.attempts.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
     entries = [documents.add_entry(entry) for entry in source.entries()]
-    records = len(set(documents.records.distinct("calculation", {"state": "current"})) - present)
-    checkpoints = sum(_import_checkpoint(path, root) for path in sorted((folder / "checkpoints").glob("*")))
+    records = len(set(documents.current()) - present)
+    checkpoints = sum(_import_checkpoint(calculation, folder, root) for calculation in graph.values())
     return ArchiveCounts(len(entries), records, checkpoints)
 
 
 def _import_record(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:
-    """Publish a record as if it had been computed here, under a lease; skip it if another process computes it."""
+    """Publish a record as if it had been computed here, under a lease; skip it if another process computes it.
+
+    It replaces one that was changed in the database.
+    """
     try:
         lease = documents.leases.claim(document["calculation"], Owner.here())
     except (LeaseHeld, Cancelled):
         return
     try:
         if documents.record(document["calculation"]) is None:
+            documents.supersede([document["calculation"]], "changed in the database; restored from an archive")
             _import_arrays(documents, source, document)
             documents.publish_document(lease, document)
     finally:
@@ -308,15 +254,21 @@ def _import_record(documents: Documents, source: Documents, document: Mapping[st
 
 
 def _import_arrays(documents: Documents, source: Documents, document: Mapping[str, Any]) -> None:
-    for array in _exported_arrays(document):
+    for array in exported_arrays(document):
         documents.put_bytes(array, source.array_bytes(array))
 
 
-def _import_checkpoint(path: Path, root: Path) -> bool:
-    """Copy a checkpoint to the directory of its calculation, unless that exists; return whether it was copied."""
-    target = root / path.name
-    if target.exists():
+def _import_checkpoint(calculation: Calculation, folder: Path, root: Path) -> bool:
+    """Copy the checkpoint of a calculation to its directory, unless that exists; return whether it was copied.
+
+    Only the files from which its engine continues are copied.
+    """
+    path, target = folder / "checkpoints" / calculation.directory_name, root / calculation.directory_name
+    if not path.is_dir() or target.exists():
         return False
-    root.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(path, target)
+    patterns = (CLAIM, *engine_of(calculation, Settings()).checkpoint_files)
+    target.mkdir(parents=True)
+    for file in path.iterdir():
+        if any(fnmatchcase(file.name, pattern) for pattern in patterns):
+            shutil.copy2(file, target / file.name, follow_symlinks=False)
     return True

@@ -29,7 +29,8 @@ from ..database.documents import Documents
 from ..database.standing import standing_of
 from ..engines import find_engine
 from ..quantities.density_difference import DensityDifference, density_terms
-from .archive import INDEX, open_archive
+from .archive import open_archive
+from .archive_checks import INDEX
 from .evaluate import evaluated
 
 if TYPE_CHECKING:

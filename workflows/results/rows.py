@@ -11,6 +11,7 @@ from typing import Any
 from ...analysis.columns import Column
 from ...analysis.model_result import ModelResult
 from ...analysis.records import MOCK
+from ..campaign.strict_json import read_json
 from ..campaign.yaml import InputError
 from ..quantities import quantities
 
@@ -55,7 +56,7 @@ def matching(results: Sequence[ModelResult], query: str | None) -> list[ModelRes
         return list(results)
     example = """Example: '{"model": "WSSe"}'."""
     try:
-        parsed = json.loads(query)
+        parsed = read_json(query)
     except ValueError as error:
         raise InputError(f"--query {query!r} is not JSON: {error}. {example}") from None
     if not isinstance(parsed, dict):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, NamedCalculation, QuantityEntry, SiteEntry
 from sodiate.analysis.energies.adsorption import adsorption_energy, lowest
-from sodiate.analysis.energies.comparability import ProtocolMismatch
+from sodiate.analysis.energies.comparability import ProtocolMismatch, check_atoms
+from sodiate.analysis.energies.formation import formation_result
 from sodiate.analysis.energies.staleness import fresh, stale_reason
 from sodiate.analysis.records import (
     Choice,
@@ -40,10 +41,12 @@ def record(label: str, energy: float | None, atoms: int = 1, **changes: Any) -> 
     positions = ((0.0, 0.0, 0.0),) * len(symbols)
     geometry = Geometry(symbols=symbols, positions_a=positions, cell_a=CELL, pbc=(True, True, False))
     values: dict[str, Any] = {
-        "calculation": label, "label": label, "kind": "relax", "engine": "gpaw", "physical": True,
+        "calculation": label, "label": label, "kind": {"Na": "atom", "bcc": "bulk"}.get(label, "relax"),
+        "engine": "gpaw", "physical": True,
         "energy_ev": energy,
         "free_energy_ev": energy, "max_force_ev_per_a": 0.01, "geometry": geometry, "method": METHOD,
-        "sampling": SAMPLING, "input_digest": "", "parents": {}, "provenance": PROVENANCE,
+        "sampling": SAMPLING, "input_digest": "", "provenance": PROVENANCE,
+        "parents": {"host": ParentRef(calculation="h", digest="")} if label[0] == "s" else {},
     }  # fmt: skip
     return Record(**values | changes)
 
@@ -121,6 +124,102 @@ def test_noise_of_a_cell_is_no_other_cell() -> None:
     assert adsorption_energy(record("s", -3.5), slab, record("Na", -1.0)) == pytest.approx(-0.5)
 
 
+def with_atoms(*symbols: str) -> dict[str, Geometry]:
+    positions = tuple((float(k), 0.0, 0.0) for k in range(len(symbols)))
+    return {"geometry": Geometry(symbols=symbols, positions_a=positions, cell_a=CELL, pbc=(True, True, False))}
+
+
+OTHER_HOST = {"parents": {"host": ParentRef(calculation="h2", digest="")}}
+
+
+@pytest.mark.parametrize(
+    ("site", "host", "reference", "words"),
+    [
+        (OTHER_HOST, {}, {}, r"s was computed from calculation h2 as its host, not from h \(h\)"),
+        ({"parents": {}}, {}, {}, "s was computed from no record as its host"),
+        (with_atoms("W"), {}, {}, "it has 1 W atoms, not 1 Na, 1 W"),
+        (with_atoms("W", "Na", "Na"), {}, {}, "it has 2 Na, 1 W atoms, not 1 Na, 1 W"),
+        (with_atoms("W", "Li"), {}, {}, "it has 1 Li, 1 W atoms, not 1 Na, 1 W"),
+        ({}, with_atoms("W", "Se"), {}, "it has 1 Na, 1 W atoms, not 1 Na, 1 Se, 1 W"),
+        ({}, {}, with_atoms("Li"), "s is not h with one Li of Na"),
+        ({}, {}, with_atoms("Na", "Cl"), "a reference is of one element, this is of Cl, Na"),
+        ({"geometry": None}, {}, {}, "s: its record has no geometry"),
+        ({}, {}, {"geometry": None}, "Na: its record has no geometry"),
+    ],
+)
+def test_a_site_is_its_host_and_one_atom(
+    site: dict[str, Any], host: dict[str, Any], reference: dict[str, Any], words: str
+) -> None:
+    """A number would come out of each, and none is an adsorption energy."""
+    terms = record("s", -3.0, **site), record("h", -2.0, **host), record("Na", -1.0, **reference)
+    with pytest.raises(ProtocolMismatch, match=words):
+        adsorption_energy(*terms)
+
+
+def test_a_bulk_that_stands_where_the_atom_should_is_refused() -> None:
+    """The cohesive energy, 1.1 eV, would be missing; the other way round nothing can be told apart but the kind."""
+    swapped = ENTRY.models[0].quantities | {"adsorption_energy": QuantityEntry(calculations={"atom": "bcc"})}
+    entry = ENTRY.model_copy(update={"models": (ENTRY.models[0].model_copy(update={"quantities": swapped}),)})
+    (model,) = evaluated(entry, ALL, {}, physical=True)
+    assert model.adsorption_energy_ev is None
+    assert any("bcc is no isolated Na atom" in reason for reason in model.reasons)
+
+
+def test_a_host_swapped_in_a_campaign_is_refused_and_another_model_stands() -> None:
+    """What a changed campaign of an older release, which has no checksum, would do: −0.188 eV off in silence."""
+    first = ENTRY.models[0]
+    other = first.model_copy(update={"name": "other", "host": "h2"})
+    records = ALL | {"h2": record("h2", -101.812)}
+    entry = ENTRY.model_copy(update={"models": (first, other)})
+    whole, swapped = evaluated(entry, records, {}, physical=True)
+    assert whole.adsorption_energy_ev == pytest.approx(-104.003 + 102.0 + 1.25)
+    assert swapped.adsorption_energy_ev is None
+    assert any("was computed from calculation h as its host, not from h2" in reason for reason in swapped.reasons)
+
+
+def test_the_atoms_of_a_difference_cancel() -> None:
+    whole, host, atom = record("s", -3.0), record("h", -2.0), record("Na", -1.0)
+    check_atoms(whole, (host, atom), "density difference")
+    with pytest.raises(ProtocolMismatch, match="s is not h: 1 Na more in s"):
+        check_atoms(whole, (host,), "density difference")
+    with pytest.raises(ProtocolMismatch, match="density difference: h is not s and Na: 2 Na more in s and Na"):
+        check_atoms(host, (whole, atom), "density difference")
+
+
+FORMATION = QuantityEntry(
+    calculations={"pristine": "p", "W": "W", "Se": "Se"},
+    declared={"removed": {"Se": 1}, "unit": {"W": 1, "Se": 2}, "metal": "W"},
+)
+FORMED = {
+    "h": record("h", -20.0, **with_atoms("W", "W", "Se", "Se", "Se")),
+    "p": record("p", -26.0, **with_atoms("W", "W", "Se", "Se", "Se", "Se")),
+    "W": record("W", -5.0, **with_atoms("W")),
+    "Se": record("Se", -6.0, **with_atoms("Se", "Se")),
+}
+
+
+def test_a_formation_energy_by_hand() -> None:
+    """−20 + 26 − 3 = 3 eV with μ(Se) = −3; WSe2 lies 2 eV below its elements, so 1 eV less a Se at the other end."""
+    found = formation_result(FORMATION, "h", FORMED, str)
+    assert (found.x_rich_ev, found.metal_rich_ev) == (pytest.approx(3.0), pytest.approx(2.0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"h": record("h", -20.0, **with_atoms("W", "W", "Se", "Se"))}, "h is not p less Se1: Se2 W2 against Se4 W2"),
+        ({"h": record("h", -20.0, **with_atoms("W", "Se", "Se", "Se", "Se"))}, "h is not p less Se1"),
+        ({"p": FORMED["h"]}, "h is not h less Se1"),
+        ({"Se": FORMED["W"]}, "the reference of Se, W, is of W"),
+        ({"Se": record("Se", -6.0, **with_atoms("Se", "S"))}, "a reference is of one element"),
+    ],
+)
+def test_a_formation_energy_of_other_atoms_is_refused(changed: dict[str, Record], words: str) -> None:
+    found = formation_result(FORMATION, "h", FORMED | changed, str)
+    assert found.x_rich_ev is None
+    assert words in (found.reason or "")
+
+
 def test_the_lowest_site_and_its_ties() -> None:
     assert lowest({"b": -2.0, "a": -1.0}, {}).site == "b"
     assert lowest({"b": -2.0009, "a": -2.0}, {}).site == "a"  # under 1 meV: by name
@@ -188,6 +287,10 @@ def test_stale_records() -> None:
     choice = record("low", None, parents={"T": ParentRef(calculation="s", digest=site.digest)})
     assert stale_reason(choice, {"T": "s", "H": "s2"}, {"s": site}) is None
     assert stale_reason(choice, {"T": "s", "H": "s2"}, {"s": site, "s2": host}) == "its H was completed later"
+    foreign = record("s", -104.0, parents={"host": ParentRef(calculation="h2", digest=host.digest)})
+    assert stale_reason(foreign, {"host": "h"}, {"h": host}) == "it was computed from another host"
+    assert stale_reason(site, {}, {"h": host}) == "it was computed from a host, which its calculation does not have"
+    assert stale_reason(site, {"host": "h"}, {}, {"h": "changed"}) == "the record of its host may not be used"
     usable, reasons = fresh({"h": other, "s": site, "low": choice}, {"s": {"host": "h"}, "low": {"T": "s"}})
     assert set(usable) == {"h"}
     assert reasons == {"s": "stale: its host was computed anew", "low": "stale: its T is stale"}
@@ -198,3 +301,6 @@ def test_the_digest_sees_science_and_not_provenance() -> None:
     assert one.digest == one.model_copy(update={"provenance": PROVENANCE.model_copy(update={"host": "x"})}).digest
     assert one.digest == Record.model_validate_json(one.model_dump_json()).digest
     assert one.digest != record("h", -102.0000001).digest
+    assert (
+        one.model_copy(update={"energy_ev": -103.0, "free_energy_ev": -103.0}).digest == record("h", -103.0).digest
+    )  # not the original's

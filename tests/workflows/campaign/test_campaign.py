@@ -51,7 +51,7 @@ def test_the_bundled_campaigns_are_valid() -> None:
         ({"vacuum_a": -15}, ["vacuum_a", "greater than 0"]),
         ({"vacuum_a": "wide"}, ["vacuum_a", "'wide'"]),
         ({"vacuum_a": True}, ["vacuum_a", "truth value"]),
-        ({"vacuum_a": float("nan")}, ["vacuum_a", "finite"]),
+        ({"vacuum_a": float("nan")}, ["line", "nan is no number"]),
         ({"models": ["WSx2"]}, ["no monolayer 'WSx2'", "did you mean 'WSe2'"]),
         ({"models": []}, ["models"]),
         ({"models": ["WSe2", "WSe2"]}, ["two models are called WSe2"]),

@@ -57,7 +57,9 @@ def test_one_setting_is_varied_at_a_time() -> None:
 def test_every_bundled_campaign_can_be_varied(name: str) -> None:
     """Also one that names structure files beside it, such as Se.cif, which a copy elsewhere would no longer find."""
     base = plan(name)
-    (made,) = variants(name, None, (), (2.0,)) if "cutoff_ev" in base.not_applicable else variants(name, None, (450.0,), ())
+    (made,) = (
+        variants(name, None, (), (2.0,)) if "cutoff_ev" in base.not_applicable else variants(name, None, (450.0,), ())
+    )
     assert made.plan.campaign.elements == base.campaign.elements
     assert made.plan.campaign.slabs == base.campaign.slabs
     assert [host.name for host in made.plan.hosts] == [host.name for host in base.hosts]

@@ -1,0 +1,169 @@
+"""Documents that say whether they are still what was stored: sealed when they are written, checked at every read.
+
+A record's ``digest`` covers its science, so that what was computed from it knows it again; its ``checksum``, and
+that of a campaign, covers every value of the document. The digest of an array is the end of its name. Documents of
+older releases have no checksum; a record's digest they all have. None of this is a secret: it finds what a hand, a
+script or a disk changed, not a forger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ...analysis.campaign_entry import CAMPAIGN_SCHEMA, CampaignEntry, upgraded
+from ...analysis.records import SCHEMA_VERSION, Record
+from ...errors import SodiateError
+
+ENVELOPE = ("_id", "state", "digest", "token", "superseded", "checksum")
+"""Keys of a record's document that are not the record's own."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_ARRAY_DIGEST = re.compile(r"-([0-9a-f]{16})\Z")
+
+
+class Altered(SodiateError):
+    """A document in the database is not what was stored; the message is a clause that says in which way."""
+
+
+def known_schema(version: Any, newest: int) -> bool:
+    """Tell whether a schema version is one that this sodiate reads."""
+    return isinstance(version, int) and not isinstance(version, bool) and 1 <= version <= newest
+
+
+def canonical(values: Mapping[str, Any]) -> str:
+    """Return a document as text, the same for the same values.
+
+    Raises
+    ------
+    Altered
+        If it holds what no document of sodiate's does, such as NaN.
+    """
+    try:
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Altered(f"it holds what no document of sodiate's does ({error})") from None
+
+
+def _checksum(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _record_checksum(document: Mapping[str, Any], text: str) -> str:
+    return _checksum(str(document["_id"]), str(document["digest"]), text)
+
+
+def _own(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in ENVELOPE}
+
+
+def sealed_record(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's document with the checksum that its values give."""
+    return {**document, "checksum": _record_checksum(document, canonical(_own(document)))}
+
+
+def to_record(document: Mapping[str, Any]) -> Record:
+    """Return the record that a document of the ``records`` collection holds, if it is as it was stored.
+
+    Raises
+    ------
+    Altered
+        If it was changed since, or is of a schema that this sodiate does not know.
+    """
+    version = document.get("schema_version")
+    if not known_schema(version, SCHEMA_VERSION):
+        raise Altered(f"it is of schema {version!r}, and this sodiate knows {_known(SCHEMA_VERSION)}")
+    missing = [key for key in ("_id", "digest") if not isinstance(document.get(key), str)]
+    if missing:
+        raise Altered(f"it has no {missing[0]}")
+    values = _own(document)
+    text = canonical(values)
+    if "checksum" in document:
+        if document["checksum"] != _record_checksum(document, text):
+            raise Altered("its values are not those that were stored")
+        record = _validated(Record, values, strict=False)
+        # Covered by the checksum, and a hundred times faster than to work it out again.
+        record.__dict__["digest"] = document["digest"]
+        return record
+    record = _validated(Record, values, strict=True)
+    if record.digest != document["digest"]:
+        raise Altered("its values are not those that were stored")
+    return record
+
+
+def sealed_campaign(entry: CampaignEntry) -> dict[str, Any]:
+    """Return the document of a campaign."""
+    values = entry.model_dump(mode="json")
+    return {**values, "checksum": _checksum(canonical(values))}
+
+
+def resealed(collection: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document of a collection with the checksum that its values give now, if it has one."""
+    if "checksum" not in document:
+        return dict(document)
+    if collection == "records":
+        return sealed_record(document)
+    values = {key: value for key, value in document.items() if key not in ("_id", "checksum")}
+    return {**document, "checksum": _checksum(canonical(values))}
+
+
+def to_entry(document: Mapping[str, Any]) -> CampaignEntry:
+    """Return the campaign that a document holds, in the present layout, if it is as it was stored.
+
+    Raises
+    ------
+    Altered
+        If it was changed since, or is of a schema that this sodiate does not know.
+    """
+    version = document.get("schema_version", 1)
+    if not known_schema(version, CAMPAIGN_SCHEMA):
+        raise Altered(f"it is of schema {version!r}, and this sodiate knows {_known(CAMPAIGN_SCHEMA)}")
+    values = {key: value for key, value in document.items() if key not in ("_id", "checksum")}
+    text = canonical(values)
+    if "checksum" in document and document["checksum"] != _checksum(text):
+        raise Altered("its values are not those that were stored")
+    if version != CAMPAIGN_SCHEMA:
+        try:
+            values = upgraded(values)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise Altered(f"it is no campaign of schema {version}: {error}") from None
+    return _validated(CampaignEntry, values, strict=True)
+
+
+def _known(newest: int) -> str:
+    return "schema 1 alone" if newest == 1 else f"schemas 1 to {newest}"
+
+
+def _validated(model: type[Model], values: Mapping[str, Any], strict: bool) -> Model:
+    """Read a document; strictly, no text is taken for a number and no number for a truth value."""
+    try:
+        # By way of JSON, since there a list stands for a tuple; its keys stay in their order, which tables follow.
+        return model.model_validate_json(json.dumps(values), strict=True) if strict else model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise Altered(f"{where}: {first['msg'].removeprefix('Value error, ').rstrip('.')}") from None
+
+
+def array_name(attempt: str, name: str, content: bytes) -> str:
+    """Return the name under which an attempt's array is stored: it ends with the content's digest."""
+    return f"{attempt}-{name}-{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def check_array(identifier: str, content: bytes) -> None:
+    """Refuse an array that is not what its name says; one of an older release says nothing.
+
+    Raises
+    ------
+    Altered
+        If it was changed since it was stored.
+    """
+    digest = _ARRAY_DIGEST.search(identifier)
+    if digest is not None and hashlib.sha256(content).hexdigest()[:16] != digest[1]:
+        raise Altered("it is not what was stored")
