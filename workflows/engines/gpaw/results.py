@@ -15,8 +15,10 @@ from ....analysis.records import Geometry, Method, Sampling
 from ...kinds import KINDS
 from ..base import EngineError, Outcome
 from ..shared.checks import WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
-from ..shared.files import DAMAGE, read_json
-from .inputs import INPUT, OUTPUTS, RESULT, GpawInputs
+from ..shared.files import DAMAGE, TRAJECTORY, read_json
+from ..shared.states import coarse_end_notes
+from ..shared.trajectory import first_and_last, notes_of, read_trajectory
+from .inputs import COARSE, INPUT, OUTPUTS, RESULT, GpawInputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,8 +137,6 @@ class GpawResult:
 
 def _arrays(inputs: GpawInputs, values: Mapping[str, Any]) -> dict[str, Any]:
     if KINDS[inputs.kind].relaxes:
-        from ..shared.trajectory import read_trajectory
-
         return {"trajectory": read_trajectory(inputs.directory, len(inputs.atoms), values["steps"])}
     return read_arrays_of(inputs.directory, KINDS[inputs.kind].arrays, values.get("fingerprints", {}), RESULT)
 
@@ -188,7 +188,23 @@ def _notes(inputs: GpawInputs, values: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [inputs.execution.get("start_potential")]
     if values.get("self_consistent"):
         notes.append(WITHOUT_DENSITY[inputs.kind])
+    if KINDS[inputs.kind].relaxes:
+        notes += _state_notes(inputs)
     return tuple(note for note in notes if note is not None)
+
+
+def _state_notes(inputs: GpawInputs) -> list[str]:
+    """Return what changed of the electronic state on resume, and from the coarse stage to the real one."""
+    real, coarse = inputs.directory / TRAJECTORY, inputs.directory / COARSE
+    notes = list(notes_of(real))
+    if inputs.execution.get("coarse") is None:
+        return notes
+    notes = [*(f"coarse stage: {note}" for note in notes_of(coarse)), *notes]
+    natoms = len(inputs.atoms)
+    coarse_steps, real_steps = first_and_last(coarse, natoms), first_and_last(real, natoms)
+    if coarse_steps is None or real_steps is None:
+        return notes
+    return [*notes, *coarse_end_notes(coarse_steps[1], real_steps[0])]
 
 
 def _scf_steps(directory: Path) -> int:

@@ -34,6 +34,7 @@ from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
 from ..shared.relax import Ranks, relax
 from ..shared.trajectory import Checkpoint, Step
 from .dispersion import Dispersed
+from .electrons import CalculatorFactory, StepDensities, WithoutMeanForce, discard_densities, new_calculator
 from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, GpawInputs
 
 _SHELLS = "spd"
@@ -108,7 +109,8 @@ def _compute(inputs: GpawInputs) -> None:
     elif KINDS[inputs.kind].relaxes:
         steps = _relaxed(inputs, ranks)
     else:
-        inputs.atoms.calc = _calculator(inputs, inputs.calculator, ranks)
+        calculator = new_calculator(inputs.calculator, _output(inputs.directory, ranks))
+        inputs.atoms.calc = _with_dispersion(calculator, inputs, ranks)
     calculator = inputs.atoms.calc
     values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind == "density":
@@ -117,38 +119,41 @@ def _compute(inputs: GpawInputs) -> None:
         calculator.write(inputs.directory / DENSITY, include_projections=False)
     if world.rank == 0:
         write_json(inputs.directory / RESULT, values | electrons)
+        discard_densities(inputs.directory)
 
 
-def _calculator(inputs: GpawInputs, settings: dict[str, Any], ranks: Ranks) -> Any:
-    """Return GPAW's calculator, with D3 if the protocol has it."""
-    calculator = GPAW(**settings, txt=_output(inputs.directory, ranks))
+def _with_dispersion(calculator: Any, inputs: GpawInputs, ranks: Ranks) -> Any:
+    """Return a calculator with D3 if the protocol has it."""
     if inputs.protocol.get("dispersion") is None:
         return calculator
-    return Dispersed(calculator, settings["xc"], ranks)
+    return Dispersed(calculator, inputs.calculator["xc"], ranks)
 
 
 def _relaxed(inputs: GpawInputs, ranks: Ranks) -> int:
     """Relax, first with the coarse settings if there are any; return the number of steps with the real ones."""
     atoms, execution = inputs.atoms, inputs.execution
-    moments = atoms.get_initial_magnetic_moments()
+    moments = atoms.get_initial_magnetic_moments() if inputs.calculator["spinpol"] else None
     stiffness = execution.get("stiffness_ev_per_a2")
     stiffness = None if stiffness is None else tuple(stiffness)
     cell = KINDS[inputs.kind].relaxes_cell
     coarse_steps: list[Step] = []
 
+    def add_to(calculator: Any) -> Any:
+        return WithoutMeanForce(_with_dispersion(calculator, inputs, ranks))
+
     def relax_with(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
         criteria = Criteria(max_force, execution["max_steps"], execution["max_step_a"], stiffness, cell)
-        atoms.calc = _calculator(inputs, settings, ranks)
-        checkpoint = Checkpoint(inputs.directory, inputs.key, name)
+        factory = CalculatorFactory(settings, add_to, partial(_output, inputs.directory, ranks))
+        densities = StepDensities(inputs.directory, name, factory, moments if settings["spinpol"] else None, ranks)
+        checkpoint = Checkpoint(inputs.directory, inputs.key, name, densities)
         return relax(atoms, checkpoint, criteria, Limits(), Stop(), ranks, coarse_steps)
 
     coarse = execution.get("coarse")
     if coarse is not None:
-        if not coarse["calculator"]["spinpol"]:
-            atoms.set_initial_magnetic_moments(None)
         coarse_steps = relax_with(coarse["calculator"], coarse["max_force_ev_per_a"], COARSE)
-        atoms.set_initial_magnetic_moments(moments)
-    return relax_with(inputs.calculator, inputs.protocol["max_force_ev_per_a"], TRAJECTORY)[-1].step
+    steps = relax_with(inputs.calculator, inputs.protocol["max_force_ev_per_a"], TRAJECTORY)
+    atoms.set_initial_magnetic_moments(moments)
+    return steps[-1].step
 
 
 def _values(atoms: Any, calculator: Any, steps: int, inputs: GpawInputs) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ....analysis.arrays import Trajectory
 from ..base import EngineError
 from .checks import cell_forces
-from .files import DAMAGE, TRAJECTORY
+from .files import DAMAGE, TRAJECTORY, write_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ase import Atoms
     from numpy.typing import NDArray
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
 _CHECKSUM = b', "crc32": '
 
-_ARRAYS = ("positions_a", "forces_ev_per_a", "cell_a", "stress_ev_per_a3")
-"""Arrays of a step, in the order of its line; the last two only if the cell relaxes."""
+_ARRAYS = ("positions_a", "forces_ev_per_a", "cell_a", "stress_ev_per_a3", "moments_mub")
+"""Arrays of a step, in the order of its line; cell and stress only if the cell relaxes, moments only with spin."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Step:
         Shape (3, 3), vectors as rows; None if the cell is fixed.
     stress_ev_per_a3
         Shape (6,), in the order xx, yy, zz, yz, xz, xy; None if the cell is fixed.
+    moments_mub
+        Shape (atoms,), which tells electronic states apart; None without spin.
+    total_moment_mub
+        Of the cell; None without spin.
     """
 
     step: int
@@ -52,6 +58,8 @@ class Step:
     forces_ev_per_a: Floats
     cell_a: Floats | None = None
     stress_ev_per_a3: Floats | None = None
+    moments_mub: Floats | None = None
+    total_moment_mub: float | None = None
 
     @property
     def largest_force(self) -> float:
@@ -75,7 +83,8 @@ class Step:
                 f"{directory}: energy or forces of step {step} are not finite: atoms came too close. "
                 f"See {TRAJECTORY} there, and check the start geometry."
             )
-        return cls(step, energy, atoms.get_positions(), forces, atoms.cell.array.copy() if cell else None, stress)
+        lattice = atoms.cell.array.copy() if cell else None
+        return cls(step, energy, atoms.get_positions(), forces, lattice, stress, *_moments(atoms))
 
     def place(self, atoms: Atoms) -> None:
         """Give ``atoms`` the positions and the cell of this step."""
@@ -93,7 +102,8 @@ class Step:
         """Return the step as a line of JSON from which the same numbers are read back."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         lists = {name: array.tolist() for name, array in arrays.items() if array is not None}
-        return _signed({"step": self.step, "energy_ev": self.energy_ev, **lists})
+        total = {} if self.total_moment_mub is None else {"total_moment_mub": self.total_moment_mub}
+        return _signed({"step": self.step, "energy_ev": self.energy_ev, **lists, **total})
 
     @classmethod
     def read(cls, line: bytes, natoms: int) -> Step:
@@ -102,7 +112,15 @@ class Step:
         arrays = {name: np.array(values[name], float) for name in _ARRAYS if name in values}
         if any(arrays[name].shape != (natoms, 3) for name in ("positions_a", "forces_ev_per_a")):
             raise ValueError(f"positions or forces are not of {natoms} atoms")
-        return cls(values["step"], values["energy_ev"], **arrays)
+        return cls(values["step"], values["energy_ev"], **arrays, total_moment_mub=values.get("total_moment_mub"))
+
+
+def _moments(atoms: Atoms) -> tuple[Floats | None, float | None]:
+    """Return the moment of each atom and that of the cell, if the run has spin and its calculator gives them."""
+    found = getattr(atoms.calc, "results", {})
+    if not atoms.has("initial_magmoms") or not {"magmoms", "magmom"} <= found.keys():
+        return None, None
+    return np.array(found["magmoms"], float), float(found["magmom"])
 
 
 def _signed(values: dict[str, Any]) -> bytes:
@@ -118,6 +136,58 @@ def _verified(line: bytes) -> dict[str, Any]:
     return values
 
 
+class States:
+    """How a calculator keeps the electronic state of each step, and starts in it again.
+
+    This one keeps nothing: the energy is a function of the positions alone.
+
+    Attributes
+    ----------
+    gives_result
+        True if the calculator has to be at the last step also when no further step is taken.
+    """
+
+    gives_result = False
+
+    def keep(self, atoms: Atoms, step: int) -> None:
+        """Keep the state of the step that was computed last; called before its line is written."""
+
+    def discard_others(self, step: int) -> None:
+        """Discard the states of all other steps; called when the line of this one is on disk."""
+
+    def starts(self, atoms: Atoms, step: Step) -> Iterator[str]:
+        """Give ``atoms``, at the positions of a step, calculators that start near its state, the nearest first.
+
+        Yields
+        ------
+        str
+            What the SCF cycle starts from, in words.
+        """
+        return iter(())
+
+    def start_anew(self, atoms: Atoms) -> None:
+        """Give ``atoms`` the calculator that a relaxation begins with, unless they have it."""
+
+
+@dataclass(frozen=True)
+class KeptSteps:
+    """Content of a trajectory file up to the first damage.
+
+    Attributes
+    ----------
+    steps
+        The steps.
+    size
+        Of the part of the file that holds them, in bytes.
+    notes
+        Why the file does not begin at the start of the relaxation, or begins there anew.
+    """
+
+    steps: list[Step]
+    size: int
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The trajectory file that a relaxation writes and resumes from.
@@ -130,37 +200,31 @@ class Checkpoint:
         Identifies what is relaxed; a file with another key is replaced.
     name
         Name of the file.
+    states
+        How the calculator finds the electronic state of a step again.
     """
 
     directory: Path
     key: str
     name: str = TRAJECTORY
+    states: States = field(default_factory=States)
 
     @property
     def path(self) -> Path:
         """The file."""
         return self.directory / self.name
 
-    def resume(self, natoms: int) -> tuple[list[Step], int]:
-        """Read the file up to the first damage, or begin one without steps.
-
-        Parameters
-        ----------
-        natoms
-            Number of atoms of each step.
-
-        Returns
-        -------
-        steps, size
-            The steps, and the size in bytes of the part of the file that holds them.
-        """
-        head = _signed({"key": self.key})
+    def resume(self, natoms: int) -> KeptSteps:
+        """Read the file up to the first damage, or begin one without steps; each step has this number of atoms."""
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        if not lines or lines[0] != head:
-            self.path.write_bytes(head)
-            return [], len(head)
+        try:
+            head = _verified(lines[0])
+            if head["key"] != self.key:
+                raise ValueError("the key is another")
+        except (IndexError, *DAMAGE):
+            return self.begin()
         steps: list[Step] = []
-        size = len(head)
+        size = len(lines[0])
         for line in lines[1:]:
             try:
                 step = Step.read(line, natoms)
@@ -170,7 +234,32 @@ class Checkpoint:
                 break
             steps.append(step)
             size += len(line)
-        return steps, size
+        return KeptSteps(steps, size, tuple(head.get("notes", ())))
+
+    def begin(self, notes: tuple[str, ...] = (), steps: Sequence[Step] = ()) -> KeptSteps:
+        """Replace the file, if there is one, by one with these notes and steps."""
+        head = _signed({"key": self.key} | ({"notes": notes} if notes else {}))
+        content = head + b"".join(step.line() for step in steps)
+        write_bytes(self.path, content)
+        return KeptSteps(list(steps), len(content), notes)
+
+
+def notes_of(path: Path) -> tuple[str, ...]:
+    """Return the notes of a trajectory file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return tuple(_verified(file.readline()).get("notes", ()))
+    except DAMAGE:
+        return ()
+
+
+def first_and_last(path: Path, natoms: int) -> tuple[Step, Step] | None:
+    """Return the first and the last step of a trajectory file; None if it cannot be read."""
+    try:
+        _, *lines = path.read_bytes().splitlines(keepends=True)
+        return Step.read(lines[0], natoms), Step.read(lines[-1], natoms)
+    except (IndexError, *DAMAGE):
+        return None
 
 
 def read_trajectory(directory: Path, natoms: int, count: int) -> Trajectory:

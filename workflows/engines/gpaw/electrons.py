@@ -1,0 +1,227 @@
+"""GPAW's calculators, and how a relaxation keeps the electronic state of its steps.
+
+The state of a step is its density, in a file beside the trajectory. Without that file, the SCF cycle of a resumed run
+starts from the moments in the trajectory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.units import Hartree
+from gpaw import KohnShamConvergenceError
+from gpaw.dft import GPAW, Parameters
+
+from ..shared.files import TRAJECTORY
+from ..shared.trajectory import States, Step
+from .inputs import DENSITY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ase import Atoms
+
+    from ..shared.relax import Ranks
+
+_SAME_PLACE_A = 1e-9
+
+_LEAST_MOMENT_MUB = 0.05
+"""Moments with a smaller sum are not scaled: they may cancel."""
+
+DIVERGED_EV = 10_000.0
+"""Energy per atom, relative to GPAW's reference atoms, beyond which an SCF cycle has diverged."""
+
+
+def new_calculator(settings: dict[str, Any], text: str) -> Any:
+    """Return GPAW's calculator, whose SCF cycle ends as soon as it diverges."""
+    return _watched(GPAW(**settings, txt=text))
+
+
+def _watched(calculator: Any) -> Any:
+    calculator.hooks["scf_step"] = partial(end_if_diverged, ranks=calculator.comm.size)
+    return calculator
+
+
+def end_if_diverged(context: Any, ranks: int = 1) -> None:
+    """Raise `KohnShamConvergenceError` if the energy of an SCF iteration shows that the cycle has diverged.
+
+    Such a cycle does not recover; without this it would run to the limit of iterations.
+    """
+    energy = float(context.energies.total_extrapolated) * Hartree
+    atoms = len(context.density.nct_aX.relpos_ac)
+    apart = not np.isfinite(energy) or abs(energy) > DIVERGED_EV * atoms
+    # All ranks leave together, although the last bits of their energies may differ.
+    together = context.wfs.world.sum_scalar(int(apart)) if ranks > 1 else int(apart)
+    if together:
+        raise KohnShamConvergenceError(f"the SCF cycle diverges: {energy:.3g} eV after {context.niter} iterations")
+
+
+@dataclass(frozen=True)
+class CalculatorFactory:
+    """Makes the calculators of one relaxation.
+
+    Attributes
+    ----------
+    settings
+        Keywords of GPAW's calculator.
+    add_to
+        Returns a calculator with what is to be added to GPAW's.
+    text
+        Returns the name of the next text output.
+    """
+
+    settings: dict[str, Any]
+    add_to: Callable[[Any], Any]
+    text: Callable[[], str]
+
+    def new(self) -> Any:
+        """Return a calculator that starts from the atoms' densities and start moments."""
+        return self.add_to(new_calculator(self.settings, self.text()))
+
+    def from_density(self, path: Path, atoms: Atoms) -> Any:
+        """Return a calculator whose SCF cycle starts from the density of a file, as GPAW writes it without orbitals.
+
+        Returns
+        -------
+        calculator or None
+            None if the file is absent or unreadable, or has other positions or another cell than ``atoms``.
+        """
+        saved = read_density(path)
+        if saved is None or not _same_place(saved.atoms, atoms):
+            return None
+        keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver", "poissonsolver")
+        kept = {key: self.settings[key] for key in keys if key in self.settings}
+        # First the orbitals of the fixed density; from there on the density is free.
+        calculator = saved.fixed_density(**kept, txt=self.text(), update_fermi_level=True)
+        dft = calculator.dft
+        parameters = Parameters(**self.settings | {"gpts": dft.density.nt_sR.desc.size})
+        builder = parameters.dft_component_builder(calculator.atoms, log=calculator.log)
+        dft.scf_loop = builder.create_scf_loop()
+        dft.results = {}
+        return self.add_to(_watched(calculator))
+
+
+def read_density(path: Path) -> Any:
+    """Return the calculator of a file that GPAW wrote; None if it is absent or unreadable."""
+    try:
+        return GPAW(path)
+    except Exception:  # absent, truncated, of another GPAW: its reader raises many types
+        return None
+
+
+def _same_place(one: Atoms, other: Atoms) -> bool:
+    if one.get_chemical_symbols() != other.get_chemical_symbols():
+        return False
+    differences = one.positions - other.positions, one.cell.array - other.cell.array
+    return max(float(np.abs(difference).max()) for difference in differences) < _SAME_PLACE_A
+
+
+class StepDensities(States):
+    """The density of the last step of a relaxation, in a file beside the trajectory.
+
+    Parameters
+    ----------
+    directory, name
+        Directory and name of the trajectory.
+    factory
+        Makes the calculators.
+    moments
+        Start moments, μB; None without spin.
+    ranks
+        The processes that do this together.
+    """
+
+    def __init__(self, directory: Path, name: str, factory: CalculatorFactory, moments: Any, ranks: Ranks) -> None:
+        self._directory, self._stem = directory, name.partition(".")[0]
+        self._factory, self._moments, self._ranks = factory, moments, ranks
+        self.gives_result = name == TRAJECTORY
+
+    def keep(self, atoms: Atoms, step: int) -> None:
+        """Write the density; that of the step before stays until the line of this one is on disk."""
+        path = self._path(step)
+        unfinished = path.with_name(f"{path.name}.partial")
+        assert atoms.calc is not None
+        atoms.calc.write(unfinished, include_projections=False)
+        if self._ranks.writes:
+            unfinished.replace(path)
+
+    def discard_others(self, step: int) -> None:
+        """Delete the densities of all other steps."""
+        if self._ranks.writes:
+            discard_densities(self._directory, self._stem, self._path(step))
+
+    def starts(self, atoms: Atoms, step: Step) -> Iterator[str]:
+        """Start from the density of the step, then from its moments, then as at the start of the relaxation."""
+        for path in (self._path(step.step), self._directory / DENSITY):
+            calculator = self._factory.from_density(path, atoms)
+            if calculator is not None:
+                atoms.calc = calculator
+                yield "its density"
+        if step.moments_mub is not None:
+            atoms.set_initial_magnetic_moments(_scaled_moments(step))
+            atoms.calc = self._factory.new()
+            yield "its moments"
+        self.start_anew(atoms)
+        yield "the start moments"
+
+    def start_anew(self, atoms: Atoms) -> None:
+        """Start from the start moments, without a density."""
+        atoms.set_initial_magnetic_moments(self._moments)
+        atoms.calc = self._factory.new()
+
+    def _path(self, step: int) -> Path:
+        return self._directory / f"{self._stem}-{step}.gpw"
+
+
+def discard_densities(directory: Path, stem: str = "*", kept: Path | None = None) -> None:
+    """Delete the densities of steps, all but one."""
+    for path in directory.glob(f"{stem}-[0-9]*.gpw*"):
+        if path != kept:
+            path.unlink()
+
+
+def _scaled_moments(step: Step) -> Any:
+    """Return the moments of the atoms, scaled so that their sum is the moment of the cell.
+
+    GPAW integrates them inside the PAW spheres: for Li on graphene, a quarter of the moment of the cell.
+    """
+    moments, total = np.array(step.moments_mub, float), step.total_moment_mub
+    inside = float(moments.sum())
+    return moments * (total / inside) if total is not None and abs(inside) > _LEAST_MOMENT_MUB else moments
+
+
+class WithoutMeanForce:
+    """A calculator whose forces have no mean, for atoms of which none is fixed.
+
+    The sum of all forces is zero, but for the errors of the grid and of the SCF cycle. Their mean moves all atoms
+    together, which changes no energy: a sheet drifted for tens of steps.
+
+    Parameters
+    ----------
+    inner
+        The calculator.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
+        """Return the energy in eV."""
+        return float(self._inner.get_potential_energy(atoms, force_consistent=force_consistent))
+
+    def get_forces(self, atoms: Atoms) -> Any:
+        """Return forces in eV/Å, shape (atoms, 3), whose sum is zero."""
+        forces = self._inner.get_forces(atoms)
+        return forces - forces.mean(axis=0)
+
+    def get_stress(self, atoms: Atoms) -> Any:
+        """Return the stress in eV/Å³, shape (6,) in Voigt's order."""
+        return self._inner.get_stress(atoms)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
