@@ -55,6 +55,15 @@ class HostRecords:
             if identifier not in self.records
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of all records of the host, each with the label of its calculation; none of a dry run."""
+        model = self.model
+        identifiers = [model.host, *(site.calculation for site in model.sites), model.lowest]
+        identifiers += [found for entry in model.quantities.values() for found in entry.calculations.values()]
+        records = [self.records[found] for found in dict.fromkeys(identifiers) if found in self.records]
+        return tuple(f"{record.label}: {note}" for record in records if record.physical for note in record.notes)
+
     def of(self, name: str) -> HostRecords:
         """Return the records of another host of the campaign."""
         return replace(self, model=self.campaign.model(name))
@@ -127,6 +136,11 @@ class ModelResult:
     def changes(self) -> tuple[str, ...]:
         """The differences from the model `compare_with`, in words."""
         return self.host.model.changes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the records say of how they were computed, each with the label of its calculation."""
+        return self.host.notes
 
     @property
     def converged(self) -> bool:

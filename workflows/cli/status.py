@@ -100,6 +100,7 @@ def _force_lines(documents: Documents, calculation: Calculation, directory: Path
         if record.choice is not None:
             lines.append(f"  best site   {record.choice.site}")
             lines += [f"  left out    {site}: {reason}" for site, reason in record.choice.ignored.items()]
+        lines += [f"  note        {note}" for note in record.notes]
         return lines
     last = last_step(directory)
     if last is None:

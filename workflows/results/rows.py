@@ -39,6 +39,7 @@ def _state(result: ModelResult) -> dict[str, Any]:
         "note": None if result.physical else MOCK,
         "converged": result.converged,
         "reasons": list(result.reasons),
+        "notes": list(result.notes),
         "compare_with": result.compare_with,
         "changes": list(result.changes),
     }
@@ -81,12 +82,12 @@ def to_json(results: Iterable[ModelResult]) -> str:
 def to_csv(results: Iterable[ModelResult]) -> str:
     """Return the results as csv, a line for each host; semicolons join sites and reasons."""
     forms = {column.key: column.in_csv for column in columns() if column.in_csv is not None}
-    state = ("physical", "note", "converged", "reasons", "compare_with", "changes")
+    state = ("physical", "note", "converged", "reasons", "notes", "compare_with", "changes")
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [*_IDENTITY, *forms, *state], lineterminator="\n")
     writer.writeheader()
     for result in results:
         cells = {key: None if result.values[key] is None else form(result.values[key]) for key, form in forms.items()}
-        lists = {key: "; ".join(getattr(result, key)) for key in ("reasons", "changes")}
+        lists = {key: "; ".join(getattr(result, key)) for key in ("reasons", "notes", "changes")}
         writer.writerow({key: getattr(result, key) for key in _IDENTITY} | cells | _state(result) | lists)
     return buffer.getvalue()

@@ -51,14 +51,14 @@ def results_table(results: Sequence[ModelResult], title: str) -> Table:
 
 
 def remark_lines(results: Sequence[ModelResult]) -> list[str]:
-    """Return the lines under the table: effects of changes, remarks of quantities, missing parts."""
+    """Return the lines under the table: effects of changes, remarks of quantities, notes, missing parts."""
     return [*effect_lines(results), *note_lines(results)]
 
 
 def note_lines(results: Sequence[ModelResult]) -> list[str]:
     """Return the lines under the table except for effects, for which the page has a table."""
     remarks = [line for quantity in quantities().values() for line in quantity.remarks(results)]
-    return [*remarks, *reason_lines(results)]
+    return [*remarks, *grouped_lines(results, "notes"), *grouped_lines(results, "reasons")]
 
 
 def effect_lines(results: Sequence[ModelResult]) -> list[str]:
@@ -72,13 +72,13 @@ def effect_lines(results: Sequence[ModelResult]) -> list[str]:
     ]
 
 
-def reason_lines(results: Sequence[ModelResult]) -> list[str]:
-    """Return a line for each host and reason, with all parts missing for this reason."""
+def grouped_lines(results: Sequence[ModelResult], key: str) -> list[str]:
+    """Return a line for each host and different reason or note (``key``), with all parts that have it."""
     lines = []
     for result in results:
         parts: dict[str, list[str]] = {}
-        for reason in result.reasons:
-            part, _, why = reason.partition(": ")
-            parts.setdefault(why, []).append(part)
-        lines += [f"{result.model}: {', '.join(names)}: {why}" for why, names in parts.items()]
+        for text in getattr(result, key):
+            part, _, words = text.partition(": ")
+            parts.setdefault(words, []).append(part)
+        lines += [f"{result.model}: {', '.join(names)}: {words}" for words, names in parts.items()]
     return lines

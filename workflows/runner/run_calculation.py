@@ -24,6 +24,7 @@ from ..database.lease import Lease, LeaseLost, Owner
 from ..database.standing import failures, standing_above
 from ..engines import engine_of
 from ..engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
+from ..engines.shared.states import jump_notes
 from ..kinds import KINDS, array_names
 from ..stop import Stop
 from .scratch import computing_in
@@ -277,7 +278,7 @@ class _Run:
             gap=None if outcome.bands is None else band_gap(outcome.bands),
             site=self._site(outcome.atoms),
             choice=outcome.choice,
-            notes=outcome.notes,
+            notes=(*outcome.notes, *_jumps(outcome, engine)),
             input_digest=workdir.input_digest,
             parents={
                 role: ParentRef(calculation=p.record.calculation, digest=p.record.digest)
@@ -321,3 +322,8 @@ def divided(execution: Mapping[str, Any], acting: frozenset[str]) -> tuple[dict[
 
 def _seconds(start: str, end: str) -> float:
     return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+
+
+def _jumps(outcome: Outcome, engine: Engine) -> list[str]:
+    """Return notes on steps in which the electrons changed their state; a dry potential has cusps and no electrons."""
+    return jump_notes(outcome.trajectory) if engine.physical and outcome.trajectory is not None else []

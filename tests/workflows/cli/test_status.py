@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sodiate.workflows.cli.status import status_lines
+from sodiate.workflows.cli.status import calculation_lines, status_lines
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
 
@@ -24,6 +24,14 @@ def test_a_running_relaxation_tells_its_last_step(bench: Bench, tmp_path: Path) 
     (line,) = [line for line in status_lines(bench.documents) if line.startswith("  WSSe+VS/V_S@top:")]
     steps = done["ionic_steps"]
     assert line.startswith(f"  WSSe+VS/V_S@top: running, step {steps}, largest force 0.0")
+
+
+def test_show_prints_the_notes_of_a_record(bench: Bench, tmp_path: Path) -> None:
+    planned = plan(small_campaign(tmp_path))
+    bench.submit(planned)
+    bench.launch(planned)
+    lines = calculation_lines(bench, planned.names["WSSe+VS/dos"].id)
+    assert "  note        bands and DOS are of a tight-binding model that only exercises the analysis" in lines
 
 
 def test_watching_ends_by_ctrl_c(bench: Bench, launchpad: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.quantities.adsorption_energy import AdsorptionEnergy
 from sodiate.workflows.quantities.lattice import LatticeConstant
 from sodiate.workflows.results.rows import columns, matching, to_csv, to_json
-from sodiate.workflows.results.tables import results_table
+from sodiate.workflows.results.tables import note_lines, results_table
 from support.campaigns import Finished
 from support.cli import Cli
 
@@ -73,6 +74,18 @@ def test_json_csv_and_query_of_a_real_run(cli: Cli, finished: Finished) -> None:
     for query, count in (('{"model": "WSSe+VS"}', 1), ('{"adsorption_energy_ev": {"$gt": 0}}', 0)):
         found = cli("results", "--query", query, "--format", "json", *finished.place)
         assert (found.returncode, len(json.loads(found.stdout))) == (0, count)
+
+
+def test_notes_of_records_stand_under_the_table_in_json_and_in_csv() -> None:
+    """Each once for all calculations that have it."""
+    told = "the electrons changed their state"
+    labels = {"h": "WSSe", "low": "WSSe/lowest"}
+    records: Any = {i: SimpleNamespace(label=label, notes=(told,), physical=True) for i, label in labels.items()}
+    result = replace(ONE, host=replace(ONE.host, records=records))
+    assert f"WSSe: WSSe, WSSe/lowest: {told}" in note_lines([result])
+    assert json.loads(to_json([result]))[0]["notes"] == [f"WSSe: {told}", f"WSSe/lowest: {told}"]
+    (row,) = csv.DictReader(io.StringIO(to_csv([result])))
+    assert row["notes"] == f"WSSe: {told}; WSSe/lowest: {told}"
 
 
 @pytest.mark.parametrize("name", ["li-mosse", "own-host"])
