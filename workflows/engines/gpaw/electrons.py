@@ -18,6 +18,7 @@ from gpaw import KohnShamConvergenceError
 from gpaw.dft import GPAW, Parameters
 
 from ..shared.files import TRAJECTORY
+from ..shared.states import SAME_STATE_EV
 from ..shared.trajectory import States, Step
 from .inputs import DENSITY
 
@@ -163,7 +164,7 @@ class StepDensities(States):
                 atoms.calc = calculator
                 yield "its density"
         if step.moments_mub is not None:
-            atoms.set_initial_magnetic_moments(_scaled_moments(step))
+            atoms.set_initial_magnetic_moments(scaled_moments(step.moments_mub, step.total_moment_mub))
             atoms.calc = self._factory.new()
             yield "its moments"
         self.start_anew(atoms)
@@ -185,14 +186,24 @@ def discard_densities(directory: Path, stem: str = "*", kept: Path | None = None
             path.unlink()
 
 
-def _scaled_moments(step: Step) -> Any:
+def scaled_moments(moments_mub: Any, total_mub: float | None) -> Any:
     """Return the moments of the atoms, scaled so that their sum is the moment of the cell.
 
     GPAW integrates them inside the PAW spheres: for Li on graphene, a quarter of the moment of the cell.
     """
-    moments, total = np.array(step.moments_mub, float), step.total_moment_mub
+    moments = np.array(moments_mub, float)
     inside = float(moments.sum())
-    return moments * (total / inside) if total is not None and abs(inside) > _LEAST_MOMENT_MUB else moments
+    return moments if total_mub is None or abs(inside) < _LEAST_MOMENT_MUB else moments * (total_mub / inside)
+
+
+def check_state(energy_ev: float, host: dict[str, Any]) -> None:
+    """Raise `RuntimeError` if a host's density, computed again, is that of another electronic state than recorded."""
+    recorded = host["energy_ev"]
+    if recorded is not None and abs(energy_ev - recorded) > SAME_STATE_EV:
+        raise RuntimeError(
+            f"the density of {host['label']} cannot be read, and computed again it is that of another electronic "
+            f"state, {energy_ev - recorded:+.3f} eV from the record: sodiate redo {host['label']}"
+        )
 
 
 class WithoutMeanForce:

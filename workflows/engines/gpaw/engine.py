@@ -17,6 +17,7 @@ from ....analysis.records import Frozen
 from ....analysis.words import distinct, listed
 from ...campaign.yaml import InputError
 from ...kinds import KINDS
+from ...start_structures import elements
 from ...stop import Stop
 from ..base import (
     Artefacts,
@@ -30,8 +31,9 @@ from ..base import (
     Unsupported,
 )
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
-from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
+from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
+from .functionals import FUNCTIONALS, WITH_D3, refusal
 from .inputs import (
     COARSE,
     CORRECTIONS,
@@ -75,6 +77,32 @@ class GpawWorkerKeys(Frozen):
     gpaw_command: str | None = None
 
 
+class GpawDeclaration(PlainDeclaration):
+    """What a campaign asks of GPAW beyond its common keys: a functional that it has.
+
+    Parameters
+    ----------
+    where
+        The campaign, for messages.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def protocol(self, calculation: Calculation) -> dict[str, Any]:
+        """Return the protocol; raise `InputError` if its functional is unknown or lacks data sets of an element."""
+        protocol = dict(calculation.protocol)
+        name = protocol.get("functional")
+        # Data sets of PBE are checked with the atoms of each model; to find the elements here takes longer.
+        symbols = elements(calculation) if FUNCTIONALS.get(str(name), "PBE") != "PBE" else ()
+        reason = refusal(name, symbols)
+        if reason is None and protocol.get("dispersion") not in (None, "none") and name not in WITH_D3:
+            reason = f"dispersion: dftd3 has no parameters for {name}; it has them for {', '.join(WITH_D3)}."
+        if reason is not None:
+            raise InputError(f"{self.where}: {calculation.label}: protocol.{reason}")
+        return protocol
+
+
 class GpawEngine(PlainEngine):
     """GPAW behind the protocol `sodiate.workflows.engines.base.Engine`.
 
@@ -95,13 +123,9 @@ class GpawEngine(PlainEngine):
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element without PAW data, if the data are installed here."""
-        package = find_spec("gpaw_data")
-        if package is None or package.submodule_search_locations is None:
-            return
-        folders = [Path(location) / "setups" for location in package.submodule_search_locations]
-        for symbol in sorted(set(atoms.get_chemical_symbols())):
-            if not any((folder / f"{symbol}.PBE.gz").exists() for folder in folders):
-                raise Unsupported(f"engine gpaw: the package gpaw-data has no PBE data set for {symbol}.")
+        reason = refusal("PBE", sorted(set(atoms.get_chemical_symbols())))
+        if reason is not None:
+            raise Unsupported(f"engine gpaw: {reason}")
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
         """Return those of a relaxation: BFGS, a coarse relaxation in a fixed cell, CHGNet for adsorbates."""
@@ -118,7 +142,7 @@ class GpawEngine(PlainEngine):
         potential = campaign.execution.start_potential
         if potential not in (None, POTENTIAL):
             raise InputError(f"{where}: execution.start_potential: {potential!r} should be {POTENTIAL!r}.")
-        return PlainDeclaration()
+        return GpawDeclaration(where)
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -159,6 +183,8 @@ class GpawEngine(PlainEngine):
             "execution": execution,
             "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
         }
+        if KINDS[kind].fixed_density:
+            values["host"] = host_values(parents.get("geometry"))
         self._drop_other_corrections(directory, values, atoms)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
@@ -270,6 +296,30 @@ def _coarse(
 def stiffness_of(atoms: Atoms, stiffness: Mapping[str, float]) -> list[float]:
     """Return the start stiffness of each atom (eV/Å²): that of its element, or of ``other``."""
     return [float(stiffness.get(symbol, stiffness["other"])) for symbol in atoms.get_chemical_symbols()]
+
+
+def host_values(parent: Artefacts | None) -> dict[str, Any] | None:
+    """Return what is needed to compute the density of a host again, and to recognise it.
+
+    None of it belongs to the key of the inputs: it follows from the parent, which the id has.
+    """
+    if parent is None or parent.record.sampling is None:
+        return None
+    record, sampling = parent.record, parent.record.sampling
+    try:
+        expected = (
+            None if parent.directory is None else read_json(parent.directory / RESULT).get("density_fingerprint")
+        )
+    except DAMAGE:
+        expected = None
+    return {
+        "label": record.label,
+        "mesh": sampling.kmesh,
+        "energy_ev": record.energy_ev,
+        "moments_mub": record.final_moments_mub,
+        "total_moment_mub": record.total_moment_mub,
+        "density_fingerprint": expected,
+    }
 
 
 def _take_density(parent: Artefacts | None, directory: Path) -> None:

@@ -156,6 +156,8 @@ class GpawInputs:
         Differs between inputs that give different numbers.
     corrections
         Changes by error handlers, in words.
+    host
+        What the record says of the host whose density the run starts from (`host_values`); None if it is unknown.
     """
 
     directory: Path
@@ -167,6 +169,7 @@ class GpawInputs:
     atoms: Atoms
     key: str
     corrections: tuple[str, ...]
+    host: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, directory: Path) -> GpawInputs:
@@ -198,6 +201,7 @@ class GpawInputs:
             atoms=atoms,
             key=key,
             corrections=tuple(correction["why"] for correction in corrections),
+            host=values.get("host"),
         )
 
 

@@ -14,7 +14,7 @@ from ....analysis.electrons.density import integral
 from ....analysis.records import Geometry, Method, Sampling
 from ...kinds import KINDS
 from ..base import EngineError, Outcome
-from ..shared.checks import WITHOUT_DENSITY, cell_forces, check_forces, read_arrays_of
+from ..shared.checks import DENSITY_ANEW, cell_forces, check_forces, read_arrays_of
 from ..shared.files import DAMAGE, TRAJECTORY, read_json
 from ..shared.states import coarse_end_notes
 from ..shared.trajectory import first_and_last, notes_of, read_trajectory
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SAME_CELL_A = 1e-8
+
+_DENSITY_NOTES = {
+    "host mesh": DENSITY_ANEW,
+    "own mesh": "no host is recorded: the density is self-consistent on the mesh of the run",
+}
+"""Notes on eigenvalues whose density is not that of the host's file."""
 
 _INTEGRAL = 1e-5
 """Largest relative deviation of a density's integral from the number of electrons; 6e-7 was measured."""
@@ -186,8 +192,7 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
 
 def _notes(inputs: GpawInputs, values: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [inputs.execution.get("start_potential")]
-    if values.get("self_consistent"):
-        notes.append(WITHOUT_DENSITY[inputs.kind])
+    notes.append(_DENSITY_NOTES.get(values.get("density_from", "file")))
     if KINDS[inputs.kind].relaxes:
         notes += _state_notes(inputs)
     return tuple(note for note in notes if note is not None)

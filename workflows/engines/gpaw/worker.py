@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpaw.dft import GPAW
 from gpaw.mpi import broadcast, world
 
 from ....analysis.arrays import ArrayRecord, Bands, Density, to_arrays
@@ -34,7 +33,16 @@ from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
 from ..shared.relax import Ranks, relax
 from ..shared.trajectory import Checkpoint, Step
 from .dispersion import Dispersed
-from .electrons import CalculatorFactory, StepDensities, WithoutMeanForce, discard_densities, new_calculator
+from .electrons import (
+    CalculatorFactory,
+    StepDensities,
+    WithoutMeanForce,
+    check_state,
+    discard_densities,
+    new_calculator,
+    read_density,
+    scaled_moments,
+)
 from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, GpawInputs
 
 _SHELLS = "spd"
@@ -117,6 +125,8 @@ def _compute(inputs: GpawInputs) -> None:
         electrons = _density(inputs, calculator)
     if not KINDS[inputs.kind].fixed_density and inputs.kind != "density":
         calculator.write(inputs.directory / DENSITY, include_projections=False)
+        if world.rank == 0:
+            values["density_fingerprint"] = fingerprint(inputs.directory / DENSITY)
     if world.rank == 0:
         write_json(inputs.directory / RESULT, values | electrons)
         discard_densities(inputs.directory)
@@ -217,11 +227,12 @@ def _versions(d3: str | None) -> dict[str, str]:
 
 def _electrons(inputs: GpawInputs, text: str) -> dict[str, Any]:
     """Compute bands and DOS on a denser mesh, from the parent's density if it is there, for the result."""
-    calculator = _from_density(inputs, text)
-    self_consistent = calculator is None
-    if calculator is None:
-        calculator = GPAW(**inputs.calculator, txt=text)
-        calculator.get_potential_energy(inputs.atoms)
+    saved, origin = _host_density(inputs, text)
+    keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver")
+    settings = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
+    dense_text = text if origin == "file" else text.replace(".txt", "-dense.txt")
+    calculator = saved.fixed_density(**settings, txt=dense_text, update_fermi_level=True)
+    calculator.get_potential_energy()
     inputs.atoms.calc = calculator
     by_shell, by_atom = _projections(calculator)
     bands = replace(_bands(calculator), by_atom=by_atom)
@@ -233,7 +244,7 @@ def _electrons(inputs: GpawInputs, text: str) -> dict[str, Any]:
     )
     return {
         "fingerprints": _write(inputs, {BANDS: bands, DOS: dos}),
-        "self_consistent": self_consistent,
+        "density_from": origin,
         "vacuum_ev": _vacuum(inputs, calculator),
     }
 
@@ -245,11 +256,7 @@ def _vacuum(inputs: GpawInputs, calculator: Any) -> tuple[float, float] | None:
 
 def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
     """Compute the bands of the parent's density along Γ–M–K–Γ, filled as those of its mesh."""
-    saved = _saved_density(inputs)
-    self_consistent = saved is None
-    if saved is None:
-        saved = GPAW(**inputs.calculator, txt=text)
-        saved.get_potential_energy(inputs.atoms)
+    saved, origin = _host_density(inputs, text)
     mesh = _bands(saved)
     path = path_points(inputs.atoms.cell.array, inputs.protocol["band_points"])
     settings = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")}
@@ -260,7 +267,7 @@ def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
     fingerprints = _write(inputs, {BANDS: bands})
     return {
         "fingerprints": fingerprints,
-        "self_consistent": self_consistent,
+        "density_from": origin,
         "vacuum_ev": _vacuum(inputs, calculator),
     }
 
@@ -287,23 +294,37 @@ def _density(inputs: GpawInputs, calculator: Any) -> dict[str, Any]:
     return {"fingerprints": _write(inputs, files), "electrons": float(calculator.get_number_of_electrons())}
 
 
-def _from_density(inputs: GpawInputs, text: str) -> Any:
-    """Return a calculator with the converged bands of the parent's density; None if that cannot be read."""
+def _host_density(inputs: GpawInputs, text: str) -> tuple[Any, str]:
+    """Return a calculator with the host's density, and where that is from: ``file``, ``host mesh`` or ``own mesh``.
+
+    A density that cannot be read, or is not the one that the host's result names, is computed again on the host's k
+    mesh: eigenvalues at the density of another mesh would be another quantity.
+    """
+    host = inputs.host
     saved = _saved_density(inputs)
-    if saved is None:
-        return None
-    keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver")
-    settings = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
-    calculator = saved.fixed_density(**settings, txt=text, update_fermi_level=True)
-    calculator.get_potential_energy()
-    return calculator
+    if saved is not None:
+        return saved, "file"
+    settings, atoms = dict(inputs.calculator), inputs.atoms
+    settings["convergence"] = {key: value for key, value in settings["convergence"].items() if key != "bands"}
+    if host is not None and host["mesh"] is not None:
+        settings["kpts"] = settings["kpts"] | {"size": host["mesh"]}
+    start = atoms.copy()
+    if host is not None and host["moments_mub"] is not None and settings["spinpol"]:
+        start.set_initial_magnetic_moments(scaled_moments(host["moments_mub"], host["total_moment_mub"]))
+    calculator = new_calculator(settings, text)
+    energy = _with_dispersion(calculator, inputs, MpiRanks()).get_potential_energy(start)
+    if host is None:
+        return calculator, "own mesh"
+    check_state(energy, host)
+    return calculator, "host mesh"
 
 
 def _saved_density(inputs: GpawInputs) -> Any:
-    try:
-        return GPAW(inputs.directory / PARENT_DENSITY)
-    except Exception:  # of any kind: the file may be absent, truncated or of another version of GPAW
+    """Return a calculator with the density of the parent's file; None if that is absent, unreadable or altered."""
+    path, expected = inputs.directory / PARENT_DENSITY, (inputs.host or {}).get("density_fingerprint")
+    if expected is not None and path.exists() and fingerprint(path) != expected:
         return None
+    return read_density(path)
 
 
 def _bands(calculator: Any) -> Bands:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 WITHOUT_DENSITY = {
     "dos": "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",
-    "bands": "the host's density was out of reach: that of the bands was computed anew, on the host's mesh",
 }
 """Notes for the record of a run that could not start from its parent's density."""
+
+DENSITY_ANEW = "the host's density was out of reach: it was computed anew, on the host's mesh"
+"""The note where the density that was computed instead is the same quantity."""
 
 BANDS = "bands.npz"
 DOS = "dos.npz"

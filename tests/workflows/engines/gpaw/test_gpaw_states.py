@@ -1,0 +1,205 @@
+"""GPAW where one geometry has two electronic states: Li on graphene, far too close to its images; and its densities.
+
+Left alone, the relaxation of Li keeps the state in which it began, of 0.556 μB. An SCF cycle that starts in the
+middle from the start moments ends in one that is 0.1 eV lower, of 0.333 μB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import graphene
+from ase.units import Hartree
+from sodiate.workflows.engines import make_engine
+from sodiate.workflows.engines.base import Artefacts, EngineError, Limits, Outcome, Settings
+from sodiate.workflows.stop import Stop
+from support.engine_cases import EXECUTION, GPAW, GPAW_PROTOCOL
+
+PROTOCOL = {
+    **GPAW_PROTOCOL,
+    "kpoint_length_a": 6.5,
+    "energy_convergence_ev": 1e-5,
+    "density_convergence": 1e-4,
+    "eigenstate_convergence_ev2": 1e-5,
+    "empty_bands": 0.1,
+    "smearing": {"kind": "gaussian", "width_ev": 0.05},
+    "spin_polarised": True,
+    "dipole_correction": True,
+}
+COMMAND = "gpaw python run.py"
+ALONE_EV, LOWER_EV = -12.134715, -12.240863
+
+
+def li_on_graphene() -> Atoms:
+    atoms = graphene(a=2.46)
+    atoms.set_cell([*atoms.cell.array[:2], [0, 0, 10.0]])
+    atoms.positions[:, 2] = 4.1
+    atoms.append("Li")
+    atoms.positions[-1] = np.array([1 / 3, 2 / 3, 0]) @ atoms.cell.array + [0, 0, 5.9]
+    atoms.pbc = (True, True, False)
+    atoms.set_initial_magnetic_moments([0, 0, 1.0])
+    return atoms
+
+
+def prepare(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    calculation = GPAW.calculation("relax", **PROTOCOL)
+    make_engine("gpaw", Settings(execution=EXECUTION)).prepare(calculation, li_on_graphene(), directory, {})
+    return directory
+
+
+def finish(directory: Path) -> Outcome:
+    engine = make_engine("gpaw", Settings(worker={"gpaw_command": COMMAND}))
+    engine.run(directory, Limits(), Stop())
+    return engine.collect(directory)
+
+
+def kill_after(directory: Path, step: int) -> None:
+    """Start GPAW as sodiate does, and SIGKILL it as soon as a step is on disk."""
+    trajectory, end = directory / "trajectory.jsonl", time.monotonic() + 120
+    running = subprocess.Popen(COMMAND.split(), cwd=directory, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        while not (trajectory.exists() and trajectory.read_bytes().count(b"\n") >= step + 2):
+            assert running.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_killed_and_resumed_it_keeps_its_electronic_state(tmp_path: Path) -> None:
+    directory = prepare(tmp_path / "li")
+    kill_after(directory, 2)
+    (kept,) = directory.glob("trajectory-*.gpw")
+    prepare(directory)
+    outcome = finish(directory)
+    assert outcome.energy_ev == pytest.approx(ALONE_EV, abs=1e-4)
+    assert outcome.total_moment_mub == pytest.approx(0.556, abs=1e-3)
+    assert outcome.notes == ()
+    assert outcome.start_moments_mub == (0.0, 0.0, 1.0)
+    assert not kept.exists()
+    assert not list(directory.glob("trajectory-*"))
+    assert outcome.forces_ev_per_a is not None
+    assert np.abs(outcome.forces_ev_per_a.sum(axis=0)).max() < 1e-12
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_without_its_density_the_lower_state_is_followed_and_told(tmp_path: Path) -> None:
+    directory = prepare(tmp_path / "li")
+    kill_after(directory, 2)
+    for path in directory.glob("*.gpw"):
+        path.write_bytes(b"- of Ulm")
+    outcome = finish(directory)
+    assert outcome.energy_ev == pytest.approx(LOWER_EV, abs=1e-3)
+    assert outcome.total_moment_mub == pytest.approx(0.333, abs=1e-3)
+    (note,) = outcome.notes
+    assert "resumed after step 2 in another electronic state, 0.106 eV lower" in note
+    assert "0.56 μB then and 0.33 μB now" in note
+    trajectory = outcome.trajectory
+    assert trajectory is not None
+    # Of the state that was dropped, 0.1 eV higher, nothing is left.
+    assert np.ptp(trajectory.energies_ev) < 0.01
+
+
+# The density that a DOS starts from.
+
+
+@dataclass
+class Host:
+    """A finished relaxation, as the parent of a DOS."""
+
+    directory: Path
+    outcome: Outcome
+
+    @property
+    def parents(self) -> dict[str, Artefacts]:
+        outcome = self.outcome
+        record = SimpleNamespace(
+            label="S",
+            sampling=outcome.sampling,
+            energy_ev=outcome.energy_ev,
+            final_moments_mub=outcome.final_moments_mub,
+            total_moment_mub=outcome.total_moment_mub,
+        )
+        return {"geometry": Artefacts(record, self.directory)}  # type: ignore[arg-type]
+
+    def dos(self, directory: Path) -> Path:
+        directory.mkdir()
+        # Its mesh is three times as dense along the short vectors as the host's.
+        calculation = GPAW.calculation("dos", kpoint_length_a=9.0)
+        GPAW.engine().prepare(calculation, self.outcome.atoms, directory, self.parents)
+        return directory
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, gpaw: None) -> Host:
+    directory = tmp_path_factory.mktemp("host") / "static"
+    return Host(directory, GPAW.outcome(directory, "static"))
+
+
+def edges(outcome: Outcome) -> np.ndarray:
+    assert outcome.bands is not None
+    return outcome.bands.energies_ev[:, :, :6]
+
+
+@pytest.mark.parametrize("damage", ["absent", "garbled", "another"])
+def test_eigenvalues_do_not_depend_on_whether_the_density_could_be_read(
+    damage: str, host: Host, tmp_path: Path
+) -> None:
+    """Against a self-consistent run on the denser mesh they would be 0.1 eV off."""
+    whole = finish(host.dos(tmp_path / "whole"))
+    assert whole.notes == ()
+    directory = host.dos(tmp_path / damage)
+    path = directory / "parent-density.gpw"
+    content = path.read_bytes()
+    path.unlink()  # it is a link to the host's
+    if damage == "garbled":
+        path.write_bytes(content[:1000])
+    elif damage == "another":  # one that can be read, and is not what the host's result was written with
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
+    outcome = finish(directory)
+    (note,) = outcome.notes
+    assert note == "the host's density was out of reach: it was computed anew, on the host's mesh"
+    np.testing.assert_allclose(edges(outcome), edges(whole), atol=2e-3)
+
+
+def test_a_density_of_another_state_is_refused(host: Host, tmp_path: Path) -> None:
+    directory = host.dos(tmp_path / "dos")
+    (directory / "parent-density.gpw").unlink()
+    values = json.loads((directory / "input.json").read_text())
+    values["host"]["energy_ev"] -= 0.02
+    (directory / "input.json").write_text(json.dumps(values))
+    with pytest.raises(EngineError, match=r"another electronic state, \+0\.020 eV from the record: sodiate redo S"):
+        finish(directory)
+
+
+# SCF cycles that diverge.
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_a_cycle_that_diverges_is_ended_at_once() -> None:
+    from gpaw import KohnShamConvergenceError
+    from sodiate.workflows.engines.gpaw.electrons import end_if_diverged
+
+    def iteration(energy_ev: float) -> SimpleNamespace:
+        energies = SimpleNamespace(total_extrapolated=energy_ev / Hartree)
+        density = SimpleNamespace(nct_aX=SimpleNamespace(relpos_ac=np.zeros((3, 3))))
+        return SimpleNamespace(energies=energies, density=density, niter=7)
+
+    end_if_diverged(iteration(-250.0))
+    for energy in (1e10, -1e10, float("nan")):
+        with pytest.raises(KohnShamConvergenceError, match=r"diverges: .* eV after 7 iterations"):
+            end_if_diverged(iteration(energy))

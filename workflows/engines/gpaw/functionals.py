@@ -1,0 +1,77 @@
+"""The functionals that GPAW runs here, and the PAW data sets that each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from ...campaign.yaml import nearest
+
+FUNCTIONALS = {
+    "LDA": "LDA",
+    "PBE": "PBE",
+    "RPBE": "RPBE",
+    "revPBE": "revPBE",
+    "vdW-DF": "revPBE",
+    "vdW-DF2": "revPBE",
+}
+"""Functionals by GPAW's names, with the functional of their data sets. Each was run with GPAW 26.7 and gpaw-data
+1.2.1, with and without spin, and its force is the slope of its energy to 0.6 meV/Å."""
+
+WITH_D3 = ("PBE", "RPBE", "revPBE")
+"""Those for which the package dftd3 has damping parameters."""
+
+_LACKING = {
+    **dict.fromkeys(
+        ("PBEsol", "PW91", "AM05"),
+        "the package gpaw-data has no data sets of this functional, and GPAW takes no others",
+    ),
+    **dict.fromkeys(
+        ("SCAN", "MGGA_X_SCAN+MGGA_C_SCAN"),
+        "its SCF cycle does not converge with libxc as Debian compiles it (without --disable-fhc)",
+    ),
+    "BEEF-vdW": "with spin, its force is not the slope of its energy, by 25 meV/Å where it was tried",
+    **dict.fromkeys(
+        ("PBE0", "HSE06", "B3LYP"), "a hybrid has no eigenvalues at a fixed density, which DOS and bands need"
+    ),
+}
+"""Why some that may be asked for are not among them."""
+
+
+def refusal(functional: object, symbols: Iterable[str]) -> str | None:
+    """Return why a functional cannot be run for some elements; None if it can.
+
+    Parameters
+    ----------
+    functional
+        As in a protocol.
+    symbols
+        Elements; their data sets are looked for if gpaw-data is installed here.
+    """
+    here = f"engine gpaw has {', '.join(FUNCTIONALS)}"
+    name = str(functional)
+    if name not in FUNCTIONALS:
+        reason = _LACKING.get(name)
+        return f"functional {name!r}{_meant(name) if reason is None else f': {reason}'}; {here}."
+    folders = _data_folders()
+    needed = FUNCTIONALS[name]
+    missing = [
+        s for s in symbols if folders and not any((folder / f"{s}.{needed}.gz").exists() for folder in folders)
+    ]
+    if not missing:
+        return None
+    return f"functional {name!r}: the package gpaw-data has no {needed} data set for {', '.join(missing)}; {here}."
+
+
+def _meant(name: str) -> str:
+    """Return a question after the functional that a name comes near, whatever its case; nothing if there is none."""
+    same = [known for known in FUNCTIONALS if known.casefold() == name.casefold()]
+    return f" (did you mean {same[0]!r}?)" if same else nearest(name, FUNCTIONALS)
+
+
+def _data_folders() -> list[Path]:
+    """Return the folders of data sets, none if gpaw-data is not installed here."""
+    package = find_spec("gpaw_data")
+    places = None if package is None else package.submodule_search_locations
+    return [Path(place) / "setups" for place in places or ()]
