@@ -21,30 +21,34 @@ class Stop:
         self._event = Event()
         self._above = above
         self.reason = ""
+        self.seconds: float | None = None
 
-    def request(self, reason: str) -> None:
-        """Ask the run to end; keep the first reason."""
+    def request(self, reason: str, seconds: float | None = None) -> None:
+        """Ask the run to end, within some seconds if that is known; the first reason stays."""
         if not self._event.is_set():
-            self.reason = reason
+            self.reason, self.seconds = reason, seconds
             self._event.set()
 
     def requested(self) -> bool:
         """Tell whether the run was asked to end."""
         if self._above is not None and self._above.requested():
-            self.request(self._above.reason)
+            self.request(self._above.reason, self._above.seconds)
         return self._event.is_set()
 
 
 @contextmanager
-def signals_stop(stop: Stop, more: Sequence[signal.Signals] = ()) -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and the signals in ``more`` into a stop request; a second signal ends the process."""
+def signals_stop(stop: Stop, more: Sequence[signal.Signals] = (), seconds: float | None = None) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and others into a request to stop cleanly; the second signal ends the process.
+
+    The others say that the end comes in some seconds.
+    """
     previous = {}
 
     def ask(number: int, _frame: object) -> None:
         if stop.requested():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        stop.request(signal.Signals(number).name)
+        stop.request(signal.Signals(number).name, seconds if number in more else None)
 
     for number in (signal.SIGINT, signal.SIGTERM, *more):
         previous[number] = signal.signal(number, ask)

@@ -56,8 +56,8 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
     start = time.time()
     resources, stop = cluster.resources(name), Stop()
     launches = 0
-    timer = _request_after(stop, seconds_left(cluster, name, start, os.environ) - cluster.signal_s)
-    with signals_stop(stop, (signal.SIGUSR1,)), launch_directory() as errors, timer:
+    timer = _request_before_end(stop, seconds_left(cluster, name, start, os.environ), cluster.signal_s)
+    with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), launch_directory() as errors, timer:
         while True:
             seconds = seconds_left(cluster, name, start, os.environ) - _MARGIN_S
             if stop.requested():
@@ -80,9 +80,9 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
 
 
 @contextmanager
-def _request_after(stop: Stop, seconds: float) -> Iterator[None]:
-    """Request a stop after some seconds, in case the scheduler sends no signal."""
-    timer = Timer(max(seconds, 0.0), stop.request, ["its wall time is nearly over"])
+def _request_before_end(stop: Stop, left_s: float, signal_s: float) -> Iterator[None]:
+    """Request a stop some seconds before the end, in case the scheduler sends no signal."""
+    timer = Timer(max(left_s - signal_s, 0.0), stop.request, ["its wall time is nearly over", signal_s])
     timer.daemon = True
     timer.start()
     try:

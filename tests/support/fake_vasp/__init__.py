@@ -47,6 +47,10 @@ class Behaviour:
         It goes wrong only in directories with this in their name.
     incar
         It goes wrong only with this in INCAR.
+    labort
+        False: built without LABORT in STOPCAR, as some centres have it.
+    leisurely
+        True: LSTOP in STOPCAR hastens nothing; the ionic step takes its time.
     move_c
         True: a relaxation of the cell lets c go, as a VASP does that does not know LATTICE_CONSTRAINTS.
     """
@@ -58,6 +62,8 @@ class Behaviour:
     hang: bool = False
     nothing: bool = False
     electrons: bool = True
+    labort: bool = True
+    leisurely: bool = False
     move_c: bool = False
     times: int | None = None
     where: str = ""

@@ -21,7 +21,8 @@ ENTROPY_EV = -0.002
 OFFSET_EV = -10.0
 """Per atom, so that a total energy is negative as VASP's are; it drops out of every difference."""
 
-SCF = 5
+ABOVE_EV = (6.0, 2.0, 1e-2, 1e-4)
+"""How far the energies of the first SCF iterations lie above the last one's."""
 
 
 def main(name: str, folder: str) -> None:
@@ -86,8 +87,9 @@ class Run:
         number = 1
         while True:
             energy, forces, stress = self.compute()
+            above = self.iterate(energy + ENTROPY_EV)
             done = number >= max(steps, 1) or self.is_still(forces, stress) or Path("STOPCAR").exists()
-            self.write(number, energy, forces, stress, done)
+            self.write(number, energy, forces, stress, above, done)
             if done:
                 break
             self.move(forces)
@@ -143,32 +145,60 @@ class Run:
             cell[2, 2] = self.reference.cell[2, 2] * (0.99 if self.behaviour.move_c else 1.0)
             self.atoms.set_cell(cell, scale_atoms=True)
 
-    def write(self, number: int, energy: float, forces: Any, stress: Any, last: bool) -> None:
-        """Write a step into all files; then, if that is wanted, die or stand still."""
-        scf = self.nelm if not self.behaviour.electrons else SCF
+    def iterate(self, free: float) -> list[float]:
+        """Run the SCF cycle; return how far its energies are above the last one's, as far as it came.
+
+        LABORT in STOPCAR ends it after the present iteration, and then the run, with all files whole.
+        """
+        self.say("       N       E                     dE             d eps       ncg     rms          rms(c)\n")
+        electrons = self.behaviour.electrons
+        planned = (*ABOVE_EV, 0.4 * float(self.tags.get("EDIFF", 1e-4)), 0.0) if electrons else (0.3, 0.0) * self.nelm
+        above: list[float] = []
+        for number, one in enumerate(planned[: self.nelm], start=1):
+            self.wait(self.behaviour.seconds_per_step / (len(ABOVE_EV) + 2) if electrons else 0.0)
+            above.append(one)
+            self.say(f"DAV:{number:4d}    {free + one:.12E}   -0.1E-05   -0.1E-06   100   0.1E-03\n")
+            if self.told("LABORT"):
+                break
+        return above
+
+    def told(self, tag: str) -> bool:
+        """Tell whether STOPCAR asks for something that this VASP knows."""
+        try:
+            text = Path("STOPCAR").read_text()
+        except FileNotFoundError:
+            return False
+        return tag in text and (tag != "LABORT" or self.behaviour.labort)
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.told("LABORT"):
+            if self.told("LSTOP") and not self.behaviour.leisurely:
+                break
+            time.sleep(0.02)
+
+    def say(self, text: str) -> None:
+        """Write to OSZICAR and, as VASP does, to standard output."""
+        self.oszicar.write(text)
+        self.oszicar.flush()
+        print(text, end="", flush=True)
+
+    def write(self, number: int, energy: float, forces: Any, stress: Any, above: list[float], last: bool) -> None:
+        """Write a step into all files; then, if that is wanted, die."""
+        energy += above[-1]
         free, moments = energy + ENTROPY_EV, self.moments()
         mag = "" if moments is None else f"  mag= {sum(moments):10.4f}"
-        lines = "".join(
-            f"DAV:{i:4d}    {free:.12E}   -0.1E-05   -0.1E-06   100   0.1E-03\n" for i in range(1, scf + 1)
-        )
-        self.oszicar.write(
-            f"       N       E                     dE             d eps       ncg     rms          rms(c)\n{lines}"
-        )
-        self.oszicar.write(f"{number:4d} F= {free:.8E} E0= {energy:.8E}  d E ={0.0:.6E}{mag}\n")
-        self.oszicar.flush()
-        print(lines + f"{number:4d} F= {free:.8E} E0= {energy:.8E}", flush=True)
+        self.say(f"{number:4d} F= {free:.8E} E0= {energy:.8E}  d E ={0.0:.6E}{mag}\n")
         if self.behaviour.truncate_after == number:
             self.xml.put('<calculation>\n<scstep>\n<energy>\n<i name="e_fr_')
             os.kill(os.getpid(), signal.SIGKILL)
-        self.xml.step(self.atoms, free, energy, forces, stress, scf, self.electrons() if last else "")
+        iterations = [one - above[-1] for one in above]
+        self.xml.step(self.atoms, free, energy, forces, stress, iterations, self.electrons() if last else "")
         self.outcar.write(outputs.outcar_step(self.atoms, forces, free, energy, moments))
         self.outcar.flush()
         outputs.write_poscar("CONTCAR", self.atoms)
         if self.behaviour.die_after == number:
             os.kill(os.getpid(), signal.SIGKILL)
-        end = time.monotonic() + self.behaviour.seconds_per_step
-        while time.monotonic() < end and not Path("STOPCAR").exists():
-            time.sleep(0.02)
 
     def moments(self) -> list[float] | None:
         """Moments of the ions: NUPDOWN, or that of an odd electron, on the last ion."""
@@ -209,7 +239,7 @@ class Run:
         self.oszicar.close()
         Path("STOPCAR").unlink(missing_ok=True)
         if self.tags.get("LWAVE", True):
-            Path("WAVECAR").write_bytes(b"stand-in")
+            outputs.write_wavecar(len(self.kpoints[0]), int(self.tags.get("ISPIN", 1)))
         if self.tags.get("LCHARG", True):
             grid = [int(self.tags.get(tag, default)) for tag, default in (("NGXF", 12), ("NGYF", 12), ("NGZF", 40))]
             outputs.write_chgcar(self.atoms, grid, self.valence, self.moments())

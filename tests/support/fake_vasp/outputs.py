@@ -121,13 +121,13 @@ class VaspRunXml:
         self.file.flush()
 
     def step(
-        self, atoms: Atoms, free: float, zero: float, forces: Any, stress: Any, scf: int, rest: str = ""
+        self, atoms: Atoms, free: float, zero: float, forces: Any, stress: Any, above: Sequence[float], rest: str = ""
     ) -> None:
-        """Write one ionic step; ``rest`` is what the last one has beyond."""
+        """Write one ionic step; ``above`` are the energies of its SCF iterations, ``rest`` what the last one has."""
         entropy = 2 * (free - zero)
         loops = "".join(
-            f'<scstep>\n<time name="total"> 0.01 0.01</time>\n{_energy(free, zero, entropy)}</scstep>\n'
-            for _ in range(scf)
+            f'<scstep>\n<time name="total"> 0.01 0.01</time>\n{_energy(free + one, zero + one, entropy)}</scstep>\n'
+            for one in above
         )
         self.put(
             f"<calculation>\n{loops}{_structure(atoms)}{_rows('forces', forces, '20.12f')}"
@@ -241,6 +241,14 @@ def write_poscar(name: str, atoms: Atoms) -> None:
         " ".join(str(symbols.count(s)) for s in species),
     ]
     Path(name).write_text("\n".join([*head, "Direct", *lines[3:]]) + "\n")
+
+
+def write_wavecar(kpoints: int, spins: int, bands: int = 8, record: int = 256) -> None:
+    """Write what has the first two records of VASP's wave functions, and the length that follows from them."""
+    records = np.zeros((2 + spins * kpoints * (1 + bands), record // 8))
+    records[0, :3] = record, spins, 45200
+    records[1, :2] = kpoints, bands
+    records.tofile("WAVECAR")
 
 
 def write_locpot(atoms: Atoms, grid: Sequence[int], step: float) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from custodian.custodian import ErrorHandler
 from custodian.vasp.handlers import (
     FrozenJobErrorHandler,
@@ -23,13 +24,19 @@ from custodian.vasp.jobs import VaspJob
 from ...stop import Stop
 from ..shared.files import DAMAGE
 from ..shared.processes import end_session, start
-from .results import RUN, largest_force, read_vasprun
+from .results import RUN, largest_force, ran_into_nelm, read_vasprun
 
 if TYPE_CHECKING:
     import subprocess
 
 GRACE_S = 60.0
-"""How long VASP may take to end by itself after STOPCAR was written."""
+"""How long VASP may take to end by itself, where nobody says how long there is."""
+
+_ABORT_S = 60.0
+"""So long before the end VASP is told to leave its SCF cycle, too."""
+
+_KILL_S = 10.0
+"""So long before the end of a longer time VASP is killed: what it left is still to be put away."""
 
 FROZEN_S = 3600
 """A run without output for longer hangs."""
@@ -38,6 +45,9 @@ TORN_EV_PER_A = 50.0
 """With a larger force atoms overlap, and no step separates them."""
 
 _LEAST_LEFT_S = 300.0
+
+_LEAST_S = 1.0
+"""Less time than this is none."""
 
 
 class Ending:
@@ -54,11 +64,21 @@ class Ending:
     def __init__(self, stop: Stop, wall_time_s: float | None) -> None:
         self.stop, self.wall_time_s = stop, wall_time_s
         self.out_of_time = False
+        self.began = time.monotonic()
 
     @property
     def requested(self) -> bool:
         """True once the launch has to end."""
         return self.out_of_time or self.stop.requested()
+
+    @property
+    def seconds(self) -> float:
+        """How long there is from now on, when the end was just asked for."""
+        left = np.inf if self.wall_time_s is None else self.began + self.wall_time_s - time.monotonic()
+        if not self.stop.requested():
+            return max(left - _LEAST_S, 0.0)
+        given = GRACE_S if self.stop.seconds is None else max(self.stop.seconds - _KILL_S, self.stop.seconds / 2)
+        return max(min(given, left - _LEAST_S), 0.0)
 
     @property
     def reason(self) -> str:
@@ -91,28 +111,42 @@ class VaspRun(VaspJob):
             end_session(self.process)
 
 
+STOP = "LSTOP = .TRUE.\n"
+ABORT = "LABORT = .TRUE.\n"
+
+
 class VaspStopHandler(ErrorHandler):
-    """Ends VASP on request: after its electronic step, or by force if that takes too long."""
+    """Asks VASP to end when sodiate is asked to, ever more firmly; ends it if it does not.
+
+    First after the ionic step, whose energy then counts, and not every VASP knows more. In the last part of the time
+    within the SCF cycle: such a run is not converged, but leaves its WAVECAR.
+    """
 
     is_monitor = True
     raises_runtime_error = True
 
     def __init__(self, ending: Ending) -> None:
         self.ending = ending
-        self.requested_at: float | None = None
+        self.end = np.inf
+        self.said = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of custodian's log."""
         return {"handler": "StopHandler"}
 
     def check(self, directory: str = "./") -> bool:
-        """Write STOPCAR on request; return whether VASP took too long to end."""
-        if not self.ending.stop.requested():
+        """Write STOPCAR when asked to end; tell whether VASP had its time."""
+        if not self.ending.requested:
             return False
-        if self.requested_at is None:
-            self.requested_at = time.monotonic()
-            (Path(directory) / "STOPCAR").write_text("LABORT = .TRUE.\n", encoding="utf-8")
-        return time.monotonic() - self.requested_at > GRACE_S
+        now = time.monotonic()
+        if now + self.ending.seconds < self.end:
+            self.end = now + self.ending.seconds
+            self.abort = self.end - min(_ABORT_S, 2 / 3 * self.ending.seconds)
+        words = STOP if now < self.abort else STOP + ABORT
+        if words != self.said:
+            (Path(directory) / "STOPCAR").write_text(words, encoding="utf-8")
+            self.said = words
+        return now > self.end
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
         """Correct nothing: the run can be resumed."""
@@ -161,7 +195,7 @@ class ElectronsHandler(UnconvergedErrorHandler):
         if self.ending.requested:
             return False
         try:
-            return not read_vasprun(Path(directory) / RUN).converged_electronic
+            return ran_into_nelm(read_vasprun(Path(directory) / RUN))
         except DAMAGE:
             return False
 

@@ -27,7 +27,7 @@ STATE = "state.json"
 RESULT = "result.json"
 LAUNCHES = "launches"
 POTCAR, SPEC = "POTCAR", "POTCAR.spec"
-CHARGE, POTENTIAL = "CHGCAR", "LOCPOT"
+CHARGE, POTENTIAL, WAVES = "CHGCAR", "LOCPOT", "WAVECAR"
 
 OUTPUTS = ("OUTCAR", "OSZICAR", "vasprun.xml", "vasp.out", "std_err.txt", "custodian.json")
 """Files that each run of VASP writes; moved aside before the next run."""

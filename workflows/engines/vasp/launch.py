@@ -21,9 +21,9 @@ from ..shared.files import DAMAGE, fingerprint, write_bytes, write_json
 from ..shared.processes import locked
 from .arrays import vacuum
 from .handlers import Ending, VaspRun, handlers
-from .inputs import LAUNCHES, OUTPUTS, RESULT, State, VaspInputs, write_incar, write_path
+from .inputs import LAUNCHES, OUTPUTS, RESULT, WAVES, State, VaspInputs, write_incar, write_path
 from .lattice_scan import place_cell
-from .results import FILES, RUN, check_electrons, forces_of, read_vasprun, steps_taken
+from .results import FILES, RUN, check_electrons, electrons_missing, forces_of, read_vasprun, steps_taken
 from .tags import Tags
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def run_stages(command: str, inputs: VaspInputs, limits: Limits, stop: Stop) -> 
         for number in range(min(state.stage, len(inputs.stages) - 1), len(inputs.stages)):
             left = None if end is None else end - time.monotonic()
             if left is not None and left < _LEAST_S:
-                raise Stopped(f"{directory}: its wall time is nearly over; run it again to resume.")
+                raise Stopped(f"{directory}: its wall time is nearly over; run it again to go on.")
+            if number > state.stage and stop.requested():
+                raise Stopped(f"{directory}: stopped: {stop.reason}; run it again to go on with its next stage.")
             ending = Ending(stop, left)
             state = _run_stage(command, inputs, number, state, ending, lock)
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
@@ -69,6 +71,7 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
     state.write(directory)
     job = VaspRun(shlex.split(command), lock)
     log, failure = _custodian(directory, job, ending)
+    (directory / "STOPCAR").unlink(missing_ok=True)  # if VASP had ended before it was written
     state = _learn(state, log)
     state.write(directory)
     try:
@@ -95,15 +98,7 @@ def _begin(inputs: VaspInputs, number: int, state: State) -> None:
     A relaxation resumes from CONTCAR; the outputs of the launch before are moved aside.
     """
     directory = inputs.directory
-    if (directory / "OSZICAR").exists():
-        count = len(list((directory / LAUNCHES).glob("*")))
-        archive = directory / LAUNCHES / f"{count + 1:03d}-stage-{state.began}"
-        archive.mkdir(parents=True)
-        for name in OUTPUTS:
-            if (directory / name).exists():
-                (directory / name).rename(archive / name)
-    for name in ("STOPCAR", RESULT):
-        (directory / name).unlink(missing_ok=True)
+    _move_aside(directory, state)
     tags: Tags = {**inputs.stages[number], **state.changes}
     if KINDS[inputs.kind].relaxes:
         steps_left = inputs.execution["max_steps"] - max(steps_taken(directory), 0)
@@ -117,6 +112,40 @@ def _begin(inputs: VaspInputs, number: int, state: State) -> None:
     if inputs.path and number == len(inputs.stages) - 1:
         write_path(directory, inputs.path)
     write_incar(directory, {tag: value for tag, value in tags.items() if value is not None})
+
+
+def _move_aside(directory: Path, state: State) -> None:
+    """Move the outputs of the launch before aside, and drop what the next one must not begin with."""
+    if (directory / "OSZICAR").exists():
+        count = len(list((directory / LAUNCHES).glob("*")))
+        archive = directory / LAUNCHES / f"{count + 1:03d}-stage-{state.began}"
+        archive.mkdir(parents=True)
+        for name in OUTPUTS:
+            if (directory / name).exists():
+                (directory / name).rename(archive / name)
+    for name in ("STOPCAR", RESULT):
+        (directory / name).unlink(missing_ok=True)
+    if is_torn(directory / WAVES):  # VASP would end with an error where it could begin anew
+        (directory / WAVES).unlink()
+
+
+def is_torn(path: Path) -> bool:
+    """Tell whether a WAVECAR ends before its end, as one does that was being written when VASP was killed.
+
+    Its first record says how long each record is and how many spins there are, the second how many k points and
+    bands; then a k point has one record, and one more for each band.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            record, spins, _ = np.fromfile(file, dtype=np.float64, count=3)
+            file.seek(int(record))
+            kpoints, bands = np.fromfile(file, dtype=np.float64, count=2)
+    except FileNotFoundError:
+        return False
+    except (ValueError, OSError, OverflowError):
+        return True
+    return bool(size <= record * (1 + spins * kpoints * (1 + bands)))
 
 
 def _too_many_steps(inputs: VaspInputs) -> str:
@@ -188,7 +217,7 @@ def _is_converged(run: Vasprun, inputs: VaspInputs) -> bool:
 
     The forces are checked here: pymatgen takes a run that STOPCAR ended early for converged.
     """
-    if not run.converged_electronic:
+    if electrons_missing(run) is not None:
         return False
     largest = float(np.linalg.norm(forces_of(run, inputs), axis=1).max())
     return not KINDS[inputs.kind].relaxes or largest < inputs.protocol["max_force_ev_per_a"]

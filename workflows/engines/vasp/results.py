@@ -37,6 +37,9 @@ FILES = {"dos": (RUN, TEXT), "density": (RUN, TEXT, CHARGE)}
 _SAME_CELL_A = 1e-5
 _SAME_POSITION_A = 1e-5
 
+_LAST_DIGIT_EV = 1.001e-8
+"""As vasprun.xml prints energies."""
+
 _SAME_K = 1e-6
 """VASP writes eight digits of a k point."""
 
@@ -209,12 +212,36 @@ def placed(inputs: VaspInputs, structure: Any) -> Atoms:
 def check_electrons(run: Vasprun, inputs: VaspInputs) -> None:
     """Raise `Unconverged` if the last SCF cycle ended above the criterion of the protocol."""
     where, criterion = inputs.directory, inputs.protocol["energy_convergence_ev"]
-    if not run.converged_electronic:
-        raise Unconverged(
-            f"{where}: the electrons did not converge within NELM {run.parameters['NELM']} iterations; see OSZICAR."
-        )
+    reason = electrons_missing(run)
+    if reason is not None:
+        raise Unconverged(f"{where}: the electrons did not converge: {reason}; see OSZICAR.")
     if run.parameters["EDIFF"] > 1.001 * criterion:
         raise Unconverged(f"{where}: ran with EDIFF {run.parameters['EDIFF']:g} eV instead of {criterion:g} eV.")
+
+
+def ran_into_nelm(run: Vasprun) -> bool:
+    """Tell whether the last SCF cycle used up all its iterations."""
+    return len(run.ionic_steps[-1]["electronic_steps"]) >= int(run.parameters["NELM"])
+
+
+def electrons_missing(run: Vasprun) -> str | None:
+    """Say why the last SCF cycle of a run is not converged; None if it is.
+
+    Fewer iterations than NELM do not say so: a run that STOPCAR ended with LABORT has few, and whole files.
+    """
+    iterations, limit = run.ionic_steps[-1]["electronic_steps"], run.parameters["EDIFF"]
+    if ran_into_nelm(run):
+        return f"not within NELM = {run.parameters['NELM']} iterations"
+    energies = [float(one["e_fr_energy"]) for one in iterations if "e_fr_energy" in one]
+    if len(energies) < 2:
+        return f"the run ended after {len(energies)} electronic step(s), which tells no change of the energy"
+    change = abs(energies[-1] - energies[-2])
+    if not change <= 1.001 * limit + _LAST_DIGIT_EV:  # also where an energy is no number
+        return (
+            f"the last of {len(energies)} electronic steps changed the energy by {change:.2g} eV, more than EDIFF "
+            f"({limit:g} eV), as in a run that STOPCAR ended"
+        )
+    return None
 
 
 def forces_of(run: Vasprun, inputs: VaspInputs) -> NDArray[np.float64]:

@@ -172,6 +172,98 @@ def test_the_wall_time_ends_a_step_and_the_next_launch_goes_on(program: Path, tm
     assert runs(program) == 2
 
 
+class UsersStopcar(Stop):
+    """Somebody writes LABORT into STOPCAR once the SCF cycle has begun; sodiate itself is not asked to stop."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+
+    def requested(self) -> bool:
+        oszicar = self.directory / "OSZICAR"
+        if oszicar.exists() and "DAV:" in oszicar.read_text():
+            (self.directory / "STOPCAR").write_text("LABORT = .TRUE.\n")
+        return False
+
+
+@pytest.mark.parametrize("kind", ["static", "atom", "bulk", "density", "dos", "relax", "relax_cell"])
+def test_a_run_that_was_ended_within_its_scf_cycle_is_never_done(kind: str, program: Path, tmp_path: Path) -> None:
+    """Its files are whole and it has fewer steps than NELM; the last change of its energy is what tells."""
+    plain = VASP.outcome(tmp_path / "plain", kind)
+    install(program, Behaviour(seconds_per_step=20.0))
+    directory = VASP.prepared(tmp_path / "run", kind)
+    with pytest.raises(
+        Unconverged, match=r"electrons did not converge: .*(changed the energy by|after 1 electronic)"
+    ):
+        VASP.engine().run(directory, Limits(), UsersStopcar(directory))
+    assert (directory / "OUTCAR").read_text().count("Voluntary context switches") == 1
+    with pytest.raises(EngineError):
+        VASP.engine().collect(directory)
+    install(program)
+    outcome = VASP.finish(directory)
+    assert outcome.energy_ev == (None if plain.energy_ev is None else pytest.approx(plain.energy_ev, abs=1e-6))
+    assert len(list((directory / "launches").iterdir())) >= 1
+
+
+def test_a_stage_that_was_ended_within_its_scf_cycle_is_not_gone_on_from(program: Path, tmp_path: Path) -> None:
+    install(program, Behaviour(seconds_per_step=20.0))
+    calculation, directory = VASP.calculation("static", dipole_correction=True), tmp_path / "run"
+    VASP.engine().prepare(calculation, VASP.start("static"), directory, {})
+    with pytest.raises(Unconverged, match="the electrons did not converge"):
+        VASP.engine().run(directory, Limits(), UsersStopcar(directory))
+    assert runs(program) == 1
+    assert json.loads((directory / "state.json").read_text())["stage"] == 0
+
+
+class Signal(UsersStopcar):
+    """A request to end within some seconds, once the SCF cycle has begun; keeps what STOPCAR said meanwhile."""
+
+    def __init__(self, directory: Path, seconds: float) -> None:
+        super().__init__(directory)
+        self.left, self.said = seconds, [""]
+
+    def requested(self) -> bool:
+        oszicar, stopcar = self.directory / "OSZICAR", self.directory / "STOPCAR"
+        if oszicar.exists() and "DAV:" in oszicar.read_text():
+            self.request("SIGUSR1", self.left)
+        words = stopcar.read_text() if stopcar.exists() else ""
+        if words != self.said[-1]:
+            self.said.append(words)
+        return self._event.is_set()
+
+
+@pytest.mark.parametrize("labort", [True, False])
+def test_vasp_is_asked_by_lstop_first_and_by_labort_near_the_end(labort: bool, program: Path, tmp_path: Path) -> None:
+    """What ends within its SCF cycle leaves a WAVECAR; where LABORT is switched off, it is killed, and goes on."""
+    plain = VASP.outcome(tmp_path / "plain", "relax")
+    install(program, Behaviour(seconds_per_step=60.0, leisurely=True, labort=labort))
+    directory = VASP.prepared(tmp_path / "run", "relax")
+    stop = Signal(directory, 9.0)
+    with pytest.raises(Stopped, match="SIGUSR1"):
+        VASP.engine().run(directory, Limits(), stop)
+    assert stop.said[1] == "LSTOP = .TRUE.\n"
+    assert labort or stop.said[2] == "LSTOP = .TRUE.\nLABORT = .TRUE.\n"
+    assert (directory / "WAVECAR").exists() is labort
+    with pytest.raises(EngineError):
+        VASP.engine().collect(directory)
+    install(program)
+    assert VASP.finish(directory).energy_ev == pytest.approx(plain.energy_ev, abs=2e-3)
+
+
+def test_a_torn_wavecar_is_not_begun_with(program: Path, tmp_path: Path) -> None:
+    from sodiate.workflows.engines.vasp.launch import is_torn
+
+    engine = make_engine("vasp", Settings(worker={"keep": ["WAVECAR"]}))
+    engine.run(VASP.prepared(tmp_path / "run", "static"), Limits(), Stop())
+    waves = tmp_path / "run" / "WAVECAR"
+    assert not is_torn(waves)
+    waves.write_bytes(waves.read_bytes()[:-300])
+    assert is_torn(waves)
+    waves.write_bytes(b"")
+    assert is_torn(waves)
+    assert not is_torn(tmp_path / "nowhere")
+
+
 # Kinds.
 
 
