@@ -11,11 +11,11 @@ import numpy as np
 
 from .codes import CodeDescription
 from .columns import Column
+from .functionals import corrections, functionals
 from .model_result import ModelResult
-from .records import MOCK, Record
+from .records import MOCK, Record, Sampling
 from .words import distinct, listed
 
-_FUNCTIONALS = {"PBE": "Perdew1996"}
 _SMEARING = {"gaussian": "Gaussian", "fermi-dirac": "Fermi–Dirac"}
 
 _TEX = {
@@ -97,20 +97,15 @@ def _code(records: Sequence[Record], code: CodeDescription) -> list[str]:
     sentence += f" {versions}" if versions else ""
     sentence += f" [@{code.citation}]" if code.citation else ""
     methods_ran = [record.method for record in records]
-    functionals = sorted({method.functional for method in methods_ran if method.functional})
-    if functionals:
-        keys = "; ".join(f"@{_FUNCTIONALS[f]}" for f in functionals if f in _FUNCTIONALS)
-        sentence += f", the {' and '.join(functionals)} functional" + (f" [{keys}]" if keys else "")
+    named = functionals(methods_ran)
+    sentence += f", {named}" if named else ""
     cutoffs = distinct(f"{method.cutoff_ev:g}" for method in methods_ran if method.cutoff_ev)
     if cutoffs:
         sentence += f", the projector augmented-wave method [@Bloechl1994] and plane waves up to {cutoffs} eV"
     sentences = [f"{sentence}."]
     if code.data:
         sentences.append(code.data)
-    dispersions = {method.dispersion for method in methods_ran}
-    if "d3bj" in dispersions:
-        sentences.append("Dispersion was added by D3 with Becke–Johnson damping [@Grimme2011].")
-    return sentences
+    return sentences + corrections(methods_ran)
 
 
 def _slabs(behind: RecordsBehind) -> list[str]:
@@ -124,9 +119,11 @@ def _slabs(behind: RecordsBehind) -> list[str]:
     vacuum = _least_vacuum(behind.slabs)
     if vacuum is not None:
         clauses.append(f"with at least {vacuum:.1f} Å between periodic images")
-    meshes = distinct("×".join(map(str, s.kmesh)) for s in samplings if s.kmesh is not None)
-    if meshes:
-        clauses.append(f"and Γ-centred {meshes} k-point meshes")
+    meshes = distinct(_mesh(s) for s in samplings if s.kmesh is not None and s.kmesh_shift is None)
+    shifted = distinct(_mesh(s) for s in samplings if s.kmesh is not None and s.kmesh_shift is not None)
+    kinds = [*([f"Γ-centred {meshes}"] if meshes else []), *([f"shifted {shifted}"] if shifted else [])]
+    if kinds:
+        clauses.append(f"and {listed(kinds)} k-point meshes")
     sentences = [f"{' '.join(clauses)}."]
     smearing = distinct(
         f"{_SMEARING.get(s.smearing, s.smearing)} smearing of {s.smearing_width_ev:g} eV"
@@ -142,6 +139,10 @@ def _slabs(behind: RecordsBehind) -> list[str]:
     if forces:
         sentences.append(f"Atoms were relaxed until no force exceeded {max(forces):.3f} eV/Å.")
     return sentences
+
+
+def _mesh(sampling: Sampling) -> str:
+    return "×".join(map(str, sampling.kmesh or ()))
 
 
 def _least_vacuum(records: Iterable[Record]) -> float | None:

@@ -127,8 +127,10 @@ class Geometry(Frozen):
 class Method(Frozen):
     """First fingerprint of a run: equal in every term of an energy difference.
 
-    ``paw`` names the data set of each element; only elements that two runs share are compared. ``numerics`` are a
-    code's further settings that move energies.
+    ``paw`` names the data set of each element, ``hubbard`` its Hubbard correction in words; only elements that two
+    runs share are compared. ``numerics`` are a code's further settings that move energies. ``settings`` are all that
+    differ from the code's own and can move a converged energy, by the code's words; None in records of engines and
+    releases that did not look. A field that is None is no part of a digest.
     """
 
     engine: str
@@ -138,12 +140,15 @@ class Method(Frozen):
     dispersion: str | None = None
     paw: dict[str, str] = {}
     numerics: dict[str, str] | None = None
+    settings: dict[str, str] | None = None
+    hubbard: dict[str, str] | None = None
 
 
 class Sampling(Frozen):
     """Second fingerprint of a run: equal in E(*Na) and E(*).
 
-    The references (Na atom, bulk Na) have sampling rules of their own.
+    The references (Na atom, bulk Na) have sampling rules of their own. ``kmesh_shift`` are the steps of the mesh by
+    which it lies beside Γ, None if Γ is on it; ``settings`` what else is out of the ordinary, by the code's words.
     """
 
     cell_a: tuple[Vector, Vector, Vector]
@@ -152,6 +157,8 @@ class Sampling(Frozen):
     smearing_width_ev: float | None = None
     spin_polarised: bool | None = None
     dipole_correction: bool | None = None
+    kmesh_shift: Vector | None = None
+    settings: dict[str, str] | None = None
 
 
 class BandGap(Frozen):

@@ -60,7 +60,17 @@ ROOMS = {
         *("campaign", "start_structures", "calculation", "kinds", "stop"),
     ),
     "analysis": (
-        *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "codes"),
+        *(
+            "manuscript",
+            "report",
+            "figures",
+            "model_result",
+            "energies",
+            "electrons",
+            "columns",
+            "codes",
+            "functionals",
+        ),
         *("campaign_entry", "arrays", "records", "words"),
     ),
 }

@@ -8,7 +8,10 @@ from math import hypot
 from typing import Any
 
 from ...errors import SodiateError
-from ..records import Record, Sampling
+from ..records import Method, Record, Sampling
+
+UNSET = "not set"
+"""A setting that is the code's own."""
 
 
 class ProtocolMismatch(SodiateError):
@@ -16,7 +19,9 @@ class ProtocolMismatch(SodiateError):
 
 
 def check_method(first: Record, second: Record) -> None:
-    """Refuse two records whose method differs: code, functional, cutoff, dispersion, PAW set of shared elements.
+    """Refuse two records whose method differs: code, functional, cutoff, dispersion, whatever else moves energies.
+
+    Data set and Hubbard correction are compared of shared elements.
 
     Raises
     ------
@@ -24,14 +29,38 @@ def check_method(first: Record, second: Record) -> None:
         With both sides and each value that differs.
     """
     methods = first.method, second.method
-    differences = _differences(*(method.model_dump(exclude={"paw"}) for method in methods))
+    apart = {"paw", "hubbard", "settings", "numerics"}
+    differences = _differences(*(method.model_dump(exclude=apart) for method in methods))
+    differences += _differences(*_settings(*methods))
     for element in sorted(_elements(first) & _elements(second)):
         data_sets = [method.paw.get(element) for method in methods]
         if data_sets[0] != data_sets[1]:
             differences.append(f"PAW of {element} {data_sets[0]} ≠ {data_sets[1]}")
+        corrections = [(method.hubbard or {}).get(element, "none") for method in methods]
+        if corrections[0] != corrections[1]:
+            differences.append(f"Hubbard correction of {element} {corrections[0]} ≠ {corrections[1]}")
     if first.physical != second.physical:
         differences.append("one of them is a mock")
     _refuse(first, second, "method", differences)
+
+
+def _settings(first: Method, second: Method) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the further settings of two methods, as far as both records state them.
+
+    Records of older releases state only a few; newer ones are compared with these by the same few.
+    """
+    if first.settings is not None and second.settings is not None:
+        return _same_keys(first.settings, second.settings)
+    if first.settings is None and second.settings is None:
+        return {"numerics": first.numerics}, {"numerics": second.numerics}
+    few, others = first.numerics or {}, second.numerics or {}
+    shared = few.keys() & others.keys()
+    return {key: few[key] for key in shared}, {key: others[key] for key in shared}
+
+
+def _same_keys(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    keys = sorted(first.keys() | second.keys())
+    return {key: first.get(key, UNSET) for key in keys}, {key: second.get(key, UNSET) for key in keys}
 
 
 def _elements(record: Record) -> set[str]:
@@ -49,7 +78,8 @@ def check_sampling(first: Record, second: Record) -> None:
     if first.sampling is None or second.sampling is None:
         raise ProtocolMismatch(f"{(first if first.sampling is None else second).label} has no sampling record.")
     samplings = first.sampling, second.sampling
-    differences = _differences(*(sampling.model_dump(exclude={"cell_a"}) for sampling in samplings))
+    differences = _differences(*(sampling.model_dump(exclude={"cell_a", "settings"}) for sampling in samplings))
+    differences += _differences(*_same_keys(*(sampling.settings or {} for sampling in samplings)))
     if _largest_shift(*samplings) > 1e-4:
         differences.append(f"cell {_edges(samplings[0])} ≠ {_edges(samplings[1])} Å")
     _refuse(first, second, "sampling", differences)

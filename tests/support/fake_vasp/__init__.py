@@ -51,6 +51,10 @@ class Behaviour:
         False: built without LABORT in STOPCAR, as some centres have it.
     leisurely
         True: LSTOP in STOPCAR hastens nothing; the ionic step takes its time.
+    code
+        Its exit code after a whole run.
+    stars
+        ``energy`` or ``force``: what it prints as ``****`` in vasprun.xml, ``kinter``: a parameter.
     move_c
         True: a relaxation of the cell lets c go, as a VASP does that does not know LATTICE_CONSTRAINTS.
     """
@@ -64,6 +68,8 @@ class Behaviour:
     electrons: bool = True
     labort: bool = True
     leisurely: bool = False
+    code: int = 0
+    stars: str = ""
     move_c: bool = False
     times: int | None = None
     where: str = ""

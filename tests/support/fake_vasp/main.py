@@ -245,6 +245,9 @@ class Run:
             outputs.write_chgcar(self.atoms, grid, self.valence, self.moments())
         if self.tags.get("LVHAR", False):
             outputs.write_locpot(self.atoms, (4, 4, 200), 0.7 if self.tags.get("LDIPOL") else 0.0)
+        if self.behaviour.stars:
+            outputs.put_stars(self.behaviour.stars)
+        sys.exit(self.behaviour.code)
 
 
 def _periodic(atoms: Any) -> tuple[bool, bool, bool]:

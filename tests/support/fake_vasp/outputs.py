@@ -243,6 +243,21 @@ def write_poscar(name: str, atoms: Atoms) -> None:
     Path(name).write_text("\n".join([*head, "Direct", *lines[3:]]) + "\n")
 
 
+def put_stars(what: str) -> None:
+    """Print a number of the last step as Fortran does where it does not fit its field."""
+    text = Path("vasprun.xml").read_text()
+    if what == "kinter":
+        parts = ["<parameters>\n", '<i type="int" name="KINTER">******</i>\n']
+        text = text.replace(parts[0], "".join(parts), 1)
+    else:
+        name, end = (
+            ('<i name="e_fr_energy">', "</i>") if what == "energy" else ('<varray name="forces" >\n<v>', "</v>")
+        )
+        start = text.rindex(name) + len(name)
+        text = f"{text[:start]} {'*' * 48} {text[text.index(end, start) :]}"
+    Path("vasprun.xml").write_text(text)
+
+
 def write_wavecar(kpoints: int, spins: int, bands: int = 8, record: int = 256) -> None:
     """Write what has the first two records of VASP's wave functions, and the length that follows from them."""
     records = np.zeros((2 + spins * kpoints * (1 + bands), record // 8))

@@ -94,4 +94,5 @@ def vacuum(inputs: VaspInputs) -> tuple[float, float] | None:
         planes = np.asarray(Locpot.from_file(str(path)).get_average_along_axis(2))
     except (*DAMAGE, IndexError):  # truncated: the energies do not depend on it
         return None
+    planes = np.roll(planes, round(inputs.shift[2] * len(planes)))
     return vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))

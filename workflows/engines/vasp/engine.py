@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....analysis.codes import CodeDescription
 from ....analysis.electrons.bandpath import path_points
-from ....analysis.words import listed
+from ....analysis.words import distinct, listed
 from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings, Unsupported
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from ....analysis.records import Frozen, Record
+    from ....analysis.records import Frozen, Method, Record
     from ...calculation import Calculation
     from ...campaign.campaign_file import CampaignFile
     from .adopt import VaspRunOfUser
@@ -300,11 +300,28 @@ class VaspEngine(PlainEngine):
         sets = {symbol: title for record in records for symbol, title in record.method.paw.items()}
         titles = listed(sets[symbol] for symbol in sorted(sets))
         data = f"The PAW data sets [@Kresse1999] were {titles}." if sets else ""
+        data += tags_in_words([record.method for record in records])
         return CodeDescription("VASP", "Kresse1996", data)
 
 
 # mypy checks the class against the contract here.
 _contract: Callable[[Settings], Engine] = VaspEngine
+
+
+def tags_in_words(methods: Sequence[Method]) -> str:
+    """Return the sentences about spin–orbit coupling, charge, and tags that are not VASP's own in some method."""
+    every = [method.settings for method in methods if method.settings is not None]
+    said = sorted(
+        {f"{tag} = {value}" for one in every for tag, value in one.items() if tag not in (*_IN_WORDS, "charge")}
+    )
+    sentences = [text for tag, text in _IN_WORDS.items() if any(one.get(tag) not in (None, "false") for one in every)]
+    sentences += [f"INCAR tags other than VASP's defaults were {listed(said)}."] if said else []
+    charges = distinct(one.get("charge") for one in every)
+    sentences += [f"Cells had a charge of {charges}."] if charges else []
+    return "".join(f" {sentence}" for sentence in sentences)
+
+
+_IN_WORDS = {"LSORBIT": "Spin–orbit coupling was included.", "LNONCOLLINEAR": "Moments were noncollinear."}
 
 
 def _key_of(directory: Path) -> str | None:

@@ -217,8 +217,11 @@ class TornHandler(ErrorHandler):
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
         """Correct nothing: the start geometry is wrong."""
-        error = f"a force of {self.largest:.0f} eV/Å: atoms overlap; check the start geometry in POSCAR"
-        return {"errors": [error], "actions": None}
+        size = (
+            f"a force of {self.largest:.0f} eV/Å" if np.isfinite(self.largest) else "a force that OUTCAR has as ****"
+        )
+        words = f"{size}: atoms are inside one another; check the start geometry in POSCAR"
+        return {"errors": [words], "actions": None}
 
 
 class Seldom(ErrorHandler):

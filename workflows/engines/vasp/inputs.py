@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,25 @@ def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
     )
 
 
+@lru_cache
+def _titles(release: str) -> frozenset[str]:
+    """Return the titles of a release's data sets without blanks, as pymatgen lists them; none if it does not."""
+    import bz2
+    import json
+
+    from pymatgen.io.vasp import inputs
+
+    with bz2.open(Path(inputs.__file__).parent / "potcar-summary-stats.json.bz2", "rt") as file:
+        listed = json.load(file)
+    return frozenset(title for name, titles in listed.items() if name.startswith(release) for title in titles)
+
+
+def is_of_release(title: str, release: str) -> bool:
+    """Tell whether a release has a data set of this title, date and all; of a release that nobody knows, yes."""
+    known = _titles(release)
+    return not known or "".join(title.split()) in known
+
+
 def write_potcar(path: Path, sets: Sequence[DataSet]) -> None:
     """Write the POTCAR, readable by the user alone, as its licence demands."""
     partial = path.with_name(f"{path.name}.partial")
@@ -184,7 +204,9 @@ class VaspInputs:
         For a scan of E(a), the lattice constant of each stage in units of the declared one; None for that of least
         energy.
     path
-        K points of the last stage of bands, shape (points, 3), fractions of the reciprocal vectors.
+        K points of the last stage of bands, fractions of the reciprocal vectors.
+    shift
+        By how much, in fractions of the cell, a run of the user's lies elsewhere.
     key
         Differs between inputs that give different numbers.
     """
@@ -202,6 +224,7 @@ class VaspInputs:
     notes: tuple[str, ...]
     scales: tuple[float | None, ...]
     path: tuple[tuple[float, float, float], ...]
+    shift: tuple[float, float, float]
     key: str
 
     @classmethod
@@ -231,6 +254,7 @@ class VaspInputs:
                 notes=tuple(notes),
                 scales=tuple(values.get("scales", ())),
                 path=tuple(map(tuple, values.get("path", ()))),
+                shift=tuple(values.get("shift", (0.0, 0.0, 0.0))),
                 key=inputs_key(values, atoms),
             )
         except DAMAGE as error:
@@ -260,7 +284,7 @@ def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
 
 @dataclass(frozen=True)
 class State:
-    """Progress in a directory: finished stages, their energies, custodian's corrections and changes of tags.
+    """How far a directory has come: finished stages, their energies, what custodian did and left changed, notes.
 
     ``began`` is the number of the stage whose files are present, from 1; a value None in ``changes`` removes the tag.
     """
@@ -271,6 +295,7 @@ class State:
     corrections: tuple[str, ...] = ()
     changes: Tags = field(default_factory=dict)
     energies_ev: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, directory: Path, key: str) -> State:
@@ -280,7 +305,8 @@ class State:
             if values["key"] == key:
                 corrections, changes = tuple(values["corrections"]), dict(values["changes"])
                 energies = tuple(map(float, values["energies_ev"]))
-                return cls(key, int(values["stage"]), int(values["began"]), corrections, changes, energies)
+                notes = tuple(values.get("notes", ()))
+                return cls(key, int(values["stage"]), int(values["began"]), corrections, changes, energies, notes)
         except DAMAGE:
             pass
         return cls(key)

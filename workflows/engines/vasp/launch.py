@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from custodian.custodian import Custodian, CustodianError
+from custodian.custodian import Custodian, CustodianError, ReturnCodeError
 
 from ...kinds import KINDS
 from ...stop import Stop
@@ -23,7 +23,18 @@ from .arrays import vacuum
 from .handlers import Ending, VaspRun, handlers
 from .inputs import LAUNCHES, OUTPUTS, RESULT, WAVES, State, VaspInputs, write_incar, write_path
 from .lattice_scan import place_cell
-from .results import FILES, RUN, check_electrons, electrons_missing, forces_of, read_vasprun, steps_taken
+from .results import (
+    FILES,
+    RUN,
+    TEXT,
+    Stars,
+    check_electrons,
+    electrons_missing,
+    forces_of,
+    read_vasprun,
+    steps_taken,
+    unreadable,
+)
 from .tags import Tags
 
 if TYPE_CHECKING:
@@ -77,7 +88,13 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
     try:
         run = read_vasprun(directory / RUN)
     except DAMAGE as error:
+        if isinstance(error, Stars):
+            raise EngineError(f"{directory}: {error}.") from None
         run, damage = None, error
+    code = _exit_code(failure, job, directory)
+    if run is not None and code is not None:
+        failure, note = None, f"VASP ended with exit code {code} after a whole run, which is judged by its files"
+        state = replace(state, notes=tuple(dict.fromkeys((*state.notes, note))))
     if run is None or not _is_converged(run, inputs):
         if ending.requested:
             raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to resume from its last step.")
@@ -146,6 +163,20 @@ def is_torn(path: Path) -> bool:
     except (ValueError, OSError, OverflowError):
         return True
     return bool(size <= record * (1 + spins * kpoints * (1 + bands)))
+
+
+def _exit_code(failure: Exception | None, job: VaspRun, directory: Path) -> int | None:
+    """Return the exit code of a VASP that wrote all of its files and then failed, as launchers of ranks may.
+
+    None if it ended well, or was in the middle of its work: OUTCAR ends with the times that all took.
+    """
+    if not isinstance(failure, ReturnCodeError) or job.process is None:
+        return None
+    try:
+        text = (directory / TEXT).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return job.process.returncode if "General timing and accounting" in text[-10_000:] else None
 
 
 def _too_many_steps(inputs: VaspInputs) -> str:
@@ -217,7 +248,7 @@ def _is_converged(run: Vasprun, inputs: VaspInputs) -> bool:
 
     The forces are checked here: pymatgen takes a run that STOPCAR ended early for converged.
     """
-    if electrons_missing(run) is not None:
+    if unreadable(run) is not None or electrons_missing(run) is not None:
         return False
     largest = float(np.linalg.norm(forces_of(run, inputs), axis=1).max())
     return not KINDS[inputs.kind].relaxes or largest < inputs.protocol["max_force_ev_per_a"]

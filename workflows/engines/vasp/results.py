@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import shutil
+import tempfile
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....analysis.arrays import Bands, Trajectory
 from ....analysis.electrons.bandpath import filled_along
-from ....analysis.records import Geometry, Method, Sampling, Stress
+from ....analysis.records import Geometry, Method, Sampling, Stress, digest
 from ...kinds import KINDS
 from ..base import EngineError, Outcome, Unconverged
 from ..shared.checks import cell_forces, check_forces
@@ -20,10 +25,11 @@ from ..shared.files import DAMAGE, fingerprint, read_json
 from .arrays import density, eigenvalues, electrons
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
 from .lattice_scan import note
+from .method import charge_of, coarseness, described, species_of, tags_of
+from .tags import middle_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -44,7 +50,15 @@ _SAME_K = 1e-6
 """VASP writes eight digits of a k point."""
 
 _NUMERICS = ("PREC", "LREAL", "LASPH", "ADDGRID")
-"""Tags that shift energies by some meV and are in no other field of a record."""
+"""What older records say beside their other fields; kept, so that new ones can be held against them."""
+
+_SAME_CHARGE = 1e-3
+
+_NO_DIPOL = -99.0
+"""VASP prints −100 where nobody sets DIPOL."""
+
+_ABOUT_A = 1.0
+"""A dipole correction this near to the middle is about it: where the potential jumps is vacuum all the same."""
 
 
 def read_vasprun(path: Path, whole: bool = True, **options: bool) -> Vasprun:
@@ -54,17 +68,62 @@ def read_vasprun(path: Path, whole: bool = True, **options: bool) -> Vasprun:
     """
     from pymatgen.io.vasp.outputs import Vasprun
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about convergence, which is checked here
+    with warnings.catch_warnings(), _readable(path) as place:
+        warnings.simplefilter("ignore")  # that it did not converge is checked here
         try:
-            return Vasprun(
-                str(path),
+            run = Vasprun(
+                str(place),
                 parse_potcar_file=False,
                 exception_on_bad_xml=whole,
                 **{"parse_eigen": False, "parse_dos": False} | options,
             )
-        except (SyntaxError, IndexError, AssertionError) as error:  # XML readers raise SyntaxError
+            run.filename = str(path)
+            return run
+        except ValueError:
+            if _has_starred_row(place):
+                raise Stars(_FORCE_STARS) from None
+            raise
+        except (SyntaxError, IndexError, AssertionError) as error:  # the first is what XML readers raise
             raise ValueError(str(error) or "it is truncated") from None
+
+
+class Stars(ValueError):
+    """VASP printed a number as ``****``, for want of digits."""
+
+
+_FORCE_STARS = f"{RUN} has **** in place of a force, or none: atoms are inside one another; look at the geometry"
+
+
+def _has_starred_row(path: Path) -> bool:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        return any(b"<v>" in line and b"***" in line for line in file)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """Give the file, or a copy without the parameters that VASP could not print.
+
+    VASP 5.4 writes ``KINTER ******``, of which no reader makes a whole number.
+    """
+    head = b""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        for line in file:
+            head += line
+            if b"</parameters>" in line:
+                break
+        if not _STARS.search(head):
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="sodiate-vasp-") as folder:
+            copy = Path(folder) / RUN
+            with copy.open("wb") as out:
+                out.write(_STARS.sub(b"", head))
+                shutil.copyfileobj(file, out)
+            yield copy
+
+
+_STARS = re.compile(rb'<([iv])\b[^>]*name="\w+"[^>]*>[^<]*\*{3,}[^<]*</\1>')
+"""A value that did not fit into its field."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +211,7 @@ class VaspResult:
             forces_ev_per_a=None if fixed else self.forces,
             stress_ev_per_a3=self.stress if KINDS[inputs.kind].relaxes_cell else None,
             converged=True,
-            method=method_of(run, engine, inputs.protocol.get("incar", ())),
+            method=method_of(run, engine),
             sampling=sampling_of(run),
             versions=_versions(run),
             ionic_steps=len(trajectory.energies_ev) - 1 if trajectory is not None else None,
@@ -162,7 +221,7 @@ class VaspResult:
             total_moment_mub=total,
             vacuum_ev=self.vacuum_ev,
             corrections=self.state.corrections,
-            notes=(*inputs.notes, *note(inputs, self.state.energies_ev)),
+            notes=(*inputs.notes, *self.state.notes, *note(inputs, self.state.energies_ev)),
             trajectory=trajectory,
             **self._arrays(),
         )
@@ -199,7 +258,7 @@ def placed(inputs: VaspInputs, structure: Any) -> Atoms:
     atoms = inputs.atoms.copy()
     if len(structure) != len(atoms):
         raise EngineError(f"{inputs.directory}: {RUN} has {len(structure)} atoms instead of {len(atoms)}.")
-    fractions = inputs.ours(structure.frac_coords)
+    fractions = inputs.ours(structure.frac_coords) + inputs.shift
     start = atoms.get_scaled_positions(wrap=False)
     if KINDS[inputs.kind].relaxes_cell:
         atoms.set_cell(structure.lattice.matrix)
@@ -212,11 +271,26 @@ def placed(inputs: VaspInputs, structure: Any) -> Atoms:
 def check_electrons(run: Vasprun, inputs: VaspInputs) -> None:
     """Raise `Unconverged` if the last SCF cycle ended above the criterion of the protocol."""
     where, criterion = inputs.directory, inputs.protocol["energy_convergence_ev"]
+    stars = unreadable(run)
+    if stars is not None:
+        raise EngineError(f"{where}: {stars}.")
     reason = electrons_missing(run)
     if reason is not None:
         raise Unconverged(f"{where}: the electrons did not converge: {reason}; see OSZICAR.")
     if run.parameters["EDIFF"] > 1.001 * criterion:
         raise Unconverged(f"{where}: ran with EDIFF {run.parameters['EDIFF']:g} eV instead of {criterion:g} eV.")
+
+
+def unreadable(run: Vasprun) -> str | None:
+    """Say which energy or force of the last step VASP printed as ``****``, for want of digits; None if none."""
+    last = run.ionic_steps[-1]
+    energies = [last.get("e_fr_energy"), last.get("e_0_energy"), run.final_energy]
+    if not all(energy is not None and np.isfinite(float(energy)) for energy in energies):
+        return f"{RUN} has **** in place of an energy: the run went astray; look at OSZICAR and the geometry"
+    rows = [] if last.get("forces") is None else list(last["forces"])
+    if not all(len(row) == 3 and np.isfinite(row).all() for row in rows) or len(rows) != len(last["structure"]):
+        return _FORCE_STARS
+    return None
 
 
 def ran_into_nelm(run: Vasprun) -> bool:
@@ -262,64 +336,86 @@ def ase_stress(kilobar: Any) -> Stress:
     return xx, yy, zz, yz, xz, xy
 
 
-def method_of(run: Vasprun, engine: str, user_tags: Iterable[str] = ()) -> Method:
-    """Return the method of a run as VASP reports it; ``user_tags`` are those of the user that enter the id."""
-    parameters = run.parameters
-    titles = {str(spec["titel"]).split()[1].split("_")[0]: str(spec["titel"]) for spec in run.potcar_spec}
+def method_of(run: Vasprun, engine: str) -> Method:
+    """Return the method that a run had, from all that VASP says of itself."""
+    parameters, tags, species = run.parameters, tags_of(run), species_of(Path(run.filename))
+    titles = {one.symbol: one.title for one in species}
+    found = described(tags, [one.symbol for one in species], titles.values())
+    charge = charge_of(tags, species)
+    extra = {
+        "charge": f"{charge:+.4g} e" if abs(charge) > _SAME_CHARGE else None,
+        "grid": coarseness(tags, run.initial_structure.lattice.matrix),
+    }
     return Method(
         engine=engine,
         engine_version=str(run.vasp_version).split(".")[0],
-        functional=_functional(parameters, titles.values()),
+        functional=found.functional,
         cutoff_ev=float(parameters.get("ENMAX", parameters.get("ENCUT", 0.0))),
-        dispersion={0: None, 12: "d3bj"}.get(int(run.incar.get("IVDW", 0)), f"IVDW {run.incar.get('IVDW')}"),
+        dispersion=found.dispersion,
         paw=titles,
-        numerics=numerics_of(run, user_tags),
+        numerics={tag: str(parameters[tag]).strip().lower() for tag in _NUMERICS if tag in parameters},
+        settings={**found.settings, **{name: words for name, words in extra.items() if words is not None}},
+        hubbard=found.hubbard,
     )
-
-
-def numerics_of(run: Vasprun, user_tags: Iterable[str] = ()) -> dict[str, str]:
-    """Return further settings that shift energies: precision, projection, the user's tags, Hubbard's by element.
-
-    Parameters
-    ----------
-    run
-        The run.
-    user_tags
-        The user's tags that enter the id.
-    """
-    numerics = {tag: str(run.parameters[tag]).strip().lower() for tag in _NUMERICS if tag in run.parameters}
-    for tag in user_tags:
-        if tag.startswith("LDAU") and isinstance(run.incar.get(tag), list):
-            species = dict.fromkeys(run.atomic_symbols)
-            by_element = zip(species, run.incar[tag], strict=False)
-            numerics |= {f"{tag} {element}": str(value) for element, value in by_element if value not in (0, -1)}
-        elif tag != "MAGMOM":
-            numerics[tag] = str(run.incar.get(tag))
-    return numerics
-
-
-def _functional(parameters: Mapping[str, Any], titles: Iterable[str]) -> str:
-    """Return the functional: that of the tag GGA, or without it that of the data sets."""
-    tag = str(parameters.get("GGA", "--")).strip().upper()
-    if tag == "--" and all(title.startswith("PAW_PBE ") for title in titles):
-        tag = "PE"
-    return {"PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "AM": "AM05"}.get(tag, f"GGA {tag}")
 
 
 def sampling_of(run: Vasprun) -> Sampling:
     """Return the sampling of a run."""
     parameters = run.parameters
     scheme = int(parameters["ISMEAR"])
-    mesh = run.kpoints.kpts[0] if len(run.kpoints.kpts) == 1 else None
+    mesh = run.kpoints.kpts[0] if len(run.kpoints.kpts) == 1 and run.kpoints.num_kpts == 0 else None
     cell = run.final_structure.lattice.matrix.tolist()
     return Sampling(
         cell_a=tuple(map(tuple, cell)),
         kmesh=None if mesh is None else tuple(int(n) for n in mesh),
+        kmesh_shift=None if mesh is None else _shift(run),
         smearing={0: "gaussian", -1: "fermi-dirac"}.get(scheme, f"ISMEAR {scheme}"),
         smearing_width_ev=float(parameters["SIGMA"]),
-        spin_polarised=int(parameters["ISPIN"]) == 2,
+        spin_polarised=int(parameters["ISPIN"]) == 2 or bool(parameters.get("LNONCOLLINEAR", False)),
         dipole_correction=bool(parameters.get("LDIPOL", False)) and int(parameters.get("IDIPOL", 0)) == 3,
+        settings=_unusual(run) or None,
     )
+
+
+def _shift(run: Vasprun) -> tuple[float, float, float] | None:
+    """Return by how many of its steps a mesh lies beside Γ, between 0 and 1; None if Γ is on it.
+
+    Of Monkhorst and Pack's, an even number of points lies half a step beside.
+    """
+    half = 0.5 if run.kpoints.style.name.startswith("M") else 0.0
+    counts, given = run.kpoints.kpts[0], run.kpoints.kpts_shift or (0, 0, 0)
+    steps = [(float(s) + half * (int(n) % 2 == 0)) % 1.0 for n, s in zip(counts, given, strict=True)]
+    first, second, third = (0.0 if min(s, 1.0 - s) < _SAME_K else round(s, 6) for s in steps)
+    return (first, second, third) if any((first, second, third)) else None
+
+
+def _unusual(run: Vasprun) -> dict[str, str]:
+    """Return what else of the sampling two runs of one cell must share.
+
+    A fixed total moment (its value may be each system's own), a dipole correction along another axis or about
+    another point than the middle of the sheet, k points that no mesh made.
+    """
+    parameters, found = run.parameters, {}
+    if float(parameters.get("NUPDOWN", -1)) >= 0:
+        found["NUPDOWN"] = "the total moment is fixed"
+    if parameters.get("LDIPOL"):
+        found |= _dipole(run)
+    if run.kpoints.num_kpts > 0 or len(run.kpoints.kpts) > 1:
+        points = np.round(np.column_stack([run.actual_kpoints, run.actual_kpoints_weights]), 6) + 0.0
+        found["k points"] = f"{len(points)} given one by one ({digest(points.tolist())[:8]})"
+    return found
+
+
+def _dipole(run: Vasprun) -> dict[str, str]:
+    axis = int(run.parameters.get("IDIPOL", 0))
+    found = {} if axis == 3 else {"IDIPOL": str(axis)}
+    centre = [float(x) for x in run.parameters.get("DIPOL", [])]
+    if axis not in (1, 2, 3) or len(centre) != 3 or min(centre) < _NO_DIPOL:
+        return found
+    structure = run.initial_structure
+    away = (centre[axis - 1] - middle_of(structure.frac_coords[:, axis - 1]) + 0.5) % 1.0 - 0.5
+    away_a = away * structure.lattice.abc[axis - 1]
+    return found if abs(away_a) < _ABOUT_A else {**found, "DIPOL": f"{away_a:+.1f} Å from the middle of the sheet"}
 
 
 def _versions(run: Vasprun) -> dict[str, str]:
@@ -371,9 +467,11 @@ _FORCES = re.compile(r"TOTAL-FORCE \(eV/Angst\)\n -+\n(.*?)\n -+", re.DOTALL)
 
 
 def largest_force(path: Path) -> float:
-    """Return the largest force of the last complete step in an OUTCAR, eV/Å; 0 if there is none."""
+    """Return the largest force of the last whole step in an OUTCAR, eV/Å; 0 if there is none, infinite if stars."""
     try:
         blocks = _FORCES.findall(path.read_text(encoding="utf-8", errors="replace"))
+        if blocks and "***" in blocks[-1]:  # more than the field holds
+            return np.inf
         rows = [[float(value) for value in line.split()[3:6]] for line in blocks[-1].splitlines()] if blocks else []
     except (OSError, ValueError):
         return 0.0
@@ -402,6 +500,8 @@ def _trajectory(inputs: VaspInputs, stage: int) -> Trajectory:
             atoms = placed(inputs, step["structure"])
             if steps and np.abs(atoms.positions - steps[-1][1]).max() < _SAME_POSITION_A:
                 steps.pop()
+            if {len(row) for row in step["forces"]} != {3}:
+                continue  # stars
             forces = inputs.ours(np.array(step["forces"], float))
             steps.append((float(step["e_fr_energy"]), atoms.positions, forces, atoms.cell.array))
     energies, positions, forces, cells = (np.array(column) for column in zip(*steps, strict=True))

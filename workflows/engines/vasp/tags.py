@@ -139,13 +139,13 @@ def _kind(protocol: Mapping[str, Any], kind: str, atoms: Atoms, max_steps: int) 
 
 
 def _dipole(atoms: Atoms) -> Tags:
-    """Return the correction along z about the middle of the slab, in fractions of the cell.
+    """Return the correction along z about the middle of the slab, in fractions of the cell."""
+    return {"IDIPOL": 3, "DIPOL": [0.5, 0.5, round(middle_of(atoms.get_scaled_positions()[:, 2]), 6)]}
 
-    The sheet may lie across the boundary of the cell, so its middle is the mean of z as an angle.
-    """
-    angles = 2 * np.pi * atoms.get_scaled_positions()[:, 2]
-    middle = float(np.angle(np.exp(1j * angles).mean()) / (2 * np.pi) % 1.0)
-    return {"IDIPOL": 3, "DIPOL": [0.5, 0.5, round(middle, 6)]}
+
+def middle_of(fractions: Any) -> float:
+    """Return the middle of atoms along an axis, as fractions of the cell, wherever its boundary lies."""
+    return float(np.angle(np.exp(2j * np.pi * np.asarray(fractions)).mean()) / (2 * np.pi) % 1.0)
 
 
 def fine_grid(cell_a: Any, cutoff_ev: float) -> tuple[int, int, int]:

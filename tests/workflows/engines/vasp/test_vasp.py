@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
 from sodiate.workflows.engines.shared.processes import locked
-from sodiate.workflows.engines.vasp.results import ase_stress, method_of, read_vasprun, sampling_of
+from sodiate.workflows.engines.vasp.results import ase_stress, largest_force, method_of, read_vasprun, sampling_of
 from sodiate.workflows.stop import Stop
 from support import DATA
 from support.engine_cases import VASP, host_with_na
@@ -99,8 +100,6 @@ def changes(state: dict[str, object]) -> dict[str, object]:
 )
 def test_failures_that_nobody_mends_are_told(behaviour: Behaviour, words: str, program: Path, tmp_path: Path) -> None:
     install(program, behaviour)
-    import re
-
     assert re.search(words, failing(tmp_path / "run", "static"))
 
 
@@ -248,6 +247,42 @@ def test_vasp_is_asked_by_lstop_first_and_by_labort_near_the_end(labort: bool, p
         VASP.engine().collect(directory)
     install(program)
     assert VASP.finish(directory).energy_ev == pytest.approx(plain.energy_ev, abs=2e-3)
+
+
+def test_an_exit_code_after_a_whole_run_is_told_and_the_files_count(program: Path, tmp_path: Path) -> None:
+    plain = VASP.outcome(tmp_path / "plain", "relax")
+    install(program, Behaviour(code=3))
+    outcome = VASP.outcome(tmp_path / "run", "relax")
+    assert outcome.energy_ev == plain.energy_ev
+    assert outcome.notes[-1] == "VASP ended with exit code 3 after a whole run, which is judged by its files"
+    install(program, Behaviour(code=3, electrons=False))
+    assert "did not converge" in failing(tmp_path / "unconverged", "static") or runs(program) > 1
+
+
+@pytest.mark.parametrize(
+    ("stars", "words"), [("energy", r"\*\*\*\* in place of an energy"), ("force", r"\*\*\*\* in place of a force")]
+)
+def test_stars_are_no_numbers(stars: str, words: str, program: Path, tmp_path: Path) -> None:
+    install(program, Behaviour(stars=stars))
+    for kind in ("static", "relax"):
+        assert re.search(words, failing(tmp_path / kind, kind))
+
+
+def test_a_parameter_that_does_not_fit_its_field(program: Path, tmp_path: Path) -> None:
+    """VASP 5.4 writes KINTER ******; all else of its file is whole."""
+    plain = VASP.outcome(tmp_path / "plain", "static")
+    install(program, Behaviour(stars="kinter"))
+    outcome = VASP.outcome(tmp_path / "run", "static")
+    assert "******" in (tmp_path / "run" / "vasprun.xml").read_text()
+    assert outcome.energy_ev == plain.energy_ev
+    assert outcome.method == plain.method
+
+
+def test_stars_in_outcar_are_a_large_force(tmp_path: Path) -> None:
+    line = " " + "-" * 83 + "\n"
+    rows = "   0.0 0.0 0.0   0.1 0.2 0.3\n   0.0 0.0 1.0  ***************  0.0 0.0\n"
+    (tmp_path / "OUTCAR").write_text(f" POSITION     TOTAL-FORCE (eV/Angst)\n{line}{rows}{line}")
+    assert largest_force(tmp_path / "OUTCAR") == np.inf
 
 
 def test_a_torn_wavecar_is_not_begun_with(program: Path, tmp_path: Path) -> None:

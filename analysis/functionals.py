@@ -1,0 +1,56 @@
+"""Functionals, dispersion corrections and Hubbard corrections of records in the words of a manuscript."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .records import Method
+from .words import listed
+
+CITED = {
+    "PBE": "Perdew1996",
+    "PBEsol": "Perdew2008",
+    "RPBE": "Hammer1999",
+    "PBE0": "Adamo1999",
+    "HSE06": "Krukau2006",
+    "SCAN": "Sun2015",
+    "r2SCAN": "Furness2020",
+}
+"""Keys of references by the name of the functional."""
+
+_DISPERSIONS = {
+    "d2": "D2",
+    "d3zero": "D3(0) [@Grimme2010]",
+    "d3bj": "D3 with Becke–Johnson damping, D3(BJ) [@Grimme2011]",
+    "d4": "D4",
+    "ts": "the Tkatchenko–Scheffler method",
+    "ts-hirshfeld": "the Tkatchenko–Scheffler method with iterative Hirshfeld partitioning",
+    "mbd": "many-body dispersion",
+    "ddsc": "dDsC",
+}
+
+
+def functionals(methods: Sequence[Method]) -> str:
+    """Return ``the PBE+U functional [@…]``, every functional that ran; nothing if no record has one."""
+    names = sorted({one.functional for one in methods if one.functional})
+    if not names:
+        return ""
+    # The isolated atom has no correction where its element needs none: what is said is of the whole set.
+    said = [f"{name}+U" if any(one.hubbard for one in methods if one.functional == name) else name for name in names]
+    cited = "; ".join(f"@{CITED[name]}" for name in names if name in CITED)
+    return f"the {' and '.join(said)} functional{'s' if len(said) > 1 else ''}" + (f" [{cited}]" if cited else "")
+
+
+def corrections(methods: Sequence[Method]) -> list[str]:
+    """Return the sentences about Hubbard and dispersion corrections."""
+    sentences = []
+    hubbard = sorted({f"{element} ({words})" for one in methods for element, words in (one.hubbard or {}).items()})
+    if hubbard:
+        cited = " [@Dudarev1998]" if any("Dudarev" in words for words in hubbard) else ""
+        sentences.append(f"Hubbard corrections (+U) were applied to {listed(hubbard)}{cited}.")
+    dispersions = sorted({one.dispersion for one in methods if one.dispersion is not None})
+    if dispersions:
+        sentences.append(f"Dispersion was added by {listed(_DISPERSIONS.get(d, d) for d in dispersions)}.")
+        if any(one.dispersion is None for one in methods):
+            sentences[-1] = f"{sentences[-1][:-1]} in some of the calculations."
+    return sentences
