@@ -32,6 +32,9 @@ BOND: Final = 1.2
 # Atoms of a host. No code here computes more, and one of so many is planned in a second.
 MOST_ATOMS: Final = 5000
 
+_SAME_PLACE_A: Final = 1e-4
+"""As near as another place that was tried before."""
+
 _ELEMENTS: Final = frozenset(chemical_symbols[1:])
 
 
@@ -234,3 +237,31 @@ def pairing(atoms: Atoms, others: Atoms) -> tuple[list[int], float]:
     different = others.numbers[:, None] != atoms.numbers[None, :]
     rows, columns = linear_sum_assignment(distances + 1e3 * different)
     return [int(column) for column in columns], float(distances[rows, columns].max())
+
+
+def moved_pairing(atoms: Atoms, others: Atoms) -> tuple[list[int], float, Floats]:
+    """Return the same as `pairing`, the others moved as a whole to where they lie nearest, and that move (Å).
+
+    Parameters
+    ----------
+    atoms, others
+        As for `pairing`. Where they lie makes no difference to an energy; a cell may begin anywhere, also along z.
+    """
+    from ase.geometry import find_mic
+
+    symbols = atoms.get_chemical_symbols()
+    rarest = min(dict.fromkeys(symbols), key=symbols.count)
+    first = atoms.positions[symbols.index(rarest)]
+    there = [index for index, symbol in enumerate(others.get_chemical_symbols()) if symbol == rarest]
+    best: tuple[list[int], float, Floats] | None = None
+    for begin in [np.zeros(3), *(first - others.positions[there])]:
+        move = find_mic(begin, others.cell, pbc=True)[0]
+        for _ in range(2):  # the first pairs are those of one atom laid upon another; then all at once
+            placed = others.copy()
+            placed.positions += move
+            order, far = pairing(atoms, placed)
+            if best is None or far < best[1] - _SAME_PLACE_A:  # where they lie already, if that is as near
+                best = order, far, move
+            move = move + find_mic(atoms.positions[order] - placed.positions, others.cell, pbc=True)[0].mean(axis=0)
+    assert best is not None
+    return best

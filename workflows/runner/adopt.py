@@ -1,13 +1,14 @@
 """Finished runs of the user: recorded if their settings are those that the campaign plans.
 
-The engine reads a run and copies it into the directory of its calculation, from where it is recorded as usual.
+The engine reads a run and lays it into the directory of its calculation; it is collected and recorded from there like
+any other. Nothing is computed: what is not finished is refused.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import SodiateError
-from ...structures.geometry import pairing
+from ...structures.geometry import moved_pairing
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.yaml import InputError
@@ -66,11 +67,11 @@ def adopt_runs(folders: Sequence[Path], plan: Plan, documents: Documents, root: 
     """
     verdicts = {folder: _verdict(folder, plan, documents) for folder in folders}
     with tempfile.TemporaryDirectory(prefix="sodiate-import-") as scratch:
-        place = Path(scratch) if dry_run else root
+        taking = _Taking(plan, documents, root, Path(scratch), dry_run)
         for calculation in plan.calculations:
             for verdict in verdicts.values():
                 if verdict.calculation == calculation and not verdict.reasons:
-                    verdict.reasons = _record(verdict, plan, documents, place, dry_run)
+                    verdict.reasons = taking.take(verdict)
     return list(verdicts.values())
 
 
@@ -97,65 +98,92 @@ def _distance(run: FinishedRun, calculation: Calculation, documents: Documents) 
     """Return the distance of a run's start from a calculation's (Å); None if kind, atoms or cell do not match."""
     if calculation.kind not in run.kinds:
         return None
-    atoms = start_of(calculation, documents)
-    if atoms is None or sorted(atoms.numbers) != sorted(run.atoms.numbers):
+    atoms, others = start_of(calculation, documents, {}), run.atoms
+    if atoms is None or sorted(atoms.numbers) != sorted(others.numbers):
         return None
-    cell_change = np.abs(atoms.cell.array - run.atoms.cell.array).max()
-    return None if cell_change > _NEAR_A else float(max(pairing(atoms, run.atoms)[1], cell_change))
+    cell = np.abs(atoms.cell.array - others.cell.array).max()
+    return None if cell > _NEAR_A else float(max(moved_pairing(atoms, others)[1], cell))
 
 
-def start_of(calculation: Calculation, documents: Documents) -> Atoms | None:
-    """Return a calculation's start: from its parents' records if they exist, else from their own starts."""
+def start_of(calculation: Calculation, documents: Documents, ends: Mapping[str, Atoms]) -> Atoms | None:
+    """Return a calculation's start: from its parents' ends, else from their own starts.
+
+    Parameters
+    ----------
+    calculation
+        Whose start.
+    documents
+        Has the records of parents.
+    ends
+        Where parents ended that have no record yet, by id.
+    """
     parents = {}
     for role, parent in calculation.parents.items():
         record = documents.record(parent.id)
-        relaxed = record.geometry.atoms() if record is not None and record.geometry is not None else None
-        parents[role] = relaxed if relaxed is not None else start_structures.ideal_atoms(parent)
+        known = record.geometry.atoms() if record is not None and record.geometry is not None else None
+        known = ends.get(parent.id) if known is None else known
+        parents[role] = known if known is not None else start_structures.ideal_atoms(parent)
     return start_structures.start_atoms(
         calculation, {role: atoms for role, atoms in parents.items() if atoms is not None}
     )
 
 
-def _record(verdict: Verdict, plan: Plan, documents: Documents, root: Path, dry_run: bool) -> list[str]:
-    """Record a run; return the reasons if it is refused."""
-    calculation, run = verdict.calculation, verdict.run
-    assert calculation is not None
-    assert run is not None
-    if documents.record(calculation.id) is not None:
-        verdict.recorded = "is recorded already"
-        return []
-    missing = [parent.label for parent in calculation.parents.values() if documents.record(parent.id) is None]
-    if missing and not dry_run:
-        return [f"it starts from {', '.join(missing)}, which has no record yet: import that run, too"]
-    directory = root / calculation.directory_name
-    if directory.exists():
-        return [f"{directory} is there already: `sodiate run` goes on in it; move it away to import this run"]
-    try:
-        reasons = _copy_run(run, calculation, plan, documents, directory)
-        if reasons or dry_run:
-            return reasons
-        run_calculation(documents, calculation.id, WorkerSettings(root))
-        verdict.recorded = "recorded"
-        return []
-    except SodiateError as error:
-        return [str(error)]
-    finally:
-        if dry_run or not verdict.recorded:
-            shutil.rmtree(directory, ignore_errors=True)
+@dataclass
+class _Taking:
+    """Runs taken one after the other; on trial all is done but recording, in a scratch folder."""
 
+    plan: Plan
+    documents: Documents
+    root: Path
+    scratch: Path
+    dry_run: bool
+    ends: dict[str, Atoms] = field(default_factory=dict)
 
-def _copy_run(
-    run: FinishedRun, calculation: Calculation, plan: Plan, documents: Documents, directory: Path
-) -> list[str]:
-    """Copy a run into its calculation's directory as if sodiate had run it; return its differences from the plan."""
-    atoms = start_of(calculation, documents)
-    moments = start_structures.start_moments(calculation, len(atoms)) if atoms is not None else None
-    workdir = own_directory(directory.parent, calculation, atoms, 0)
-    start = workdir.start
-    if start is None:
-        raise InputError(f"{calculation.label} has no atoms.")
-    if moments is not None:
-        start.set_initial_magnetic_moments(moments)
-    engine = make_engine(calculation.engine, Settings(execution=plan.execution(calculation)))
-    engine.prepare(calculation, start, directory, {})
-    return run.lay(calculation, directory)
+    def take(self, verdict: Verdict) -> list[str]:
+        """Record a run; return why not."""
+        calculation, run = verdict.calculation, verdict.run
+        assert calculation is not None
+        assert run is not None
+        if self.documents.record(calculation.id) is not None:
+            verdict.recorded = "is recorded already"
+            return []
+        lacking = [parent.label for parent in calculation.parents.values() if not self._is_known(parent)]
+        if lacking:
+            return [f"it starts from {', '.join(lacking)}, which has no record yet: import that run, too"]
+        planned = self.root / calculation.directory_name
+        if planned.exists():
+            return [f"{planned} is there already: `sodiate run` goes on in it; move it away to import this run"]
+        directory = self.scratch / calculation.directory_name if self.dry_run else planned
+        try:
+            reasons = self._lay(run, calculation, directory)
+            if reasons or self.dry_run:
+                return reasons
+            run_calculation(self.documents, calculation.id, WorkerSettings(self.root, finished=True))
+            verdict.recorded = "recorded"
+            return []
+        except SodiateError as error:
+            return [str(error)]
+        finally:
+            if self.dry_run or not verdict.recorded:
+                shutil.rmtree(directory, ignore_errors=True)
+
+    def _is_known(self, parent: Calculation) -> bool:
+        return parent.id in self.ends or self.documents.record(parent.id) is not None
+
+    def _lay(self, run: FinishedRun, calculation: Calculation, directory: Path) -> list[str]:
+        """Lay a run into its calculation's directory as if sodiate had run it; return what it has otherwise."""
+        atoms = start_of(calculation, self.documents, self.ends)
+        moments = start_structures.start_moments(calculation, len(atoms)) if atoms is not None else None
+        start = own_directory(directory.parent, calculation, atoms, 0).start
+        if start is None:
+            raise InputError(f"{calculation.label} has no atoms.")
+        if moments is not None:
+            start.set_initial_magnetic_moments(moments)
+        engine = make_engine(calculation.engine, Settings(execution=self.plan.execution(calculation)))
+        engine.prepare(calculation, start, directory, {})
+        reasons = run.lay(calculation, directory)
+        if not reasons:
+            outcome = engine.collect(directory)  # all its checks, before anything is recorded
+            if outcome.atoms is not None:
+                self.ends[calculation.id] = outcome.atoms
+        return reasons

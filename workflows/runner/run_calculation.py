@@ -44,12 +44,16 @@ class OldRecipe(SodiateError):
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Settings of this process: root of the directories, the FWorker's ``env``, wall time, stop request."""
+    """Where this process computes and how far: root of the directories, the FWorker's ``env``, wall time, a stop.
+
+    With ``finished`` the directories hold finished runs already: nothing is prepared, and no code is started.
+    """
 
     root: Path
     env: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     stop: Stop = field(default_factory=Stop)
+    finished: bool = False
 
 
 def run_calculation(
@@ -197,10 +201,11 @@ class _Run:
         moments = None if start is None else start_structures.start_moments(self.calculation, len(start))
         if start is not None and moments is not None:
             start.set_initial_magnetic_moments(moments)
-        engine.prepare(self.calculation, start, self.directory, self.parents)
-        scratch = self.worker.env.get("scratch")
-        with computing_in(self.directory, scratch) as place:
-            engine.run(place, self.worker.limits, self.stop)
+        if not self.worker.finished:
+            engine.prepare(self.calculation, start, self.directory, self.parents)
+            scratch = self.worker.env.get("scratch")
+            with computing_in(self.directory, scratch) as place:
+                engine.run(place, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
         execution, idle = divided(settings.execution, engine.execution_keys(self.calculation))
         not_applicable = (*document.get("not_applicable", ()), *idle)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....structures.geometry import pairing
+from ....structures.geometry import moved_pairing
+from ...kinds import KINDS
 from ..base import EngineError
 from ..shared.files import DAMAGE, fingerprint, read_json, write_json
-from .inputs import CHARGE, INPUT, RESULT, State, VaspInputs
-from .results import FILES, RUN, method_of, read_vasprun, sampling_of
+from .arrays import vacuum
+from .inputs import CHARGE, INPUT, POTENTIAL, RESULT, State, VaspInputs, is_of_release
+from .method import default_of, described
+from .results import FILES, RUN, electrons_missing, forces_of, method_of, read_vasprun, sampling_of, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,16 +31,20 @@ _TAKEN = (RUN, "OUTCAR", "OSZICAR", "CONTCAR", "XDATCAR", "PROCAR", "INCAR", "KP
 
 _SAME_CELL_A = 1e-3
 
-_COMPARED = ("PREC", "ISMEAR", "SIGMA", "ISPIN", "LASPH", "LREAL", "LDIPOL", "IDIPOL", "NUPDOWN", "ICHARG", "IVDW")
+_SAME_PLACE_A = 1e-3
+
+_SAMPLING = {"ISMEAR": 1, "SIGMA": 0.2, "ISPIN": 1, "LDIPOL": False, "IDIPOL": 0, "NUPDOWN": -1, "ICHARG": 2}
+"""Tags of the sampling, with VASP's defaults."""
 
 
 class VaspRunOfUser:
-    """A finished run: a folder with vasprun.xml and OUTCAR, plain or gz.
+    """A finished run: a folder with vasprun.xml and OUTCAR, plain or gz, or the last of relax1, relax2 ….
 
     Parameters
     ----------
     folder
-        Of the run; nothing is written there.
+        Where it is; nothing is written there. ``relax1`` may be a folder in it, or the end of its files' names, as
+        workflows of others leave them (``vasprun.xml.relax2.gz``).
 
     Raises
     ------
@@ -46,9 +53,9 @@ class VaspRunOfUser:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = _last_part(folder)
         try:
-            self.run = read_vasprun(_file(folder, RUN))
+            self.run = read_vasprun(_file(self.folder, RUN))
         except DAMAGE as error:
             raise EngineError(f"{RUN} is missing or damaged ({error})") from None
 
@@ -73,19 +80,73 @@ class VaspRunOfUser:
     def lay(self, calculation: Calculation, directory: Path) -> list[str]:
         """Copy the run into a prepared directory, or return its `differences` from the plan."""
         inputs = _with_charge(directory, calculation)
-        deviations = differences(self.run, inputs, calculation)
-        if deviations:
-            return deviations
-        names = (*_TAKEN, CHARGE) if calculation.kind == "density" else _TAKEN
-        for name in names:
+        order, _, move = moved_pairing(inputs.atoms, self.atoms)
+        found = [*unfinished(self.run, inputs), *differences(self.run, inputs, calculation)]
+        if calculation.kind == "density" and np.abs(move).max() > _SAME_PLACE_A:
+            found.append(
+                f"its atoms lie {np.linalg.norm(move):.3f} Å beside those of {calculation.label}, and a density on a "
+                "grid cannot be moved"
+            )
+        if found:
+            return found
+        kept = {"density": (CHARGE,), "dos": (POTENTIAL,)}.get(calculation.kind, ())
+        for name in (*_TAKEN, *kept):
             _copy(_file(self.folder, name), directory / name)
-        _sign(directory, pairing(inputs.atoms, self.atoms)[0], self.folder)
+        self._sign(directory, order, np.linalg.solve(inputs.atoms.cell.array.T, move))
+        (directory / POTENTIAL).unlink(missing_ok=True)  # large, and its two levels are kept
         return []
+
+    def _sign(self, directory: Path, order: list[int], shift: Any) -> None:
+        """Say that the run is finished, in which order and where its atoms are, how they began, whence it came."""
+        values = dict(read_json(directory / INPUT))
+        values |= {"order": order, "shift": [float(x) for x in shift]}
+        values["notes"] = [*values["notes"], f"imported: run by the user in {self.folder.name}"]
+        moments = self.run.parameters.get("MAGMOM")
+        if "MAGMOM" in values["stages"][-1] and np.shape(moments) == (len(order),):
+            values["stages"][-1]["MAGMOM"] = [float(moment) for moment in moments]
+        write_json(directory / INPUT, values)
+        inputs = VaspInputs.read(directory)
+        State(inputs.key, len(inputs.stages), len(inputs.stages)).write(directory)
+        files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
+        prints = {name: fingerprint(directory / name) for name in files}
+        # LOCPOT of LVTOT has the exchange-correlation potential in it, of which no level follows.
+        levels = vacuum(inputs) if self.run.parameters.get("LVHAR") else None
+        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, "vacuum_ev": levels})
+
+
+def _last_part(folder: Path) -> Path:
+    """Return the last of the folders relax1, relax2 … in a folder that has no run of its own."""
+    parts = sorted(folder.glob("relax[0-9]*/"), key=lambda path: _number(path.name))
+    return parts[-1] if parts and not _file(folder, RUN).exists() else folder
 
 
 def _file(folder: Path, name: str) -> Path:
-    plain, packed = folder / name, folder / f"{name}.gz"
-    return packed if packed.exists() and not plain.exists() else plain
+    """Return where a file of VASP's is: plain or packed, of the last part if there are several."""
+    parts = {path.name.removesuffix(".gz").removeprefix(name) for path in folder.glob(f"{name}.relax[0-9]*")}
+    for ending in ("", *sorted(parts, key=_number, reverse=True)):
+        for path in (folder / f"{name}{ending}", folder / f"{name}{ending}.gz"):
+            if path.exists():
+                return path
+    return folder / name
+
+
+def _number(name: str) -> int:
+    return int("".join(filter(str.isdigit, name)) or 0)
+
+
+def unfinished(run: Vasprun, inputs: VaspInputs) -> list[str]:
+    """Say with its number what a run has not reached; sodiate does not go on with a run that is not its own."""
+    stars = unreadable(run)
+    if stars is not None:
+        return [stars]
+    reason = electrons_missing(run)
+    found = [] if reason is None else [f"the electrons are not converged: {reason}"]
+    if KINDS[inputs.kind].relaxes:
+        largest = float(np.linalg.norm(forces_of(run, inputs), axis=1).max())
+        criterion = inputs.protocol["max_force_ev_per_a"]
+        if not largest < criterion:
+            found.append(f"largest force {largest:.3g} eV/Å > {criterion:g}")
+    return found
 
 
 def differences(run: Vasprun, inputs: VaspInputs, calculation: Calculation) -> list[str]:
@@ -100,28 +161,25 @@ def differences(run: Vasprun, inputs: VaspInputs, calculation: Calculation) -> l
     calculation
         Of the plan, with its protocol.
     """
-    planned, actual = inputs.stages[-1], {**run.incar, **run.parameters}
-    defaults = {"LDIPOL": False, "IDIPOL": 0, "NUPDOWN": -1, "ICHARG": 2, "IVDW": 0, "LREAL": False, "LASPH": False}
-    pairs = {tag: (actual.get(tag, defaults.get(tag)), planned.get(tag, defaults.get(tag))) for tag in _COMPARED}
-    if not planned.get("LDIPOL"):
-        pairs.pop("IDIPOL")
-    if calculation.kind != "dos":
-        pairs.pop("ICHARG")
-    pairs |= {tag: (run.incar.get(tag), value) for tag, value in inputs.protocol.get("incar", {}).items()}
+    protocol, planned = calculation.protocol, inputs.stages[-1]
     method, sampling = method_of(run, "vasp"), sampling_of(run)
-    protocol = calculation.protocol
-    pairs["ENCUT"] = (method.cutoff_ev, protocol["cutoff_ev"])
-    pairs["functional"] = (method.functional, protocol["functional"])
-    pairs["k mesh"] = (sampling.kmesh, inputs.mesh)
-    pairs |= {
-        f"POTCAR of {element}": (method.paw.get(element, "").split(" ")[1:2], [name])
-        for element, name in protocol["paw"].items()
-    }
+    pairs = _of_the_sampling(run, inputs, calculation.kind) | _of_the_method(run, inputs)
+    pairs["ENCUT"] = (method.cutoff_ev, planned["ENCUT"])
+    pairs["k mesh"] = (sampling.kmesh or (sampling.settings or {}).get("k points"), inputs.mesh)
     deviations = [
         f"{tag} {_shown(a)} (yours) ≠ {_shown(b)} (protocol)" for tag, (a, b) in pairs.items() if not _same(a, b)
     ]
-    if float(actual["EDIFF"]) > 1.001 * protocol["energy_convergence_ev"]:
-        deviations.append(f"EDIFF {actual['EDIFF']:g} (yours) > {protocol['energy_convergence_ev']:g} (protocol)")
+    if sampling.kmesh_shift is not None:
+        steps = ", ".join(f"{step:g}" for step in sampling.kmesh_shift)
+        deviations.append(f"k mesh shifted by {steps} of its steps (yours) ≠ Γ-centred (protocol)")
+    elsewhere = (sampling.settings or {}).get("DIPOL")
+    if elsewhere is not None:
+        deviations.append(f"DIPOL {elsewhere} (yours) ≠ at the middle (protocol)")
+    deviations += _of_the_data_sets(method.paw, inputs.paw, protocol)
+    if float(run.parameters["EDIFF"]) > 1.001 * protocol["energy_convergence_ev"]:
+        deviations.append(
+            f"EDIFF {run.parameters['EDIFF']:g} (yours) > {protocol['energy_convergence_ev']:g} (protocol)"
+        )
     offset = np.abs(run.initial_structure.lattice.matrix - inputs.atoms.cell.array).max()
     if offset > _SAME_CELL_A:
         edges = (run.initial_structure.lattice.abc, inputs.atoms.cell.lengths())
@@ -130,11 +188,62 @@ def differences(run: Vasprun, inputs: VaspInputs, calculation: Calculation) -> l
     return deviations
 
 
+def _of_the_sampling(run: Vasprun, inputs: VaspInputs, kind: str) -> dict[str, tuple[Any, Any]]:
+    planned, ran = inputs.stages[-1], {**run.incar, **run.parameters}
+    pairs = {tag: (ran.get(tag, default), planned.get(tag, default)) for tag, default in _SAMPLING.items()}
+    if not planned.get("LDIPOL"):
+        pairs.pop("IDIPOL")
+    if any(planned.get(tag) for tag in ("LSORBIT", "LNONCOLLINEAR")):
+        pairs.pop("ISPIN")  # VASP prints 1 whatever was asked for
+    if kind != "dos":
+        pairs.pop("ICHARG")
+    given = [tag for tag in ("NELECT", "NGX", "NGY", "NGZ", "NGXF", "NGYF", "NGZF") if tag in planned]
+    return pairs | {tag: (ran.get(tag), planned[tag]) for tag in given}
+
+
+def _of_the_method(run: Vasprun, inputs: VaspInputs) -> dict[str, tuple[Any, Any]]:
+    """Pair all that can move the energy: in what ran, and in the INCAR that would have been written."""
+    planned, method = inputs.stages[-1], method_of(run, "vasp")
+    species = list(dict.fromkeys(inputs.atoms[list(inputs.order)].get_chemical_symbols()))
+    ours = described(planned, species, inputs.paw.values() or ("PAW_PBE",))
+    pairs: dict[str, tuple[Any, Any]] = {
+        "functional": (method.functional, ours.functional),
+        "dispersion": (method.dispersion, ours.dispersion),
+    }
+    yours = method.settings or {}
+    for tag in sorted(yours.keys() | ours.settings.keys()):
+        pairs[tag] = (yours.get(tag, default_of(tag)), ours.settings.get(tag, default_of(tag)))
+    if "NELECT" in planned:
+        pairs.pop("charge", None)
+    if "NGX" in planned or "NGXF" in planned:
+        pairs.pop("grid", None)
+    corrections, others = method.hubbard or {}, ours.hubbard or {}
+    for element in sorted(corrections.keys() | others.keys()):
+        pairs[f"Hubbard correction of {element}"] = (corrections.get(element), others.get(element))
+    return pairs
+
+
+def _of_the_data_sets(yours: Mapping[str, str], ours: Mapping[str, str], protocol: Mapping[str, Any]) -> list[str]:
+    """Compare titles as a whole, dates and all; without a library those that the release is known to have."""
+    found = []
+    for element, name in protocol["paw"].items():
+        title = " ".join(yours.get(element, "none").split())
+        wanted, release = ours.get(element), protocol["paw_release"]
+        if wanted is not None:
+            if title != " ".join(wanted.split()):
+                found.append(f"POTCAR of {element} {title} (yours) ≠ {wanted} (protocol)")
+        elif title.split(" ")[:2] != ["PAW_PBE", name] or not is_of_release(title, release):
+            found.append(f"POTCAR of {element} {title} (yours) ≠ {name} of {release} (protocol)")
+    return found
+
+
 def _shown(value: Any) -> str:
-    return value[0] if isinstance(value, list) and len(value) == 1 else str(value)
+    return "none" if value is None else str(value)
 
 
 def _same(first: Any, second: Any) -> bool:
+    if first is None or second is None:
+        return first is second
     if isinstance(first, str) and isinstance(second, str):  # VASP cuts words to six letters
         return first.strip().lower()[:6] == second.strip().lower()[:6]
     try:
@@ -147,7 +256,7 @@ def _with_charge(directory: Path, calculation: Calculation) -> VaspInputs:
     """Return the inputs; a DOS is compared with a run from the host's charge density."""
     if calculation.kind == "dos":
         values = read_json(directory / INPUT)
-        values.pop("without_charge")
+        values.pop("without_charge", None)
         write_json(directory / INPUT, values)
     return VaspInputs.read(directory)
 
@@ -159,17 +268,3 @@ def _copy(source: Path, target: Path) -> None:
         target.write_bytes(gzip.decompress(source.read_bytes()))
     else:
         shutil.copyfile(source, target)
-
-
-def _sign(directory: Path, order: list[int], folder: Path) -> None:
-    """Write that the run is finished, the order of its atoms, and where it came from."""
-    values: Mapping[str, Any] = read_json(directory / INPUT)
-    write_json(
-        directory / INPUT,
-        {**values, "order": order, "notes": [*values["notes"], f"imported: run by the user in {folder.name}"]},
-    )
-    inputs = VaspInputs.read(directory)
-    State(inputs.key, len(inputs.stages), len(inputs.stages)).write(directory)
-    files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
-    prints = {name: fingerprint(directory / name) for name in files}
-    write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints})
