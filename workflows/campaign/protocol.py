@@ -58,7 +58,7 @@ class Overrides(Frozen):
     spin_polarised: Truth | None = None
     start_moments_mub: StartMoments | None = None
     dipole_correction: Truth | None = None
-    dispersion: Annotated[Literal["d3bj"] | None, BeforeValidator(_absent)] = None
+    dispersion: Annotated[Literal["d3zero", "d3bj", "d4", "ts"] | None, BeforeValidator(_absent)] = None
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
     paw_release: str | None = None
     dos_broadening_ev: Positive | None = None

@@ -32,6 +32,7 @@ from ..base import (
 )
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
+from ..shared.named import refuse_unknown
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .functionals import FUNCTIONALS, WITH_D3, refusal
 from .inputs import (
@@ -92,6 +93,7 @@ class GpawDeclaration(PlainDeclaration):
     def protocol(self, calculation: Calculation) -> dict[str, Any]:
         """Return the protocol; raise `InputError` if its functional is unknown or lacks data sets of an element."""
         protocol = dict(calculation.protocol)
+        refuse_unknown("gpaw", self.where, protocol, {"dispersion": ("d3bj",)})
         name = protocol.get("functional")
         # Data sets of PBE are checked with the atoms of each model; to find the elements here takes longer.
         symbols = elements(calculation) if FUNCTIONALS.get(str(name), "PBE") != "PBE" else ()

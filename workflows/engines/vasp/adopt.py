@@ -232,7 +232,9 @@ def _of_the_data_sets(yours: Mapping[str, str], ours: Mapping[str, str], protoco
         if wanted is not None:
             if title != " ".join(wanted.split()):
                 found.append(f"POTCAR of {element} {title} (yours) ≠ {wanted} (protocol)")
-        elif title.split(" ")[:2] != ["PAW_PBE", name] or not is_of_release(title, release):
+        elif title.split(" ")[:2] != ["PAW" if release.startswith("LDA") else "PAW_PBE", name] or not is_of_release(
+            title, release
+        ):
             found.append(f"POTCAR of {element} {title} (yours) ≠ {name} of {release} (protocol)")
     return found
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ...campaign.yaml import InputError, nearest
 from ...kinds import KINDS
 from ...start_structures import elements
-from .tags import BY_ELEMENT, HOW, known_tags
+from ..shared.named import refuse_unknown
+from .method import described
+from .tags import BY_ELEMENT, DISPERSIONS, FUNCTIONALS, HOW, MOVES, is_meta, is_noncollinear, known_tags
 
 if TYPE_CHECKING:
     from ...calculation import Calculation
@@ -22,6 +24,9 @@ def divided(tags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         {tag: value for tag, value in tags.items() if tag in HOW},
     )
 
+
+_TERMS = frozenset({"relax", "static", "atom", "bulk"})
+"""Kinds whose energies are subtracted from one another."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
@@ -49,11 +54,18 @@ class VaspDeclaration:
             for pattern, tags in incar.items()
         }
         self._matched: set[str] = set()
+        self._terms: list[tuple[Calculation, dict[str, str], dict[str, str]]] = []
 
     def protocol(self, calculation: Calculation) -> dict[str, Any]:
-        """Return the protocol with the data sets of its elements and the tags that may change a number."""
-        changing = divided(self.of(calculation))[0]
-        return {**calculation.protocol, "paw": self._data_sets(calculation), "incar": changing or None}
+        """Return the protocol with the data sets of the elements at hand, and the tags that may change a number."""
+        given = self.of(calculation)
+        known = {"functional": FUNCTIONALS, "dispersion": DISPERSIONS}
+        refuse_unknown("vasp", self.where, calculation.protocol, known)
+        self._refuse_nonsense(calculation, given)
+        if calculation.kind in _TERMS:
+            self._terms.append(self._term(calculation, given))
+        enter = divided(given)[0]
+        return {**calculation.protocol, "paw": self._data_sets(calculation), "incar": enter or None}
 
     def execution(self, calculation: Calculation) -> dict[str, Any]:
         """Return the tags that change no number."""
@@ -86,6 +98,81 @@ class VaspDeclaration:
                     f"{self.where}: incar: {pattern!r} is neither a kind ({', '.join(KINDS)}) nor does it match "
                     "the label of a calculation (WSSe+VS/V_S@top, WSSe*)."
                 )
+
+        self._refuse_incomparable()
+
+    def _refuse_nonsense(self, calculation: Calculation, given: Mapping[str, Any]) -> None:
+        """Refuse tags that VASP takes and that mean something else than a calculation of this kind."""
+        kind = KINDS[calculation.kind]
+        tags = {**FUNCTIONALS.get(calculation.protocol.get("functional", ""), {}), **given}
+        said = f"{self.where}: incar: {calculation.label}: "
+        if calculation.protocol.get("functional") == "LDA" and not calculation.protocol["paw_release"].startswith(
+            "LDA"
+        ):
+            raise InputError(
+                f"{self.where}: protocol.functional LDA needs data sets of LDA; paw_release is "
+                f"{calculation.protocol['paw_release']}, say LDA_54."
+            )
+        if "METAGGA" in tags and "GGA" in given:
+            raise InputError(f"{said}GGA beside METAGGA would be added to its energy; leave GGA out.")
+        if kind.relaxes and given.get("IBRION", MOVES[0]) not in MOVES:
+            raise InputError(
+                f"{said}IBRION {given['IBRION']} relaxes nothing (0 is molecular dynamics); it may be "
+                f"{', '.join(map(str, MOVES))}."
+            )
+        if kind.relaxes and not kind.relaxes_cell and given.get("ISIF", 2) not in (0, 1, 2):
+            raise InputError(f"{said}ISIF {given['ISIF']} changes the cell, which stays; it may be 2.")
+        if calculation.kind == "bands" and is_meta(tags):
+            raise InputError(
+                f"{said}bands come from a fixed density, which hybrids and meta-GGA do not have; leave bands out of "
+                "quantities, or compute them with another functional. A DOS is self-consistent."
+            )
+        if kind.fixed_density and is_noncollinear(tags):
+            raise InputError(
+                f"{said}noncollinear bands and DOS cannot be read yet; leave {calculation.kind} out of quantities."
+            )
+
+    def _term(
+        self, calculation: Calculation, given: Mapping[str, Any]
+    ) -> tuple[Calculation, dict[str, str], dict[str, str]]:
+        """Return what a term of an energy difference is computed with: what all share, and Hubbard's by element."""
+        tags = {**FUNCTIONALS.get(calculation.protocol.get("functional", ""), {}), **given}
+        if "METAGGA" in given:
+            tags.pop("GGA", None)
+        symbols = elements(calculation)
+        for tag in ("LDAUL", "LDAUU", "LDAUJ"):
+            if isinstance(tags.get(tag), Mapping):
+                tags[tag] = [tags[tag].get(symbol, -1 if tag == "LDAUL" else 0) for symbol in symbols]
+        found = described(tags, symbols, ["PAW_PBE"])
+        common = {
+            "functional": found.functional,
+            "ENCUT": f"{given.get('ENCUT', calculation.protocol.get('cutoff_ev', 0.0)):g}",
+            "IVDW": str(given.get("IVDW", DISPERSIONS.get(calculation.protocol.get("dispersion", ""), 0))),
+            **found.settings,
+        }
+        return calculation, common, dict.fromkeys(symbols, "none") | (found.hubbard or {})
+
+    def _refuse_incomparable(self) -> None:
+        """Refuse tags of some calculations alone with which their energies could not be subtracted from others'."""
+        seen: dict[str, tuple[Calculation, str]] = {}
+        for calculation, common, hubbard in self._terms:
+            first, others, _ = self._terms[0]
+            for tag in sorted(others.keys() | common.keys()):
+                self._refuse_pair(tag, (first, others.get(tag)), (calculation, common.get(tag)))
+            for element, words in hubbard.items():
+                other = seen.setdefault(element, (calculation, words))
+                self._refuse_pair(f"the Hubbard correction of {element}", other, (calculation, words))
+
+    def _refuse_pair(
+        self, tag: str, one: tuple[Calculation, str | None], other: tuple[Calculation, str | None]
+    ) -> None:
+        if one[1] == other[1]:
+            return
+        said = [f"{value or 'the default'} in {where.label} ({where.kind})" for where, value in (one, other)]
+        raise InputError(
+            f"{self.where}: {tag} is {' and '.join(said)}: their energies cannot be subtracted. Give it to hosts, "
+            "sites, atom and bulk alike."
+        )
 
     def _data_sets(self, calculation: Calculation) -> dict[str, str]:
         """Return the names of the data sets that a calculation uses, so that no other name changes its id."""

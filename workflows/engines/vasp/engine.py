@@ -38,7 +38,7 @@ from .inputs import (
     write_potcar,
 )
 from .lattice_scan import scan_of
-from .tags import Tags, stages, with_user_tags
+from .tags import Tags, is_meta, is_noncollinear, stages, with_user_tags, wrong_lengths
 from .worker_keys import VaspWorkerKeys
 
 if TYPE_CHECKING:
@@ -199,12 +199,17 @@ class VaspEngine(PlainEngine):
 
         def incars(self_consistent: bool) -> list[Tags]:
             tags = stages(protocol, run_as, sorted_atoms, settings["max_steps"], self_consistent, where)
-            return [with_user_tags({"SYSTEM": calculation.label, **stage}, user_tags, symbols) for stage in tags]
+            made = [with_user_tags({"SYSTEM": calculation.label, **stage}, user_tags, symbols) for stage in tags]
+            wrong = wrong_lengths(made[-1], symbols)
+            if wrong is not None:
+                raise EngineError(f"{where}: {wrong}.")
+            return made
 
-        optional: dict[str, Any] = {"without_charge": incars(True)} if kind == "dos" else {}
+        fixed = kind == "dos" and not is_meta(incars(True)[-1])
+        optional: dict[str, Any] = {"without_charge": incars(True)} if fixed else {}
         if kind == "bands":
             optional["path"] = path_points(atoms.cell.array, protocol["band_points"]).tolist()
-        tags = incars(kind != "dos")
+        tags = incars(not fixed)
         if scans:
             tags, optional["scales"] = scan_of(tags)
         return {
@@ -220,7 +225,10 @@ class VaspEngine(PlainEngine):
             "paw": {}
             if sets is None
             else dict(zip(dict.fromkeys(symbols), (data.title for data in sets), strict=True)),
-            "notes": _notes(sets or (), protocol["cutoff_ev"]),
+            "notes": [
+                *_notes(sets or (), protocol["cutoff_ev"]),
+                *([_NO_FIXED] if kind == "dos" and not fixed else []),
+            ],
         }
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
@@ -255,7 +263,7 @@ class VaspEngine(PlainEngine):
     def _command(self, inputs: VaspInputs) -> str:
         """Return the command: that of vasp_gam if Γ is the only k point, of vasp_ncl for non-collinear spins."""
         name = "vasp_gam" if inputs.mesh == (1, 1, 1) and inputs.kind != "bands" else "vasp_std"
-        name = "vasp_ncl" if any(inputs.stages[-1].get(tag) for tag in ("LSORBIT", "LNONCOLLINEAR")) else name
+        name = "vasp_ncl" if is_noncollinear(inputs.stages[-1]) else name
         command = str(self.settings.worker.get(name, name))
         program = command.split()[0]
         if shutil.which(program) is None:
@@ -304,7 +312,10 @@ class VaspEngine(PlainEngine):
         return CodeDescription("VASP", "Kresse1996", data)
 
 
-# mypy checks the class against the contract here.
+_NO_FIXED = "hybrids and meta-GGA have no fixed density: bands and DOS are self-consistent on the denser mesh"
+
+
+# For mypy, which holds the class against the contract here.
 _contract: Callable[[Settings], Engine] = VaspEngine
 
 

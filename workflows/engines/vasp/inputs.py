@@ -66,10 +66,11 @@ def data_sets(names: Mapping[str, str], release: str, species: Sequence[str], li
     EngineError
         If the library, the release or a data set is missing, or is of another element.
     """
-    number = release.removeprefix("PBE_").removeprefix("PBE")
+    kind = "LDA" if release.startswith("LDA") else "PBE"
+    number = release.removeprefix(f"{kind}_").removeprefix(kind)
     folders = [
-        library / _RELEASE.format(release),
-        library / f"potpaw_PBE.{number}" if number else library / "potpaw_PBE",
+        library / (f"POT_LDA_PAW_{number}" if kind == "LDA" else _RELEASE.format(release)),
+        library / f"potpaw_{kind}.{number}" if number else library / f"potpaw_{kind}",
     ]
     existing = [folder for folder in folders if folder.is_dir()]
     if not existing:

@@ -221,10 +221,18 @@ class VaspResult:
             total_moment_mub=total,
             vacuum_ev=self.vacuum_ev,
             corrections=self.state.corrections,
-            notes=(*inputs.notes, *self.state.notes, *note(inputs, self.state.energies_ev)),
+            notes=(*inputs.notes, *self.state.notes, *note(inputs, self.state.energies_ev), *self._whole_up_to()),
             trajectory=trajectory,
             **self._arrays(),
         )
+
+    def _whole_up_to(self) -> tuple[str, ...]:
+        """Say up to which energy a DOS has all states: where the highest band that was computed begins."""
+        if self.inputs.kind != "dos":
+            return ()
+        bands = eigenvalues(self.run)
+        above, count = float(bands.energies_ev[:, :, -1].min()) - bands.fermi_ev, bands.energies_ev.shape[2]
+        return (f"the DOS is whole up to {above:.1f} eV from E_F, where the last of {count} bands begins",)
 
     def _arrays(self) -> dict[str, Any]:
         if self.inputs.kind == "dos":
@@ -428,8 +436,10 @@ def _versions(run: Vasprun) -> dict[str, str]:
 
 
 def _start_moments(inputs: VaspInputs) -> tuple[float, ...] | None:
-    moments = inputs.stages[-1].get("MAGMOM")
-    return None if moments is None else tuple(float(moment) for moment in inputs.ours(np.array(moments, float)))
+    given = inputs.stages[-1].get("MAGMOM")
+    if given is None or np.size(given) != len(inputs.order):
+        return None
+    return tuple(float(m) for m in inputs.ours(np.array(given, float)))
 
 
 def _moments(inputs: VaspInputs) -> tuple[tuple[float, ...] | None, float | None]:

@@ -6,7 +6,7 @@ Their meaning is that of the VASP wiki, https://www.vasp.at/wiki; the reason for
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +35,25 @@ HOW = frozenset(
 BY_ELEMENT = ("MAGMOM", "LDAUL", "LDAUU", "LDAUJ")
 """Tags that may be given by element; MAGMOM has a value for each atom, the others for each species."""
 
-_FUNCTIONALS = {"PBE": "PE", "PBEsol": "PS", "RPBE": "RP", "AM05": "AM"}
+_HYBRID: Tags = {"GGA": "PE", "LHFCALC": True}
+_NONLOCAL: Tags = {"LUSE_VDW": True, "AGGAC": 0.0}
 
-_DISPERSION = {"d3bj": 12}
+FUNCTIONALS: Mapping[str, Tags] = {
+    **{"PBE": {"GGA": "PE"}, "PBEsol": {"GGA": "PS"}, "RPBE": {"GGA": "RP"}, "revPBE": {"GGA": "RE"}},
+    **{"AM05": {"GGA": "AM"}, "LDA": {"GGA": "CA"}, "SCAN": {"METAGGA": "SCAN"}, "r2SCAN": {"METAGGA": "R2SCAN"}},
+    **{"HSE06": {**_HYBRID, "HFSCREEN": 0.2}, "PBE0": _HYBRID},
+    "optB86b-vdW": {"GGA": "MK", "PARAM1": 0.1234, "PARAM2": 1.0, **_NONLOCAL},
+    "optB88-vdW": {"GGA": "BO", "PARAM1": 0.1833333333, "PARAM2": 0.22, **_NONLOCAL},
+    "vdW-DF2": {"GGA": "ML", "ZAB_VDW": -1.8867, **_NONLOCAL},
+    "rev-vdW-DF2": {"GGA": "MK", "PARAM1": 0.1234, "PARAM2": 0.711357, "ZAB_VDW": -1.8867, **_NONLOCAL},
+}
+"""INCAR of each functional, as VASP's wiki has it."""
+
+DISPERSIONS: Mapping[str, int] = {"d3zero": 11, "d3bj": 12, "d4": 13, "ts": 20}
+"""IVDW of each dispersion correction."""
+
+MOVES = (1, 2, 3)
+"""IBRION of a relaxation: 0 would be molecular dynamics."""
 
 
 @lru_cache
@@ -77,7 +93,8 @@ def stages(
     dipole: Tags = _dipole(atoms) | {"LDIPOL": True} if protocol["dipole_correction"] else {}
     if kind == "bands":
         density = stages(protocol, "static", atoms, max_steps, True, where)
-        return [*density, tags | dipole | {"ICHARG": 11}]
+        # The wave functions of the stage before are of other k points.
+        return [*density, tags | dipole | {"ICHARG": 11, "ISTART": 0}]
     if kind == "dos" and not self_consistent:
         return [tags | dipole | {"ICHARG": 11}]
     if dipole:
@@ -87,10 +104,10 @@ def stages(
 
 def _electronic(protocol: Mapping[str, Any], atoms: Atoms, where: str) -> Tags:
     functional = protocol["functional"]
-    if functional not in _FUNCTIONALS:
-        raise EngineError(f"{where}: functional {functional!r}: the engine vasp has {', '.join(_FUNCTIONALS)}.")
+    if functional not in FUNCTIONALS:
+        raise EngineError(f"{where}: functional {functional!r}: the engine vasp has {', '.join(FUNCTIONALS)}.")
     tags: Tags = {
-        "GGA": _FUNCTIONALS[functional],
+        **FUNCTIONALS[functional],
         "PREC": "Accurate",
         "ENCUT": protocol["cutoff_ev"],
         "EDIFF": protocol["energy_convergence_ev"],
@@ -102,12 +119,34 @@ def _electronic(protocol: Mapping[str, Any], atoms: Atoms, where: str) -> Tags:
         "LCHARG": True,
         **_smearing(protocol["smearing"], where),
         "ISPIN": 2 if protocol["spin_polarised"] else 1,
+        "LMAXMIX": mixed_shells(atoms.numbers),
     }
     if protocol["spin_polarised"]:
         tags |= {"MAGMOM": atoms.get_initial_magnetic_moments().tolist(), "LORBIT": 11}
     if protocol.get("dispersion") is not None:
-        tags["IVDW"] = _DISPERSION[protocol["dispersion"]]
+        tags["IVDW"] = DISPERSIONS[protocol["dispersion"]]
     return tags
+
+
+def mixed_shells(numbers: Iterable[int]) -> int:
+    """Return LMAXMIX: 6 with f electrons, 4 with d, else 2, for on-site densities that CHGCAR then has whole.
+
+    A fixed density (ICHARG = 11) and Hubbard corrections need it; no converged energy depends on it.
+    """
+    every = [int(number) for number in numbers]
+    if any(57 <= number <= 71 or number >= 89 for number in every):
+        return 6
+    return 4 if any(21 <= n <= 31 or 39 <= n <= 50 or 72 <= n <= 83 for n in every) else 2
+
+
+def is_meta(tags: Mapping[str, Any]) -> bool:
+    """Tell whether the functional needs more than a density, so that none can be held fixed: hybrids, meta-GGA."""
+    return bool(tags.get("LHFCALC")) or str(tags.get("METAGGA", "--")).strip().upper() not in ("--", "NONE", "")
+
+
+def is_noncollinear(tags: Mapping[str, Any]) -> bool:
+    """Tell whether moments have directions."""
+    return bool(tags.get("LSORBIT")) or bool(tags.get("LNONCOLLINEAR"))
 
 
 def _smearing(smearing: Mapping[str, Any], where: str) -> Tags:
@@ -185,4 +224,22 @@ def with_user_tags(tags: Tags, user_tags: Mapping[str, Any], symbols: Sequence[s
             added[tag] = [value.get(symbol, missing) for symbol in names]
         else:
             added[tag] = value
-    return {**tags, **added}
+    merged = {**tags, **added}
+    if is_meta(added) and "METAGGA" in added and "GGA" not in added:
+        merged.pop("GGA", None)  # beside METAGGA it would be added to the energy
+    if is_noncollinear(merged) and np.shape(merged.get("MAGMOM") or ()) == (len(symbols),):
+        merged["MAGMOM"] = [part for moment in merged["MAGMOM"] for part in (0.0, 0.0, moment)]  # along SAXIS
+    return merged
+
+
+def wrong_lengths(tags: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
+    """Say which list of a tag has another length than there are atoms or species; None if none."""
+    species = len(dict.fromkeys(symbols))
+    wanted = dict.fromkeys(("LDAUL", "LDAUU", "LDAUJ"), (species, "species"))
+    wanted["MAGMOM"] = (
+        (3 * len(symbols), "moments along x, y, z") if is_noncollinear(tags) else (len(symbols), "atoms")
+    )
+    for tag, (count, of_what) in wanted.items():
+        if tag in tags and np.size(tags[tag]) != count:
+            return f"{tag} has {np.size(tags[tag])} values for {count} {of_what}; give it by element, as {{W: 0.5}}"
+    return None

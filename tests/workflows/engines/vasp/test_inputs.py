@@ -15,7 +15,15 @@ from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
 from sodiate.workflows.engines.vasp.inputs import data_sets, vasp_order
-from sodiate.workflows.engines.vasp.tags import fine_grid, stages, with_user_tags
+from sodiate.workflows.engines.vasp.method import functional_of
+from sodiate.workflows.engines.vasp.tags import (
+    DISPERSIONS,
+    FUNCTIONALS,
+    fine_grid,
+    mixed_shells,
+    stages,
+    with_user_tags,
+)
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import small_campaign
@@ -171,10 +179,10 @@ def test_tags_that_say_how_change_no_id_and_others_do(tmp_path: Path) -> None:
     how = with_tags(tmp_path, {"relax": {"NCORE": 4, "algo": "Fast", "POTIM": 0.3}})
     assert {name: c.id for name, c in how.names.items()} == {name: c.id for name, c in plain.names.items()}
     assert how.execution(how.names["WSSe+VS"])["incar"] == {"NCORE": 4, "ALGO": "Fast", "POTIM": 0.3}
-    what = with_tags(tmp_path, {"WSSe+VS/*": {"ADDGRID": True}})
+    what = with_tags(tmp_path, {"WSSe+VS/*": {"NBANDS": 200}})
     assert what.names["WSSe+VS"].id == plain.names["WSSe+VS"].id
     assert what.names[SITE].id != plain.names[SITE].id
-    same = with_tags(tmp_path, {"WSSe+VS/*": {"ADDGRID": ".TRUE."}})
+    same = with_tags(tmp_path, {"WSSe+VS/*": {"NBANDS": "200"}})
     assert same.names[SITE].id == what.names[SITE].id
 
 
@@ -201,11 +209,97 @@ def test_expansion_follows_the_order_of_atoms_and_species() -> None:
         ({"WSSe+VT*": {"NCORE": 4}}, r"'WSSe\+VT\*' is neither a kind"),
         ({"relax": {"ENCUT": {"W": 500}}}, r"only MAGMOM, LDAUL"),
         ({"relax": {"NSW": "many"}}, r"incar.relax.NSW"),
+        ({"relax": {"IBRION": 0}}, r"IBRION 0 relaxes nothing .0 is molecular dynamics.; it may be 1, 2, 3"),
+        ({"relax": {"ISIF": 3}}, r"ISIF 3 changes the cell"),
+        ({"*": {"METAGGA": "SCAN", "GGA": "PE"}}, r"GGA beside METAGGA"),
+        ({"relax": {"IVDW": 11}}, r"IVDW is (11|0) in .* and (0|11) in .*: their energies cannot be subtracted"),
+        ({"atom": {"ENCUT": 600}}, r"ENCUT is .* cannot be subtracted"),
+        ({"WSSe+VS/*": {"ADDGRID": True}}, r"ADDGRID is .* cannot be subtracted"),
+        ({"relax": {"METAGGA": "R2SCAN"}}, r"functional is .*r2SCAN.* cannot be subtracted"),
+        (
+            {"WSSe+VS/*": {"LDAU": True, "LDAUL": {"W": 2}, "LDAUU": {"W": 3}}},
+            r"the Hubbard correction of W is .* cannot be subtracted",
+        ),
+        ({"dos": {"LSORBIT": True}}, r"noncollinear bands and DOS cannot be read yet"),
     ],
 )
 def test_tags_that_cannot_be(tags: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
         with_tags(tmp_path, tags)
+
+
+def test_a_correction_of_hosts_and_sites_alone_may_be(tmp_path: Path) -> None:
+    """Na has none, and its atom needs no LDAU."""
+    tags = {"relax": {"LDAU": True, "LDAUL": {"W": 2}, "LDAUU": {"W": 3}}}
+    assert with_tags(tmp_path, tags).names[SITE].protocol["incar"]["LDAU"] is True
+
+
+def incar_of(tmp_path: Path, name: str, tags: dict[str, Any], **changes: Any) -> Incar:
+    planned = plan(small_campaign(tmp_path, incar=tags, **changes), "vasp")
+    return Incar.from_file(prepared(name, tmp_path / name.replace("/", "-"), planned) / "INCAR")
+
+
+def test_a_meta_gga_stands_alone(tmp_path: Path) -> None:
+    assert "GGA" not in incar_of(tmp_path, SITE, {"*": {"METAGGA": "SCAN"}})
+
+
+def test_hybrids_and_meta_gga_have_no_fixed_density(tmp_path: Path) -> None:
+    """Their DOS is self-consistent; their bands are refused when planned."""
+    tags = {"*": {"LHFCALC": True, "HFSCREEN": 0.2}}
+    dos = incar_of(tmp_path, "WSSe+VS/dos", tags)
+    assert "ICHARG" not in dos
+    values = json.loads((tmp_path / "WSSe+VS-dos" / "input.json").read_text())
+    assert "hybrids and meta-GGA have no fixed density" in values["notes"][-1]
+    with pytest.raises(InputError, match="bands come from a fixed density, which hybrids"):
+        plan(small_campaign(tmp_path, incar={"*": {"METAGGA": "SCAN"}}, quantities=["bands"]), "vasp")
+
+
+def test_noncollinear_moments_have_three_parts(tmp_path: Path) -> None:
+    tags = {"*": {"LSORBIT": True}}
+    for name, atoms in ((SITE, 12), ("Na", 1)):
+        incar = incar_of(tmp_path, name, tags, quantities=[])
+        assert np.shape(incar["MAGMOM"]) == (atoms, 3)
+        assert np.array(incar["MAGMOM"])[-1].tolist() == [0.0, 0.0, 1.0]
+
+
+def test_moments_of_the_wrong_length(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"MAGMOM has 2 values for 12 atoms; give it by element"):
+        incar_of(tmp_path, SITE, {"relax": {"MAGMOM": [1.0, 0.5]}})
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [([11, 16], 2), ([74, 34, 16, 11], 4), ([64, 8], 6)])
+def test_the_density_has_d_and_f_electrons_whole(numbers: list[int], expected: int) -> None:
+    assert mixed_shells(numbers) == expected
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONALS))
+def test_a_functional_by_name_is_what_a_run_of_it_is_called(name: str) -> None:
+    """There and back: its tags, read as those of a finished run."""
+    assert functional_of(FUNCTIONALS[name], ["PAW_PBE W"]) == name
+
+
+@pytest.mark.parametrize(
+    ("engine", "changes", "words"),
+    [
+        (
+            "vasp",
+            {"functional": "PBEE"},
+            r"protocol.functional: the engine vasp has no 'PBEE'.*PBE.*; it has PBE, PBEsol",
+        ),
+        ("vasp", {"functional": "LDA"}, r"functional LDA needs data sets of LDA; paw_release is PBE_54, say LDA_54"),
+        ("gpaw", {"dispersion": "d4"}, r"protocol.dispersion: the engine gpaw has no 'd4'.*; it has d3bj"),
+    ],
+)
+def test_what_an_engine_lacks_is_refused_when_planned(
+    engine: str, changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=words):
+        plan(small_campaign(tmp_path, protocol=_protocol(500.0) | changes), engine)
+
+
+@pytest.mark.parametrize("name", sorted(DISPERSIONS))
+def test_dispersions_by_name(name: str, tmp_path: Path) -> None:
+    assert incar_of(tmp_path, SITE, {}, protocol=_protocol(500.0) | {"dispersion": name})["IVDW"] == DISPERSIONS[name]
 
 
 # The command.
