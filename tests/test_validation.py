@@ -79,7 +79,7 @@ def test_hosts_are_those_of_c2db(host: str, results: Results) -> None:
 @pytest.mark.timeout(14400)
 def test_the_janus_gap_is_the_larger_one(results: Results) -> None:
     gaps = {model.model: model.band_gap_ev for model in results.models("validation")}
-    assert gaps["WSSe"] > gaps["WSe2"]  # type: ignore[operator]
+    assert gaps["WSSe"] > gaps["WSe2"]
 
 
 @pytest.mark.timeout(14400)

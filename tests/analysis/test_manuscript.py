@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.io import read
+from ase.io import iread
 from sodiate.analysis.manuscript import bibliography, booktabs, cited, to_tex
 from sodiate.workflows.results.archive import open_archive
-from support import DOCS
+from support import DOCS, present
 from support.campaigns import Finished
 from support.cli import Cli
 
@@ -44,7 +44,7 @@ def test_each_number_follows_from_the_records_beside_it(written: Path) -> None:
         found = [records[identifier] for identifier in row["records"].split()]
         if not row["quantity"].startswith("adsorption"):
             continue
-        together, host, reference = (record.energy_ev for record in found)
+        together, host, reference = (present(record.energy_ev) for record in found)
         natoms = len(found[2].geometry.symbols) if found[2].geometry else 1
         assert float(row["value"]) == pytest.approx(together - host - reference / natoms, abs=1e-9)
         assert found[0].label == f"{row['host']}/{row['site']}"
@@ -86,13 +86,13 @@ def test_structures_are_those_of_the_records(written: Path) -> None:
     assert record.geometry is not None
     known = record.geometry.atoms()
     for suffix in ("vasp", "cif"):
-        atoms = read(written / "structures" / f"WSSe+VS_V_S_top.{suffix}")
+        (atoms,) = iread(written / "structures" / f"WSSe+VS_V_S_top.{suffix}")
         assert sorted(atoms.get_chemical_symbols()) == sorted(known.get_chemical_symbols())
-        for atom in atoms:
-            same = known[known.numbers == atom.number]
+        for number, position in zip(atoms.numbers, atoms.positions, strict=True):
+            same = known[np.flatnonzero(known.numbers == number)]
             same.set_pbc(True)
             same.append("X")
-            same.positions[-1] = atom.position
+            same.positions[-1] = position
             assert same.get_distances(-1, range(len(same) - 1), mic=True).min() < 1e-3
 
 
@@ -126,7 +126,7 @@ def test_results_for_other_programs(cli: Cli, finished: Finished, tmp_path: Path
         known = results["WSSe+VS/V_S@top"].atoms
         table = results.adsorption()
     (path,) = (tmp_path / "extxyz").glob("small-emt-*/WSSe+VS_V_S_top.extxyz")
-    atoms = read(path)
+    (atoms,) = iread(path)
     assert atoms.get_potential_energy() == pytest.approx(known.get_potential_energy(), abs=1e-6)
     np.testing.assert_allclose(atoms.get_forces(), known.get_forces(), atol=1e-6)
     database = connect(tmp_path / "ase-db" / "results.db")

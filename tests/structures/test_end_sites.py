@@ -1,5 +1,7 @@
 """Putting Na on a site of a relaxed, drifted or wrapped host, and naming where it ended."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -7,7 +9,7 @@ from ase.build import graphene
 from sodiate.structures.errors import StructureError
 from sodiate.structures.host_names import parse_model, resolve_vacancies
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
-from sodiate.structures.sites import end_site, find_sites, place
+from sodiate.structures.sites import EndSite, Site, end_site, find_sites, place
 from sodiate.structures.vacancies import Defect, apply_defects
 
 LAYERS = {
@@ -18,14 +20,14 @@ MODELS = ["WSe2", "WSSe", "WSSe+VS", "WSSe+VSe", "WSSe+VS+VSe"]
 HEIGHTS = {"V": 1.0, "H": 2.1, "T_W": 2.1, "T_X": 2.7}
 
 
-def model(name, repeat=(3, 3)):
+def model(name: str, repeat: tuple[int, int] = (3, 3)) -> tuple[Atoms, tuple[Defect, ...]]:
     """A boxed complete host and the defects of a model."""
     layer, vacancies = parse_model(name)
     host = box(build_monolayer(LAYERS[layer], repeat), vacuum=15.0, headroom=2.7)
     return host, resolve_vacancies(host, vacancies, None)
 
 
-def relaxed(host, seed, drift=(0.0, 0.0)) -> Atoms:
+def relaxed(host: Atoms, seed: int, drift: tuple[float, float] = (0.0, 0.0)) -> Atoms:
     """The host with its atoms moved by up to 0.035 Å, and together by a lateral drift (Å), then wrapped."""
     atoms = host.copy()
     atoms.positions += np.random.default_rng(seed).uniform(-0.02, 0.02, atoms.positions.shape)
@@ -34,12 +36,12 @@ def relaxed(host, seed, drift=(0.0, 0.0)) -> Atoms:
     return atoms
 
 
-def start_height(site) -> float:
+def start_height(site: Site) -> float:
     return HEIGHTS["V"] if site.kind.startswith("V_") else HEIGHTS.get(site.kind, 2.1)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_place_on_the_ideal_host(name):
+def test_place_on_the_ideal_host(name: str) -> None:
     pristine, defects = model(name)
     host = apply_defects(pristine, defects)
     top, bottom = pristine.positions[:, 2].max(), pristine.positions[:, 2].min()
@@ -58,7 +60,7 @@ def test_place_on_the_ideal_host(name):
 
 
 @pytest.mark.parametrize("drift", [(0.0, 0.0), (0.8, -0.5), (-4.0, 7.3)])
-def test_place_follows_a_drifted_and_wrapped_host(drift):
+def test_place_follows_a_drifted_and_wrapped_host(drift: tuple[float, float]) -> None:
     pristine, defects = model("WSSe+VS")
     host = relaxed(apply_defects(pristine, defects), 1, drift)
     cell = pristine.cell[:2, :2]
@@ -68,7 +70,7 @@ def test_place_follows_a_drifted_and_wrapped_host(drift):
         assert np.linalg.norm((offset - offset.round()) @ cell) < 0.02
 
 
-def test_place_uses_the_local_face_plane():
+def test_place_uses_the_local_face_plane() -> None:
     """The mean z of the three nearest atoms of that face: computed here from ASE's distances."""
     pristine, defects = model("WSSe+VS")
     host = relaxed(apply_defects(pristine, defects), 2)
@@ -82,7 +84,7 @@ def test_place_uses_the_local_face_plane():
     assert placed.positions[-1, 2] == pytest.approx(host.positions[nearest, 2].mean() + 2.1)
 
 
-def test_place_in_a_cell_of_one_unit():
+def test_place_in_a_cell_of_one_unit() -> None:
     """One chalcogen a face: the three nearest are images of it; with none left the next layer counts."""
     host, defects = model("WSSe", (1, 1))
     for site in find_sites(host, defects):
@@ -95,14 +97,14 @@ def test_place_in_a_cell_of_one_unit():
     assert placed.positions[-1, 2] == pytest.approx(host.positions[0, 2] + 2.0)
 
 
-def test_place_keeps_the_moments_of_the_host():
+def test_place_keeps_the_moments_of_the_host() -> None:
     host, defects = model("WSSe", (1, 1))
     host.set_initial_magnetic_moments([0.5, 0.1, 0.1])
     site = find_sites(host, defects)[0]
     assert place(host, site, "Na", 2.0).get_initial_magnetic_moments().tolist() == [0.5, 0.1, 0.1, 0.0]
 
 
-def test_place_refuses_the_wrong_host():
+def test_place_refuses_the_wrong_host() -> None:
     pristine, defects = model("WSSe+VS")
     site = find_sites(pristine, defects)[0]
     with pytest.raises(StructureError, match=r"V_S@top.*27 atoms.*expected.*26 atoms"):
@@ -113,7 +115,7 @@ def test_place_refuses_the_wrong_host():
 
 @pytest.mark.parametrize("name", [*MODELS, "WSe2+VSe"])
 @pytest.mark.parametrize(("seed", "drift"), [(0, (0.0, 0.0)), (1, (0.9, -1.4))])
-def test_what_stays_on_its_site_is_named_so(name, seed, drift):
+def test_what_stays_on_its_site_is_named_so(name: str, seed: int, drift: tuple[float, float]) -> None:
     pristine, defects = model(name)
     sites = find_sites(pristine, defects)
     host = relaxed(apply_defects(pristine, defects), seed, drift)
@@ -123,7 +125,9 @@ def test_what_stays_on_its_site_is_named_so(name, seed, drift):
         assert str(end) == site.name
 
 
-def ended(name, at, offset=(0.0, 0.0), height=2.1, start="H@top"):
+def ended(
+    name: str, at: str, offset: Sequence[float] | np.ndarray = (0.0, 0.0), height: float = 2.1, start: str = "H@top"
+) -> EndSite:
     pristine, defects = model(name)
     sites = {s.name: s for s in find_sites(pristine, defects)}
     final = place(apply_defects(pristine, defects), sites[at], "Na", height)
@@ -131,14 +135,14 @@ def ended(name, at, offset=(0.0, 0.0), height=2.1, start="H@top"):
     return end_site(pristine, defects, tuple(sites.values()), final, sites[start])
 
 
-def test_moving_to_another_site():
+def test_moving_to_another_site() -> None:
     end = ended("WSSe+VS", "T_W@top", (0.2, -0.1))
     assert (end.label, end.moved, end.note) == ("T_W@top", True, None)
     assert str(end) == "H@top → T_W@top"
     assert str(ended("WSSe+VS", "V_S@top", (0.1, 0.4), height=-0.3)) == "H@top → V_S@top"
 
 
-def test_between_two_sites():
+def test_between_two_sites() -> None:
     """Half way from H to T_W, a/√3 = 1.88 Å apart, is 0.94 Å from both; 0.55 Å from one is on it."""
     toward = np.array([0.0, -1.0])
     end = ended("WSSe", "H@top", toward * 0.8, start="H@top")
@@ -149,7 +153,7 @@ def test_between_two_sites():
     assert ended("WSSe", "H@top", toward * (3.252 / np.sqrt(3) - 0.55)).label == "T_W@top"
 
 
-def test_desorbed():
+def test_desorbed() -> None:
     end = ended("WSSe", "T_W@top", height=4.6, start="T_W@top")
     assert (end.label, end.moved) == ("desorbed", True)
     assert str(end) == "T_W@top → desorbed"
@@ -157,14 +161,14 @@ def test_desorbed():
     assert ended("WSSe", "T_W@bottom", height=4.6, start="T_W@bottom").label == "desorbed"
 
 
-def test_through_the_sheet():
+def test_through_the_sheet() -> None:
     end = ended("WSSe+VS+VSe", "V_Se@bottom", height=1.0, start="V_S@top")
     assert (end.label, end.moved, end.note) == ("V_Se@bottom", True, "went through")
     assert str(end) == "V_S@top → V_Se@bottom (went through)"
     assert ended("WSSe+VS+VSe", "V_S@top", height=1.0, start="V_Se@bottom").note == "went through"
 
 
-def test_through_a_symmetric_sheet_keeps_the_name_of_the_class():
+def test_through_a_symmetric_sheet_keeps_the_name_of_the_class() -> None:
     pristine, defects = model("WSe2")
     sites = find_sites(pristine, defects)
     final = place(pristine, sites[0], "Na", 2.1)
@@ -174,7 +178,7 @@ def test_through_a_symmetric_sheet_keeps_the_name_of_the_class():
     assert str(end) == "T_W@top → T_W@top (went through)"
 
 
-def test_in_the_middle_of_the_sheet_it_stays_on_its_face():
+def test_in_the_middle_of_the_sheet_it_stays_on_its_face() -> None:
     """Na in a carbon vacancy: 0.05 Å on either side of the sheet is no passage, 0.5 Å is."""
     flake, defects = graphene(size=(3, 3, 1), vacuum=8.0), [Defect("C", 0)]
     sites = find_sites(flake, defects)
@@ -185,7 +189,7 @@ def test_in_the_middle_of_the_sheet_it_stays_on_its_face():
         assert (end.label, end.note) == ("V_C@top", note)
 
 
-def test_hopping_to_an_equivalent_site_is_noted():
+def test_hopping_to_an_equivalent_site_is_noted() -> None:
     pristine, defects = model("WSSe")
     sites = find_sites(pristine, defects)
     final = place(pristine, sites[0], "Na", 2.1)
@@ -194,7 +198,7 @@ def test_hopping_to_an_equivalent_site_is_noted():
     assert (end.label, end.moved, end.note) == ("T_W@top", False, "moved to an equivalent site")
 
 
-def test_end_site_refuses_what_it_cannot_compare():
+def test_end_site_refuses_what_it_cannot_compare() -> None:
     pristine, defects = model("WSSe+VS")
     sites = find_sites(pristine, defects)
     with pytest.raises(StructureError, match="expected"):

@@ -18,7 +18,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_lateral_distances_are_the_minimum_images_of_ase(name):
+def test_lateral_distances_are_the_minimum_images_of_ase(name: str) -> None:
     cell = np.zeros((3, 3))
     cell[:2, :2] = CELLS[name]
     cell[2, 2] = 40
@@ -28,7 +28,7 @@ def test_lateral_distances_are_the_minimum_images_of_ase(name):
     np.testing.assert_allclose(lateral_distances(differences, cell[:2, :2]), expected, atol=1e-9)
 
 
-def test_layers_seen_from_each_face():
+def test_layers_seen_from_each_face() -> None:
     heights = {"W": 5.0, "S": 6.5, "Se": 3.3}
     atoms = Atoms("WSSeWSSe", cell=(6, 3, 20), pbc=(True, True, False))
     atoms.positions[:, 2] = [heights[s] for s in atoms.symbols]
@@ -38,7 +38,7 @@ def test_layers_seen_from_each_face():
     assert [len(layer) for layer in face_layers(atoms[[0, 3]], "top")] == [2, 0]
 
 
-def test_a_slab_whose_lattice_leaves_the_plane_is_refused():
+def test_a_slab_whose_lattice_leaves_the_plane_is_refused() -> None:
     tilted = Atoms("W", cell=[(3, 0, 1), (0, 3, 0), (0, 0, 20)])
     with pytest.raises(StructureError, match="a and b must span the xy plane"):
         in_plane_cell(tilted)

@@ -1,6 +1,7 @@
 """Names of models, and the atoms they remove."""
 
 import pytest
+from ase import Atoms
 from sodiate.structures.errors import StructureError
 from sodiate.structures.host_names import parse_model, resolve_vacancies
 from sodiate.structures.monolayers import Monolayer, build_monolayer
@@ -25,7 +26,7 @@ WSSE = Monolayer("W", "S", "Se", 3.252, 2.416, 2.538)
         ("my host + VS", ("my host", ("S",))),
     ],
 )
-def test_parse_model(name, expected):
+def test_parse_model(name: str, expected: tuple[str, tuple[str, ...]]) -> None:
     assert parse_model(name) == expected
 
 
@@ -43,13 +44,13 @@ def test_parse_model(name, expected):
         ("WSSe+2VS+VSe", ["3 vacancies"]),
     ],
 )
-def test_other_names_are_refused(name, words):
+def test_other_names_are_refused(name: str, words: list[str]) -> None:
     with pytest.raises(StructureError) as error:
         parse_model(name)
     assert all(word in str(error.value) for word in [repr(name), *words]), str(error.value)
 
 
-def resolve(layer, name, pair=None):
+def resolve(layer: Monolayer, name: str, pair: str | None = None) -> tuple[Atoms, tuple[Defect, ...]]:
     host = build_monolayer(layer, (3, 3))
     return host, resolve_vacancies(host, parse_model(name)[1], pair)
 
@@ -65,12 +66,12 @@ def resolve(layer, name, pair=None):
         (WSSE, "WSSe+2VS", {"W": 9, "S": 7, "Se": 9}),
     ],
 )
-def test_models_of_the_paper(layer, name, formula):
+def test_models_of_the_paper(layer: Monolayer, name: str, formula: dict[str, int]) -> None:
     host, defects = resolve(layer, name)
     assert apply_defects(host, defects).symbols.formula.count() == formula
 
 
-def test_two_vacancies_take_the_nearest_pair():
+def test_two_vacancies_take_the_nearest_pair() -> None:
     host, defects = resolve(WSSE, "WSSe+VS+VSe")
     assert defects == (Defect("S", 1), Defect("Se", 2))
     sulfur, selenium = (host.positions[d.index] for d in defects)
@@ -78,28 +79,28 @@ def test_two_vacancies_take_the_nearest_pair():
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_pair_by_name(number):
+def test_pair_by_name(number: int) -> None:
     host = build_monolayer(WSSE, (3, 3))
     pair = distinct_pairs(host, "S", "Se")[number]
     first, second = resolve_vacancies(host, ("S", "Se"), pair.name)
     assert (first.index, second.index) == pair.indices
     other_way = resolve_vacancies(host, ("Se", "S"), pair.name)
     assert [d.element for d in other_way] == ["Se", "S"]
-    assert host.get_distance(*(d.index for d in other_way), mic=True) == pytest.approx(pair.distance)
+    assert host.get_distance(other_way[0].index, other_way[1].index, mic=True) == pytest.approx(pair.distance)
 
 
-def test_unknown_pair_lists_those_there_are():
+def test_unknown_pair_lists_those_there_are() -> None:
     with pytest.raises(StructureError, match=r"VS\+VSe.*'5\.00'.*3\.23, 4\.58, 6\.49a, 6\.49b"):
         resolve(WSSE, "WSSe+VS+VSe", "5.00")
 
 
 @pytest.mark.parametrize("name", ["WSSe", "WSSe+VS"])
-def test_pair_without_two_vacancies_is_refused(name):
+def test_pair_without_two_vacancies_is_refused(name: str) -> None:
     with pytest.raises(StructureError, match=r"pair '3\.23'"):
         resolve(WSSE, name, "3.23")
 
 
-def test_ambiguous_vacancy_lists_the_atoms():
+def test_ambiguous_vacancy_lists_the_atoms() -> None:
     host = apply_defects(build_monolayer(WSSE, (3, 3)), [Defect("S", 1, "O")])
     with pytest.raises(StructureError, match=r"VS in .* is ambiguous: S has 3 distinct positions") as error:
         resolve_vacancies(host, ("S",), None)
@@ -107,11 +108,11 @@ def test_ambiguous_vacancy_lists_the_atoms():
         assert f"S@{vacancy.index} (top, {vacancy.multiplicity} equivalent)" in str(error.value)
 
 
-def test_missing_element_is_refused():
+def test_missing_element_is_refused() -> None:
     with pytest.raises(StructureError, match="WSe2 has no S to remove; it has W, Se"):
         resolve(WSE2, "WSe2+VS")
 
 
-def test_more_than_two_are_refused():
+def test_more_than_two_are_refused() -> None:
     with pytest.raises(StructureError, match="at most 2"):
         resolve_vacancies(build_monolayer(WSSE, (3, 3)), ("S", "S", "S"), None)

@@ -1,6 +1,7 @@
 """Na sites, against environments compared by brute force, pymatgen's AdsorbateSiteFinder and geometry."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -10,8 +11,9 @@ from ase.build import graphene, mx2
 from sodiate.structures.errors import StructureError
 from sodiate.structures.host_names import parse_model, resolve_vacancies
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
-from sodiate.structures.sites import end_site, find_sites, near_defect, place
+from sodiate.structures.sites import Site, end_site, find_sites, near_defect, place
 from sodiate.structures.vacancies import Defect, apply_defects
+from support import present
 
 LAYERS = {
     "WSe2": Monolayer("W", "Se", "Se", 3.319, 2.546, 2.546),
@@ -19,25 +21,28 @@ LAYERS = {
     "WSSe": Monolayer("W", "S", "Se", 3.252, 2.42, 2.54),
 }
 COUNTS = {"WSe2": 3, "WSSe": 6, "WSSe+VS": 20, "WSSe+VSe": 20, "WSSe+VS+VSe": 20}
+Point = tuple[str, str, np.ndarray]
+"""Label, face and position."""
+
 IMAGES = np.array([(i, j, 0) for i, j in product(range(-2, 3), repeat=2)])
 
 
-def model(name, repeat=(3, 3), pair=None):
+def model(name: str, repeat: tuple[int, int] = (3, 3), pair: str | None = None) -> tuple[Atoms, tuple[Defect, ...]]:
     """A boxed complete host and the defects of a model."""
     layer, vacancies = parse_model(name)
     host = box(build_monolayer(LAYERS[layer], repeat), vacuum=15.0, headroom=2.7)
     return host, resolve_vacancies(host, vacancies, pair)
 
 
-def boxed(atoms, repeat=(1, 1)) -> Atoms:
+def boxed(atoms: Atoms, repeat: tuple[int, int] = (1, 1)) -> Atoms:
     return box(atoms.repeat((*repeat, 1)), vacuum=15.0, headroom=2.7)
 
 
-def summary(sites):
+def summary(sites: Sequence[Site]) -> Counter[tuple[str, int, float | None]]:
     return Counter((s.name, s.multiplicity, s.defect_distance and round(s.defect_distance, 3)) for s in sites)
 
 
-def relaxed(host, seed, drift=(0.0, 0.0)) -> Atoms:
+def relaxed(host: Atoms, seed: int, drift: tuple[float, float] = (0.0, 0.0)) -> Atoms:
     """The host with its atoms moved by up to 0.035 Å, and together by a lateral drift (Å), then wrapped."""
     atoms = host.copy()
     atoms.positions += np.random.default_rng(seed).uniform(-0.02, 0.02, atoms.positions.shape)
@@ -49,7 +54,7 @@ def relaxed(host, seed, drift=(0.0, 0.0)) -> Atoms:
 # Counting classes without any symmetry search
 
 
-def grid(host, repeat):
+def grid(host: Atoms, repeat: tuple[int, int]) -> list[Point]:
     """The points of a 2H layer by its geometry: (label, face, position) 2 Å above or below each face."""
     n, m = repeat
     z = {"top": host.positions[:, 2].max() + 2.0, "bottom": host.positions[:, 2].min() - 2.0}
@@ -61,17 +66,17 @@ def grid(host, repeat):
     return points
 
 
-def environments(host, defects, points):
+def environments(host: Atoms, defects: Sequence[Defect], points: Sequence[Point]) -> list[list[int]]:
     """Group points by what all atoms see of the point and of the defects together; distances only."""
     left = apply_defects(host, defects)
     shifts = IMAGES @ host.cell[:]
 
-    def seen(position):
+    def seen(position: np.ndarray) -> np.ndarray:
         offsets = position[None, None] - left.positions[:, None] + shifts
         return np.sort(np.linalg.norm(offsets, axis=-1), axis=1)[:, :8].round(3)
 
     of_defects = [(d.element, seen(host.positions[d.index])) for d in defects]
-    groups = {}
+    groups: dict[str, list[int]] = {}
     for k, (_, _, position) in enumerate(points):
         of_point = seen(position)
         views = sorted(
@@ -99,7 +104,7 @@ def environments(host, defects, points):
         ("WSSe", (1, 1), None),
     ],
 )
-def test_classes_are_the_distinct_environments(name, repeat, pair):
+def test_classes_are_the_distinct_environments(name: str, repeat: tuple[int, int], pair: str | None) -> None:
     host, defects = model(name, repeat, pair)
     sites, points = find_sites(host, defects), grid(host, repeat)
     groups = environments(host, defects, points)
@@ -124,7 +129,7 @@ def test_classes_are_the_distinct_environments(name, repeat, pair):
 
 
 @pytest.mark.parametrize(("name", "count"), COUNTS.items())
-def test_counts_of_the_dry_run(name, count):
+def test_counts_of_the_dry_run(name: str, count: int) -> None:
     host, defects = model(name)
     sites = find_sites(host, defects)
     assert len(sites) == count
@@ -132,7 +137,7 @@ def test_counts_of_the_dry_run(name, count):
     assert len({site.name for site in sites}) == count
 
 
-def test_names():
+def test_names() -> None:
     """Pinned: they are in file names and records."""
     assert [s.name for s in find_sites(*model("WSe2"))] == ["T_W@top", "H@top", "T_X@top"]
     janus = [f"{kind}@{face}" for face in ("top", "bottom") for kind in ("T_W", "H", "T_X")]
@@ -150,7 +155,7 @@ def test_names():
     ]
 
 
-def test_distances_to_a_vacancy_by_lattice_geometry():
+def test_distances_to_a_vacancy_by_lattice_geometry() -> None:
     a, up, down = 3.252, np.sqrt(2.42**2 - 3.252**2 / 3), np.sqrt(2.54**2 - 3.252**2 / 3)
     found = {s.name: s.defect_distance for s in find_sites(*model("WSSe+VS"))}
     assert found["V_S@top"] == 0
@@ -164,7 +169,7 @@ def test_distances_to_a_vacancy_by_lattice_geometry():
 
 
 @pytest.mark.parametrize("pair", [None, "4.59", "6.50a"])
-def test_the_nearest_of_two_defects_counts(pair):
+def test_the_nearest_of_two_defects_counts(pair: str | None) -> None:
     """By ASE's distances from the point at the height of its face."""
     host, defects = model("WSSe+VS+VSe", pair=pair)
     for site in find_sites(host, defects):
@@ -175,7 +180,7 @@ def test_the_nearest_of_two_defects_counts(pair):
         assert site.kind[0] != "V" or site.defect_distance == 0
 
 
-def test_numbers_go_outwards():
+def test_numbers_go_outwards() -> None:
     for name in ("WSSe+VS", "WSSe+VS+VSe", "WSSe+2VS"):
         sites = find_sites(*model(name))
         for kind, face in {(s.kind, s.face) for s in sites}:
@@ -186,7 +191,7 @@ def test_numbers_go_outwards():
             assert (np.diff([s.defect_distance or 0.0 for s in group]) > -1e-6).all()
 
 
-def test_near_defect():
+def test_near_defect() -> None:
     host, defects = model("WSSe+VS+VSe")
     sites = find_sites(host, defects)
     chosen = near_defect(sites)
@@ -196,7 +201,7 @@ def test_near_defect():
     }
     for site in chosen:
         assert site.defect_distance == pytest.approx(
-            min(s.defect_distance for s in sites if (s.kind, s.face) == (site.kind, site.face))
+            min(present(s.defect_distance) for s in sites if (s.kind, s.face) == (site.kind, site.face))
         )
     separate = near_defect(find_sites(*model("WSSe+VS+VSe", pair="6.50a")))
     assert [s.name for s in separate if s.kind.startswith("V_")] == ["V_S@top", "V_Se@bottom"]
@@ -207,7 +212,7 @@ def test_near_defect():
 # pymatgen
 
 
-def pymatgen_points(host, kinds):
+def pymatgen_points(host: Atoms, kinds: list[str]) -> dict[str, np.ndarray]:
     """Sites of AdsorbateSiteFinder on the top face, as fractional in-plane coordinates."""
     from pymatgen.analysis.adsorption import AdsorbateSiteFinder
     from pymatgen.core.surface import Slab
@@ -219,21 +224,21 @@ def pymatgen_points(host, kinds):
     return {kind: np.array([s.lattice.get_fractional_coords(p)[:2] for p in found[kind]]) for kind in kinds}
 
 
-def flipped(host) -> Atoms:
+def flipped(host: Atoms) -> Atoms:
     atoms = host.copy()
     atoms.positions[:, 2] = atoms.cell[2, 2] - atoms.positions[:, 2]
     return atoms
 
 
 @pytest.mark.parametrize("name", ["WSe2", "WSSe"])
-def test_pymatgen_finds_our_sites(name):
+def test_pymatgen_finds_our_sites(name: str) -> None:
     """On each face: one on-top site, our T_X, and two hollows, our T_W and H."""
     host, defects = model(name)
     sites = find_sites(host, defects)
     for face, atoms in (("top", host), ("bottom", flipped(host))):
         theirs = pymatgen_points(atoms, ["ontop", "hollow"])
         assert [len(points) for points in theirs.values()] == [1, 2]
-        labels = {"ontop": set(), "hollow": set()}
+        labels: dict[str, set[str]] = {"ontop": set(), "hollow": set()}
         for kind, points in theirs.items():
             for point in points:
                 x, y = point @ host.cell[:2, :2]
@@ -250,7 +255,7 @@ def test_pymatgen_finds_our_sites(name):
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("shift", [(0.4, 1.7, 0.0), (-5.2, 2.9, 3.1), (1.626, 0.0, -1.0)])
-def test_translation(name, shift):
+def test_translation(name: str, shift: tuple[float, float, float]) -> None:
     host, defects = model(name)
     moved = host.copy()
     moved.positions += shift
@@ -258,21 +263,21 @@ def test_translation(name, shift):
     assert summary(find_sites(moved, defects)) == summary(find_sites(host, defects))
 
 
-def test_equivalent_vacancies_give_equal_sites():
+def test_equivalent_vacancies_give_equal_sites() -> None:
     host, _ = model("WSSe")
     expected = summary(find_sites(host, [Defect("S", 1)]))
     for index in (4, 13, 25):
         assert summary(find_sites(host, [Defect("S", index)])) == expected
 
 
-def test_the_box_does_not_matter():
+def test_the_box_does_not_matter() -> None:
     host, defects = model("WSSe+VS")
     bare = build_monolayer(LAYERS["WSSe"], (3, 3))
     assert summary(find_sites(bare, defects)) == summary(find_sites(host, defects))
     assert bare.cell[2].tolist() == [0, 0, 0]
 
 
-def test_a_skewed_cell_gives_the_same_sites():
+def test_a_skewed_cell_gives_the_same_sites() -> None:
     """The same lattice with vectors 30° apart: minimum images need more than the nearest translations."""
     host, defects = model("WSSe+VS")
     skewed = host.copy()
@@ -283,7 +288,7 @@ def test_a_skewed_cell_gives_the_same_sites():
 
 @pytest.mark.parametrize(("name", "count"), COUNTS.items())
 @pytest.mark.parametrize("seed", range(3))
-def test_a_host_that_is_not_quite_ideal(name, count, seed):
+def test_a_host_that_is_not_quite_ideal(name: str, count: int, seed: int) -> None:
     host, defects = model(name)
     sites = find_sites(relaxed(host, seed), defects)
     assert len(sites) == count
@@ -295,11 +300,11 @@ def test_a_host_that_is_not_quite_ideal(name, count, seed):
 # Other hosts
 
 
-def faces(sites):
+def faces(sites: Sequence[Site]) -> Counter[str]:
     return Counter({s.name: s.multiplicity for s in sites})
 
 
-def test_graphene():
+def test_graphene() -> None:
     flake = graphene(size=(3, 3, 1), vacuum=8.0)
     assert faces(find_sites(flake, ())) == {"H@top": 18, "T_C@top": 36}
     vacancy = faces(find_sites(flake, [Defect("C", 0)]))
@@ -308,31 +313,31 @@ def test_graphene():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_hollow_is_one_though_its_ring_is_not_regular(seed):
+def test_a_hollow_is_one_though_its_ring_is_not_regular(seed: int) -> None:
     """Six atoms not quite on a circle give up to four Voronoi vertices."""
     flake = relaxed(graphene(size=(3, 3, 1), vacuum=8.0), seed)
     assert faces(find_sites(flake, ())) == {"H@top": 18, "T_C@top": 36}
 
 
-def test_boron_nitride():
+def test_boron_nitride() -> None:
     sheet = graphene(formula="BN", a=2.51, size=(2, 2, 1), vacuum=8.0)
     assert faces(find_sites(sheet, ())) == {"H@top": 8, "T_B@top": 8, "T_N@top": 8}
 
 
-def test_silicene_is_one_buckled_layer():
+def test_silicene_is_one_buckled_layer() -> None:
     """D3d: the raised atom seen from the top is the lowered one seen from the bottom."""
     sheet = graphene(formula="Si2", a=3.87, size=(1, 1, 1), vacuum=8.0)
     sheet.positions[1, 2] += 0.45
     assert faces(find_sites(sheet, ())) == {"H@top": 2, "T_Si@top": 2, "T_Si@top-2": 2}
 
 
-def test_octahedral_layer():
+def test_octahedral_layer() -> None:
     sheet = boxed(mx2("MoS2", kind="1T", a=3.18, thickness=3.19))
     found = find_sites(sheet, ())
     assert faces(found) == {"T_Mo@top": 2, "H@top": 2, "T_X@top": 2}
 
 
-def test_mxene_with_oxygen():
+def test_mxene_with_oxygen() -> None:
     """Ti2CO2: oxygen over the hollow of titanium; the second layer is the nearer titanium."""
     a, z = 3.04, {"C": 0.0, "Ti": 1.15, "O": 2.15}
     third, two = (1 / 3, 2 / 3), (2 / 3, 1 / 3)
@@ -342,7 +347,7 @@ def test_mxene_with_oxygen():
     assert faces(find_sites(sheet, ())) == {"T_Ti@top": 8, "H@top": 8, "T_X@top": 8}
 
 
-def test_square_lattice_has_one_hollow():
+def test_square_lattice_has_one_hollow() -> None:
     """FeSe: four selenium atoms on a circle give coinciding Voronoi vertices; Fe lies under no hollow."""
     a, z = 3.77, 1.46
     fractions = [(0, 0, 0), (0.5, 0.5, 0), (0.5, 0, z), (0, 0.5, -z)]
@@ -350,7 +355,7 @@ def test_square_lattice_has_one_hollow():
     assert faces(find_sites(sheet, ())) == {"H@top": 2, "T_X@top": 2}
 
 
-def test_rectangular_layer_of_two_heights():
+def test_rectangular_layer_of_two_heights() -> None:
     """1T' WTe2-like: tellurium at two heights 0.5 Å apart is one face."""
     sheet = mx2("WTe2", kind="1T", a=3.5, thickness=3.6)
     sheet = sheet.repeat((1, 2, 1))
@@ -358,13 +363,13 @@ def test_rectangular_layer_of_two_heights():
     assert {s.name for s in find_sites(boxed(sheet), ()) if s.kind == "T_X"} >= {"T_X@top", "T_X@top-2"}
 
 
-def test_missing_metal_is_a_site_on_both_faces():
+def test_missing_metal_is_a_site_on_both_faces() -> None:
     found = faces(find_sites(*model("WSSe+VW")))
     assert (found["V_W@top"], found["V_W@bottom"]) == (1, 1)
     assert faces(find_sites(*model("WSe2+VW")))["V_W@top"] == 2
 
 
-def test_replaced_atoms_name_their_sites():
+def test_replaced_atoms_name_their_sites() -> None:
     host, _ = model("WSSe")
     assert faces(find_sites(host, [Defect("W", 0, "Mo")]))["T_Mo@top"] == 1
     assert faces(find_sites(host, [Defect("S", 1, "Cl")]))["T_Cl@top"] == 1
@@ -373,7 +378,7 @@ def test_replaced_atoms_name_their_sites():
     assert len(found) == 20
 
 
-def test_defects_that_do_not_fit_are_refused():
+def test_defects_that_do_not_fit_are_refused() -> None:
     host, _ = model("WSSe")
     with pytest.raises(StructureError, match="is Se, not S"):
         find_sites(host, [Defect("S", 2)])
@@ -383,7 +388,7 @@ def test_defects_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(("name", "pair"), [*((name, None) for name in COUNTS), ("WSSe+VS+VSe", "4.59")])
-def test_every_point_is_named_by_its_class(name, pair):
+def test_every_point_is_named_by_its_class(name: str, pair: str | None) -> None:
     """All 54 points, not only representatives; each class gets as many as its multiplicity."""
     pristine, defects = model(name, pair=pair)
     sites, points = find_sites(pristine, defects), grid(pristine, (3, 3))

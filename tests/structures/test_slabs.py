@@ -1,10 +1,12 @@
 """Users' own hosts: one content from any format and orientation, with the file's distances."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, graphene, make_supercell, molecule
-from ase.io import read, write
+from ase.io import iread, write
 from sodiate.structures.errors import StructureError
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.structures.slabs import build_slab, read_slab
@@ -35,7 +37,7 @@ Se2 Se 1.0 0.6666667 0.3333333 0.42
 """
 
 
-def janus(repeat=(1, 1)) -> Atoms:
+def janus(repeat: tuple[int, int] = (1, 1)) -> Atoms:
     """A Janus layer in a periodic box, moved off the origin so that in-plane positions are general."""
     atoms = box(build_monolayer(WSSE, repeat), vacuum=15.0, headroom=0.0)
     atoms.pbc = True
@@ -43,18 +45,18 @@ def janus(repeat=(1, 1)) -> Atoms:
     return atoms
 
 
-def saved(atoms, directory, name="host.xyz", kind="extxyz"):
+def saved(atoms: Atoms, directory: Path, name: str = "host.xyz", kind: str = "extxyz") -> Path:
     path = directory / name
     write(path, atoms, format=kind)
     return path
 
 
-def distances(atoms):
+def distances(atoms: Atoms) -> np.ndarray:
     return atoms.get_all_distances(mic=True)
 
 
 @pytest.mark.parametrize(("name", "kind"), FORMATS)
-def test_formats_give_one_content(tmp_path, name, kind):
+def test_formats_give_one_content(tmp_path: Path, name: str, kind: str) -> None:
     atoms = janus((2, 1))
     reference = read_slab(saved(atoms, tmp_path, "reference.extxyz"))
     slab = read_slab(saved(atoms, tmp_path, name, kind))
@@ -67,7 +69,7 @@ def test_formats_give_one_content(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize("repeat", [(1, 1), (2, 3)])
-def test_build_slab_is_the_file_again(tmp_path, repeat):
+def test_build_slab_is_the_file_again(tmp_path: Path, repeat: tuple[int, int]) -> None:
     """Also shows that `build_monolayer` and `build_slab` number a supercell alike."""
     built = build_slab(read_slab(saved(janus(), tmp_path)), repeat)
     expected = build_monolayer(WSSE, repeat)
@@ -79,7 +81,7 @@ def test_build_slab_is_the_file_again(tmp_path, repeat):
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0, -3.24, 7.5, 9.12, -7.5914, 24.3])
-def test_slab_across_the_boundary(tmp_path, shift):
+def test_slab_across_the_boundary(tmp_path: Path, shift: float) -> None:
     atoms = janus()
     reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
     atoms.positions[:, 2] += shift
@@ -87,7 +89,7 @@ def test_slab_across_the_boundary(tmp_path, shift):
     assert read_slab(saved(atoms, tmp_path)) == reference
 
 
-def test_third_axis_that_leans(tmp_path):
+def test_third_axis_that_leans(tmp_path: Path) -> None:
     atoms = janus()
     reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
     leaning = atoms.copy()
@@ -103,7 +105,7 @@ def test_third_axis_that_leans(tmp_path):
 
 
 @pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0)])
-def test_vacuum_along_another_axis(tmp_path, order):
+def test_vacuum_along_another_axis(tmp_path: Path, order: tuple[int, int, int]) -> None:
     atoms = janus((1, 2))
     reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
     turned = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell[list(order)], pbc=True)
@@ -113,7 +115,7 @@ def test_vacuum_along_another_axis(tmp_path, order):
     assert read_slab(saved(turned, tmp_path)) == reference
 
 
-def test_any_orientation(tmp_path):
+def test_any_orientation(tmp_path: Path) -> None:
     atoms = janus((1, 2))
     reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
     atoms.rotate(37, (1, 2, 3), rotate_cell=True)
@@ -123,7 +125,7 @@ def test_any_orientation(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["swap a and b", "reverse c"])
-def test_left_handed_lattices_are_turned_not_mirrored(tmp_path, change):
+def test_left_handed_lattices_are_turned_not_mirrored(tmp_path: Path, change: str) -> None:
     """A chiral host keeps its handedness, and the face that c points to is the top."""
     atoms = janus((2, 2))
     atoms.symbols[1], atoms.symbols[7] = "Te", "O"  # W 0 has S, Te, O and Se neighbours: chiral
@@ -134,9 +136,9 @@ def test_left_handed_lattices_are_turned_not_mirrored(tmp_path, change):
     assert np.linalg.det(built.cell[:2, :2]) > 0
     np.testing.assert_allclose(distances(built), distances(changed), atol=1e-5)
 
-    def volume(a):
+    def volume(a: Atoms) -> float:
         """Signed volume spanned by Te, O and Se as W sees them: changes sign in a mirror."""
-        return np.linalg.det(a.get_distances(0, [1, 7, 2], mic=True, vector=True))
+        return float(np.linalg.det(a.get_distances(0, [1, 7, 2], mic=True, vector=True)))
 
     assert volume(built) == pytest.approx(volume(changed), abs=1e-4)
     assert abs(volume(built)) > 1
@@ -144,7 +146,7 @@ def test_left_handed_lattices_are_turned_not_mirrored(tmp_path, change):
     assert selenium_on_top == (change == "reverse c")
 
 
-def test_lattice_of_two_vectors(tmp_path):
+def test_lattice_of_two_vectors(tmp_path: Path) -> None:
     atoms = graphene(size=(1, 1, 1), vacuum=None)
     assert np.allclose(atoms.cell[2], 0)
     flat = read_slab(saved(atoms, tmp_path))
@@ -154,7 +156,7 @@ def test_lattice_of_two_vectors(tmp_path):
     assert [z for _, _, z in flat.positions] == [0, 0]
 
 
-def test_axis_declared_aperiodic_needs_no_gap(tmp_path):
+def test_axis_declared_aperiodic_needs_no_gap(tmp_path: Path) -> None:
     atoms = janus()
     reference = read_slab(saved(atoms, tmp_path, "reference.xyz"))
     atoms.cell[2, 2] = 4.0
@@ -162,17 +164,17 @@ def test_axis_declared_aperiodic_needs_no_gap(tmp_path):
     assert read_slab(saved(atoms, tmp_path)) == reference
 
 
-def test_last_structure_of_several(tmp_path):
+def test_last_structure_of_several(tmp_path: Path) -> None:
     first, last = janus(), janus((2, 1))
     write(tmp_path / "steps.xyz", [first, last], format="extxyz")
     assert len(read_slab(tmp_path / "steps.xyz").symbols) == 6
 
 
-def test_path_with_an_at_sign(tmp_path):
+def test_path_with_an_at_sign(tmp_path: Path) -> None:
     assert len(read_slab(saved(janus(), tmp_path, "host@2.vasp", "vasp")).symbols) == 3
 
 
-def test_content_holds_plain_floats_without_minus_zero(tmp_path):
+def test_content_holds_plain_floats_without_minus_zero(tmp_path: Path) -> None:
     atoms = janus()
     atoms.positions -= atoms.positions[0] + 1e-9  # wraps to 0.9999999997, which rounds to 1
     path = tmp_path / "host.vasp"
@@ -185,42 +187,42 @@ def test_content_holds_plain_floats_without_minus_zero(tmp_path):
     assert all(0 <= u < 1 and 0 <= v < 1 for u, v, _ in slab.positions)
 
 
-def refusal(path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(StructureError) as error:
         read_slab(path)
     assert str(path) in str(error.value)
     return str(error.value)
 
 
-def test_missing_file_and_directory(tmp_path):
+def test_missing_file_and_directory(tmp_path: Path) -> None:
     assert "no such structure file" in refusal(tmp_path / "nothing.cif")
     assert "directory" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["POSCAR", "host.cif", "host.xyz", "notes.txt"])
-def test_unreadable(tmp_path, name):
+def test_unreadable(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("these are\nnot atoms\n")
     assert "ASE cannot read it" in refusal(path)
 
 
-def test_no_atoms(tmp_path):
+def test_no_atoms(tmp_path: Path) -> None:
     path = tmp_path / "empty.xyz"
     path.write_text('0\nLattice="3 0 0 0 3 0 0 0 20" Properties=species:S:1:pos:R:3 pbc="T T T"\n')
     assert "holds no atoms" in refusal(path)
 
 
-def test_no_lattice(tmp_path):
+def test_no_lattice(tmp_path: Path) -> None:
     assert "lattice" in refusal(saved(molecule("H2O"), tmp_path))
 
 
 @pytest.mark.parametrize("crystal", [bulk("NaCl", "rocksalt", a=5.64), bulk("W", cubic=True), bulk("Cu")])
-def test_bulk_is_no_host(tmp_path, crystal):
+def test_bulk_is_no_host(tmp_path: Path, crystal: Atoms) -> None:
     message = refusal(saved(crystal, tmp_path, "POSCAR", "vasp"))
     assert "is not a 2D host: no vacuum gap" in message
 
 
-def test_layered_bulk_is_no_host(tmp_path):
+def test_layered_bulk_is_no_host(tmp_path: Path) -> None:
     """2H WSe2: interlayer spacing 6.5 Å [exp], so a gap of 3.1 Å between selenium planes."""
     layer = janus()
     layer.cell[2, 2] = 6.5
@@ -229,12 +231,12 @@ def test_layered_bulk_is_no_host(tmp_path):
     assert "3.26" in message
 
 
-def test_wire_is_no_host(tmp_path):
+def test_wire_is_no_host(tmp_path: Path) -> None:
     wire = Atoms("C2", positions=[(0, 0, 0), (1.3, 0, 0)], cell=(2.6, 12, 12), pbc=True)
     assert "several axes" in refusal(saved(wire, tmp_path))
 
 
-def test_partial_occupancy(tmp_path):
+def test_partial_occupancy(tmp_path: Path) -> None:
     path = tmp_path / "alloy.cif"
     path.write_text(PARTIAL)
     message = refusal(path)
@@ -245,22 +247,22 @@ def test_partial_occupancy(tmp_path):
     assert read_slab(path).symbols == ("W", "S", "Se")
 
 
-def test_overlapping_atoms_are_named(tmp_path):
+def test_overlapping_atoms_are_named(tmp_path: Path) -> None:
     atoms = janus((2, 2))
     atoms.positions[7] = atoms.positions[4] + (0.5, 0, 0)
     message = refusal(saved(atoms, tmp_path))
     assert "S 4 and S 7 are 0.50 Å apart" in message
 
 
-def test_overlap_through_the_boundary(tmp_path):
+def test_overlap_through_the_boundary(tmp_path: Path) -> None:
     atoms = Atoms("C2", positions=[(0.1, 0, 5), (2.3, 0, 5)], cell=(2.46, 2.5, 15), pbc=True)
     assert "C 0 and C 1 are 0.26 Å apart" in refusal(saved(atoms, tmp_path))
     atoms = Atoms("W", positions=[(0, 0, 5)], cell=(1.5, 3.0, 15), pbc=True)
     assert "W 0 and its own periodic image are 1.50 Å apart" in refusal(saved(atoms, tmp_path))
 
 
-def test_unknown_element(tmp_path):
+def test_unknown_element(tmp_path: Path) -> None:
     path = saved(janus(), tmp_path)
     path.write_text(path.read_text().replace("Se ", "X  "))
-    assert (read(path).numbers == 0).any()
+    assert (next(iread(path)).numbers == 0).any()
     assert "no known element" in refusal(path)

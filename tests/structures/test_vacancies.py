@@ -1,7 +1,9 @@
 """Distinct vacancies and pairs, against pymatgen's generator and environments compared by brute force."""
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,23 +27,23 @@ WSSE = Monolayer("W", "S", "Se", 3.252, 2.416, 2.538)
 IMAGES = np.array([(i, j, 0) for i, j in product(range(-2, 3), repeat=2)])
 
 
-def host(layer, repeat=(3, 3)) -> Atoms:
+def host(layer: Monolayer, repeat: tuple[int, int] = (3, 3)) -> Atoms:
     return box(build_monolayer(layer, repeat), vacuum=15.0, headroom=2.7)
 
 
-def image_distances(atoms) -> np.ndarray:
+def image_distances(atoms: Atoms) -> np.ndarray:
     """Sorted distances from each atom to the nearest images of each other one, shape (N, N, 8)."""
     shifts = IMAGES @ atoms.cell[:]
     offsets = atoms.positions[None, :, None] - atoms.positions[:, None, None] + shifts
     return np.sort(np.linalg.norm(offsets, axis=-1), axis=-1)[..., :8].round(3)
 
 
-def pair_environments(atoms, first, second) -> Counter:
+def pair_environments(atoms: Atoms, first: str, second: str) -> Counter[tuple[Any, ...]]:
     """Count the pairs by what all atoms see of both removed ones: no symmetry is searched for."""
     seen = image_distances(atoms)
     ones, others = ([i for i, s in enumerate(atoms.symbols) if s == element] for element in (first, second))
     pairs = combinations(ones, 2) if first == second else product(ones, others)
-    found = Counter()
+    found: Counter[tuple[Any, ...]] = Counter()
     for i, j in pairs:
         views = []
         for k, symbol in enumerate(atoms.symbols):
@@ -51,7 +53,7 @@ def pair_environments(atoms, first, second) -> Counter:
     return found
 
 
-def test_pairs_of_wsse_are_those_of_the_dry_run():
+def test_pairs_of_wsse_are_those_of_the_dry_run() -> None:
     """Reference numbers: 4 pairs VS+VSe at 3.23, 4.58, 6.49, 6.49 Å, 2 pairs 2VS."""
     found = distinct_pairs(host(WSSE), "S", "Se")
     assert [pair.name for pair in found] == ["3.23", "4.58", "6.49a", "6.49b"]
@@ -76,7 +78,9 @@ def test_pairs_of_wsse_are_those_of_the_dry_run():
         (WSE2, (2, 3), "Se", "Se"),
     ],
 )
-def test_pairs_are_the_distinct_environments(layer, repeat, first, second):
+def test_pairs_are_the_distinct_environments(
+    layer: Monolayer, repeat: tuple[int, int], first: str, second: str
+) -> None:
     atoms = host(layer, repeat)
     found = distinct_pairs(atoms, first, second)
     environments = pair_environments(atoms, first, second)
@@ -91,18 +95,18 @@ def test_pairs_are_the_distinct_environments(layer, repeat, first, second):
         assert pair.name.rstrip("abcde") == f"{pair.distance:.2f}"
 
 
-def test_equal_pairs_read_in_either_order():
+def test_equal_pairs_read_in_either_order() -> None:
     forward, backward = distinct_pairs(host(WSSE), "S", "Se"), distinct_pairs(host(WSSE), "Se", "S")
     assert Counter((p.distance, p.multiplicity) for p in forward) == Counter(
         (p.distance, p.multiplicity) for p in backward
     )
 
 
-def test_pairs_at_one_distance_are_two_structures():
+def test_pairs_at_one_distance_are_two_structures() -> None:
     """ASE's comparison of whole structures sorts the 18 pairs at 6.49 Å into the same two classes."""
     atoms = host(WSSE)
     atoms.pbc = True
-    compare = SymmetryEquivalenceCheck(stol=0.02).compare
+    compare: Callable[[Atoms, Atoms], bool] = SymmetryEquivalenceCheck(stol=0.02).compare
     found = {pair.name: pair.indices for pair in distinct_pairs(atoms, "S", "Se")}
     first, second = (defective(atoms, *found[name]) for name in ("6.49a", "6.49b"))
     assert not compare(first, second)
@@ -112,11 +116,11 @@ def test_pairs_at_one_distance_are_two_structures():
         assert compare(first, other) != compare(second, other)
 
 
-def defective(atoms, sulfur, selenium) -> Atoms:
+def defective(atoms: Atoms, sulfur: int, selenium: int) -> Atoms:
     return apply_defects(atoms, [Defect("S", sulfur), Defect("Se", selenium)])
 
 
-def test_many_pairs_at_one_distance_have_different_names():
+def test_many_pairs_at_one_distance_have_different_names() -> None:
     """A host without symmetry: every pair its own class, some at distances equal to two decimals."""
     corners = [(0, 0, 8), (3, 0, 8), (3, 3, 8), (0, 3, 8), (6.1, 1.2, 8), (1.4, 6.3, 8.2), (6.6, 5.1, 8.1)]
     atoms = Atoms("C4NOF", positions=corners, cell=(9, 9.5, 20), pbc=(True, True, False))
@@ -125,7 +129,7 @@ def test_many_pairs_at_one_distance_have_different_names():
 
 
 @pytest.mark.parametrize("layer", [WSE2, WSSE, WS2])
-def test_vacancies_are_those_of_pymatgen(layer):
+def test_vacancies_are_those_of_pymatgen(layer: Monolayer) -> None:
     from pymatgen.analysis.defects.generators import VacancyGenerator
     from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -138,7 +142,7 @@ def test_vacancies_are_those_of_pymatgen(layer):
     assert ours == theirs
 
 
-def test_vacancy_faces():
+def test_vacancy_faces() -> None:
     symmetric, janus = host(WSE2), host(WSSE)
     (vacancy,) = distinct_vacancies(symmetric, "Se")
     assert (vacancy.index, vacancy.face, vacancy.multiplicity) == (1, "top", 18)
@@ -150,13 +154,13 @@ def test_vacancy_faces():
     ]
 
 
-def test_vacancy_of_a_symmetric_host_is_on_top_though_the_bottom_comes_first():
+def test_vacancy_of_a_symmetric_host_is_on_top_though_the_bottom_comes_first() -> None:
     atoms = host(WSE2)[[i for k in range(9) for i in (3 * k, 3 * k + 2, 3 * k + 1)]]
     (vacancy,) = distinct_vacancies(atoms, "Se")
     assert (vacancy.index, vacancy.face) == (2, "top")
 
 
-def test_several_distinct_vacancies_of_one_element():
+def test_several_distinct_vacancies_of_one_element() -> None:
     """One S of the Janus layer made a defect of the host: the other S fall into shells round it."""
     atoms = apply_defects(host(WSSE), [Defect("S", 1, "O")])
     found = distinct_vacancies(atoms, "S")
@@ -165,14 +169,14 @@ def test_several_distinct_vacancies_of_one_element():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_relaxed_hosts_keep_their_classes(seed):
+def test_relaxed_hosts_keep_their_classes(seed: int) -> None:
     atoms = host(WSSE)
     atoms.positions += np.random.default_rng(seed).uniform(-0.02, 0.02, atoms.positions.shape)
     assert [v.multiplicity for v in distinct_vacancies(atoms, "S")] == [9]
     assert sorted(p.multiplicity for p in distinct_pairs(atoms, "S", "Se")) == [9, 9, 9, 54]
 
 
-def test_apply_defects_leaves_the_rest_in_place():
+def test_apply_defects_leaves_the_rest_in_place() -> None:
     atoms = host(WSSE)
     defective = apply_defects(atoms, [Defect("Se", 5), Defect("S", 1), Defect("S", 4, "O")])
     kept = [i for i in range(27) if i not in (1, 5)]
@@ -199,13 +203,13 @@ def test_apply_defects_leaves_the_rest_in_place():
         ([Defect(s, i) for i, s in enumerate(["W", "S", "Se"] * 9)], ["every atom"]),
     ],
 )
-def test_defects_that_do_not_fit_are_refused(defects, words):
+def test_defects_that_do_not_fit_are_refused(defects: list[Defect], words: list[str]) -> None:
     with pytest.raises(StructureError) as error:
         apply_defects(host(WSSE), defects)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_elements_the_host_lacks_are_refused():
+def test_elements_the_host_lacks_are_refused() -> None:
     with pytest.raises(StructureError, match="WSe2 has no S to remove; it has W, Se"):
         distinct_vacancies(host(WSE2), "S")
     with pytest.raises(StructureError, match="WSe2 has no S to remove; it has W, Se"):
@@ -214,12 +218,12 @@ def test_elements_the_host_lacks_are_refused():
         distinct_pairs(host(WSSE, (1, 1)), "S", "S")
 
 
-def test_parse_site_atom():
+def test_parse_site_atom() -> None:
     assert parse_site_atom("S@12") == ("S", 12)
     assert parse_site_atom(" Se@0 ") == ("Se", 0)
 
 
 @pytest.mark.parametrize("text", ["S", "12", "@12", "S@", "S@-1", "S@1.5", "s@1", "Xx@1", "S@1@2", "S 1", ""])
-def test_parse_site_atom_refuses_other_forms(text):
+def test_parse_site_atom_refuses_other_forms(text: str) -> None:
     with pytest.raises(StructureError, match=r"names no atom|not an element"):
         parse_site_atom(text)

@@ -1,6 +1,7 @@
 """Densities of states, held against ASE, pymatgen and lone Gaussians; eigenvalues of a model and of VASP."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from sodiate.analysis.electrons.gap_and_dos import (
     to_pymatgen_dos,
 )
 from sodiate.workflows.results.results import Results
-from support import DATA, DOCS
+from support import DATA, DOCS, present
 
 NACL = DATA / "vasp" / "vasprun_NaCl_insulator_static.xml.gz"
 
 
-def cosine_bands(nk=21, gap=1.0):
+def cosine_bands(nk: int = 21, gap: float = 1.0) -> Bands:
     """Four cosine bands, two of them filled, with a direct gap at k = 0 and the Fermi level in its middle."""
     k = np.linspace(0, 0.5, nk)
     valence = 0.5 * np.cos(2 * np.pi * k) - 0.5
@@ -31,7 +32,7 @@ def cosine_bands(nk=21, gap=1.0):
     return Bands(levels, np.tile([2.0, 2, 0, 0], (1, nk, 1)), kpoints, np.full(nk, 1 / nk), gap / 2)
 
 
-def test_dos_integrates_to_the_number_of_states_and_to_the_electrons():
+def test_dos_integrates_to_the_number_of_states_and_to_the_electrons() -> None:
     bands = cosine_bands()
     dos = dos_from_bands(bands, 0.05)
     step = dos.energies_ev[1] - dos.energies_ev[0]
@@ -43,7 +44,7 @@ def test_dos_integrates_to_the_number_of_states_and_to_the_electrons():
     np.testing.assert_allclose(dos_from_bands(spin, 0.05).total.sum(axis=0), dos.total[0], atol=1e-12)
 
 
-def test_dos_agrees_with_ase_and_with_a_lone_gaussian():
+def test_dos_agrees_with_ase_and_with_a_lone_gaussian() -> None:
     rng = np.random.default_rng(3)
     levels = rng.normal(size=(2, 7, 200))  # more states than one chunk
     weights = rng.random(7)
@@ -59,7 +60,7 @@ def test_dos_agrees_with_ase_and_with_a_lone_gaussian():
     assert dos_from_bands(one, 0.1).total.max() == pytest.approx(2 / (0.1 * np.sqrt(2 * np.pi)), rel=1e-6)
 
 
-def test_projections_add_up_to_the_total():
+def test_projections_add_up_to_the_total() -> None:
     bands = cosine_bands()
     share = np.random.default_rng(5).random(bands.energies_ev.shape)
     dos = dos_from_bands(bands, 0.05, {"W-d": share, "Se-p": 1 - share})
@@ -79,12 +80,12 @@ def test_projections_add_up_to_the_total():
         ({"projections": {"W-d": np.ones((1, 2, 3))}}, "W-d"),
     ],
 )
-def test_dos_that_cannot_be_right_is_refused(keywords, message):
+def test_dos_that_cannot_be_right_is_refused(keywords: dict[str, Any], message: str) -> None:
     with pytest.raises(ElectronicError, match=message):
         dos_from_bands(cosine_bands(), **{"broadening_ev": 0.05} | keywords)
 
 
-def test_dos_gap_is_a_cross_check_of_the_gap_from_eigenvalues():
+def test_dos_gap_is_a_cross_check_of_the_gap_from_eigenvalues() -> None:
     bands = cosine_bands(nk=201, gap=1.3)
     gap = band_gap(bands)
     dos = dos_from_bands(bands, 0.01)
@@ -97,7 +98,7 @@ def test_dos_gap_is_a_cross_check_of_the_gap_from_eigenvalues():
     assert dos_gap(dos_from_bands(pair, 0.05), 0.01) == pytest.approx(expected, abs=2e-3)
 
 
-def test_dos_gap_of_a_metal_and_of_a_window_too_small():
+def test_dos_gap_of_a_metal_and_of_a_window_too_small() -> None:
     dos = dos_from_bands(replace(cosine_bands(nk=201), fermi_ev=-0.5), 0.05)
     assert dos_gap(dos, 1e-2) == 0.0
     dos = dos_from_bands(cosine_bands(), 0.05, window=(-3.0, 0.6))
@@ -107,7 +108,7 @@ def test_dos_gap_of_a_metal_and_of_a_window_too_small():
         dos_gap(replace(dos, fermi_ev=9.0), 1e-2)
 
 
-def test_pymatgen_dos_has_the_same_sums():
+def test_pymatgen_dos_has_the_same_sums() -> None:
     from pymatgen.electronic_structure.core import OrbitalType, Spin
 
     atoms = Atoms("WSe2", positions=[[0, 0, 5], [1, 1, 6.7], [1, 1, 3.3]], cell=[3.3, 3.3, 10], pbc=[1, 1, 0])
@@ -133,12 +134,12 @@ def test_pymatgen_dos_has_the_same_sums():
     assert list(closed.densities) == [Spin.up]
 
 
-def test_pymatgen_finds_the_same_gap_in_the_dos():
+def test_pymatgen_finds_the_same_gap_in_the_dos() -> None:
     from pymatgen.electronic_structure.core import Spin
-    from pymatgen.io.vasp import Vasprun
+    from pymatgen.io.vasp.outputs import Vasprun
 
     run = Vasprun(NACL, parse_potcar_file=False)
-    levels, filling = np.moveaxis(run.eigenvalues[Spin.up], -1, 0)[:, None]
+    levels, filling = np.moveaxis(present(run.eigenvalues)[Spin.up], -1, 0)[:, None]
     weights = np.array(run.actual_kpoints_weights)
     # VASP left the Fermi level on the band edge.
     bands = Bands(levels, 2 * filling, np.array(run.actual_kpoints), weights / weights.sum(), 1.5)

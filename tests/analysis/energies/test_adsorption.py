@@ -51,11 +51,11 @@ def record(label: str, energy: float | None, atoms: int = 1, **changes: Any) -> 
     return Record(**values | changes)
 
 
-def with_method(**changes: Any) -> dict[str, Method]:
+def with_method(**changes: Any) -> dict[str, Any]:
     return {"method": METHOD.model_copy(update=changes)}
 
 
-def with_sampling(**changes: Any) -> dict[str, Sampling]:
+def with_sampling(**changes: Any) -> dict[str, Any]:
     return {"sampling": SAMPLING.model_copy(update=changes)}
 
 
@@ -82,7 +82,10 @@ def test_the_formula_by_hand() -> None:
 )
 def test_another_method_in_any_term_is_refused(changes: dict[str, Any]) -> None:
     slab_na, slab, atom = record("s", -3.0), record("h", -2.0), record("Na", -1.0)
-    odd = lambda name: record(name, -2.0, **changes)  # noqa: E731
+
+    def odd(name: str) -> Record:
+        return record(name, -2.0, **changes)
+
     for terms in ((odd("s"), slab, atom), (slab_na, odd("h"), atom), (slab_na, slab, odd("Na"))):
         with pytest.raises(ProtocolMismatch, match=r"≠|mock") as caught:
             adsorption_energy(*terms)

@@ -13,21 +13,21 @@ CONFIGS = CHECKOUT / "configs"
     ("model", "value"),
     [("WSe2", -1.27), ("WSSe", -1.42), ("WSSe+VS", -2.21), ("WSSe+VSe", -2.21), ("WSSe+VS+VSe", -2.25)],
 )
-def test_published_adsorption_energies(model, value):
+def test_published_adsorption_energies(model: str, value: float) -> None:
     assert paper_value(model, "Na") == value  # read off Figure 5f
 
 
-def test_models_are_the_bundled_campaign_s():
+def test_models_are_the_bundled_campaign_s() -> None:
     campaign = yaml.safe_load((CONFIGS / "campaigns" / "wsse.yaml").read_text(encoding="utf-8"))
     assert list(paper().adsorption_energy_ev["Na"]) == campaign["models"]
 
 
-def test_what_the_paper_has_not_is_none():
+def test_what_the_paper_has_not_is_none() -> None:
     assert paper_value("WS2", "Na") is None
     assert paper_value("WSe2", "Li") is None
 
 
-def test_reference_and_method_are_typed():
+def test_reference_and_method_are_typed() -> None:
     assert paper().doi == "10.1002/smll.202206340"
     assert "Small" in paper().citation
     method = paper().method
@@ -35,7 +35,7 @@ def test_reference_and_method_are_typed():
     assert (method.force_convergence_ev_per_a, method.vacuum_a) == (0.02, 15.0)
 
 
-def test_bundled_protocol_keeps_what_the_paper_states():
+def test_bundled_protocol_keeps_what_the_paper_states() -> None:
     protocol = yaml.safe_load((CONFIGS / "protocols" / "paper.yaml").read_text(encoding="utf-8"))
     method = paper().method
     assert float(protocol["cutoff_ev"]) == method.cutoff_ev
@@ -43,7 +43,7 @@ def test_bundled_protocol_keeps_what_the_paper_states():
     assert float(protocol["max_force_ev_per_a"]) == method.force_convergence_ev_per_a
 
 
-def test_file_is_read_once_and_an_unknown_key_is_refused():
+def test_file_is_read_once_and_an_unknown_key_is_refused() -> None:
     assert paper() is paper()
     with pytest.raises(ValidationError, match="band_gap_ev"):
         Paper.model_validate(paper().model_dump() | {"band_gap_ev": 1.0})

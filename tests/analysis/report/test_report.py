@@ -171,7 +171,7 @@ def _group_with(profile: dict[str, object]) -> CampaignContent:
     words = f"Charge-density difference of {label} along the normal, summed over planes"
     caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
     host = HostContent("WSSe", label, "text", [], [Panel("profile", profile, words, caption)])
-    named = dict.fromkeys(("campaign", "title", "engine", "method_id", "csv", "json", "yaml"), "text")
+    named: dict[str, Any] = dict.fromkeys(("campaign", "title", "engine", "method_id", "csv", "json", "yaml"), "text")
     nothing: dict[str, Any] = {
         key: [] for key in ("method", "results", "columns", "remarks", "relaxations", "costs", "missing", "objects")
     }

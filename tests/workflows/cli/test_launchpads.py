@@ -85,14 +85,14 @@ def secured(mongod: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("secured")
     (folder / "db").mkdir()
     log = folder / "log"
-    options = ["--bind_ip", "127.0.0.1", "--port", "0", "--nounixsocket", "--auth", "--quiet", "--logpath", log]
+    options = ["--bind_ip", "127.0.0.1", "--port", "0", "--nounixsocket", "--auth", "--quiet", "--logpath", str(log)]
     light = ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
     server = subprocess.Popen([mongod, "--dbpath", folder / "db", *options, *light], stdout=subprocess.DEVNULL)
     try:
         port = listening_port(log)
-        with MongoClient("127.0.0.1", port) as first:  # the first user may be made without one
+        with MongoClient[dict[str, Any]]("127.0.0.1", port) as first:  # the first user may be made without one
             first["admin"].command("createUser", "anna", pwd="right horse", roles=["root"])
-        with MongoClient("127.0.0.1", port, username="anna", password="right horse") as client:
+        with MongoClient[dict[str, Any]]("127.0.0.1", port, username="anna", password="right horse") as client:
             yield client
     finally:
         server.terminate()

@@ -113,12 +113,11 @@ def test_a_root_that_cannot_be(refused: Refused, tmp_path: Path, archive: Path) 
 
 def test_a_root_of_a_newer_schema(refused: Refused, tmp_path: Path, mongod: Path) -> None:
     root = tmp_path / "runs"
-    client: MongoClient[dict[str, Any]]
-    with private_mongod(root) as server, MongoClient(server.uri) as client:
+    with private_mongod(root) as server, MongoClient[dict[str, Any]](server.uri) as client:
         client[DATABASE]["sodiate"].insert_one({"_id": "schema", "version": SCHEMA_VERSION + 1})
     for message in refused(("status", "--root", root), ("run", "--root", root)):
         says(message, root, f"schema {SCHEMA_VERSION + 1}", f"schema {SCHEMA_VERSION} and older", "Update sodiate")
-    with private_mongod(root) as server, MongoClient(server.uri) as client:
+    with private_mongod(root) as server, MongoClient[dict[str, Any]](server.uri) as client:
         assert client[DATABASE].list_collection_names() == ["sodiate"]
 
 
@@ -147,13 +146,14 @@ def test_folders_that_hold_other_files(refused: Refused, tmp_path: Path, served:
 def test_no_archive(refused: Refused, tmp_path: Path, served: Served) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "launchpad.yaml").write_text("host: 127.0.0.1\n")
+    places: tuple[str | Path, ...] = ("gone", served.root, "photos")
     for message, word in zip(
         refused(
             ("results", "--archive", "gone"),
             ("results", "--archive", served.root),
             ("import", "photos"),
         ),
-        ("gone", served.root, "photos"),
+        places,
         strict=True,
     ):
         says(message, word, "no archive of sodiate", "archive.json")

@@ -86,7 +86,7 @@ def test_database_locked_by_a_foreign_mongod(root: Path, tmp_path: Path) -> None
     foreign_socket = tmp_path / "f.sock"
     # Paths other than sodiate's, so that this one does not look like a server of its own.
     command = [
-        find_mongod(),
+        str(find_mongod()),
         "--dbpath",
         os.path.relpath(database, tmp_path),
         "--bind_ip",

@@ -83,7 +83,7 @@ def test_an_archive_of_schema_1_is_upgraded_as_it_is_read() -> None:
 
 def _by_hand(document: dict[str, Any], was: dict[str, Any]) -> dict[str, dict[str, str]]:
     formation = was.get("formation")
-    parts = {
+    parts: dict[str, Any] = {
         "adsorption_energy": {"atom": was.get("atom") or document["atom"]},
         "bulk_reference": {"bulk": was.get("bulk") or document["bulk"]},
         "dos": {"dos": was.get("dos")},

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import engine_names, engines_here, make_engine
 from sodiate.workflows.engines.base import Settings
+from support import present
 from support.cli import one_message
 from support.plugin import install, metadata
 
@@ -143,9 +145,8 @@ def test_another_packages_engine_runs_a_campaign(
     assert "Energies are those of the engine lennard-jones" in (tmp_path / "elsewhere" / "methods.md").read_text()
 
 
-def _record(folder: Path, label: str) -> dict[str, object]:
+def _record(folder: Path, label: str) -> dict[str, Any]:
     from sodiate.workflows.database.connection import open_root
 
     with open_root(folder / "root") as database:
-        record: dict[str, object] = database.db["records"].find_one({"label": label})
-    return record
+        return present(database.db["records"].find_one({"label": label}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sodiate.analysis.figures.convergence import Series, Setting, convergence_plot
 from sodiate.workflows.campaign.load import bundled_campaigns
@@ -80,7 +81,7 @@ def test_changes_are_against_the_last_value_that_is_known(tmp_path: Path) -> Non
     assert one.changes_ev() == (0.25, None, 0.0, None)
     figure = convergence_plot([one], tmp_path / "figure.png", physical=True)
     (axes,) = figure.axes
-    assert axes.lines[0].get_xydata().tolist() == [[400, 250], [500, 0]]
+    assert np.asarray(axes.lines[0].get_xydata()).tolist() == [[400, 250], [500, 0]]
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 

@@ -18,6 +18,7 @@ from sodiate.structures.errors import StructureError
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.results import Results
+from support import present
 from support.campaigns import small_campaign
 from support.cli import Cli
 
@@ -60,7 +61,7 @@ def test_a_dry_run_gives_what_the_formula_gives_by_hand(cli: Cli, launchpad: Pat
     assert done.returncode == 0, done.stdout + done.stderr
     with Results.open(launchpad) as results:
         (clean, defective) = results.models()
-        energy = {name: results[name].record.energy_ev for name in ("WSSe", "WSSe+VS", "W-bcc")}
+        energy = {name: present(results[name].record.energy_ev) for name in ("WSSe", "WSSe+VS", "W-bcc")}
         sulphur = results["S-molecule"].record
         selenium = results["Se-crystal"].record
     assert "vacancy_formation" not in clean.quantities

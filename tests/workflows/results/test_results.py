@@ -130,8 +130,8 @@ def test_a_query_that_is_none(query: str) -> None:
 @pytest.mark.parametrize(("relaxed", "warned"), [(3.255, False), (3.271, False), (3.275, True), (3.23, True)])
 def test_a_relaxed_lattice_constant_stands_beside_the_declared_one(relaxed: float, warned: bool) -> None:
     """Hosts of one monolayer share a line; more than 0.02 Å apart is warned of."""
-    lattice = {"declared_lattice_a": 3.252, "relaxed_lattice_a": relaxed}
-    without = {"declared_lattice_a": 3.252, "relaxed_lattice_a": None}
+    lattice: dict[str, Any] = {"declared_lattice_a": 3.252, "relaxed_lattice_a": relaxed}
+    without: dict[str, Any] = {"declared_lattice_a": 3.252, "relaxed_lattice_a": None}
     results = [evaluated(**lattice), evaluated(model="WSSe+VS", **lattice), evaluated(**without)]
     first, *more = LatticeConstant().remarks(results)
     assert first == (

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import read
+from ase.io import iread
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
@@ -46,7 +46,7 @@ def test_the_adsorbate_alone_goes_nearer_to_where_pbe_has_it(
     assert atoms is not None
     prepare(tmp_path, atoms)
     assert capsys.readouterr().out == ""
-    moved = read(tmp_path / "start.extxyz")
+    (moved,) = iread(tmp_path / "start.extxyz")
     assert moved.positions[:-1] == pytest.approx(atoms.positions[:-1], abs=1e-9)
     before, after = (float(np.linalg.norm(one.positions[-1] - end.positions[-1])) for one in (atoms, moved))
     assert after < before / 2
@@ -70,7 +70,8 @@ def test_it_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_clean_host_starts_where_it_was_declared(tmp_path: Path) -> None:
     atoms = plan("wsse-gpaw")["WSSe+VS"].atoms()
     prepare(tmp_path, atoms, "host")
-    assert read(tmp_path / "start.extxyz").positions == pytest.approx(atoms.positions, abs=1e-12)
+    (started,) = iread(tmp_path / "start.extxyz")
+    assert started.positions == pytest.approx(atoms.positions, abs=1e-12)
     assert not (tmp_path / chgnet_start.GUESS).exists()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.lj import LennardJones
-from ase.io import read
+from ase.io import iread
 from sodiate import __version__
 from sodiate.analysis.codes import CodeDescription
 from sodiate.analysis.records import Geometry, Method, Record, Sampling, digest
@@ -106,7 +106,7 @@ class LennardJonesEngine(base.PlainEngine):
 def _read_inputs(directory: Path) -> tuple[dict[str, Any], Atoms, str]:
     """Return the inputs, the start, and a hash of what the numbers follow from."""
     try:
-        inputs, atoms = read_json(directory / "input.json"), read(directory / "start.extxyz")
+        inputs, atoms = read_json(directory / "input.json"), next(iread(directory / "start.extxyz"))
     except DAMAGE as error:
         raise base.EngineError(f"{directory}: the inputs cannot be read ({error}); prepare it again.") from None
     what = [inputs["kind"], inputs["max_force_ev_per_a"], PARAMETERS, Geometry.of(atoms).model_dump(mode="json")]

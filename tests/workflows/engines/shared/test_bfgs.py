@@ -15,6 +15,7 @@ from sodiate.workflows.engines.shared.bfgs import RETURN_EV, RISE_EV, Criteria
 from sodiate.workflows.engines.shared.relax import relax
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
+from support import present
 
 CRITERIA = Criteria(max_force_ev_per_a=0.02, max_steps=60, max_step_a=0.2)
 
@@ -32,7 +33,7 @@ class Springs(Calculator):
         super().calculate(atoms, properties, system_changes)
         self.calls += 1
         stiffness = np.array([[8.0, 20.0, 2.0]])
-        x = self.atoms.positions
+        x = present(self.atoms).positions
         energy, forces = 0.5 * (stiffness * x**2).sum(), -stiffness * x
         if self.two_states and x[0, 0] < 0.1:
             energy -= 0.6 * (0.1 - x[0, 0])
@@ -126,7 +127,7 @@ def test_off_a_saddle_into_the_well(tmp_path: Path) -> None:
     class DoubleWell(Springs):
         def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
             super().calculate(atoms, properties, system_changes)
-            x = self.atoms.positions[:, 0]
+            x = present(self.atoms).positions[:, 0]
             self.results["energy"] += float((30 * x**4 - 12 * x**2).sum())
             self.results["free_energy"] = self.results["energy"]
             self.results["forces"][:, 0] -= 120 * x**3 - 24 * x

@@ -74,10 +74,10 @@ def test_the_table_of_the_dry_engine_by_another_path(
     assert cli("export", "archive", *ran.place).returncode == 0
     texts = [path.read_bytes() for path in (tmp_path / "archive").rglob("*") if path.is_file()]
     assert not any(b"local part" in text or b"END of PSCTR" in text for text in texts)
-    (site,) = ran.root.glob("WSSe+VS_V_S@top-*")
+    (folder,) = ran.root.glob("WSSe+VS_V_S@top-*")
     assert b"PAW_PBE W_sv 04Sep2015" in b"".join(texts)  # the title of a data set is a fingerprint, not its content
     assert "last force" in cli("show", "WSSe+VS/V_S@top", *ran.place).stdout
-    assert (site / "launches" / "001-stage-1" / "vasprun.xml").exists()
+    assert (folder / "launches" / "001-stage-1" / "vasprun.xml").exists()
 
 
 def test_a_correction_that_changes_the_sampling_of_one_side_is_no_difference(
@@ -91,9 +91,9 @@ def test_a_correction_that_changes_the_sampling_of_one_side_is_no_difference(
         corrections = results["WSSe+VS/V_S@top"].record.provenance.corrections
         frame = results.adsorption().set_index("site")
     assert any(correction.startswith("dentet: KPOINTS") for correction in corrections), corrections
-    assert np.isnan(frame.loc["V_S@top", "adsorption_energy_ev"])
-    assert "kmesh" in frame.loc["V_S@top", "reason"]
-    assert np.isfinite(frame.loc["T_W@bottom", "adsorption_energy_ev"])
+    assert np.isnan(frame["adsorption_energy_ev"]["V_S@top"])
+    assert "kmesh" in frame["reason"]["V_S@top"]
+    assert np.isfinite(frame["adsorption_energy_ev"]["T_W@bottom"])
 
 
 def moved_aside(folders: list[Path], tmp_path: Path) -> None:

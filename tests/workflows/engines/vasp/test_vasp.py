@@ -434,7 +434,7 @@ def test_a_dos_without_the_charge_density_says_so(program: Path, tmp_path: Path)
 
 def test_bands_go_on_where_they_were_killed(program: Path, tmp_path: Path) -> None:
     """Killed along the path, the density before it stays; without the bands of that stage nothing is told."""
-    protocol = VASP.protocol | {"band_points": 9}
+    protocol = {**VASP.protocol, "band_points": 9}
     atoms, whole, killed = host_with_na()[:-1], tmp_path / "whole", tmp_path / "killed"
     for directory in (whole, killed):
         VASP.engine().prepare(VASP.calculation("bands", **protocol), atoms, directory, {})
