@@ -330,5 +330,5 @@ def _seconds(start: str, end: str) -> float:
 
 
 def _jumps(outcome: Outcome, engine: Engine) -> list[str]:
-    """Return notes on steps in which the electrons changed their state; a dry potential has cusps and no electrons."""
+    """Return notes on steps in which the electrons changed their state; a dry potential has no electrons."""
     return jump_notes(outcome.trajectory) if engine.physical and outcome.trajectory is not None else []

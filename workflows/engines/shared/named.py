@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...campaign.yaml import InputError, nearest
-from ..base import PlainDeclaration
-
-if TYPE_CHECKING:
-    from ...calculation import Calculation
 
 
 def refuse_unknown(
@@ -33,23 +29,3 @@ def refuse_unknown(
                 f"{where}: protocol.{key}: the engine {engine} has no {name!r}{nearest(name, names)}; it has "
                 f"{', '.join(names)}."
             )
-
-
-class NamedDeclaration(PlainDeclaration):
-    """The declaration of a code that has but some of the names that a protocol may say.
-
-    Parameters
-    ----------
-    engine, where
-        For messages.
-    known
-        The names that the code has, by protocol key.
-    """
-
-    def __init__(self, engine: str, where: str, known: Mapping[str, Collection[str]]) -> None:
-        self.engine, self.where, self.known = engine, where, known
-
-    def protocol(self, calculation: Calculation) -> dict[str, Any]:
-        """Return the common keys, or refuse what the code does not have."""
-        refuse_unknown(self.engine, self.where, calculation.protocol, self.known)
-        return dict(calculation.protocol)
