@@ -1,18 +1,32 @@
 """A user's two-dimensional host: the content of a structure file, normalised for hashing."""
 
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from ase.io import read
+from ase.neighborlist import neighbor_list
 
+from .cif import mended
 from .errors import StructureError
 from .geometry import Floats, check_overlaps, check_repeat
 
 # Å. Layered bulk crystals have gaps of 3 to 4 Å; a slab has far more.
 VACUUM_GAP: Final = 5.0
+
+# Å. Van der Waals layers lie 2.8 to 3.7 Å apart; what is further away is another sheet, or a stray atom.
+LAYER_DISTANCE: Final = 4.0
+
+# Times the sum of the covalent radii: wider than a bond is taken for elsewhere, so that a strained one counts.
+_REACH: Final = 1.3
+
+_BOHR_A: Final = 0.529177
+
+_CIF: Final = (".cif", ".mcif", ".mmcif")
 
 POSCAR: Final = "vasp"
 """ASE's name of the format of a POSCAR, and its suffix."""
@@ -74,8 +88,9 @@ def read_slab(path: str | Path) -> Slab:
     Raises
     ------
     StructureError
-        If the file, which is named, is missing, a directory, unreadable, without atoms, with partial occupancies,
-        without a vacuum gap of 5 Å along one axis, with such gaps along several, or with overlapping atoms.
+        Naming the file: missing, a directory, unreadable, without atoms, with partial occupancies, without a
+        vacuum gap of 5 Å along one axis, with such gaps along several, with overlapping atoms, with atoms held
+        fixed, or not one sheet: bonded along both axes, layers at most 4 Å apart.
     """
     path = Path(path)
     atoms = read_atoms(path)
@@ -84,12 +99,17 @@ def read_slab(path: str | Path) -> Slab:
     order = [(axis + 1) % 3, (axis + 2) % 3, axis]
     fractions = np.linalg.solve(cell.T, atoms.positions.T).T[:, order]
     cell = cell[order]
-    if not declared:
-        # Wrapped first, so that the atom at the end of the gap is at exactly 0.
+    height = abs(float(np.linalg.det(cell))) / float(np.linalg.norm(np.cross(cell[0], cell[1])))
+    given = float(np.linalg.norm(np.asarray(atoms.cell)[axis])) > 1e-6
+    apart = float(np.ptp(fractions[:, 2])) * height
+    if not declared or (given and apart > _largest_span(fractions[:, 2]) * height + VACUUM_GAP):
+        # Wrapped first, so that the atom that ends the gap is at exactly 0.
         heights = fractions[:, 2] % 1.0
         fractions[:, 2] = (heights - _largest_gap(heights)[1]) % 1.0
     slab = _normalise(atoms, cell, fractions @ cell)
-    check_overlaps(build_slab(slab, (1, 1)), str(path))
+    built = build_slab(slab, (1, 1))
+    check_overlaps(built, str(path))
+    _check_sheet(built, path)
     return slab
 
 
@@ -102,8 +122,10 @@ def read_atoms(path: Path) -> Atoms:
     if not path.is_file():
         raise StructureError(f"{path}: a pipe or a device; give a structure file.")
     try:
-        atoms = read(path, do_not_split_by_at_sign=True)
-    except Exception as error:  # of any kind: ASE's readers have no common error
+        atoms = _read_cif(path) if path.suffix.lower() in _CIF else read(path, do_not_split_by_at_sign=True)
+    except StructureError:
+        raise
+    except Exception as error:  # each of ASE's readers fails in a way of its own
         reason = str(error).strip() or type(error).__name__
         raise StructureError(
             f"{path}: ASE cannot read it as a structure ({reason}). "
@@ -117,7 +139,68 @@ def read_atoms(path: Path) -> Atoms:
         if len(kinds) > 1 or any(abs(occupancy - 1) > 1e-3 for occupancy in kinds.values()):
             mixture = ", ".join(f"{symbol} {occupancy:g}" for symbol, occupancy in kinds.items())
             raise StructureError(f"{path}: a position is partially occupied ({mixture}); give an ordered structure.")
+    if atoms.constraints:
+        held = sum(len(getattr(constraint, "index", ())) for constraint in atoms.constraints)
+        raise StructureError(
+            f"{path}: holds {held or 'some'} of its atoms fixed (selective dynamics), and sodiate relaxes all atoms "
+            "of a host; take the flags out of the file if they may move."
+        )
     return atoms
+
+
+def _read_cif(path: Path) -> object:
+    return read(StringIO(mended(path.read_text(encoding="utf-8", errors="replace"), str(path))), format="cif")
+
+
+def _check_sheet(atoms: Atoms, path: Path) -> None:
+    """Refuse what is no one sheet: bonded along both axes, and nothing far above it or below.
+
+    Van der Waals layers, and what lies on or between them, belong to one host.
+    """
+    most = max(_ranks(atoms, 1.0))
+    if most < 2:
+        what = (
+            "is bonded nowhere along a and b" if most == 0 else "extends along one direction alone, as a ribbon does"
+        )
+        why = "A host is a sheet that is bonded along both; check its lengths (Å) and its cell."
+        if most == 0 and max(_ranks(atoms, _BOHR_A)) == 2:
+            why = f"Times {_BOHR_A:.4f} it would be one: are its lengths in Bohr? Give them in Å."
+        raise StructureError(f"{path}: is not a 2D host: it {what}. {why}")
+    order = np.argsort(atoms.positions[:, 2], kind="stable")
+    gaps = np.diff(atoms.positions[order, 2])
+    if len(gaps) and gaps.max() > LAYER_DISTANCE:
+        first, second = (int(order[int(gaps.argmax()) + step]) for step in (0, 1))
+        raise StructureError(
+            f"{path}: is not one sheet: between {atoms.symbols[first]} {first} and {atoms.symbols[second]} {second} "
+            f"above it {gaps.max():.2f} Å are empty, and layers of one host lie at most {LAYER_DISTANCE:g} Å apart; "
+            "take out what does not belong to it, or one of two sheets."
+        )
+
+
+def _ranks(atoms: Atoms, scale: float) -> list[int]:
+    """Return along how many axes each bonded component repeats, 0 to 2, with all lengths times a scale."""
+    reach = list(_REACH * covalent_radii[atoms.numbers] / scale)
+    first, second, shifts = neighbor_list("ijS", atoms, reach)
+    neighbours: dict[int, list[tuple[int, tuple[int, int]]]] = {}
+    for i, j, (u, v, _) in zip(first.tolist(), second.tolist(), shifts.tolist(), strict=True):
+        neighbours.setdefault(i, []).append((j, (u, v)))
+    component, place = [-1] * len(atoms), [(0, 0)] * len(atoms)
+    ranks: list[int] = []
+    for start in range(len(atoms)):
+        if component[start] >= 0:
+            continue
+        component[start], open_, loops = len(ranks), [start], {(0, 0)}
+        while open_:
+            i = open_.pop()
+            for j, (u, v) in neighbours.get(i, ()):
+                there = (place[i][0] + u, place[i][1] + v)
+                if component[j] < 0:
+                    component[j], place[j] = len(ranks), there
+                    open_.append(j)
+                else:
+                    loops.add((there[0] - place[j][0], there[1] - place[j][1]))
+        ranks.append(int(np.linalg.matrix_rank(np.array(sorted(loops)))))
+    return ranks
 
 
 def _largest_gap(fractions: Floats) -> tuple[float, float]:
@@ -126,6 +209,11 @@ def _largest_gap(fractions: Floats) -> tuple[float, float]:
     gaps = np.diff(ordered, append=ordered[0] + 1.0)
     widest = int(np.argmax(gaps))
     return float(gaps[widest]), float(ordered[(widest + 1) % len(ordered)])
+
+
+def _largest_span(fractions: Floats) -> float:
+    """Return how much of the axis the atoms take if they are unwrapped at their largest gap."""
+    return 1.0 - _largest_gap(fractions)[0]
 
 
 def _vacuum_axis(atoms: Atoms, path: Path) -> tuple[Floats, int, bool]:

@@ -266,3 +266,142 @@ def test_unknown_element(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("Se ", "X  "))
     assert (next(iread(path)).numbers == 0).any()
     assert "no known element" in refusal(path)
+
+
+def nudged(atoms: Atoms, cell=None, pbc=None) -> Atoms:
+    changed = atoms.copy()
+    if cell is not None:
+        changed.set_cell(cell)
+    if pbc is not None:
+        changed.pbc = pbc
+    return changed
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_split_sheet_is_put_together_along_any_axis(tmp_path, axis, declared):
+    """Half of it at the bottom of the cell and half at the top: 3.24 Å thick, whatever pbc says of that axis."""
+    atoms = janus((1, 2))
+    atoms.positions[:, 2] += atoms.cell[2, 2] / 2
+    atoms.wrap()
+    assert np.ptp(atoms.positions[:, 2]) > 10
+    order = np.roll([0, 1, 2], axis + 1)
+    turned = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell[list(order)], pbc=True)
+    if declared:
+        turned.pbc = [k != list(order).index(2) for k in range(3)]
+    slab = read_slab(saved(turned, tmp_path))
+    assert max(z for _, _, z in slab.positions) == pytest.approx(np.ptp(janus().positions[:, 2]), abs=1e-5)
+
+
+def ribbon():
+    atoms = janus((1, 3))
+    cell = atoms.cell.copy()
+    cell[1] *= 2.0
+    return nudged(atoms, cell)
+
+
+def two_sheets(apart):
+    atoms = janus()
+    upper = atoms.copy()
+    upper.positions[:, 2] += np.ptp(atoms.positions[:, 2]) + apart
+    both = atoms + upper
+    both.cell[2, 2] = 45.0
+    return both
+
+
+def with_far_atom(height):
+    atoms = janus((2, 2))
+    atoms.cell[2, 2] = 40.0
+    atoms.append("Na")
+    atoms.positions[-1] = (1.0, 1.0, atoms.positions[:-1, 2].max() + height)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        (nudged(ribbon(), pbc=(True, True, False)), "extends along one direction alone, as a ribbon does"),
+        (nudged(two_sheets(8.0), pbc=(True, True, False)), "8.00 Å are empty"),
+        (nudged(with_far_atom(7.0), pbc=(True, True, False)), "Na 12 above it 7.00 Å are empty"),
+        (two_sheets(4.5), "4.50 Å are empty"),
+        (nudged(janus(), pbc=(True, True, False)) * (1, 1, 1), None),
+        (two_sheets(3.1), None),
+        (two_sheets(3.9), None),
+        (with_far_atom(2.0), None),
+    ],
+    ids=["ribbon", "8 Å apart", "far atom", "4.5 Å apart", "sheet", "bilayer", "wide bilayer", "adatom"],
+)  # fmt: skip
+def test_a_host_is_one_sheet(tmp_path, atoms, words):
+    path = saved(atoms, tmp_path)
+    if words is None:
+        assert len(read_slab(path).symbols) == len(atoms)
+    else:
+        assert words in refusal(path)
+
+
+def test_lengths_in_bohr_are_told(tmp_path):
+    atoms = janus((2, 2))
+    atoms.set_cell(atoms.cell / 0.529177, scale_atoms=True)
+    assert "are its lengths in Bohr?" in refusal(saved(atoms, tmp_path))
+
+
+def test_selective_dynamics_is_refused(tmp_path):
+    from ase.constraints import FixAtoms
+
+    atoms = janus((2, 2))
+    atoms.set_constraint(FixAtoms([0, 1, 2]))
+    message = refusal(saved(atoms, tmp_path, "POSCAR", "vasp"))
+    assert "holds 3 of its atoms fixed" in message
+    assert "relaxes all atoms" in message
+
+
+CIF = """data_MoS2
+_cell_length_a 3.184
+_cell_length_b 3.184
+_cell_length_c 20
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 120
+_symmetry_Int_Tables_number 187
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_occupancy
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Mo1 Mo {occupancy} 0 0 0.5
+S1 S {occupancy} {x} {y} 0.58
+"""
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "occupancy"),
+    [
+        ("0.667", "0.333", "1.0"),
+        ("0.6667", "0.3333(2)", "1.0"),
+        (".6667", ".3333", "1.0"),
+        ("2/3", "1/3", "1.0"),
+        ("0.6666667", "0.3333333", "?"),
+        ("0.6666667", "0.3333333", "."),
+        ("0.666", "0.333", "1.0"),
+    ],
+)
+def test_a_cif_as_people_write_it(tmp_path, x, y, occupancy):
+    """P-6m2 with S at 2/3, 1/3: three atoms, where ASE makes five of 0.667."""
+    path = tmp_path / "host.cif"
+    path.write_text(CIF.format(x=x, y=y, occupancy=occupancy))
+    slab = read_slab(path)
+    assert slab.symbols == ("Mo", "S", "S")
+    np.testing.assert_allclose([p[:2] for p in slab.positions[1:]], [[2 / 3, 1 / 3]] * 2, atol=2e-6)
+
+
+def test_an_mmcif_is_read_and_what_is_no_number_is_named(tmp_path):
+    path = tmp_path / "host.cif"
+    text = CIF.format(x="0.667", y="0.333", occupancy="1.0")
+    path.write_text(text.replace("_atom_site_", "_atom_site.").replace("_cell_", "_cell."))
+    assert read_slab(path).symbols == ("Mo", "S", "S")
+    path.write_text(CIF.format(x="?", y="0.333", occupancy="1.0"))
+    assert "line 17: _atom_site_fract_x is ?, which is no number" in refusal(path)
+    path.write_text(text.replace("fract", "Cartn").replace("_atom_site_", "_atom_site."))
+    assert "an mmCIF with Cartesian coordinates alone" in refusal(path)
