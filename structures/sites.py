@@ -35,8 +35,14 @@ ON_SITE: Final = 0.6
 # Å above the face plane. Beyond it no site binds.
 DESORBED: Final = 4.5
 
-# Å past the middle of the sheet beyond which an adsorbate counts as on the other face: in a metal or carbon
-# vacancy it may be in the middle, where the sign of its height means nothing.
+# Å. A host atom that moved further than this went to another place, and the site's name says less than it seems to.
+MOVED: Final = 1.0
+
+# Host atoms told one by one.
+_LISTED: Final = 3
+
+# Å past the middle of the sheet before an adsorbate counts as being on the other face: in a metal or carbon
+# vacancy it may sit in the middle, where the sign of its height means nothing.
 _CROSSED: Final = 0.3
 
 
@@ -106,7 +112,8 @@ class EndSite:
     moved
         Whether that is another class of sites, or the other face, than it started from.
     note
-        "went through" if it ended on the other face, "moved to an equivalent site", or None.
+        "went through" if it ended on the other face, "moved to an equivalent site", and which atoms of the host moved
+        by more than 1 Å; None if none of it.
     start
         Name of the site it started from.
     """
@@ -255,15 +262,39 @@ def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], 
     planes = {face: _face_plane(host, frame, face, in_plane_fractions(final)[-1]) for face in FACES}
     face = _end_face(final.positions[-1, 2], planes, start.face)
     height = final.positions[-1, 2] - planes[face]
+    changed = _moved(ideal, host)
     if (height if face == "top" else -height) > DESORBED:
-        return EndSite("desorbed", True, None, start.name)
+        return EndSite("desorbed", True, changed, start.name)
     cell = in_plane_cell(final)
     label, nearest = _label(sites, find_symmetry(ideal, _missing(pristine, defects)), cell, point, face)
     if face != start.face:
-        return EndSite(label, True, "went through", start.name)
+        return EndSite(label, True, _joined("went through", changed), start.name)
     stayed = label == start.name
     hopped = stayed and lateral_distances(nearest - np.array(start.fractional), cell) > ON_SITE
-    return EndSite(label, not stayed, "moved to an equivalent site" if hopped else None, start.name)
+    return EndSite(label, not stayed, _joined("moved to an equivalent site" if hopped else None, changed), start.name)
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
+
+
+def _moved(ideal: Atoms, host: Atoms) -> str | None:
+    """Say which atoms of a host moved by more than 1 Å against most others: into a vacancy, or a layer that slid."""
+    cell = in_plane_cell(host)
+    shifts = in_plane_fractions(host) - in_plane_fractions(ideal)
+    lateral = lateral_distances(shifts[:, None] - shifts[None], cell)
+    heights = host.positions[:, 2] - ideal.positions[:, 2]
+    apart = np.hypot(lateral, heights[:, None] - heights[None])
+    # Against the atom that most others moved with: the mean would share what one layer did among all.
+    distances = apart[int((apart < MOVED / 2).sum(axis=1).argmax())]
+    far = np.flatnonzero(distances > MOVED)
+    if not len(far):
+        return None
+    if len(far) > _LISTED:
+        return (
+            f"{len(far)} of the {len(host)} host atoms moved by {distances[far].min():.1f} to {distances.max():.1f} Å"
+        )
+    return "host atom moved: " + ", ".join(f"{host.symbols[i]} {i} by {distances[i]:.1f} Å" for i in far)
 
 
 def _classes(candidates: Sequence[Candidate], symmetry: Symmetry, cell: Floats) -> list[list[int]]:

@@ -210,3 +210,34 @@ def test_end_site_refuses_what_it_cannot_compare() -> None:
     final.positions[-1, 2] = pristine.positions[:, 2].min() - 2.0
     with pytest.raises(StructureError, match="none of the sites lies on the bottom face"):
         end_site(pristine, defects, only_top, final, sites[0])
+
+
+def test_a_host_atom_that_moved_is_told():
+    """An S that fell into the vacancy on its face: the site's name alone would hide it."""
+    pristine, defects = model("WSSe+VS")
+    ideal = apply_defects(pristine, defects)
+    sites = find_sites(pristine, defects)
+    start = next(site for site in sites if site.name == "T_W@bottom")
+    final = place(relaxed(ideal, 3, (0.8, -0.5)), start, "Na", 2.1)
+    assert end_site(pristine, defects, sites, final, start).note is None
+    vacancy = pristine.positions[defects[0].index]
+    moved = next(i for i in range(len(ideal)) if ideal.symbols[i] == "S")
+    final.positions[moved, :2] = vacancy[:2] + np.array([0.8, -0.5])
+    ended = end_site(pristine, defects, sites, final, start)
+    assert ended.label == "T_W@bottom"
+    assert ended.note == f"host atom moved: S {moved} by 3.3 Å"
+    assert str(ended) == f"T_W@bottom (host atom moved: S {moved} by 3.3 Å)"
+
+
+def test_a_layer_that_slid_is_told():
+    layer = build_monolayer(LAYERS["WSe2"], (2, 2))
+    upper = layer.copy()
+    upper.positions[:, 2] += 6.5
+    pristine = box(layer + upper, vacuum=15.0, headroom=2.7)
+    sites = find_sites(pristine, ())
+    start = next(site for site in sites if site.face == "top")
+    final = place(pristine, start, "Na", 2.1)
+    final.positions[12:, 0] += 1.5  # the upper layer, and Na with it
+    note = end_site(pristine, (), sites, final, start).note
+    assert note is not None
+    assert "12 of the 24 host atoms moved by 1.5 to 1.5 Å" in note
