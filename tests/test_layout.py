@@ -60,18 +60,9 @@ ROOMS = {
         *("campaign", "start_structures", "calculation", "kinds", "stop"),
     ),
     "analysis": (
-        *(
-            "manuscript",
-            "report",
-            "figures",
-            "model_result",
-            "energies",
-            "electrons",
-            "columns",
-            "codes",
-            "functionals",
-        ),
-        *("campaign_entry", "arrays", "records", "words"),
+        *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "codes"),
+        "functionals",
+        *("campaign_entry", "arrays", "records", "words", "elements"),
     ),
 }
 """From the top down: each imports only what lies below it, also in functions and for types alone."""

@@ -41,6 +41,8 @@ RECIPES: Mapping[str, int] = {
 _SEED = 20230101
 """Seed of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
 
+_OF_LAYER = ("metal", "top", "bottom")
+
 _PARTS: Mapping[str, slice] = {"all": slice(None), "host": slice(-1), "adsorbate": slice(-1, None)}
 """Atoms of a host with an adsorbate, which is the last atom."""
 
@@ -271,13 +273,60 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
 
 def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
     """Return the start moment of each atom in μB, or None if the protocol has none for this engine."""
-    moments = calculation.protocol.get("start_moments_mub")
-    return None if moments is None else [float(moments[role]) for role in _roles(calculation, natoms)]
+    given = calculation.protocol.get("start_moments_mub")
+    if given is None:
+        return None
+    by_element = given.get("elements") or {}
+    roles = _roles(calculation, natoms)
+    symbols = _symbols(calculation, natoms) if by_element else [""] * len(roles)
+    return [
+        float(given[role] if role == "adsorbate" else by_element.get(symbol, given[role]))
+        for role, symbol in zip(roles, symbols, strict=True)
+    ]
+
+
+def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> set[str]:
+    """Return the elements of a calculation's atoms but for an adsorbate; nothing for an isolated atom."""
+    match operation["op"]:
+        case "host":
+            layer = operation.get("layer")
+            own = set(operation["slab"]["symbols"]) if layer is None else {layer[key] for key in _OF_LAYER}
+            return own | {other for _, _, other in operation["defects"] if other is not None}
+        case "adsorbate":
+            return host_elements(parents["host"].structure, parents["host"].parents)
+        case "geometry":
+            return host_elements(parents["geometry"].structure, parents["geometry"].parents)
+        case "chosen":
+            host = parents["lowest"].parents["host"]
+            return set() if operation["part"] == "adsorbate" else host_elements(host.structure, host.parents)
+        case "bulk":
+            return {operation["element"]}
+        case "elemental":
+            return set(operation["symbols"])
+        case _:
+            return set()
 
 
 def next_to_defects(host: Calculation) -> list[int]:
     """Return the indices of the host's atoms that are bonded to a removed or replaced atom."""
     return [index for index, role in enumerate(_host_of(host).roles) if role == "next_to_defect"]
+
+
+def sublattices(host: Calculation) -> list[int]:
+    """Return a number for each atom of a host, the same for atoms that its pristine repeats exchange.
+
+    A replaced atom has a number of its own.
+    """
+    found, cells = _host_of(host), host.structure["repeat"][0] * host.structure["repeat"][1]
+    of_cell = len(found.pristine) // cells
+    others = {defect.index: defect.replacement for defect in found.defects}
+    kept = [index for index in range(len(found.pristine)) if index not in others or others[index] is not None]
+    return [of_cell + index if index in others else index % of_cell for index in kept]
+
+
+def without_defects(operation: Operation) -> Operation:
+    """Return the host operation of the same cell without defects."""
+    return {**operation, "defects": [], "symmetry_breaking_a": None}
 
 
 def _roles(calculation: Calculation, natoms: int) -> list[str]:
@@ -295,6 +344,25 @@ def _roles(calculation: Calculation, natoms: int) -> list[str]:
             return ["adsorbate"]
         case _:
             return ["other"] * natoms
+
+
+def _symbols(calculation: Calculation, natoms: int) -> list[str]:
+    """Return the element of each atom, in the order of `_roles`."""
+    operation = calculation.structure
+    match operation["op"]:
+        case "host":
+            return list(_host_of(calculation).atoms.symbols)
+        case "adsorbate":
+            return [*_host_of(calculation.parents["host"]).atoms.symbols, operation["element"]]
+        case "geometry":
+            return _symbols(calculation.parents["geometry"], natoms)
+        case "chosen":
+            symbols = [*_host_of(calculation.parents["lowest"].parents["host"]).atoms.symbols, ""]
+            return symbols[_PARTS[operation["part"]]]
+        case "elemental":
+            return list(operation["symbols"])
+        case _:
+            return [operation.get("element", "")] * natoms
 
 
 def _isolated(element: str, box_a: Sequence[float]) -> Atoms:

@@ -1,7 +1,8 @@
-"""The path through the Brillouin zone of a hexagonal sheet, and bands along it."""
+"""The way through the Brillouin zone of a sheet, and its bands drawn along it."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from .gap_and_dos import ElectronicError, band_gap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ..records import Vector
 
     Array = NDArray[np.float64]
 
@@ -22,15 +25,59 @@ SPECIAL = {"Γ": (0.0, 0.0, 0.0), "M": (0.5, 0.0, 0.0), "K": (1 / 3, 1 / 3, 0.0)
 _SAME = 1e-6
 
 
-def path_points(cell_a: Array, points: int) -> Array:
-    """Return k points along Γ–M–K–Γ at even distances, the special points among them.
+def path_corners(cell_a: Array) -> tuple[tuple[str, ...], dict[str, Vector]]:
+    """Return the way round the Brillouin zone of a sheet: names of its corners in turn, and where each lies.
+
+    Γ–M–K–Γ of a hexagonal sheet; of a square, rectangular, centred or oblique one that of ASE
+    (`ase.cell.Cell.bandpath`, after Setyawan and Curtarolo, Comput. Mater. Sci. 49, 299 (2010)).
 
     Parameters
     ----------
     cell_a
-        Cell vectors as rows, Å, shape (3, 3); a and b have the same length, with 120° between them.
+        Cell vectors as rows, c along the vacuum.
+
+    Raises
+    ------
+    ElectronicError
+        If ASE finds no two-dimensional lattice.
+    """
+    a, b = np.asarray(cell_a, float)[:2]
+    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    cosine = float(a @ b) / (lengths[0] * lengths[1])
+    if abs(lengths[0] - lengths[1]) <= 1e-3 and abs(cosine + 0.5) <= 1e-3:
+        return PATH, SPECIAL
+    from ase.cell import Cell
+
+    try:
+        found = Cell(np.asarray(cell_a, float)).bandpath(pbc=(True, True, False))
+    except Exception as error:  # ASE's lattices fail in ways of their own
+        raise ElectronicError(
+            f"no path through the Brillouin zone of a sheet with a = {lengths[0]:.3f} Å, b = {lengths[1]:.3f} Å and "
+            f"{np.degrees(np.arccos(cosine)):.2f}° between them: {error}"
+        ) from error
+    names = tuple(map(_named, re.findall(r"[A-Z]\d*", found.path)))
+    points = {_named(name): (float(k[0]), float(k[1]), 0.0) for name, k in found.special_points.items()}
+    return names, points
+
+
+def _named(name: str) -> str:
+    return "Γ" if name == "G" else name.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def path_words(cell_a: Array) -> str:
+    """Return a path as it is written: ``Γ–M–K–Γ``."""
+    return "–".join(path_corners(cell_a)[0])
+
+
+def path_points(cell_a: Array, points: int) -> Array:
+    """Return k points along the path of a sheet, evenly spaced by their distance, each special point among them.
+
+    Parameters
+    ----------
+    cell_a
+        Cell vectors as rows, c along the vacuum.
     points
-        Total number of points, at least four.
+        How many in all, at least as many as the path has corners.
 
     Returns
     -------
@@ -40,18 +87,17 @@ def path_points(cell_a: Array, points: int) -> Array:
     Raises
     ------
     ElectronicError
-        If the cell is not hexagonal, or there are too few points.
+        If the lattice has no path, or there are too few points.
     """
-    a, b = np.asarray(cell_a, float)[:2]
-    cosine = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    if abs(np.linalg.norm(a) - np.linalg.norm(b)) > 1e-3 or abs(cosine + 0.5) > 1e-3:
-        raise ElectronicError("Γ–M–K–Γ is a path of hexagonal cells with 120° between a and b; this cell is none")
-    if points < len(PATH):
-        raise ElectronicError(f"{points} points are too few for {'–'.join(PATH)}")
-    corners = np.array([SPECIAL[name] for name in PATH])
+    names, special = path_corners(cell_a)
+    if points < len(names):
+        raise ElectronicError(f"{points} points are too few for {'–'.join(names)}")
+    corners = np.array([special[name] for name in names])
     lengths = np.linalg.norm(np.diff(corners, axis=0) @ _reciprocal(cell_a), axis=1)
     steps = np.maximum(np.round(lengths / lengths.sum() * (points - 1)), 1).astype(int)
-    steps[0] += points - 1 - steps.sum()
+    rest = points - 1 - int(steps.sum())
+    # What rounding left goes to the first leg, or to the longest if the first has not so many.
+    steps[0 if steps[0] + rest >= 1 else int(steps.argmax())] += rest
     legs = [
         first + (last - first) * np.arange(count)[:, None] / count
         for first, last, count in zip(corners[:-1], corners[1:], steps, strict=True)
@@ -116,7 +162,7 @@ def path_axis(kpoints: Array, cell_a: Array) -> tuple[Array, list[tuple[float, s
     ticks = [
         (float(at), name)
         for at, k in zip(distance, kpoints, strict=True)
-        for name, special in SPECIAL.items()
+        for name, special in path_corners(cell_a)[1].items()
         if np.abs(k - special).max() < _SAME
     ]
     return distance, ticks

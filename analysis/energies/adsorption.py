@@ -7,8 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..campaign_entry import CampaignEntry, ModelEntry, SiteEntry
+from ..elements import ground_state_moment
 from ..records import Choice, Record
 from .comparability import ProtocolMismatch, check_method, check_parent, check_sampling, element_of, symbols
+
+_SPIN_MUB = 0.1
+"""By how much the moment of an isolated atom may differ from that of its ground state: smearing takes a little."""
+
+DESORBED = "desorbed"
+"""Where an adsorbate ended that left the sheet."""
 
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""
@@ -50,6 +57,7 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
     check_method(slab_with_adsorbate, slab)
     check_method(slab_with_adsorbate, reference)
     check_sampling(slab_with_adsorbate, slab)
+    check_spin(reference)
     energies = [record.energy_ev for record in (slab_with_adsorbate, slab, reference)]
     if energies[0] is None or energies[1] is None or energies[2] is None:
         raise ProtocolMismatch(f"{slab_with_adsorbate.label}: a record has no energy")
@@ -72,6 +80,27 @@ def _counted(count: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {element}" for element, number in sorted(count.items()))
 
 
+def check_spin(atom: Record) -> None:
+    """Refuse an isolated atom that is spin-polarised and not in its ground state.
+
+    One that was computed without spin on purpose, as for a comparison, is taken.
+
+    Raises
+    ------
+    ProtocolMismatch
+        With both moments.
+    """
+    if atom.kind != "atom" or atom.geometry is None or atom.total_moment_mub is None:
+        return
+    element = atom.geometry.symbols[0]
+    own, expected = abs(atom.total_moment_mub), ground_state_moment(element)
+    if abs(own - expected) > _SPIN_MUB:
+        raise ProtocolMismatch(
+            f"the isolated {element} atom has {own:.2f} μB, its ground state {expected:g} μB: run the campaign "
+            f"again, which plans it with that; `sodiate redo {atom.label}` if it was planned so"
+        )
+
+
 @dataclass(frozen=True)
 class SiteResult:
     """One Na site: where Na started, where it ended, and ΔE against the atom and the bulk metal (eV)."""
@@ -85,6 +114,11 @@ class SiteResult:
     total_moment_mub: float | None
     reason: str | None
     same_as: str | None = None
+
+    @property
+    def desorbed(self) -> bool:
+        """True if the adsorbate left the sheet: its energy is that of both far apart, and no site's."""
+        return self.end is not None and self.end.startswith(DESORBED)
 
 
 @dataclass(frozen=True)
@@ -115,7 +149,7 @@ class AdsorptionResult:
 
     @property
     def best(self) -> SiteResult | None:
-        """The site of lowest ΔE."""
+        """The site of lowest ΔE at which the adsorbate stayed."""
         return next((site for site in self.sites if site.site == self.site), None)
 
 
@@ -150,6 +184,9 @@ def adsorption_result(
         baseline = baseline_site.adsorption_energy_ev if baseline_site else None
     reasons = [f"host: {missing(model.host)}"] if model.host not in records else []
     reasons += [f"{site.site}: {site.reason}" for site in sites if site.reason]
+    left = [site.site for site in sites if site.desorbed]
+    if left and best is None:
+        reasons.append(f"{entry.adsorbate} does not adsorb: it left the sheet from {', '.join(left)}")
     return AdsorptionResult(
         site=best.site if best else None,
         end=best.end if best else None,
@@ -168,7 +205,11 @@ def _sites(
 
 
 def _best(sites: Sequence[SiteResult]) -> SiteResult | None:
-    energies = {site.site: site.adsorption_energy_ev for site in sites if site.adsorption_energy_ev is not None}
+    energies = {
+        site.site: site.adsorption_energy_ev
+        for site in sites
+        if site.adsorption_energy_ev is not None and not site.desorbed
+    }
     return next(site for site in sites if site.site == lowest(energies, {}).site) if energies else None
 
 

@@ -53,16 +53,35 @@ class ChemicalPotentials:
     potentials_ev: Mapping[str, float]
     condition: str
 
+    def with_others(self, elements_ev: Mapping[str, float]) -> ChemicalPotentials:
+        """Return the same with the potentials of elements that the host has not: those of their elements."""
+        if not elements_ev:
+            return self
+        words = f"{self.condition}; {', '.join(elements_ev)} in equilibrium with its element"
+        return ChemicalPotentials(self.name, {**self.potentials_ev, **elements_ev}, words)
 
-def chalcogen_rich(elements_ev: Mapping[str, float]) -> ChemicalPotentials:
+
+def chalcogen_rich(
+    elements_ev: Mapping[str, float], formula_unit_ev: float, units: Mapping[str, int], metal: str
+) -> ChemicalPotentials:
     """Return the limit in which each chalcogen is in equilibrium with its element, μ_X = E(X)/atom.
+
+    That of the metal follows from the host, μ_M = [E(unit) − Σ n_X μ_X] / n_M.
 
     Parameters
     ----------
     elements_ev
-        Energy per atom of crystalline S8, trigonal Se and so on.
+        Energy an atom of crystalline S8, trigonal Se and so on.
+    formula_unit_ev
+        Energy of the host for each formula unit.
+    units
+        Atoms of each element in it, such as ``{"W": 1, "S": 1, "Se": 1}``.
+    metal
+        The metal.
     """
-    return ChemicalPotentials("X-rich", dict(elements_ev), "each chalcogen in equilibrium with its element")
+    rest = formula_unit_ev - sum(n * elements_ev[element] for element, n in units.items() if element != metal)
+    potentials = {**elements_ev, metal: rest / units[metal]}
+    return ChemicalPotentials("X-rich", potentials, "each chalcogen in equilibrium with its element")
 
 
 def metal_rich(
@@ -102,7 +121,7 @@ def metal_rich(
         )
     return ChemicalPotentials(
         "metal-rich",
-        {element: elements_ev[element] + shift for element in chalcogens},
+        {metal: metal_ev, **{element: elements_ev[element] + shift for element in chalcogens}},
         f"{metal} in equilibrium with its element, the chalcogens' potentials lowered by the same {-shift:.3f} eV",
     )
 

@@ -97,11 +97,14 @@ def _result(
     units = len(symbols(pristine)) // sum(unit.values())
     if metal is None:
         raise ProtocolMismatch("it was planned by an older sodiate; `sodiate run` the campaign again")
-    chalcogens_ev = {element: value for element, value in elements_ev.items() if element != metal}
+    chalcogens_ev = {element: elements_ev[element] for element in unit if element != metal}
+    # An element that the host has not, in the place of one of its own, is in equilibrium with its element.
+    foreign_ev = {element: value for element, value in elements_ev.items() if element not in unit}
     limits = (
-        chalcogen_rich(chalcogens_ev),
+        chalcogen_rich(chalcogens_ev, host_ev / units, unit, metal),
         metal_rich(host_ev / units, unit, metal, elements_ev[metal], chalcogens_ev),
     )
+    limits = (limits[0].with_others(foreign_ev), limits[1].with_others(foreign_ev))
     x_rich_ev, metal_rich_ev = (formation_energy(_energy(defective), host_ev, removed, limit) for limit in limits)
     conditions = tuple(f"{limit.name}: {limit.condition}" for limit in limits)
     return FormationResult(removed, x_rich_ev, metal_rich_ev, conditions)

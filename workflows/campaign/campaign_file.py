@@ -10,20 +10,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from ...analysis.records import Frozen
 from ...structures.monolayers import Monolayer
-from .protocol import Changes, NotNegative, Positive, Protocol, Truth
+from .protocol import Changes, Element, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
 
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
 
 _NAME = re.compile(r"[\w+@.\-]+")
-
-
-def _element(symbol: str) -> str:
-    from ase.data import atomic_numbers
-
-    if symbol not in atomic_numbers or symbol == "X":
-        raise ValueError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}.")
-    return symbol
 
 
 def _name(name: str) -> str:
@@ -44,7 +36,8 @@ def _sites(value: Any) -> Any:
 
 
 Sites = Literal["near-defect", "all"] | tuple[str, ...]
-Element = Annotated[str, AfterValidator(_element)]
+
+
 Name = Annotated[str, AfterValidator(_name)]
 
 
@@ -84,9 +77,10 @@ class StartHeights(Frozen):
 
 
 class Adsorbate(Frozen):
-    """The adsorbed element, and its heights at the start."""
+    """What is adsorbed: its element, and the charge of its ion if that is not the element's only one."""
 
     element: Element
+    charge: Annotated[int, Field(strict=True, ge=1)] | None = None
     start_heights_a: StartHeights
 
 

@@ -9,6 +9,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from ...analysis.records import Frozen
 from ..kinds import KINDS, keys_of, sections
+from .yaml import nearest
+
+
+def _element(symbol: str) -> str:
+    from ase.data import atomic_numbers
+
+    if symbol not in atomic_numbers or symbol == "X":
+        raise ValueError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}.")
+    return symbol
 
 
 def _no_boolean(value: Any) -> Any:
@@ -26,6 +35,7 @@ Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=Fals
 Positive = Annotated[Finite, Field(gt=0)]
 NotNegative = Annotated[Finite, Field(ge=0)]
 Truth = Annotated[bool, Field(strict=True)]
+Element = Annotated[str, AfterValidator(_element)]
 
 
 class Smearing(Frozen):
@@ -36,11 +46,16 @@ class Smearing(Frozen):
 
 
 class StartMoments(Frozen):
-    """Start moments in μB by role of the atom."""
+    """Start moments in μB by role of the atom; of a host's atoms ``elements`` go before the role.
+
+    Those of V, Cr, Mn, Fe, Co and Ni are `sodiate.analysis.elements.HIGH_SPIN_MUB` where nothing is said of them. An
+    isolated atom has the moment of its ground state.
+    """
 
     adsorbate: Finite
     next_to_defect: Finite
     other: Finite
+    elements: dict[Element, Finite] | None = None
 
 
 class Overrides(Frozen):

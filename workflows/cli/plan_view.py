@@ -9,6 +9,7 @@ from ..quantities import quantities
 if TYPE_CHECKING:
     from rich.tree import Tree
 
+    from ..calculation import Calculation
     from ..plan.graph import Plan
 
 
@@ -64,7 +65,7 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
         (tree if "/" in name else references).add(line(name, plan.names[name].id, notes.get(name, "")))
     for host in plan.hosts:
         cell = "×".join(map(str, host.repeat))
-        branch = tree.add(line(host.name, host.calculation.id, f"  {cell}, relax"))
+        branch = tree.add(line(host.name, host.calculation.id, f"  {cell}, relax{_moments(host.calculation)}"))
         for name, calculation in plan.names.items():
             if name.startswith(f"{host.name}/") and name not in shared:
                 part = name.removeprefix(f"{host.name}/")
@@ -72,6 +73,12 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
                 note = f"  {number} in the cell" if number is not None else notes.get(name, "")
                 branch.add(line(part, calculation.id, "  best site" if part == "lowest" else note))
     return tree
+
+
+def _moments(host: Calculation) -> str:
+    """Return the start moments that a host's elements have, if some are magnetic."""
+    by_element = (host.protocol.get("start_moments_mub") or {}).get("elements") or {}
+    return "".join(f", {element} starts at {moment:g} μB" for element, moment in by_element.items())
 
 
 def _notes(plan: Plan) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...analysis.energies.adsorption import lowest
+from ...analysis.energies.adsorption import DESORBED, lowest
 from ...analysis.energies.comparability import ProtocolMismatch, check_method, check_sampling
 from ...analysis.records import Geometry, Method
 from ...version import __version__
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ..calculation import Calculation
+
+
+NOT_ADSORBED = "does not adsorb: the adsorbate left the sheet"
 
 
 class LowestEngine(PlainEngine):
@@ -54,6 +57,10 @@ class LowestEngine(PlainEngine):
             except ProtocolMismatch as error:
                 ignored[role] = str(error)
             else:
+                site = parent.record.site
+                if site is not None and site.end.startswith(DESORBED):
+                    ignored[role] = NOT_ADSORBED
+                    continue
                 energies[role], geometries[role] = parent.record.energy_ev, parent.record.geometry
         energies.pop("host", None)
         geometries.pop("host", None)
@@ -81,6 +88,9 @@ class LowestEngine(PlainEngine):
             If no site was computed.
         """
         content = json.loads((directory / "sites.json").read_text(encoding="utf-8"))
+        if not content["energies_ev"] and NOT_ADSORBED in content["ignored"].values():
+            left = ", ".join(role for role, why in content["ignored"].items() if why == NOT_ADSORBED)
+            raise EngineError(f"{directory}: there is no best site: the adsorbate left the sheet from {left}.")
         if not content["energies_ev"]:
             raise EngineError(f"{directory}: none of the sites has a record: {', '.join(content['ignored'])}.")
         choice = lowest(content["energies_ev"], content["ignored"])

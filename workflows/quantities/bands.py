@@ -1,4 +1,4 @@
-"""Bands of each relaxed 1×1 host along Γ–M–K–Γ."""
+"""Bands of each relaxed 1×1 host along the path of its lattice, Γ–M–K–Γ of a hexagonal one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...analysis.arrays import Bands
-from ...analysis.electrons.bandpath import PATH
+from ...analysis.electrons.bandpath import path_points, path_words
+from ...analysis.electrons.gap_and_dos import ElectronicError
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import bands_payload
+from ...analysis.words import distinct
 from .. import start_structures
+from ..campaign.protocol import flatten
+from ..campaign.yaml import InputError
 from .base import Figure, HostPart, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
-from .layers import layers_of
+from .layers import Sheet, sheets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,28 +29,56 @@ if TYPE_CHECKING:
     from .declare import Declare
 
 
+MISSED_EV = 0.03
+"""A gap on a mesh that is wider than along the path by more misses a band edge; the two cells' relaxations do not."""
+
+
 class BandStructure(Quantity):
-    """Bands of the 1×1 host of each monolayer, at fixed density."""
+    """Bands of the 1×1 host of each sheet, at fixed density."""
 
     name = "bands"
     kinds = frozenset({"bands"})
-    words = {"bands": "Γ–M–K–Γ of the relaxed 1×1 host", "1x1": "1×1, relax"}
+    words = {"bands": "along the path of the relaxed 1×1 host", "1x1": "1×1, relax"}
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare the relaxed 1×1 host of each monolayer, and its bands."""
+        """Declare the relaxed 1×1 host of each monolayer and structure file, and its bands."""
         protocol = declare.campaign.protocol
         shared: dict[str, Calculation] = {}
-        bands: dict[str, Calculation] = {}
-        for layer in layers_of(declare, hosts, self.name):
-            structure = declare.primitive_host(layer)
+        parts: dict[str, HostPart] = {}
+        for sheet in sheets_of(declare, hosts):
+            structure = declare.primitive_host(sheet.origin)
             label = start_structures.read_host(structure).label
             host = declare("relax", structure, {}, label, protocol)
-            bands[layer] = declare(
-                "bands", start_structures.geometry(), {"geometry": host}, f"{label}/bands", protocol
-            )
-            shared |= {f"{layer}/1x1": host, f"{layer}/bands": bands[layer]}
-        parts = {host.name: HostPart({"bands": bands[host.layer]}) for host in hosts if host.layer is not None}
+            self._refuse_pathless(declare, sheet, structure)
+            bands = declare("bands", start_structures.geometry(), {"geometry": host}, f"{label}/bands", protocol)
+            shared |= {f"{sheet.name}/1x1": host, f"{sheet.name}/bands": bands}
+            parts |= {name: HostPart({"bands": bands}) for name in sheet.hosts}
         return QuantityPlan(shared, parts)
+
+    def _refuse_pathless(self, declare: Declare, sheet: Sheet, structure: start_structures.Operation) -> None:
+        points = flatten(declare.campaign.protocol, "bands").get("band_points")
+        try:
+            if points is not None:
+                path_points(start_structures.read_host(structure).pristine.cell.array, points)
+        except ElectronicError as error:
+            raise InputError(f"{declare.where}: quantities: {self.name}: {sheet.name}: {error}.") from None
+
+    def remarks(self, results: Sequence[ModelResult]) -> list[str]:
+        """Say where the mesh of a clean host's DOS misses band edges that the path of its 1×1 cell has."""
+        lines = {}
+        for result in results:
+            mesh, path = result.host.record("dos", "dos"), result.host.record(self.name, "bands")
+            if mesh is None or path is None or mesh.label.partition("/")[0] != path.label.partition("/")[0]:
+                continue
+            wide, narrow = mesh.gap, path.gap
+            if wide is None or narrow is None or wide.gap_ev - narrow.gap_ev <= MISSED_EV:
+                continue
+            edge = "no gap" if narrow.nature == "metal" else f"{narrow.gap_ev:.3f} eV"
+            lines[mesh.label] = (
+                f"WARNING: {result.model}: the mesh of its DOS misses band edges: the gap is {wide.gap_ev:.3f} eV on "
+                f"the mesh and {edge} along the path; raise dos.kpoint_length_a."
+            )
+        return list(lines.values())
 
     def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
         """Draw the bands under the first model that the 1×1 host belongs to."""
@@ -59,7 +91,7 @@ class BandStructure(Quantity):
         bands = documents.arrays(record, "bands")
         if not isinstance(bands, Bands):
             return QuantityContent()
-        words = f"Bands of the 1×1 host of {result.model} along {'–'.join(PATH)}"
+        words = f"Bands of the 1×1 host of {result.model} along {path_words(np.array(record.geometry.cell_a))}"
         payload = bands_payload(bands, np.array(record.geometry.cell_a))
         return QuantityContent(panels=[Panel("bands", payload, words, f"{words}; spin down dashed.")])
 
@@ -69,10 +101,12 @@ class BandStructure(Quantity):
         return {f"bands-{record.label.partition('/')[0]}": _figure(record, documents) for record in records}
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
-        """Name the path of the bands."""
-        if not recorded(hosts, self.name):
+        """Say along which path the bands are."""
+        cells = [record.geometry.cell_a for record in recorded(hosts, self.name) if record.geometry is not None]
+        if not cells:
             return []
-        return [f"Bands are along {'–'.join(PATH)} of the 1×1 cells, at fixed density."]
+        paths = distinct(path_words(np.array(cell)) for cell in cells)
+        return [f"Bands are along {paths} of the 1×1 cells, at fixed density."]
 
 
 def _figure(record: Record, documents: Documents) -> Figure:

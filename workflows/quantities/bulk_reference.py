@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.columns import Column
+from ...analysis.elements import ION_CHARGES
 from ...analysis.energies.energetics import adsorption_voltage
+from ..campaign.yaml import InputError
 from .adsorption_energy import site_numbers
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
 
@@ -45,16 +47,27 @@ class BulkReference(Quantity):
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
         """Declare the metal: the campaign's, and another for each host with a protocol of its own."""
         element = declare.campaign.spec.adsorbate.element
+        charge = declare.campaign.spec.adsorbate.charge
+        if charge is None and element not in ION_CHARGES:
+            raise InputError(
+                f"{declare.where}: quantities: {self.name}: the voltage needs the charge of {element}'s ion; say it, "
+                f"as in adsorbate: {{element: {element}, charge: 2}}."
+            )
+        # An element's only charge is not stored, so that what is stored of older campaigns is the same.
+        declared = {} if charge in (None, ION_CHARGES.get(element)) else {"charge": charge}
         shared = declare.element(element, self.name, declare.campaign.protocol)
         parts = {host.name: declare.element(element, self.name, host.protocol) for host in hosts}
         return QuantityPlan(
-            {shared.label: shared}, {name: HostPart({"bulk": bulk}, {}, (bulk,)) for name, bulk in parts.items()}
+            {shared.label: shared},
+            {name: HostPart({"bulk": bulk}, declared, (bulk,)) for name, bulk in parts.items()},
         )
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> BulkResult:
         """Take the value of the best site."""
         energy = results["adsorption_energy"].adsorption_energy_bulk_ev
-        voltage = None if energy is None else adsorption_voltage(energy)
+        declared = host.model.quantities[self.name].declared
+        charge = declared.get("charge", ION_CHARGES.get(host.campaign.adsorbate, 1))
+        voltage = None if energy is None else adsorption_voltage(energy, charge=charge)
         return BulkResult(energy, voltage, host.lacking(self.name, {}))
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ...analysis.elements import HIGH_SPIN_MUB, ground_state_moment
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.protocol import Protocol, flatten, split
@@ -59,8 +60,9 @@ class Declare:
             The section of the protocol to follow, by default that of the kind.
         """
         values, _ = split(flatten(protocol, kind, section), self.engine.protocol_keys)
-        calculation = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
-        return replace(calculation, protocol=self.declaration.protocol(calculation))
+        values = _with_moments(values, structure, parents)
+        plain = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
+        return replace(plain, protocol=self.declaration.protocol(plain))
 
     def host_structure(
         self,
@@ -75,9 +77,9 @@ class Declare:
         headroom = spec.adsorbate.start_heights_a.highest
         return start_structures.host(origin, repeat, defects, spec.vacuum_a, headroom, displacement)
 
-    def primitive_host(self, layer: str) -> start_structures.Operation:
-        """Return the structure of the 1×1 host of a monolayer."""
-        return self.host_structure(self.campaign.spec.monolayers[layer].monolayer(), (1, 1), (), 0.0)
+    def primitive_host(self, origin: Monolayer | Slab) -> start_structures.Operation:
+        """Return the structure of the 1×1 host of a monolayer, or of the cell of a structure file."""
+        return self.host_structure(origin, (1, 1), (), 0.0)
 
     def element(self, element: str, quantity: str, protocol: Protocol) -> Calculation:
         """Declare the reference calculation of an element, for a quantity.
@@ -87,5 +89,29 @@ class Declare:
         InputError
             If the campaign has none.
         """
-        template = reference(self.campaign, element, f"{self.where}: quantities: {quantity}")
-        return self(template.kind, template.structure, {}, template.label, protocol, template.section)
+        declared = reference(self.campaign, element, f"{self.where}: quantities: {quantity}")
+        return self(declared.kind, declared.structure, {}, declared.label, protocol, declared.section)
+
+
+def _with_moments(
+    values: dict[str, Any], structure: start_structures.Operation, parents: Mapping[str, Calculation]
+) -> dict[str, Any]:
+    """Return a protocol with the start moments that the elements at hand have.
+
+    An isolated atom has that of its ground state. Of a host's elements those stand there that are there, so that what
+    is said of others changes no id.
+    """
+    given = values.get("start_moments_mub")
+    if given is None or values.get("spin_polarised") is False:
+        return values
+    if structure["op"] == "atom":
+        own = {"adsorbate": ground_state_moment(structure["element"])}
+        return {**values, "start_moments_mub": {**_roles(given), **own}}
+    known = {**HIGH_SPIN_MUB, **(given.get("elements") or {})}
+    found = start_structures.host_elements(structure, parents)
+    elements = {element: known[element] for element in sorted(known.keys() & found)}
+    return {**values, "start_moments_mub": {**_roles(given), **({"elements": elements} if elements else {})}}
+
+
+def _roles(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {role: moment for role, moment in given.items() if role != "elements"}

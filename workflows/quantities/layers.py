@@ -1,26 +1,59 @@
-"""The monolayers that the hosts of a campaign repeat, for quantities of their 1×1 cells."""
+"""The sheets that the hosts of a campaign repeat: what quantities of their smallest cells are planned for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from ..campaign.yaml import InputError
+import numpy as np
+
+from ...structures.monolayers import Monolayer
+from ...structures.slabs import Slab
 
 if TYPE_CHECKING:
     from .base import PlannedHost
     from .declare import Declare
 
 
-def layers_of(declare: Declare, hosts: Sequence[PlannedHost], quantity: str) -> tuple[str, ...]:
-    """Return the monolayers that hosts repeat, each once.
+@dataclass(frozen=True)
+class Sheet:
+    """What some hosts repeat, in the campaign's words.
 
-    Raises
-    ------
-    InputError
-        If no host repeats a monolayer.
+    Attributes
+    ----------
+    name
+        The monolayer's, or that of the structure file without its suffix, or of the first host from it where two
+        files have one name.
+    origin
+        The monolayer, or the content of the file.
+    hosts
+        Names of the hosts that repeat it.
     """
-    layers = tuple(dict.fromkeys(host.layer for host in hosts if host.layer is not None))
-    if not layers:
-        raise InputError(f"{declare.where}: quantities: {quantity} is that of monolayers; no model is made of one.")
-    return layers
+
+    name: str
+    origin: Monolayer | Slab
+    hosts: tuple[str, ...]
+
+    @property
+    def edges_a(self) -> tuple[float, float]:
+        """Lengths of a and b as declared, Å."""
+        if isinstance(self.origin, Monolayer):
+            return self.origin.a, self.origin.a
+        first, second = np.linalg.norm(np.array(self.origin.cell), axis=1)
+        return float(first), float(second)
+
+
+def sheets_of(declare: Declare, hosts: Sequence[PlannedHost]) -> tuple[Sheet, ...]:
+    """Return the monolayers and the structure files that hosts repeat, each once."""
+    files = {slab: PurePath(file).stem for file, slab in declare.campaign.slabs.items()}
+    found: dict[Monolayer | Slab, list[PlannedHost]] = {}
+    for host in hosts:
+        found.setdefault(host.origin, []).append(host)
+    sheets: list[Sheet] = []
+    for origin, those in found.items():
+        name = those[0].layer or (files[origin] if isinstance(origin, Slab) else those[0].name)
+        taken = name in {sheet.name for sheet in sheets}
+        sheets.append(Sheet(those[0].name if taken else name, origin, tuple(host.name for host in those)))
+    return tuple(sheets)

@@ -1,10 +1,11 @@
-"""Formation energies of vacancies at both ends of their host's range of stability."""
+"""Formation energies of vacancies and replaced atoms at both ends of their host's range of stability."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import gcd
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.columns import Column
@@ -13,6 +14,7 @@ from ...analysis.records import MOCK
 from ...analysis.words import listed
 from ...structures.monolayers import Monolayer
 from ...structures.vacancies import Defect
+from ..campaign.yaml import InputError
 from ..start_structures import read_host
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
 
@@ -34,24 +36,48 @@ class VacancyFormation(Quantity):
     )
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare pristine cell and references of the elements for each host whose only defects are vacancies."""
+        """Declare the pristine cell and the references of its elements for each host with other atoms than it.
+
+        The pristine cell of a structure file is the file without the defects that the campaign names.
+
+        Raises
+        ------
+        InputError
+            If a reference lacks, or the host has not exactly one metal.
+        """
         relaxed = {host.calculation.id for host in hosts}
         parts = {}
         for host in hosts:
             removed = removed_atoms(host.defects)
-            if not removed or not isinstance(host.origin, Monolayer):
+            if not removed:
                 continue
+            unit = _unit(host)
+            metal = self._metal(declare, host, unit)
             structure = declare.host_structure(host.origin, host.repeat, ())
             pristine = declare("relax", structure, {}, read_host(structure).label, host.protocol)
-            unit = dict(Counter((host.origin.metal, host.origin.top, host.origin.bottom)))
-            elements = {element: declare.element(element, self.name, host.protocol) for element in unit}
+            elements = {
+                element: declare.element(element, self.name, host.protocol)
+                for element in dict.fromkeys((*unit, *removed))
+            }
             parts[host.name] = HostPart(
                 {"pristine": pristine, **elements},
-                {"removed": removed, "unit": unit, "metal": host.origin.metal},
+                {"removed": removed, "unit": unit, "metal": metal},
                 tuple(elements.values()),
                 {} if pristine.id in relaxed else {f"{host.name}/pristine": pristine},
             )
         return QuantityPlan({}, parts)
+
+    def _metal(self, declare: Declare, host: PlannedHost, unit: Mapping[str, int]) -> str:
+        """Return the metal whose potential, or that of all others, bounds the host's range of stability."""
+        if isinstance(host.origin, Monolayer):
+            return host.origin.metal
+        metals = [element for element in unit if element not in NONMETALS]
+        if len(metals) == 1 and len(unit) > 1:
+            return metals[0]
+        raise InputError(
+            f"{declare.where}: quantities: {self.name}: model {host.name}: its limits are those of a sheet of one "
+            f"metal and other elements, and this one has {listed(unit)}; leave the quantity out."
+        )
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> FormationResult:
         """Evaluate the vacancies of one host."""
@@ -64,7 +90,7 @@ class VacancyFormation(Quantity):
             formation: FormationResult | None = result.quantities.get(self.name)
             if formation is None or formation.x_rich_ev is None:
                 continue
-            vacancies = " + ".join(f"{number} V_{element}" for element, number in formation.removed.items())
+            vacancies = _words(formation.removed)
             mock = "" if result.physical else f", {MOCK}"
             lines.append(
                 f"{result.model}: formation energy of {vacancies}: {formation.x_rich_ev:.3f} eV X-rich, "
@@ -85,8 +111,34 @@ class VacancyFormation(Quantity):
         return [f"Chemical potentials for the formation energies of vacancies are those of {listed(labels)}."]
 
 
+NONMETALS = frozenset(
+    {*("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Ge", "As", "Se", "Br", "Sb", "Te", "I", "He", "Ne", "Ar")}
+)
+"""Elements that a sheet has beside its metal."""
+
+
 def removed_atoms(defects: tuple[Defect, ...]) -> dict[str, int]:
-    """Return the number of removed atoms of each element; empty if any atom is replaced instead of removed."""
-    if any(defect.replacement is not None for defect in defects):
-        return {}
-    return dict(Counter(defect.element for defect in defects))
+    """Return how many atoms of each element are missing, less than none where an atom is replaced by one of it.
+
+    Elements of which there are as many as before are left out: atoms that only change places.
+    """
+    counts = Counter(defect.element for defect in defects)
+    counts.subtract(defect.replacement for defect in defects if defect.replacement is not None)
+    return {element: number for element, number in counts.items() if number}
+
+
+def _unit(host: PlannedHost) -> dict[str, int]:
+    """Return the atoms of each element in the smallest formula unit of what a host repeats."""
+    if isinstance(host.origin, Monolayer):
+        return dict(Counter((host.origin.metal, host.origin.top, host.origin.bottom)))
+    counts = Counter(host.origin.symbols)
+    common = gcd(*counts.values())
+    return {element: number // common for element, number in counts.items()}
+
+
+def _words(removed: Mapping[str, int]) -> str:
+    """Say what is missing and what is there instead: ``1 V_S``, ``1 Mo less, 1 W more``."""
+    if min(removed.values()) > 0:
+        return " + ".join(f"{number} V_{element}" for element, number in removed.items())
+    changes = sorted(removed.items(), key=lambda item: -item[1])
+    return ", ".join(f"{abs(number)} {element} {'less' if number > 0 else 'more'}" for element, number in changes)

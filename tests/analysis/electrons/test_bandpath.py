@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from sodiate.analysis.arrays import Bands
-from sodiate.analysis.electrons.bandpath import SPECIAL, filled_along, path_axis, path_points, zero_of_bands
+from sodiate.analysis.electrons.bandpath import (
+    SPECIAL,
+    filled_along,
+    path_axis,
+    path_points,
+    path_words,
+    zero_of_bands,
+)
 from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap
 from sodiate.analysis.figures.plots import bands_plot
 from sodiate.workflows.results.results import Results
@@ -40,13 +47,57 @@ def test_lengths_by_hand_and_every_corner_among_the_points(points: int) -> None:
         assert np.diff(distance).max() < 1.05 * np.diff(distance).min()
 
 
-def test_other_cells_and_too_few_points_are_refused() -> None:
-    with pytest.raises(ElectronicError, match="path of hexagonal cells"):
-        path_points(np.diag([3.0, 3.0, 20.0]), 30)
-    with pytest.raises(ElectronicError, match="path of hexagonal cells"):
-        path_points(CELL * [[1], [1.01], [1]], 30)
-    with pytest.raises(ElectronicError, match="3 points are too few"):
+SHEETS = {
+    "hexagonal, 60°": ([[A, 0, 0], [A / 2, A * 3**0.5 / 2, 0]], "ΓMKΓ"),
+    "square": ([[3.0, 0, 0], [0, 3.0, 0]], "MΓXM"),
+    "rectangular": ([[3.5, 0, 0], [0, 6.3, 0]], "ΓXSYΓS"),
+    "centred rectangular": ([[6.0, 2.0, 0], [-6.0, 2.0, 0]], "ΓXA₁YΓ"),
+    "oblique": ([[3.0, 0, 0], [1.1, 4.0, 0]], "ΓYHCH₁XΓ"),
+}
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_every_two_dimensional_lattice_has_a_path(name: str) -> None:
+    """Corners and lengths are ASE's, each corner among the points, and evenly spaced between them."""
+    vectors, path = SHEETS[name]
+    cell = np.array([*vectors, [0, 0, 20.0]])
+    theirs = Atoms(cell=cell, pbc=(True, True, False)).cell.bandpath(pbc=[1, 1, 0], npoints=200)
+    kpoints = path_points(cell, 200)
+    assert kpoints.shape == (200, 3)
+    distance, ticks = path_axis(kpoints, cell)
+    assert "".join(label for _, label in ticks) == path
+    assert path_words(cell).replace("–", "") == path
+    x, places, _ = theirs.get_linear_kpoint_axis()
+    assert distance[-1] == pytest.approx(x[-1])
+    assert [at for at, _ in ticks] == pytest.approx(places, abs=1e-9)
+    assert (np.diff(distance) > 0).all()
+
+
+def test_both_descriptions_of_a_hexagonal_sheet_have_the_same_bands() -> None:
+    """−2t Σ cos over the nearest neighbours, in a cell with 120° and one with 60°: Γ, M and K agree."""
+    found = []
+    for vectors in (CELL[:2], np.array(SHEETS["hexagonal, 60°"][0])):
+        cell = np.array([*vectors, [0, 0, 20.0]])
+        kpoints = path_points(cell, 121)
+        steps = [n * cell[0] + m * cell[1] for n in (-1, 0, 1) for m in (-1, 0, 1)]
+        near = [step for step in steps if abs(np.linalg.norm(step) - A) < 1e-6]
+        assert len(near) == 6
+        wave = 2 * np.pi * kpoints @ np.linalg.inv(cell).T
+        distance, ticks = path_axis(kpoints, cell)
+        energies = dict(zip(distance, -sum(np.cos(wave @ step) for step in near), strict=True))
+        found.append([(name, energies[at]) for at, name in ticks])
+    for one, other in zip(*found, strict=True):
+        assert one[0] == other[0]
+        assert one[1] == pytest.approx(other[1], abs=1e-9)
+
+
+def test_too_few_points_and_no_lattice_are_refused() -> None:
+    with pytest.raises(ElectronicError, match="3 points are too few for Γ–M–K–Γ"):
         path_points(CELL, 3)
+    with pytest.raises(ElectronicError, match="4 points are too few for Γ–X–S–Y–Γ–S"):
+        path_points(np.diag([3.5, 6.3, 20.0]), 4)
+    with pytest.raises(ElectronicError, match="no path through the Brillouin zone of a sheet"):
+        path_points(np.array([[3.0, 0, 0], [3.0, 1e-9, 0], [0, 0, 20.0]]), 30)
 
 
 def test_bands_of_a_triangular_lattice_are_drawn(tmp_path: Path) -> None:

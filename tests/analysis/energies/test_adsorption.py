@@ -281,6 +281,62 @@ def test_a_mismatch_leaves_out_that_row_with_the_reason() -> None:
     assert any("the graph chose H@top" in reason for reason in model.reasons)
 
 
+@pytest.mark.parametrize(
+    ("element", "moment", "words"),
+    [
+        ("Na", 1.0, None),
+        ("Na", -0.998, None),
+        ("Na", 0.0, "the isolated Na atom has 0.00 μB, its ground state 1 μB"),
+        ("Mg", 1.0, "the isolated Mg atom has 1.00 μB, its ground state 0 μB"),
+        ("Mg", 0.0, None),
+        ("Al", 1.0, None),
+        ("Al", 3.0, "ground state 1 μB"),
+        ("Mg", None, None),  # without spin, as a comparison may have it
+    ],
+)
+def test_an_atom_in_another_state_than_its_ground_state_is_refused(
+    element: str, moment: float | None, words: str | None
+) -> None:
+    geometry = Geometry(symbols=(element,), positions_a=((0.0, 0.0, 0.0),), cell_a=CELL, pbc=(True, True, True))
+    atom = record("Na", -1.0, kind="atom", geometry=geometry, total_moment_mub=moment, method=METHOD)
+    slabs = record("s", -3.5), record("h", -2.0)
+    if words is None:
+        assert adsorption_energy(*slabs, atom) == pytest.approx(-0.5)
+    else:
+        with pytest.raises(ProtocolMismatch, match=words):
+            adsorption_energy(*slabs, atom)
+
+
+def desorbed(label: str, energy: float) -> Record:
+    return record(label, energy, site=SiteChange(start="H@top", end="desorbed", moved=True))
+
+
+def test_where_the_adsorbate_left_the_sheet_is_no_best_site() -> None:
+    """Its energy, lower than that of a site that binds badly, is that of sheet and atom far apart."""
+    choice = record("low", None, choice=Choice(site="T_W@top", energies_ev={}), geometry=None, sampling=None)
+    (model,) = evaluated(ENTRY, ALL | {"s2": desorbed("s2", -105.0), "low": choice}, {}, physical=True)
+    assert (model.site, model.converged) == ("T_W@top", True)
+    both = ALL | {"s1": desorbed("s1", -103.2), "s2": desorbed("s2", -103.2)}
+    (model,) = evaluated(ENTRY, {key: both[key] for key in both if key != "low"}, {}, physical=True)
+    assert (model.site, model.adsorption_energy_ev, model.adsorption_voltage_v) == (None, None, None)
+    assert "Na does not adsorb: it left the sheet from T_W@top, H@top" in model.reasons
+
+
+@pytest.mark.parametrize(
+    ("adsorbate", "declared", "divided_by"),
+    [("Na", {}, 1), ("Mg", {}, 2), ("Zn", {}, 2), ("Ca", {}, 2), ("Al", {}, 3), ("Mg", {"charge": 1}, 1)],
+)
+def test_the_voltage_is_of_ions(adsorbate: str, declared: dict[str, int], divided_by: int) -> None:
+    """−[−104.003 + 102 + 1.3]/z: by the element if nothing was declared, as in campaigns that are stored already."""
+    bulk = QuantityEntry(calculations={"bulk": "bcc"}, declared=declared)
+    model = ENTRY.models[0]
+    model = model.model_copy(update={"quantities": model.quantities | {"bulk_reference": bulk}})
+    (found,) = evaluated(
+        ENTRY.model_copy(update={"adsorbate": adsorbate, "models": (model,)}), ALL, {}, physical=True
+    )
+    assert found.adsorption_voltage_v == pytest.approx(0.703 / divided_by)
+
+
 def test_stale_records() -> None:
     host, other = record("h", -102.0), record("h", -102.5)
     site = record("s", -104.0, parents={"host": ParentRef(calculation="h", digest=host.digest)})

@@ -12,6 +12,7 @@ from sodiate.analysis.energies.energetics import (
 )
 
 ELEMENTS = {"S": -4.0, "Se": -3.5}
+UNIT = {"W": 1, "S": 1, "Se": 1}
 
 
 def test_the_voltage_of_a_reaction_with_known_enthalpy() -> None:
@@ -25,9 +26,9 @@ def test_the_voltage_of_a_reaction_with_known_enthalpy() -> None:
 
 def test_a_vacancy_in_both_limits_by_hand() -> None:
     """WSSe of −20.5 eV from W of −12: it lies 1 eV below its elements, half of which each chalcogen loses."""
-    rich = chalcogen_rich(ELEMENTS)
+    rich = chalcogen_rich(ELEMENTS, -20.5, UNIT, "W")
     poor = metal_rich(-20.5, {"W": 1, "S": 1, "Se": 1}, "W", -12.0, ELEMENTS)
-    assert poor.potentials_ev == pytest.approx({"S": -4.5, "Se": -4.0})
+    assert poor.potentials_ev == pytest.approx({"W": -12.0, "S": -4.5, "Se": -4.0})
     assert "same 0.500 eV" in poor.condition
     assert formation_energy(-93.0, -100.0, {"S": 1}, rich) == pytest.approx(3.0)
     assert formation_energy(-93.0, -100.0, {"S": 1}, poor) == pytest.approx(2.5)
@@ -37,14 +38,27 @@ def test_a_vacancy_in_both_limits_by_hand() -> None:
 def test_the_limits_are_one_for_a_host_without_heat_of_formation() -> None:
     """And the host's condition holds in the metal-rich limit: μ_W + μ_S + μ_Se is its energy."""
     poor = metal_rich(-19.5, {"W": 1, "S": 1, "Se": 1}, "W", -12.0, ELEMENTS)
-    assert poor.potentials_ev == pytest.approx(ELEMENTS)
+    assert poor.potentials_ev == pytest.approx({"W": -12.0, **ELEMENTS})
     lower = metal_rich(-21.3, {"W": 1, "S": 1, "Se": 1}, "W", -12.0, ELEMENTS)
-    assert -12.0 + sum(lower.potentials_ev.values()) == pytest.approx(-21.3)
+    assert sum(lower.potentials_ev.values()) == pytest.approx(-21.3)
+
+
+def test_a_metal_vacancy_and_a_foreign_atom_by_hand() -> None:
+    """X-rich the metal's potential is what the host leaves it, −20.5 + 4 + 3.5 = −13; a dopant has its element's."""
+    rich = chalcogen_rich(ELEMENTS, -20.5, UNIT, "W").with_others({"Mo": -10.0})
+    poor = metal_rich(-20.5, UNIT, "W", -12.0, ELEMENTS).with_others({"Mo": -10.0})
+    assert rich.potentials_ev["W"] == pytest.approx(-20.5 - sum(ELEMENTS.values()))
+    assert sum(rich.potentials_ev[element] for element in UNIT) == pytest.approx(-20.5)
+    assert formation_energy(-85.0, -100.0, {"W": 1}, poor) == pytest.approx(3.0)
+    own = formation_energy(-85.0, -100.0, {"W": 1}, rich)
+    assert own == pytest.approx(15.0 - 20.5 - sum(ELEMENTS.values()))
+    assert formation_energy(-97.0, -100.0, {"W": 1, "Mo": -1}, poor) == pytest.approx(3.0 - 12.0 + 10.0)
+    assert "Mo in equilibrium with its element" in rich.condition
 
 
 def test_what_is_missing_or_impossible_is_said() -> None:
     with pytest.raises(EnergeticsError, match="no chemical potential of Te in the X-rich limit"):
-        formation_energy(0.0, 0.0, {"Te": 1}, chalcogen_rich(ELEMENTS))
+        formation_energy(0.0, 0.0, {"Te": 1}, chalcogen_rich(ELEMENTS, -20.5, UNIT, "W"))
     with pytest.raises(EnergeticsError, match="no energy of Se"):
         metal_rich(-20.0, {"W": 1, "Se": 2}, "W", -12.0, {"S": -4.0})
     with pytest.raises(EnergeticsError, match=r"1\.500 eV above its elements"):

@@ -1,0 +1,140 @@
+"""The state of the isolated atom, start moments of magnetic hosts, and what a voltage is divided by, as planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.start_structures import start_atoms, start_moments
+from support.campaigns import small_campaign
+from support.cli import Cli
+
+DFT = ("gpaw", "vasp")
+PAW = {element: element for element in ("W", "V", "S", "Se", "Na", "Mg", "Al", "Zn", "Fe", "Cr")}
+VS2 = {"metal": "V", "top": "S", "bottom": "S", "a": 3.18, "bond_top": 2.36, "bond_bottom": 2.36}
+
+
+def planned(folder: Path, engine: str, element: str = "Na", **changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        "engine": engine,
+        "adsorbate": {"element": element},
+        "bulk_references": {element: {"lattice": "fcc", "a": 4.5}},
+        "models": [{"model": "WSSe+VS", "protocol": {"paw": PAW}}],
+        **changes,
+    }
+    folder.mkdir(exist_ok=True)
+    return plan(small_campaign(folder, **values))
+
+
+def of_host(found: Plan, role: str = "atom") -> Any:
+    return found.quantities["adsorption_energy"].hosts["WSSe+VS"].calculations[role]
+
+
+@pytest.mark.parametrize("engine", DFT)
+@pytest.mark.parametrize(("element", "moment"), [("Na", 1.0), ("Mg", 0.0), ("Zn", 0.0), ("Al", 1.0)])
+def test_the_isolated_atom_starts_in_its_ground_state(
+    tmp_path: Path, engine: str, element: str, moment: float
+) -> None:
+    atom = of_host(planned_with_sets(tmp_path, engine, element))
+    assert start_moments(atom, 1) == [moment]
+
+
+def planned_with_sets(folder: Path, engine: str, element: str, **changes: Any) -> Plan:
+    """With data sets for all elements, which VASP wants."""
+    import yaml
+    from sodiate.workflows.campaign.yaml import CONFIGS
+
+    protocol = yaml.safe_load((CONFIGS / "protocols" / "paper.yaml").read_text(encoding="utf-8")) | {"paw": PAW}
+    (folder / "sets.yaml").write_text(yaml.safe_dump(protocol), encoding="utf-8")
+    return planned(folder, engine, element, **changes | {"protocol": "sets.yaml"})
+
+
+@pytest.mark.parametrize(("element", "moment"), [("Na", 1), ("Mg", 0), ("Al", 1)])
+def test_vasp_fixes_the_spin_of_the_ground_state(tmp_path: Path, element: str, moment: int) -> None:
+    from sodiate.workflows.engines.base import Settings
+    from sodiate.workflows.engines.vasp.engine import VaspEngine
+    from sodiate.workflows.engines.vasp.inputs import VaspInputs
+
+    atom = of_host(planned_with_sets(tmp_path, "vasp", element))
+    atoms = start_atoms(atom, {})
+    assert atoms is not None
+    atoms.set_initial_magnetic_moments(start_moments(atom, 1))
+    VaspEngine(Settings()).prepare(atom, atoms, tmp_path / "run", {})
+    assert [stage["NUPDOWN"] for stage in VaspInputs.read(tmp_path / "run").stages] == [moment]
+
+
+def test_an_atom_of_another_element_has_an_id_of_its_own_and_sodiums_stays(tmp_path: Path) -> None:
+    """That of Mg changed from what had 1 μB; that of Na is the bundled campaigns'."""
+    import json
+
+    from support import DATA
+
+    golden = json.loads((DATA / "golden_ids.json").read_text(encoding="utf-8"))["wsse-gpaw"]
+    assert of_host(planned(tmp_path, "gpaw", models=["WSSe+VS"])).id == golden["Na"]
+    magnesium = of_host(planned(tmp_path / "mg", "gpaw", "Mg", models=["WSSe+VS"]))
+    assert magnesium.protocol["start_moments_mub"] == {"adsorbate": 0.0, "next_to_defect": 0.5, "other": 0.0}
+
+
+def magnetic(folder: Path, **changes: Any) -> Plan:
+    return planned(folder, "gpaw", monolayers={"VS2": VS2}, models=["VS2", "VS2+VS"], sites="near-defect", **changes)
+
+
+def test_metals_of_magnetic_hosts_start_at_high_spin(tmp_path: Path) -> None:
+    found = magnetic(tmp_path)
+    assert start_moments(found.names["VS2"], 12) == [3.0, 0.0, 0.0] * 4
+    with_na = next(site for name, site in found.names.items() if name.startswith("VS2/T_V"))
+    assert start_moments(with_na, 13) == [3.0, 0.0, 0.0] * 4 + [1.0]
+    assert start_moments(found.names["VS2/dos"], 12) == [3.0, 0.0, 0.0] * 4
+    assert set(start_moments(found.names["VS2+VS"], 11) or []) == {3.0, 0.0}  # also those next to the vacancy
+
+
+def test_a_campaign_may_say_another_moment(tmp_path: Path) -> None:
+    moments = {"adsorbate": 1.0, "next_to_defect": 0.5, "other": 0.0}
+    model = {"model": "VS2", "protocol": {"start_moments_mub": {**moments, "elements": {"V": 1.0, "Fe": 2.0}}}}
+    found = planned(tmp_path, "gpaw", monolayers={"VS2": VS2}, models=[model], sites=["T_V@top"])
+    assert start_moments(found.names["VS2"], 12) == [1.0, 0.0, 0.0] * 4
+    assert found.names["VS2"].protocol["start_moments_mub"]["elements"] == {"V": 1.0}  # of no other element
+
+
+def test_without_spin_and_without_such_metals_nothing_is_said(tmp_path: Path) -> None:
+    plain = planned(tmp_path, "gpaw").names["WSSe+VS"]
+    assert "elements" not in plain.protocol["start_moments_mub"]
+    unpolarised = {"model": "VS2", "protocol": {"spin_polarised": False}}
+    found = planned(tmp_path / "vs2", "gpaw", monolayers={"VS2": VS2}, models=[unpolarised], sites=["T_V@top"])
+    assert "elements" not in found.names["VS2"].protocol["start_moments_mub"]
+
+
+def test_the_plan_shows_the_moments(cli: Cli, tmp_path: Path) -> None:
+    path = small_campaign(
+        tmp_path, engine="gpaw", monolayers={"VS2": VS2}, models=["VS2"], sites=["T_V@top"], quantities=["dos"]
+    )
+    done = cli("plan", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "V starts at 3 μB" in done.stdout
+
+
+@pytest.mark.parametrize("charge", [None, 2])
+def test_the_charge_changes_no_id_and_stands_in_no_entry_if_it_is_the_only_one(
+    tmp_path: Path, charge: int | None
+) -> None:
+    adsorbate = {"element": "Mg"} if charge is None else {"element": "Mg", "charge": charge}
+    found = planned(tmp_path, "gpaw", "Mg", models=["WSSe+VS"], adsorbate=adsorbate, quantities=["bulk_reference"])
+    assert found.quantities["bulk_reference"].hosts["WSSe+VS"].declared == {}
+    other = {"element": "Mg", "charge": 1}
+    again = planned(tmp_path, "gpaw", "Mg", models=["WSSe+VS"], adsorbate=other, quantities=["bulk_reference"])
+    assert again.quantities["bulk_reference"].hosts["WSSe+VS"].declared == {"charge": 1}
+    assert {name: one.id for name, one in again.names.items()} == {name: one.id for name, one in found.names.items()}
+
+
+def test_an_element_with_several_ions_must_say_which(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"charge of Fe's ion; say it, as in adsorbate: \{element: Fe, charge: 2\}"):
+        planned(tmp_path, "gpaw", "Fe", models=["WSSe+VS"], quantities=["bulk_reference"])
+    found = planned(
+        tmp_path, "gpaw", "Fe", models=["WSSe+VS"], adsorbate={"element": "Fe", "charge": 3},
+        quantities=["bulk_reference"],
+    )  # fmt: skip
+    assert found.quantities["bulk_reference"].hosts["WSSe+VS"].declared == {"charge": 3}
