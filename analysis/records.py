@@ -162,7 +162,10 @@ class Sampling(Frozen):
 
 
 class BandGap(Frozen):
-    """Band gap from eigenvalues; ``gap_ev`` is 0.0 for a metal, whose edges are None."""
+    """Band gap from eigenvalues; ``gap_ev`` is 0.0 for a metal, whose edges are None.
+
+    ``reason`` says why it is a metal, ``note`` what is odd about a gap that stands.
+    """
 
     gap_ev: float
     nature: Literal["direct", "indirect", "metal"]
@@ -172,6 +175,7 @@ class BandGap(Frozen):
     cbm_k: Vector | None = None
     fermi_ev: float
     reason: str | None = None
+    note: str | None = None
 
 
 class Choice(Frozen):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from sodiate.analysis.model_result import ModelResult
+from sodiate.workflows.quantities.dos import DensityOfStates
 from sodiate.workflows.results.results import Results
 from support import DOCS
 from support.campaigns import drawn_groups
@@ -55,6 +56,19 @@ def test_the_table_of_gaps(archive: Results) -> None:
     assert [row["host"] for row in rows] == list(found)
     for row in rows:
         assert float(row["gap (eV)"].split(",")[0]) == pytest.approx(found[row["host"]].band_gap_ev, abs=6e-4)
+        lines = DensityOfStates().draw(found[row["host"]], archive.documents).lines
+        if "+" not in row["host"]:
+            assert row["of the host itself"] == row["gap (eV)"].split(",")[0]
+            continue
+        own = f"gap between the band edges of the host itself {row['of the host itself']} eV (1.694 eV without"
+        assert any(line.startswith(own) for line in lines)
+        levels = [line for line in lines if line.startswith("defect level")]
+        told = row["levels of the vacancies (eV)"].replace(" filled;", ",").split(", ")
+        shares = row["share"].replace(";", ",").split(", ")
+        assert len(told) == len(levels)
+        for line, energies, share in zip(levels, told, shares, strict=True):
+            assert energies in line
+            assert share.replace(" ", "") in line
 
 
 def test_the_table_of_effects(archive: Results) -> None:

@@ -35,6 +35,9 @@ EDGE_TOLERANCE_EV = 1e-3
 MAX_SPACING_EV = 0.01
 """Coarsest energy grid of a DOS."""
 
+_INVERSION = 0.25
+"""Of an occupation (0 to 1), by which a higher state may be fuller than a lower one: Methfessel–Paxton's do so."""
+
 _REACH = 8.0
 """Standard deviations beyond which a Gaussian is cut off; this leaves out 1e-14 of its weight."""
 
@@ -49,10 +52,11 @@ class ElectronicError(SodiateError):
 def band_gap(bands: Bands) -> BandGap:
     """Return the band gap from eigenvalues and occupations.
 
-    Per spin, N = Σ_k w_k Σ_n f_kn. If N is no integer, an occupation is partial, or a band crosses the Fermi level,
-    the system is a metal. Otherwise the valence band maximum is max_k ε[N] and the conduction band minimum
-    min_k ε[N+1], the highest and the lowest over the spins; if they overlap, the system is a metal, too. N is never
-    rounded first: an odd electron in a flat band would look like a gap.
+    Per spin, N = Σ_k w_k Σ_n f_kn. If N is no integer, or an occupation is partial, the system is a metal. Otherwise
+    the valence band maximum is max_k ε[N] and the conduction band minimum min_k ε[N+1], the highest and the lowest
+    over the spins; a metal, too, if they overlap. N is never rounded first: an odd electron in a flat band would look
+    like a gap. Whole bands and a gap make an insulator wherever the code put the Fermi level (tetrahedra and fixed
+    moments leave it inside a band edge); ``note`` says so then.
 
     Parameters
     ----------
@@ -69,19 +73,21 @@ def band_gap(bands: Bands) -> BandGap:
     Raises
     ------
     ElectronicError
-        If shapes do not fit, a value is not finite, occupations follow the other convention, or there are no
-        electrons or no empty band.
+        Shapes that do not fit, values that are not finite, occupations in the other convention or not from the lowest
+        state upwards, no electrons, or no empty band.
     """
     energies, filling = _checked(bands)
     # Codes write weights to eight digits or fewer, which is not negligible for some hundred electrons.
     electrons = np.einsum("k,skn->s", bands.weights / bands.weights.sum(), filling)
     names = ("spin up", "spin down") if len(energies) == 2 else ("either spin",)
+    _refuse_excited(energies, filling, bands.kpoints, names)
     reason = _open_shell(electrons, names) or _partial(filling, bands.kpoints, names)
     if reason:
         return _metal(bands, reason)
-    valence, conduction = _edges(energies, electrons.round().astype(int), names)
+    filled = electrons.round().astype(int)
+    valence, conduction = _edges(energies, filled, names)
     vbm, cbm = float(valence.max()), float(conduction.min())
-    reason = _overlap(vbm, cbm) or _crossing(energies, bands.fermi_ev, names)
+    reason = _overlap(vbm, cbm)
     if reason:
         return _metal(bands, reason)
     both = (valence >= vbm - EDGE_TOLERANCE_EV) & (conduction <= cbm + EDGE_TOLERANCE_EV)
@@ -96,6 +102,7 @@ def band_gap(bands: Bands) -> BandGap:
         vbm_k=_vector(bands.kpoints[at_vbm]),
         cbm_k=_vector(bands.kpoints[at_cbm]),
         fermi_ev=bands.fermi_ev,
+        note=_misplaced(vbm, cbm, bands.fermi_ev),
     )
 
 
@@ -317,10 +324,9 @@ def _partial(filling: Array, kpoints: Array, names: tuple[str, ...]) -> str | No
     spin, k, band = np.unravel_index(distance.argmax(), distance.shape)
     if distance[spin, k, band] <= PARTIAL_OCCUPATION:
         return None
-    at = ", ".join(f"{x:.3f}" for x in kpoints[k])
     return (
         f"band {band + 1} of {names[spin]} is partially occupied, {filling[spin, k, band]:.2f} "
-        f"at k = ({at}); a gap narrower than the smearing is not told from a metal"
+        f"at k = ({_at(kpoints[k])}); a gap narrower than the smearing is not told from a metal"
     )
 
 
@@ -333,18 +339,50 @@ def _overlap(vbm: float, cbm: float) -> str | None:
     return f"the conduction band minimum lies {vbm - cbm:.3f} eV below the valence band maximum"
 
 
-def _crossing(energies: Array, fermi_ev: float, names: tuple[str, ...]) -> str | None:
-    """Return which band crosses the Fermi level, if any does."""
-    lowest, highest = energies.min(axis=1) - fermi_ev, energies.max(axis=1) - fermi_ev
-    crossing = np.argwhere((lowest < -EDGE_TOLERANCE_EV) & (highest > EDGE_TOLERANCE_EV))
-    if not crossing.size:
+def _misplaced(vbm: float, cbm: float, fermi_ev: float) -> str | None:
+    """Return where the Fermi level lies if that is not in the gap."""
+    if vbm - EDGE_TOLERANCE_EV <= fermi_ev <= cbm + EDGE_TOLERANCE_EV:
         return None
-    spin, band = crossing[0]
+    off, edge = (vbm - fermi_ev, "below the valence band maximum")
+    if fermi_ev > cbm:
+        off, edge = (fermi_ev - cbm, "above the conduction band minimum")
     return (
-        f"band {band + 1} of {names[spin]} crosses the Fermi level, "
-        f"from {lowest[spin, band]:.3f} to {highest[spin, band]:+.3f} eV about it, "
-        "though its occupations are whole; if that is no metal, the Fermi level is another run's"
+        f"the Fermi level that the code gave lies in a band, {off:.3f} eV {edge}; all bands are whole, so the gap "
+        "stands and the edges are counted from the electrons"
     )
+
+
+def _refuse_excited(energies: Array, filling: Array, kpoints: Array, names: tuple[str, ...]) -> None:
+    """Raise `ElectronicError` if an emptier state lies below a fuller one: an excited state, or sorted wrongly.
+
+    Within a k point any such pair is; between k points only where whole bands are filled here more than there, since
+    bands that overlap may be filled alike by a code that was told their number.
+    """
+    for spin, name in enumerate(names):
+        # Fuller than the least full state at or below it, among those that are not degenerate with it.
+        for k, (levels, filled) in enumerate(zip(energies[spin], filling[spin], strict=True)):
+            emptiest = np.minimum.accumulate(filled)
+            below = np.searchsorted(levels, levels - EDGE_TOLERANCE_EV, side="left") - 1
+            inverted = np.flatnonzero((below >= 0) & (filled - emptiest[below] > _INVERSION))
+            if inverted.size:
+                band = int(inverted[0])
+                lower = int(filled[: below[band] + 1].argmin())
+                raise ElectronicError(
+                    f"the occupations are not those of a ground state: at k = ({_at(kpoints[k])}) band {lower + 1} "
+                    f"of {name} at {levels[lower]:.3f} eV holds {filled[lower]:.2f} and band {band + 1} at "
+                    f"{levels[band]:.3f} eV above it {filled[band]:.2f}; let the code fill bands from the lowest"
+                )
+        whole = np.abs(filling[spin] - filling[spin].round()).max() <= PARTIAL_OCCUPATION
+        counts = filling[spin].round().sum(axis=1).astype(int)
+        if not whole or counts.min() == counts.max():
+            continue
+        full = filling[spin] > 0.5
+        highest, lowest = energies[spin][full].max(initial=-np.inf), energies[spin][~full].min(initial=np.inf)
+        if highest > lowest + EDGE_TOLERANCE_EV:
+            raise ElectronicError(
+                f"the occupations are not those of a ground state: a state of {name} at {highest:.3f} eV is filled "
+                f"and one at {lowest:.3f} eV at another k point is empty; let the code fill bands from the lowest"
+            )
 
 
 def _edges(energies: Array, filled: NDArray[np.int_], names: tuple[str, ...]) -> tuple[Array, Array]:
@@ -363,6 +401,10 @@ def _edges(energies: Array, filled: NDArray[np.int_], names: tuple[str, ...]) ->
             valence = np.maximum(valence, levels[:, count - 1])
         conduction = np.minimum(conduction, levels[:, count])
     return valence, conduction
+
+
+def _at(k: Array) -> str:
+    return ", ".join(f"{x:.3f}" for x in k)
 
 
 def _metal(bands: Bands, reason: str) -> BandGap:

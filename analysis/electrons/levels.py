@@ -1,9 +1,7 @@
-"""Levels of a slab on scales that can be compared: the vacuum on both sides, work functions, defect levels."""
+"""Levels of a slab on scales that can be compared: the vacuum on both sides, work functions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,11 +21,9 @@ PLATEAU_A = (0.5, 2.0)
 FLAT_EV = 0.02
 """Largest variation of the potential over a plateau: a larger one is a field, or the tail of the slab."""
 
-LOCALISED = 0.5
-"""A band with more than this share on the atoms next to a vacancy is a level of the vacancy, not of the host.
-
-An extended band of a 3×3 cell has a third of its tungsten weight on the three of nine atoms.
-"""
+FLAT_EV_PER_A = 0.002
+"""The same over an ångström: a field of this strength moves the level by 0.015 eV between a slab and the middle of
+15 Å of vacuum, and what is read off at one distance from the slab is no vacuum level any more."""
 
 
 def vacuum_levels(planes_ev: Array, height_a: float) -> tuple[float, float] | None:
@@ -44,17 +40,37 @@ def vacuum_levels(planes_ev: Array, height_a: float) -> tuple[float, float] | No
     Returns
     -------
     tuple of float or None
-        In eV, below and above the slab; None without a plateau at both ends, as for bulk or for a polar slab without
-        dipole correction.
+        In eV, below and above the slab; None without a plateau at an end, as for bulk, or for a polar slab without
+        dipole correction: `no_vacuum_levels` says which.
     """
+    if no_vacuum_levels(planes_ev, height_a) is not None:
+        return None
+    below, above = (float(levels.mean()) for _, levels in _ends(planes_ev, height_a))
+    return below, above
+
+
+def no_vacuum_levels(planes_ev: Array, height_a: float) -> str | None:
+    """Return why there is no vacuum level, with the slope of the potential; None if there is one on either side."""
+    for (distances, levels), side in zip(_ends(planes_ev, height_a), ("below", "above"), strict=True):
+        if len(levels) < 2:
+            return f"no vacuum level: the potential has no two planes in the vacuum {side} the slab"
+        slope = float(np.polyfit(distances, levels, 1)[0])
+        if abs(slope) > FLAT_EV_PER_A or float(np.ptp(levels)) > FLAT_EV:
+            return (
+                f"no vacuum level: {side} the slab the potential is not flat, {slope:+.4f} eV/Å towards it; a dipole "
+                "correction or more vacuum (vacuum_a) makes it so"
+            )
+    return None
+
+
+def _ends(planes_ev: Array, height_a: float) -> list[tuple[Array, Array]]:
+    """Return distances from the cell's bottom and from its top, and the potential there, over the plateaus."""
     heights = np.arange(len(planes_ev)) * height_a / len(planes_ev)
-    levels = []
-    for distance in (heights, height_a - heights):
-        plateau = planes_ev[(distance >= PLATEAU_A[0]) & (distance <= PLATEAU_A[1])]
-        if not plateau.size or float(np.ptp(plateau)) > FLAT_EV:
-            return None
-        levels.append(float(plateau.mean()))
-    return levels[0], levels[1]
+    ends = []
+    for distances in (heights, height_a - heights):
+        there = (distances >= PLATEAU_A[0]) & (distances <= PLATEAU_A[1])
+        ends.append((distances[there], np.asarray(planes_ev)[there]))
+    return ends
 
 
 def work_functions(vacuum_ev: tuple[float, float], gap: BandGap) -> tuple[float, float]:
@@ -74,98 +90,6 @@ def work_functions(vacuum_ev: tuple[float, float], gap: BandGap) -> tuple[float,
     """
     highest = gap.fermi_ev if gap.vbm_ev is None else gap.vbm_ev
     return vacuum_ev[0] - highest, vacuum_ev[1] - highest
-
-
-@dataclass(frozen=True)
-class DefectLevel:
-    """A band that belongs to a vacancy.
-
-    Attributes
-    ----------
-    spin
-        0 or 1.
-    band
-        Its number, counted from 1 for the lowest band.
-    lowest_ev, highest_ev
-        Over the k points, on the scale of the eigenvalues.
-    occupation
-        0 to 1, averaged over the k points.
-    share
-        Fraction of its weight on all atoms that lies on the atoms next to the vacancy.
-    """
-
-    spin: int
-    band: int
-    lowest_ev: float
-    highest_ev: float
-    occupation: float
-    share: float
-
-
-@dataclass(frozen=True)
-class DefectLevels:
-    """The gap of the host, and the levels of its vacancies inside it.
-
-    Attributes
-    ----------
-    levels
-        In order of energy.
-    host_gap_ev
-        From the highest filled to the lowest empty band of the host.
-    host_vbm_ev, host_cbm_ev
-        The edges of this gap.
-    """
-
-    levels: tuple[DefectLevel, ...]
-    host_gap_ev: float
-    host_vbm_ev: float
-    host_cbm_ev: float
-
-
-def defect_levels(bands: Bands, next_to: Sequence[int]) -> DefectLevels:
-    """Separate the levels of vacancies from the bands of the host.
-
-    Parameters
-    ----------
-    bands
-        With the weight of each state on each atom, shape (spins, k points, bands, atoms).
-    next_to
-        Indices of the atoms next to the vacancies.
-
-    Raises
-    ------
-    ElectronicError
-        If the weights or the indices are missing, or no filled or no empty band belongs to the host.
-    """
-    if bands.by_atom is None or not len(next_to):
-        raise ElectronicError("defect levels need the weight of each state on each atom, and atoms next to a vacancy")
-    order = bands.energies_ev.argsort(axis=2, kind="stable")
-    energies = np.take_along_axis(bands.energies_ev, order, axis=2)
-    filling = np.take_along_axis(bands.occupations, order, axis=2) / (3 - len(energies))
-    by_atom = np.take_along_axis(bands.by_atom.astype(np.float64), order[..., None], axis=2)
-    weights = bands.weights / bands.weights.sum()
-    share = np.einsum("k,skn->sn", weights, by_atom[..., list(next_to)].sum(axis=-1))
-    share /= np.maximum(np.einsum("k,skn->sn", weights, by_atom.sum(axis=-1)), 1e-9)
-    occupation = np.einsum("k,skn->sn", weights, filling)
-    localised = share > LOCALISED
-    filled, empty = (occupation > 0.5) & ~localised, (occupation <= 0.5) & ~localised
-    if not filled.any() or not empty.any():
-        raise ElectronicError("no band is the host's: too many atoms are next to its vacancies, or too few bands")
-    vbm = float(energies.max(axis=1)[filled].max())
-    cbm = float(energies.min(axis=1)[empty].min())
-    inside = localised & (energies.max(axis=1) > vbm) & (energies.min(axis=1) < cbm)
-    levels = [
-        DefectLevel(
-            spin=int(s),
-            band=int(n) + 1,
-            lowest_ev=float(energies[s, :, n].min()),
-            highest_ev=float(energies[s, :, n].max()),
-            occupation=float(occupation[s, n]),
-            share=float(share[s, n]),
-        )
-        for s, n in np.argwhere(inside)
-    ]
-    return DefectLevels(tuple(sorted(levels, key=lambda level: level.lowest_ev)), cbm - vbm, vbm, cbm)
 
 
 def zero_of(bands: Bands, zero: str, vacuum_ev: tuple[float, float] | None) -> float:

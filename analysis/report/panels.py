@@ -9,9 +9,10 @@ import numpy as np
 
 from ..arrays import Bands, Density, Dos, Trajectory
 from ..electrons.bandpath import path_axis, zero_of_bands
+from ..electrons.defect_levels import DefectLevel, DefectLevels
 from ..electrons.density import planar_average
 from ..electrons.gap_and_dos import ElectronicError
-from ..electrons.levels import DefectLevel, defect_levels, work_functions, zero_of
+from ..electrons.levels import work_functions, zero_of
 from ..records import BandGap, Record
 from .content import CostRow, RelaxationContent
 
@@ -99,35 +100,32 @@ def bands_payload(bands: Bands, cell_a: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def level_lines(
-    bands: Bands, gap: BandGap, vacuum_ev: tuple[float, float] | None, next_to: Sequence[int]
+    gap: BandGap, vacuum_ev: tuple[float, float] | None, found: DefectLevels | str | None, spins: int
 ) -> list[str]:
-    """Return sentences about a host's levels: gap, defect levels, work functions.
+    """Return what is said of a host's levels, a sentence each: gap, levels of its vacancies, work functions.
 
     Parameters
     ----------
-    bands
-        Eigenvalues, with the weight of each state on each atom if ``next_to`` names some.
-    gap
-        Their gap.
-    vacuum_ev
-        Vacuum levels below and above the slab, None without them.
-    next_to
-        Indices of the atoms next to the vacancies.
+    gap, vacuum_ev
+        As recorded.
+    found
+        The levels of its vacancies, or why there are none to tell; None for a host without vacancies.
+    spins
+        1 or 2.
     """
     if gap.nature == "metal":
         lines = [f"metal, gap 0 eV ({gap.reason})" if gap.reason else "metal, gap 0 eV"]
     else:
-        edges = [(name, k) for name, k in (("VBM", gap.vbm_k), ("CBM", gap.cbm_k)) if k is not None]
-        points = "; ".join(f"{name} at k = ({', '.join(f'{x:.3f}' for x in k)})" for name, k in edges)
-        lines = [f"gap from eigenvalues {gap.gap_ev:.3f} eV, {gap.nature}; {points}"]
-    if next_to:
-        try:
-            defects = defect_levels(bands, next_to)
-        except ElectronicError as error:
-            lines.append(f"defect levels: {error}")
-        else:
-            lines.append(f"gap of the host without its defect levels {defects.host_gap_ev:.3f} eV")
-            lines += _level_lines(defects.levels, defects.host_vbm_ev, len(bands.energies_ev))
+        at = "; ".join(f"{name} at k = ({', '.join(f'{x:.3f}' for x in k)})" for name, k in
+                       (("VBM", gap.vbm_k), ("CBM", gap.cbm_k)) if k is not None)  # fmt: skip
+        lines = [f"gap from eigenvalues {gap.gap_ev:.3f} eV, {gap.nature}; {at}"]
+        lines += [] if gap.note is None else [gap.note]
+    if isinstance(found, str):
+        lines.append(f"defect levels: {found}")
+    elif found is not None:
+        clean = "" if found.clean_gap_ev is None else f" ({found.clean_gap_ev:.3f} eV without vacancies)"
+        lines.append(f"gap between the band edges of the host itself {found.host_gap_ev:.3f} eV{clean}")
+        lines += _level_lines(found.levels, found.host_vbm_ev, spins)
     if vacuum_ev is not None:
         below, above = work_functions(vacuum_ev, gap)
         name = "work function" if gap.nature == "metal" else "ionisation energy"
@@ -136,23 +134,26 @@ def level_lines(
 
 
 def _level_lines(levels: Sequence[DefectLevel], vbm_ev: float, spins: int) -> list[str]:
-    """Return a line for each defect level; equal levels, of one spin or of both, share a line."""
-    groups: dict[tuple[str, str], Counter[int]] = {}
+    """Return a line for each band in the host's gap; what both spins have alike, or one more than once, once."""
+    told: dict[tuple[str, str, str], Counter[int]] = {}
     for level in levels:
-        filling = "filled" if level.occupation > 0.5 else "empty"
-        energies = (
-            f"{level.lowest_ev - vbm_ev:+.2f} to {level.highest_ev - vbm_ev:+.2f} eV from the host's VBM, {filling}"
+        filled = "filled" if level.occupation > 0.5 else "empty"
+        energies = list(dict.fromkeys(f"{energy - vbm_ev:+.2f}" for energy in (level.lowest_ev, level.highest_ev)))
+        place = f"{' to '.join(energies)} eV from the host's VBM, {filled}"
+        where = (
+            f"{level.share:.0%} of it on the atoms next to the vacancy, where a state spread over the sheet has "
+            f"{level.extended_share:.0%}"
         )
-        share = f"{level.share:.0%} of it on the atoms next to the vacancy"
-        groups.setdefault((energies, share), Counter())[level.spin] += 1
+        what = "band of the host beyond its edge" if level.of_host else "defect level"
+        told.setdefault((what, place, where), Counter())[level.spin] += 1
     lines = []
-    for (energies, share), counts in groups.items():
-        by_spin = {("spin up", "spin down")[spin]: count for spin, count in sorted(counts.items())}
+    for (what, place, where), counts in told.items():
+        named = {("spin up", "spin down")[spin]: count for spin, count in sorted(counts.items())}
         if counts[0] == counts[1]:
-            by_spin = {"either spin": counts[0]}
-        for spin, count in by_spin.items():
-            head = "defect level" if count == 1 else f"{count} defect levels"
-            lines.append(f"{head} {energies}, {f'{spin}, ' if spins == 2 else ''}{share}")
+            named = {"either spin": counts[0]}
+        for spin, count in named.items():
+            words = what if count == 1 else f"{count} {what.replace('level', 'levels').replace('band ', 'bands ')}"
+            lines.append(f"{words} {place}, {f'{spin}, ' if spins == 2 else ''}{where}")
     return lines
 
 

@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...analysis.arrays import Bands, Dos
 from ...analysis.columns import Column
-from ...analysis.electrons.gap_and_dos import projected_fraction
+from ...analysis.electrons.defect_levels import CleanHost, DefectLevels, defect_levels
+from ...analysis.electrons.gap_and_dos import ElectronicError, projected_fraction
+from ...analysis.energies.comparability import ProtocolMismatch, check_method
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import dos_payload, level_lines
 from ...analysis.words import distinct
 from .. import start_structures
-from ..start_structures import next_to_defects
+from ..calculation import without_nulls
+from ..campaign.protocol import Changes, flatten
+from ..engines.shared.grids import length_that_holds_k
+from ..start_structures import next_to_defects, sublattices, without_defects
 from .base import Figure, HostPart, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ...analysis.model_result import HostRecords, ModelResult
+    from ...analysis.records import Record
     from ..calculation import Calculation
     from ..database.documents import Documents
     from .declare import Declare
@@ -35,9 +41,15 @@ class GapResult:
 
 
 def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
-    """Declare the DOS of a host at its relaxed geometry."""
+    """Declare the DOS of a host at its relaxed geometry, on a mesh that holds K if it is hexagonal."""
     label = f"{host.calculation.label}/dos"
-    return declare("dos", start_structures.geometry(), {"geometry": host.calculation}, label, host.protocol)
+    protocol, given = host.protocol, flatten(host.protocol, "dos").get("kpoint_length_a")
+    if given is not None:
+        ideal = start_structures.Host(host.calculation.structure).pristine
+        length = length_that_holds_k(ideal, host.repeat, given)
+        if length != given:
+            protocol = protocol.changed(Changes.model_validate({"dos": {"kpoint_length_a": length}}))
+    return declare("dos", start_structures.geometry(), {"geometry": host.calculation}, label, protocol)
 
 
 def _projections(dos: Dos) -> str:
@@ -48,6 +60,37 @@ def _projections(dos: Dos) -> str:
         f" Projections are weights on atoms, no shares: over the valence bands they add up to {fraction:.2f} of the "
         "total."
     )
+
+
+def _levels(host: HostRecords, record: Record, bands: Bands, documents: Documents) -> DefectLevels | str | None:
+    """Return the levels of a host's vacancies, or why they cannot be told; None if it has none."""
+    calculation = documents.calculation(host.model.host)
+    next_to = next_to_defects(calculation)
+    if not next_to:
+        return None
+    clean = _clean(host, record, calculation, documents)
+    try:
+        return defect_levels(bands, next_to, sublattices(calculation), record.vacuum_ev, clean)
+    except ElectronicError as error:
+        return str(error)
+
+
+def _clean(host: HostRecords, own: Record, calculation: Calculation, documents: Documents) -> CleanHost | None:
+    """Return the bands of the campaign's model of the same cell without defects, if they are recorded."""
+    wanted = without_nulls(without_defects(calculation.structure))
+    for model in host.campaign.models:
+        record = host.of(model.name).record("dos", "dos")
+        other = documents.calculation(model.host)
+        if record is None or without_nulls(other.structure) != wanted:
+            continue
+        try:
+            check_method(own, record)
+        except ProtocolMismatch:
+            continue
+        bands = documents.arrays(record, "bands")
+        if isinstance(bands, Bands) and bands.by_atom is not None:
+            return CleanHost(bands, sublattices(other), record.vacuum_ev)
+    return None
 
 
 class DensityOfStates(Quantity):
@@ -90,8 +133,8 @@ class DensityOfStates(Quantity):
         bands = bands if isinstance(bands, Bands) else None
         lines = []
         if record.gap is not None and bands is not None:
-            next_to = next_to_defects(documents.calculation(result.host.model.host))
-            lines = level_lines(bands, record.gap, record.vacuum_ev, next_to)
+            found = _levels(result.host, record, bands, documents)
+            lines = level_lines(record.gap, record.vacuum_ev, found, len(bands.energies_ev))
         if not isinstance(dos, Dos):
             return QuantityContent(lines)
         payload = dos_payload(dos, bands, record.vacuum_ev)

@@ -246,14 +246,44 @@ def test_flat_band_at_the_fermi_level() -> None:
     assert band_gap(smeared(levels, 4, 0.05)).gap_ev == pytest.approx(1.0)
 
 
-def test_fermi_level_inside_a_band_is_a_metal_but_one_on_its_edge_is_not() -> None:
+@pytest.mark.parametrize(
+    ("fermi", "words"),
+    [
+        (-0.002, "0.002 eV below the valence band maximum"),
+        (-0.1, "0.100 eV below the valence band maximum"),
+        (1.1, "0.100 eV above the conduction band minimum"),
+        (0.0, None),
+        (0.4, None),
+    ],
+)
+def test_whole_bands_and_a_gap_are_an_insulator_wherever_the_fermi_level_was_put(fermi, words):
+    """Tetrahedra, fixed moments and older codes leave it inside an edge; edges are counted from the electrons."""
     levels = cosine_bands()
     occupations = np.broadcast_to([2.0, 2, 0, 0], levels.shape)
-    bands = Bands(levels, occupations, np.zeros((21, 3)), np.full(21, 1 / 21), 0.0)
-    assert band_gap(bands).gap_ev == pytest.approx(1.0)  # where VASP's tetrahedron method may put it
-    gap = band_gap(replace(bands, fermi_ev=-0.2))
-    assert gap.nature == "metal"
-    assert "band 2 of either spin crosses" in present(gap.reason)
+    gap = band_gap(Bands(levels, occupations, np.zeros((21, 3)), np.full(21, 1 / 21), fermi))
+    assert (gap.gap_ev, gap.vbm_ev, gap.nature) == (pytest.approx(1.0), pytest.approx(0.0), "direct")
+    assert gap.note is None if words is None else words in gap.note
+
+
+@pytest.mark.parametrize(
+    ("levels", "occupations", "words"),
+    [
+        ([[-1.0, 1.0], [-0.5, 0.5]], [[0, 2], [0, 2]], "band 1 of either spin at -1.000 eV holds 0.00"),
+        ([[-1.0, 1.0], [0.5, 2.0]], [[2, 2], [0, 0]], "at 1.000 eV is filled and one at 0.500 eV at another"),
+    ],
+)
+def test_occupations_of_no_ground_state_are_refused(levels, occupations, words):
+    bands = Bands(np.array([levels]), np.array([occupations], float), np.eye(3)[:2], np.full(2, 0.5), 3.0)
+    with pytest.raises(ElectronicError, match=words):
+        band_gap(bands)
+
+
+def test_a_metal_that_is_filled_up_to_its_fermi_level_is_no_excited_state():
+    levels = np.array([[[-1.0, 0.2], [0.5, 2.0]]])
+    occupations = np.array([[[2.0, 2.0], [0.0, 0.0]]])
+    assert band_gap(Bands(levels, occupations, np.eye(3)[:2], np.full(2, 0.5), 0.3)).nature == "metal"
+    levels = np.array([[[-1.0, 0.0, 0.0004, 2.0]]])  # degenerate: either of the two may come first
+    assert band_gap(Bands(levels, np.array([[[2.0, 0, 2, 0]]]), np.zeros((1, 3)), np.ones(1), 0.0)).nature == "metal"
 
 
 def test_degenerate_edges_are_direct_if_any_k_point_holds_both() -> None:

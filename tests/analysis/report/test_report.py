@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from sodiate.analysis.arrays import Bands, Density, Dos
+from sodiate.analysis.electrons.defect_levels import defect_levels
 from sodiate.analysis.records import BandGap
 from sodiate.analysis.report.content import CampaignContent, HostContent, Panel
 from sodiate.analysis.report.page import render
@@ -198,12 +199,12 @@ def test_what_each_change_does_is_a_table(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("levels", "told"),
     [
-        ([(0.5,), (0.5,)], ["defect level +1.50 to +1.50 eV from the host's VBM, empty, either spin, 90%"]),
+        ([(0.5,), (0.5,)], ["defect level +1.50 eV from the host's VBM, empty, either spin, 90%"]),
         ([(0.5, 0.5), (0.5, 0.5)],
-         ["2 defect levels +1.50 to +1.50 eV from the host's VBM, empty, either spin, 90%"]),
-        ([(0.4,), (0.6,)], ["defect level +1.40 to +1.40 eV from the host's VBM, empty, spin up, 90%",
-                            "defect level +1.60 to +1.60 eV from the host's VBM, empty, spin down, 90%"]),
-        ([(0.5,)], ["defect level +1.50 to +1.50 eV from the host's VBM, empty, 90%"]),
+         ["2 defect levels +1.50 eV from the host's VBM, empty, either spin, 90%"]),
+        ([(0.4,), (0.6,)], ["defect level +1.40 eV from the host's VBM, empty, spin up, 90%",
+                            "defect level +1.60 eV from the host's VBM, empty, spin down, 90%"]),
+        ([(0.5,)], ["defect level +1.50 eV from the host's VBM, empty, 90%"]),
     ],
 )  # fmt: skip
 def test_a_level_of_both_spins_is_told_once(levels: list[tuple[float, ...]], told: list[str]) -> None:
@@ -214,9 +215,10 @@ def test_a_level_of_both_spins_is_told_once(levels: list[tuple[float, ...]], tol
     occupations = np.zeros_like(energies)
     occupations[..., 0] = 3 - len(levels)
     bands = Bands(energies, occupations, np.zeros((1, 3)), np.ones(1), 0.0, weights)
-    found = level_lines(bands, BandGap(gap_ev=1.4, nature="direct", fermi_ev=0.0), None, [0])
-    lines = [line for line in found if "defect level" in line and "without" not in line]
-    assert [line.removesuffix(" of it on the atoms next to the vacancy") for line in lines] == told
+    found = defect_levels(bands, [0], [0, 0])
+    lines = level_lines(BandGap(gap_ev=1.4, nature="direct", fermi_ev=0.0), None, found, len(levels))
+    suffix = " of it on the atoms next to the vacancy, where a state spread over the sheet has 50%"
+    assert [line.removesuffix(suffix) for line in lines if "defect level" in line] == told
 
 
 @pytest.mark.alone

@@ -191,7 +191,7 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
 
 
 def _notes(inputs: GpawInputs, values: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = [inputs.execution.get("start_potential")]
+    notes = [inputs.execution.get("start_potential"), values.get("no_vacuum")]
     notes.append(_DENSITY_NOTES.get(values.get("density_from", "file")))
     if KINDS[inputs.kind].relaxes:
         notes += _state_notes(inputs)

@@ -21,7 +21,7 @@ from gpaw.mpi import broadcast, world
 from ....analysis.arrays import ArrayRecord, Bands, Density, to_arrays
 from ....analysis.electrons.bandpath import filled_along, path_points
 from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
-from ....analysis.electrons.levels import vacuum_levels
+from ....analysis.electrons.levels import no_vacuum_levels, vacuum_levels
 from ....analysis.records import Geometry
 from ....version import __version__
 from ...kinds import KINDS
@@ -245,13 +245,16 @@ def _electrons(inputs: GpawInputs, text: str) -> dict[str, Any]:
     return {
         "fingerprints": _write(inputs, {BANDS: bands, DOS: dos}),
         "density_from": origin,
-        "vacuum_ev": _vacuum(inputs, calculator),
+        **_vacuum(inputs, calculator),
     }
 
 
-def _vacuum(inputs: GpawInputs, calculator: Any) -> tuple[float, float] | None:
-    planes = calculator.get_electrostatic_potential().mean(axis=(0, 1))
-    return None if inputs.atoms.pbc[2] else vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))
+def _vacuum(inputs: GpawInputs, calculator: Any) -> dict[str, Any]:
+    """Return the vacuum levels of a slab, or why it has none; all ranks take part."""
+    planes, height = calculator.get_electrostatic_potential().mean(axis=(0, 1)), float(inputs.atoms.cell[2, 2])
+    if inputs.atoms.pbc[2]:
+        return {"vacuum_ev": None}
+    return {"vacuum_ev": vacuum_levels(planes, height), "no_vacuum": no_vacuum_levels(planes, height)}
 
 
 def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
@@ -265,11 +268,7 @@ def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
     inputs.atoms.calc = calculator
     bands = filled_along(_bands(calculator).energies_ev, path, mesh, _projections(calculator)[1])
     fingerprints = _write(inputs, {BANDS: bands})
-    return {
-        "fingerprints": fingerprints,
-        "density_from": origin,
-        "vacuum_ev": _vacuum(inputs, calculator),
-    }
+    return {"fingerprints": fingerprints, "density_from": origin, **_vacuum(inputs, calculator)}
 
 
 def _write(inputs: GpawInputs, files: dict[str, ArrayRecord]) -> dict[str, str]:

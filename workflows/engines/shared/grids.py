@@ -28,6 +28,44 @@ def kpoint_mesh(atoms: Atoms, length_a: float) -> tuple[int, int, int]:
     return first, second, third
 
 
+def length_that_holds_k(atoms: Atoms, repeat: tuple[int, int], length_a: float) -> float:
+    """Return the shortest length, not below the given one, whose mesh holds K of a hexagonal sheet.
+
+    K of the primitive cell folds onto the points (n/3, m/3) of an n×m supercell: they are on a Γ-centred N×M mesh if
+    n·N and m·M are multiples of three. Band edges of 2H sheets lie there, and a mesh without it gives too wide a gap.
+
+    Parameters
+    ----------
+    atoms
+        The supercell.
+    repeat
+        How often it repeats the primitive cell in the plane.
+    length_a
+        What the mesh is to have at least; 0, Γ alone, stays.
+
+    Returns
+    -------
+    float
+        Å; the given one for a mesh that holds K already, and for a sheet that is not hexagonal.
+    """
+    lengths = atoms.cell.lengths()[:2]
+    primitive = np.asarray(atoms.cell)[:2] / np.array(repeat)[:, None]
+    cosine = abs(float(primitive[0] @ primitive[1]) / float(np.prod(np.linalg.norm(primitive, axis=1))))
+    hexagonal = abs(cosine - 0.5) < 1e-3 and abs(lengths[0] / repeat[0] / (lengths[1] / repeat[1]) - 1) < 1e-3
+    if not hexagonal or length_a == 0:
+        return length_a
+
+    def holds_k(length: float) -> bool:
+        return all(n * count % 3 == 0 for n, count in zip(repeat, kpoint_mesh(atoms, length)[:2], strict=True))
+
+    # The mesh changes at whole numbers of the edges; three of n·m primitive edges give one that holds K.
+    last = length_a + 3 * repeat[0] * repeat[1] * float(max(lengths))
+    steps = sorted(
+        round(float(count * edge), 6) for edge in lengths for count in range(1, int(last / edge) + 2)
+    )  # 1e-6 Å is within the allowance of the mesh, and the same on every machine
+    return next(length for length in (length_a, *(step for step in steps if step > length_a)) if holds_k(length))
+
+
 def smooth(least: int) -> int:
     """Return the smallest number from ``least`` on without a prime factor above 7, for fast Fourier transforms."""
     rest = least

@@ -81,18 +81,18 @@ def density(inputs: VaspInputs) -> Density:
     return Density(values.astype(np.float32), np.array(charge.structure.lattice.matrix))
 
 
-def vacuum(inputs: VaspInputs) -> tuple[float, float] | None:
-    """Return the vacuum levels of LOCPOT below and above a slab (eV); None without the file, or without a plateau."""
+def vacuum(inputs: VaspInputs) -> dict[str, Any]:
+    """Return ``vacuum_ev``, the levels of LOCPOT below and above a slab (eV), or ``no_vacuum``, why it has none."""
     from pymatgen.io.vasp.outputs import Locpot
 
-    from ....analysis.electrons.levels import vacuum_levels
+    from ....analysis.electrons.levels import no_vacuum_levels, vacuum_levels
 
-    path = inputs.directory / POTENTIAL
+    path, height = inputs.directory / POTENTIAL, float(inputs.atoms.cell[2, 2])
     if inputs.atoms.pbc[2] or not path.exists():
-        return None
+        return {"vacuum_ev": None}
     try:
         planes = np.asarray(Locpot.from_file(str(path)).get_average_along_axis(2))
     except (*DAMAGE, IndexError):  # truncated: the energies do not depend on it
-        return None
+        return {"vacuum_ev": None, "no_vacuum": f"no vacuum level: {POTENTIAL} is truncated"}
     planes = np.roll(planes, round(inputs.shift[2] * len(planes)))
-    return vacuum_levels(planes, float(inputs.atoms.cell[2, 2]))
+    return {"vacuum_ev": vacuum_levels(planes, height), "no_vacuum": no_vacuum_levels(planes, height)}

@@ -72,7 +72,7 @@ def run_stages(command: str, inputs: VaspInputs, limits: Limits, stop: Stop) -> 
             state = _run_stage(command, inputs, number, state, ending, lock)
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
         prints = {name: fingerprint(directory / name) for name in files}
-        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, "vacuum_ev": vacuum(inputs)})
+        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, **vacuum(inputs)})
 
 
 def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, ending: Ending, lock: int) -> State:

@@ -134,6 +134,7 @@ class VaspResult:
     run: Vasprun
     state: State
     vacuum_ev: tuple[float, float] | None
+    no_vacuum: str | None
 
     @classmethod
     def read(cls, inputs: VaspInputs) -> VaspResult:
@@ -154,7 +155,8 @@ class VaspResult:
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
         vacuum = values.get("vacuum_ev")
-        return cls(inputs, run, State.read(inputs.directory, inputs.key), None if vacuum is None else tuple(vacuum))
+        state, levels = State.read(inputs.directory, inputs.key), None if vacuum is None else tuple(vacuum)
+        return cls(inputs, run, state, levels, values.get("no_vacuum"))
 
     def check(self) -> None:
         """Raise `Unconverged` above a criterion, `EngineError` if a number cannot be right."""
@@ -221,7 +223,13 @@ class VaspResult:
             total_moment_mub=total,
             vacuum_ev=self.vacuum_ev,
             corrections=self.state.corrections,
-            notes=(*inputs.notes, *self.state.notes, *note(inputs, self.state.energies_ev), *self._whole_up_to()),
+            notes=(
+                *inputs.notes,
+                *self.state.notes,
+                *note(inputs, self.state.energies_ev),
+                *self._whole_up_to(),
+                *filter(None, [self.no_vacuum]),
+            ),
             trajectory=trajectory,
             **self._arrays(),
         )
