@@ -133,6 +133,12 @@ def read_atoms(path: Path) -> Atoms:
         ) from error
     if not isinstance(atoms, Atoms) or len(atoms) == 0:
         raise StructureError(f"{path}: holds no atoms.")
+    _refuse_undefined(atoms, path)
+    return atoms
+
+
+def _refuse_undefined(atoms: Atoms, path: Path) -> None:
+    """Refuse unknown elements, positions shared by several, and atoms that are to stay where they are."""
     if (atoms.numbers == 0).any():
         raise StructureError(f"{path}: atom {int(np.argmin(atoms.numbers))} has no known element.")
     for kinds in (atoms.info.get("occupancy") or {}).values():
@@ -145,7 +151,6 @@ def read_atoms(path: Path) -> Atoms:
             f"{path}: holds {held or 'some'} of its atoms fixed (selective dynamics), and sodiate relaxes all atoms "
             "of a host; take the flags out of the file if they may move."
         )
-    return atoms
 
 
 def _read_cif(path: Path) -> object:

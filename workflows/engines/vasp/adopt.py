@@ -110,8 +110,8 @@ class VaspRunOfUser:
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
         prints = {name: fingerprint(directory / name) for name in files}
         # LOCPOT of LVTOT has the exchange-correlation potential in it, of which no level follows.
-        levels = vacuum(inputs) if self.run.parameters.get("LVHAR") else None
-        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, "vacuum_ev": levels})
+        levels = vacuum(inputs) if self.run.parameters.get("LVHAR") else {"vacuum_ev": None}
+        write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, **levels})
 
 
 def _last_part(folder: Path) -> Path:
