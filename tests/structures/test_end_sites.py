@@ -212,7 +212,7 @@ def test_end_site_refuses_what_it_cannot_compare() -> None:
         end_site(pristine, defects, only_top, final, sites[0])
 
 
-def test_a_host_atom_that_moved_is_told():
+def test_a_host_atom_that_moved_is_told() -> None:
     """An S that fell into the vacancy on its face: the site's name alone would hide it."""
     pristine, defects = model("WSSe+VS")
     ideal = apply_defects(pristine, defects)
@@ -229,7 +229,7 @@ def test_a_host_atom_that_moved_is_told():
     assert str(ended) == f"T_W@bottom (host atom moved: S {moved} by 3.3 Å)"
 
 
-def test_a_layer_that_slid_is_told():
+def test_a_layer_that_slid_is_told() -> None:
     layer = build_monolayer(LAYERS["WSe2"], (2, 2))
     upper = layer.copy()
     upper.positions[:, 2] += 6.5

@@ -74,9 +74,9 @@ def test_images_pairs_and_vacancies_are_those_of_the_whole_table(name: str) -> N
         assert {(pair.indices, pair.multiplicity) for pair in found} == pairs_of(atoms, first, second)
     for element in elements:
         orbits = {frozenset(mapped[:, i].tolist()) for i, s in enumerate(atoms.symbols) if s == element}
-        found = distinct_vacancies(atoms, element)
-        assert sorted(v.multiplicity for v in found) == sorted(map(len, orbits))
-        assert all(any(v.index in orbit for orbit in orbits) for v in found)
+        vacancies = distinct_vacancies(atoms, element)
+        assert sorted(v.multiplicity for v in vacancies) == sorted(map(len, orbits))
+        assert all(any(v.index in orbit for orbit in orbits) for v in vacancies)
 
 
 def operations(found: Symmetry) -> list[tuple[object, ...]]:

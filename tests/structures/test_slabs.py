@@ -1,6 +1,7 @@
 """Users' own hosts: one content from any format and orientation, with the file's distances."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,7 +269,7 @@ def test_unknown_element(tmp_path: Path) -> None:
     assert "no known element" in refusal(path)
 
 
-def nudged(atoms: Atoms, cell=None, pbc=None) -> Atoms:
+def nudged(atoms: Atoms, cell: Any = None, pbc: Any = None) -> Atoms:
     changed = atoms.copy()
     if cell is not None:
         changed.set_cell(cell)
@@ -279,7 +280,7 @@ def nudged(atoms: Atoms, cell=None, pbc=None) -> Atoms:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_split_sheet_is_put_together_along_any_axis(tmp_path, axis, declared):
+def test_a_split_sheet_is_put_together_along_any_axis(tmp_path: Path, axis: int, declared: bool) -> None:
     """Half of it at the bottom of the cell and half at the top: 3.24 Å thick, whatever pbc says of that axis."""
     atoms = janus((1, 2))
     atoms.positions[:, 2] += atoms.cell[2, 2] / 2
@@ -293,14 +294,14 @@ def test_a_split_sheet_is_put_together_along_any_axis(tmp_path, axis, declared):
     assert max(z for _, _, z in slab.positions) == pytest.approx(np.ptp(janus().positions[:, 2]), abs=1e-5)
 
 
-def ribbon():
+def ribbon() -> Atoms:
     atoms = janus((1, 3))
     cell = atoms.cell.copy()
     cell[1] *= 2.0
     return nudged(atoms, cell)
 
 
-def two_sheets(apart):
+def two_sheets(apart: float) -> Atoms:
     atoms = janus()
     upper = atoms.copy()
     upper.positions[:, 2] += np.ptp(atoms.positions[:, 2]) + apart
@@ -309,7 +310,7 @@ def two_sheets(apart):
     return both
 
 
-def with_far_atom(height):
+def with_far_atom(height: float) -> Atoms:
     atoms = janus((2, 2))
     atoms.cell[2, 2] = 40.0
     atoms.append("Na")
@@ -331,7 +332,7 @@ def with_far_atom(height):
     ],
     ids=["ribbon", "8 Å apart", "far atom", "4.5 Å apart", "sheet", "bilayer", "wide bilayer", "adatom"],
 )  # fmt: skip
-def test_a_host_is_one_sheet(tmp_path, atoms, words):
+def test_a_host_is_one_sheet(tmp_path: Path, atoms: Atoms, words: str | None) -> None:
     path = saved(atoms, tmp_path)
     if words is None:
         assert len(read_slab(path).symbols) == len(atoms)
@@ -339,13 +340,13 @@ def test_a_host_is_one_sheet(tmp_path, atoms, words):
         assert words in refusal(path)
 
 
-def test_lengths_in_bohr_are_told(tmp_path):
+def test_lengths_in_bohr_are_told(tmp_path: Path) -> None:
     atoms = janus((2, 2))
     atoms.set_cell(atoms.cell / 0.529177, scale_atoms=True)
     assert "are its lengths in Bohr?" in refusal(saved(atoms, tmp_path))
 
 
-def test_selective_dynamics_is_refused(tmp_path):
+def test_selective_dynamics_is_refused(tmp_path: Path) -> None:
     from ase.constraints import FixAtoms
 
     atoms = janus((2, 2))
@@ -387,7 +388,7 @@ S1 S {occupancy} {x} {y} 0.58
         ("0.666", "0.333", "1.0"),
     ],
 )
-def test_a_cif_as_people_write_it(tmp_path, x, y, occupancy):
+def test_a_cif_as_people_write_it(tmp_path: Path, x: str, y: str, occupancy: str) -> None:
     """P-6m2 with S at 2/3, 1/3: three atoms, where ASE makes five of 0.667."""
     path = tmp_path / "host.cif"
     path.write_text(CIF.format(x=x, y=y, occupancy=occupancy))
@@ -396,7 +397,7 @@ def test_a_cif_as_people_write_it(tmp_path, x, y, occupancy):
     np.testing.assert_allclose([p[:2] for p in slab.positions[1:]], [[2 / 3, 1 / 3]] * 2, atol=2e-6)
 
 
-def test_an_mmcif_is_read_and_what_is_no_number_is_named(tmp_path):
+def test_an_mmcif_is_read_and_what_is_no_number_is_named(tmp_path: Path) -> None:
     path = tmp_path / "host.cif"
     text = CIF.format(x="0.667", y="0.333", occupancy="1.0")
     path.write_text(text.replace("_atom_site_", "_atom_site.").replace("_cell_", "_cell."))

@@ -16,7 +16,8 @@ from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.mongod import DATABASE, private_mongod
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
-from sodiate.workflows.results.archive import ArchiveError, export_archive, open_archive
+from sodiate.workflows.results.archive import export_archive, open_archive
+from sodiate.workflows.results.archive_checks import ArchiveError
 from support.campaigns import Bench, small_campaign
 from support.cli import Cli, Refused, content, everything, says, usage_message
 

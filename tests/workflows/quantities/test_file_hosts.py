@@ -13,6 +13,7 @@ from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.start_structures import Host
+from support import present
 from support.campaigns import small_campaign
 from support.cli import Cli
 
@@ -71,6 +72,7 @@ def test_two_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
     from ase.io import read
 
     wider = read(tmp_path / "MoS2.cif")
+    assert isinstance(wider, Atoms)
     wider.set_cell(wider.cell * [[1.02], [1.02], [1.0]], scale_atoms=True)
     wider.write(tmp_path / "other" / "MoS2.cif")
     models = [*MODELS, {"name": "wider", "file": "other/MoS2.cif"}]
@@ -97,7 +99,7 @@ def test_a_dry_run_gives_what_the_formulas_give_by_hand(cli: Cli, launchpad: Pat
     with Results.open(launchpad) as results:
         found = {model.model: model for model in results.models()}
         names = ("sheet", "less-S", "doped", "Mo-bcc", "W-bcc", "S-molecule")
-        energy = {name: float(results[name].record.energy_ev) for name in names}
+        energy = {name: present(results[name].record.energy_ev) for name in names}
         bands = results["MoS2/bands"].record
     assert bands.gap is not None
     sulphur = energy["S-molecule"] / 8

@@ -16,7 +16,8 @@ from sodiate.workflows.database.lease import Owner
 from sodiate.workflows.launch.loop import launch
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
-from sodiate.workflows.results.archive import ArchiveError, export_archive, import_archive, open_archive
+from sodiate.workflows.results.archive import export_archive, import_archive, open_archive
+from sodiate.workflows.results.archive_checks import ArchiveError
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.runner.run_calculation import WorkerSettings
 from sodiate.workflows.stop import Stop

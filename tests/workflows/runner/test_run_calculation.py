@@ -16,7 +16,8 @@ from sodiate.workflows.engines.base import EngineError, Stopped
 from sodiate.workflows.kinds import KINDS
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
-from sodiate.workflows.results.archive import ArchiveError, export_archive, open_archive
+from sodiate.workflows.results.archive import export_archive, open_archive
+from sodiate.workflows.results.archive_checks import ArchiveError
 from sodiate.workflows.runner.run_calculation import NotReady, OldRecipe, WorkerSettings, run_calculation
 from sodiate.workflows.runner.workdir import CLAIM, WrongDirectory, own_directory
 from sodiate.workflows.stop import Stop

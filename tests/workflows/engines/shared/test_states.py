@@ -17,6 +17,7 @@ from sodiate.workflows.engines.shared.relax import relax
 from sodiate.workflows.engines.shared.states import coarse_end_notes, jump_notes
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, States, Step, notes_of, read_trajectory
 from sodiate.workflows.stop import Stop
+from support import present
 
 CRITERIA = Criteria(max_force_ev_per_a=0.02, max_steps=60, max_step_a=0.2)
 OFFSET_EV = {1.0: 0.0, 0.3: -0.1, 3.0: 0.4}
@@ -29,13 +30,13 @@ class TwoSprings(Calculator):
     implemented_properties = ["energy", "free_energy", "forces", "magmom", "magmoms"]
 
     def __init__(self, moment: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.moment, self.calls = moment, 0
 
     def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:  # type: ignore[no-untyped-def]
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         self.calls += 1
-        away = self.atoms.positions - 0.1 * self.moment
+        away = present(self.atoms).positions - 0.1 * self.moment
         stiffness = np.array([[3.0, 8.0, 1.0]]) * (1 + 0.1 * self.moment)
         energy = 0.5 * (stiffness * away**2).sum() + OFFSET_EV[self.moment]
         magnetic = {"magmom": self.moment, "magmoms": np.array([self.moment / 4])}
