@@ -86,6 +86,7 @@ def to_record(document: Mapping[str, Any]) -> Record:
     text = canonical(values)
     if "checksum" in document:
         if document["checksum"] != _record_checksum(document, text):
+            _validated(Record, values, strict=True)  # says more, where a value cannot be one
             raise Altered("its values are not those that were stored")
         record = _validated(Record, values, strict=False)
         # Covered by the checksum, and a hundred times faster than to work it out again.
@@ -127,6 +128,8 @@ def to_entry(document: Mapping[str, Any]) -> CampaignEntry:
     values = {key: value for key, value in document.items() if key not in ("_id", "checksum")}
     text = canonical(values)
     if "checksum" in document and document["checksum"] != _checksum(text):
+        if version == CAMPAIGN_SCHEMA:
+            _validated(CampaignEntry, values, strict=True)  # says more, where a value cannot be one
         raise Altered("its values are not those that were stored")
     if version != CAMPAIGN_SCHEMA:
         try:

@@ -108,7 +108,9 @@ def read_lines(folder: Path, name: str) -> list[dict[str, Any]]:
     """
     path = folder / f"{name}.jsonl"
     documents: list[dict[str, Any]] = []
-    for number, line in enumerate(_read_text(path).split("\n")[:-1], 1):
+    text = _read_text(path)
+    # A line that was cut short has no end, and is read so that it is told.
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         try:
             document = read_json(line)
             if not isinstance(document, dict):
@@ -179,10 +181,17 @@ def _text(document: Mapping[str, Any], key: str) -> str:
     return value
 
 
+def _check_array_names(document: Mapping[str, Any]) -> None:
+    for identifier in document["arrays"].values():
+        if not isinstance(identifier, str) or not _ARRAY.fullmatch(identifier):
+            raise SodiateError(f"{document.get('label')}: {identifier!r} names no array.")
+
+
 def _check_records(documents: Documents) -> None:
     known = {document["_id"]: document for document in documents.calculations.find({}, {"label": 1, "record": 1})}
     records, current = set(), set()
     for document in documents.records.find():
+        _check_array_names(document)
         try:
             record = to_record(document)
         except Altered as error:
@@ -194,9 +203,6 @@ def _check_records(documents: Documents) -> None:
             raise SodiateError(f"{record.label}: a record is current or superseded, not {document['state']!r}.")
         if document["state"] == "current" and record.calculation in current:
             raise SodiateError(f"{record.label}: it has two current records, {document['_id']} and another.")
-        for identifier in record.arrays.values():
-            if not _ARRAY.fullmatch(identifier):
-                raise SodiateError(f"{record.label}: {identifier!r} names no array.")
         records.add(document["_id"])
         if document["state"] == "current":
             current.add(record.calculation)

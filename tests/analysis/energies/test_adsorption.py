@@ -300,7 +300,7 @@ def test_an_atom_in_another_state_than_its_ground_state_is_refused(
 ) -> None:
     geometry = Geometry(symbols=(element,), positions_a=((0.0, 0.0, 0.0),), cell_a=CELL, pbc=(True, True, True))
     atom = record("Na", -1.0, kind="atom", geometry=geometry, total_moment_mub=moment, method=METHOD)
-    slabs = record("s", -3.5), record("h", -2.0)
+    slabs = record("s", -3.5, **with_atoms("W", element)), record("h", -2.0)
     if words is None:
         assert adsorption_energy(*slabs, atom) == pytest.approx(-0.5)
     else:
@@ -332,8 +332,14 @@ def test_the_voltage_is_of_ions(adsorbate: str, declared: dict[str, int], divide
     bulk = QuantityEntry(calculations={"bulk": "bcc"}, declared=declared)
     model = ENTRY.models[0]
     model = model.model_copy(update={"quantities": model.quantities | {"bulk_reference": bulk}})
+    records = {
+        "Na": record("Na", -1.25, **with_atoms(adsorbate)),
+        "bcc": record("bcc", -2.6, **with_atoms(adsorbate, adsorbate)),
+        "s1": record("s1", -104.0, **with_atoms("W", adsorbate)),
+        "s2": record("s2", -104.003, **with_atoms("W", adsorbate)),
+    }
     (found,) = evaluated(
-        ENTRY.model_copy(update={"adsorbate": adsorbate, "models": (model,)}), ALL, {}, physical=True
+        ENTRY.model_copy(update={"adsorbate": adsorbate, "models": (model,)}), ALL | records, {}, physical=True
     )
     assert found.adsorption_voltage_v == pytest.approx(0.703 / divided_by)
 

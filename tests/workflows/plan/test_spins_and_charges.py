@@ -54,11 +54,14 @@ def planned_with_sets(folder: Path, engine: str, element: str, **changes: Any) -
 
 
 @pytest.mark.parametrize(("element", "moment"), [("Na", 1), ("Mg", 0), ("Al", 1)])
-def test_vasp_fixes_the_spin_of_the_ground_state(tmp_path: Path, element: str, moment: int) -> None:
+def test_vasp_fixes_the_spin_of_the_ground_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, element: str, moment: int
+) -> None:
     from sodiate.workflows.engines.base import Settings
     from sodiate.workflows.engines.vasp.engine import VaspEngine
     from sodiate.workflows.engines.vasp.inputs import VaspInputs
 
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)  # the stand-in's library, which other tests set
     atom = of_host(planned_with_sets(tmp_path, "vasp", element))
     atoms = start_atoms(atom, {})
     assert atoms is not None

@@ -128,7 +128,7 @@ def test_elements_are_sampled_as_what_they_are(tmp_path: Path) -> None:
     ("references", "message"),
     [
         ({"S": None}, r"vacancy_formation needs bulk_references\.S: \{lattice, a\}, \{crystal: FILE\} or"),
-        ({"S": {"crystal": "Se.cif"}}, r"bulk_references\.S: .*Se\.cif: has Se, but is to be the reference of S"),
+        ({"S": {"crystal": "Se.cif"}}, r"bulk_references\.S: .*Se\.cif: has Se, but must be of S alone"),
         ({"S": {"crystal": "S8.xyz"}}, r"bulk_references\.S: .*S8\.xyz: a crystal needs three cell vectors"),
         ({"S": {"molecule": "S9.xyz"}}, r"bulk_references\.S: .*S9\.xyz: no such structure file"),
         ({"S": {"molecule": "S8.xyz", "a": 3.0}}, r"a reference is \{lattice, a\}, or \{crystal: FILE\}"),

@@ -220,7 +220,7 @@ class TornHandler(ErrorHandler):
         size = (
             f"a force of {self.largest:.0f} eV/Å" if np.isfinite(self.largest) else "a force that OUTCAR has as ****"
         )
-        words = f"{size}: atoms are inside one another; check the start geometry in POSCAR"
+        words = f"{size}: atoms overlap; check the start geometry in POSCAR"
         return {"errors": [words], "actions": None}
 
 
