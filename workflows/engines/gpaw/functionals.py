@@ -28,7 +28,7 @@ _LACKING = {
         "the package gpaw-data has no data sets of this functional, and GPAW takes no others",
     ),
     **dict.fromkeys(
-        ("SCAN", "MGGA_X_SCAN+MGGA_C_SCAN"),
+        ("SCAN", "r2SCAN", "MGGA_X_SCAN+MGGA_C_SCAN", "MGGA_X_R2SCAN+MGGA_C_R2SCAN"),
         "its SCF cycle does not converge with libxc as Debian compiles it (without --disable-fhc)",
     ),
     "BEEF-vdW": "with spin, its force is not the slope of its energy, by 25 meV/Å where it was tried",
