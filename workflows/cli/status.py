@@ -29,11 +29,11 @@ def job_lines(jobs: Iterable[Job]) -> list[str]:
 
 def status_lines(documents: Documents) -> list[str]:
     """Return the progress of each campaign, and a line for each failed, running or interrupted calculation."""
-    entries = documents.entries()
+    entries, complaints = documents.read_entries()
     identifiers = list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
     reasons = standing_of(documents, identifiers).reasons
     steps = _steps_so_far(documents)
-    lines = []
+    lines = [sentence for _, sentence in complaints]
     for entry in entries:
         counts = Counter(_word(reasons.get(identifier)) for identifier in entry.ids)
         summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())

@@ -134,41 +134,48 @@ class Documents:
         self.campaigns.insert_one(sealed_campaign(entry))
         return entry
 
-    def read_entries(self) -> tuple[list[CampaignEntry], list[str]]:
+    def read_entries(self) -> tuple[list[CampaignEntry], list[tuple[str, str]]]:
         """Return the last revision of each campaign, engine and method, oldest first.
 
         Returns
         -------
         tuple
-            The entries, and a sentence for each that was changed in the database, which is left out.
+            The entries; and the name and a sentence for each that was changed in the database, which is left out.
         """
         latest: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         for document in self.campaigns.find().sort("revision", 1):
             name, engine, method = (str(document.get(key)) for key in ("campaign", "engine", "method_id"))
             latest[name, engine, method] = document
-        found, complaints = [], []
+        entries, complaints = [], []
         for (name, engine, method), document in latest.items():
             try:
-                found.append(to_entry(document))
+                entries.append(to_entry(document))
             except Altered as error:
-                complaints.append(
+                sentence = (
                     f"campaign {name} ({engine}, method {method}): revision {document.get('revision')} was changed "
                     f"in the database: {error}. `sodiate run` with its file stores it anew; records stay."
                 )
-        return found, complaints
+                complaints.append((name, sentence))
+        return entries, complaints
 
-    def entries(self) -> list[CampaignEntry]:
+    def entries(self, campaign: str | None = None) -> list[CampaignEntry]:
         """Return the last revision of each campaign, engine and method, oldest first.
+
+        Parameters
+        ----------
+        campaign
+            Only what was changed of this one matters; of all campaigns by default.
 
         Raises
         ------
         SodiateError
             If one was changed in the database.
         """
-        found, complaints = self.read_entries()
-        if complaints:
-            raise SodiateError("\n".join(complaints))
-        return found
+        entries, complaints = self.read_entries()
+        sentences = [sentence for name, sentence in complaints if campaign in (None, name)]
+        if sentences:
+            raise SodiateError("\n".join(sentences))
+        return entries
 
     def matching_entries(self, campaign: str | None, engine: str | None, title: str) -> list[CampaignEntry]:
         """Return the last revisions of campaigns with a name and an engine; None matches all.
@@ -184,8 +191,10 @@ class Documents:
         ------
         InputError
             If no campaign has this name or this engine.
+        SodiateError
+            If one of them was changed in the database.
         """
-        entries = self.entries()
+        entries = self.entries(campaign)
         for name, choices, key in (
             (campaign, sorted({entry.campaign for entry in entries}), "campaign"),
             (engine, sorted({entry.engine for entry in entries}), "engine"),

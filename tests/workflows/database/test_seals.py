@@ -14,6 +14,7 @@ from pymongo import MongoClient
 from pymongo.errors import DuplicateKeyError
 from sodiate import SodiateError
 from sodiate.analysis.model_result import ModelResult
+from sodiate.workflows.cli.status import status_lines
 from sodiate.workflows.database.connection import DatabaseError, LaunchpadFile, open_launchpad
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.seals import Altered, sealed_campaign, sealed_record, to_entry, to_record
@@ -233,6 +234,10 @@ def test_campaigns_calculations_and_arrays_changed_in_the_database(bench: Bench,
         SodiateError, match=r"campaign small \(emt, .*revision 1 was changed in the database.*sodiate run"
     ):
         Results(documents, "db").models()
+    assert [m.campaign for m in Results(documents, "db").models("other")] == ["other"]
+    assert [line.split(":")[0] for line in status_lines(documents) if not line.startswith("  ")] == [
+        f"campaign small (emt, method {other.method_id})", f"other (emt, method {other.method_id}, revision 1)"
+    ]  # fmt: skip
     assert documents.add_entry(planned.entry()).revision == 2
     assert [m.adsorption_energy_ev for m in Results(documents, "db").models("small")] == [before]
 
