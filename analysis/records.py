@@ -264,7 +264,7 @@ class Record(Frozen):
 
         It covers an explicit list of fields and skips absent values, so that a field added later changes no digest.
         """
-        return digest(self.model_dump(mode="json", include=_SCIENCE, exclude_none=True))
+        return digest(self.model_dump(mode="json", include=SCIENCE, exclude_none=True))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy, with other values if some are given; its digest is its own."""
@@ -273,8 +273,9 @@ class Record(Frozen):
         return copied
 
 
-_SCIENCE = {
+SCIENCE = {
     *("calculation", "physical", "energy_ev", "free_energy_ev", "geometry", "forces_ev_per_a", "stress_ev_per_a3"),
     *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "vacuum_ev"),
     *("choice", "input_digest", "parents"),
 }
+"""The fields that a record's digest covers."""

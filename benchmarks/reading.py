@@ -105,7 +105,9 @@ def main() -> None:
     """Fill a database and read it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--campaigns", type=int, default=164)
-    count = parser.parse_args().campaigns
+    parser.add_argument("--without-checksums", action="store_true", help="as records of older releases are")
+    arguments = parser.parse_args()
+    count = arguments.campaigns
     random = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / "root"
@@ -114,6 +116,8 @@ def main() -> None:
             bench.initialise()
             for number in range(count):
                 store(bench.documents, plan(write_campaign(Path(temporary), number)), random)
+            if arguments.without_checksums:
+                bench.documents.records.update_many({}, {"$unset": {"checksum": ""}})
             results = Results(bench.documents, "benchmark")
             records = len(bench.documents.current())
             numbers = sum(model.adsorption_energy_ev is not None for model in results.models())
