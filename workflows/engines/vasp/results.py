@@ -91,7 +91,7 @@ class Stars(ValueError):
     """VASP printed a number as ``****``, for want of digits."""
 
 
-_FORCE_STARS = f"{RUN} has **** in place of a force, or none: atoms overlap; check the geometry"
+_FORCE_STARS = f"{RUN} has **** in place of a force, or none: atoms overlap; look at the geometry"
 
 
 def _has_starred_row(path: Path) -> bool:

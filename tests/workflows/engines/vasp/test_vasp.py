@@ -237,7 +237,7 @@ def test_vasp_is_asked_by_lstop_first_and_by_labort_near_the_end(labort: bool, p
     plain = VASP.outcome(tmp_path / "plain", "relax")
     install(program, Behaviour(seconds_per_step=60.0, leisurely=True, labort=labort))
     directory = VASP.prepared(tmp_path / "run", "relax")
-    stop = Signal(directory, 9.0)
+    stop = Signal(directory, 20.0)
     with pytest.raises(Stopped, match="SIGUSR1"):
         VASP.engine().run(directory, Limits(), stop)
     assert stop.said[1] == "LSTOP = .TRUE.\n"
