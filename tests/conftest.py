@@ -70,8 +70,11 @@ def varied(item: pytest.Item) -> dict[str, object]:
 def group(item: pytest.Item, case: object) -> str | None:
     """Return what keeps a test with others in one worker of pytest-xdist.
 
-    One cluster, one browser, one MPI run at a time; of the engines, what shares a module's undisturbed runs.
+    One cluster, one browser, one MPI run at a time; of the engines, what shares a module's undisturbed runs; and what
+    is to run alone, at the end, when the other workers have nothing left to be kept from.
     """
+    if item.get_closest_marker("alone"):
+        return sharing.ALONE
     if mark := item.get_closest_marker("together"):
         return str(mark.args[0])
     for name in ("slurm", "browser", "gpaw"):

@@ -23,10 +23,15 @@ VARIABLE = "SODIATE_TEST_GROUPS"
 FIRST = ("gpaw", "slurm", "test_contract-vasp", "vasp-campaign", "browser", "long")
 """Groups and marks of what takes longest, in the order in which it is begun."""
 
+ALONE = "alone"
+"""The group of the tests that let no other run meanwhile, which comes last."""
+
 
 def place_in_line(item: pytest.Item, group: str | None) -> int:
     """Return the rank of a test, by which tests are sorted."""
     name = "long" if item.get_closest_marker("long") else group
+    if name == ALONE:
+        return len(FIRST) + 1
     return FIRST.index(name) if name in FIRST else len(FIRST)
 
 

@@ -27,6 +27,8 @@ from typing import IO, Any
 MODULES = (
     *("fireworks.core.launchpad", "fireworks.core.rocket_launcher", "matplotlib.figure", "pandas", "pymongo"),
     *("custodian", "pymatgen.io.ase", "pymatgen.io.vasp", "scipy.optimize", "spglib"),
+    *("fireworks.scripts.lpad_run", "fireworks.scripts.rlaunch_run"),
+    *("rich.console", "rich.progress", "rich.table", "rich.traceback", "typer.rich_utils"),
 )
 """What commands import when they come to it, beside sodiate's own modules."""
 

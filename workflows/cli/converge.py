@@ -25,6 +25,7 @@ def converge(
     campaign: CampaignArgument,
     cutoff: Annotated[str | None, typer.Option(help="Cutoffs in eV: first:last:step, or a list.")] = None,
     kmesh: Annotated[str | None, typer.Option(help="N of the hosts' N×N k meshes: a list.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this host.")] = None,
     engine: EngineOption = None,
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
@@ -34,10 +35,11 @@ def converge(
     Runs a campaign for each setting, writes table and figure below ROOT/results, and prints the changes against the
     last setting. Run it again to continue. The exit code is 0 only if every calculation is recorded.
 
-    Example: sodiate converge wsse --kmesh 1,2,3 --engine emt
+    Example: sodiate converge wsse --kmesh 1,2,3 --model WSe2 --engine emt
     """
+    from ..campaign.load import load_campaign
     from ..campaign.yaml import InputError
-    from ..plan.convergence_study import parse_values, series, variants
+    from ..plan.convergence_study import one_host, parse_values, series, variants
     from ..run import run
     from .progress import show_progress
 
@@ -46,9 +48,11 @@ def converge(
     if not (cutoffs or meshes):
         raise InputError("converge: give --cutoff, --kmesh or both.")
     root = root.resolve()
-    name = Path(campaign).stem
+    varied, name = load_campaign(campaign, engine), Path(campaign).stem
+    if model is not None:
+        varied, name = one_host(varied, model), f"{name}-{model}"
     folder = root / "results" / f"{name}-convergence"
-    settings = list(variants(campaign, engine, cutoffs, meshes))
+    settings = list(variants(varied, cutoffs, meshes))
     console = make_console()
     complete, physical = True, True
     results: dict[str, list[tuple[float, Sequence[ModelResult]]]] = {}

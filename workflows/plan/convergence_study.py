@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ...analysis.figures.convergence import Series, Setting
-from ..campaign.load import Campaign, load_campaign
+from ..campaign.load import Campaign
 from ..campaign.protocol import Protocol
-from ..campaign.yaml import InputError
+from ..campaign.yaml import InputError, nearest
 from ..engines.shared.grids import kpoint_mesh
 from ..start_structures import ideal_atoms
 from .graph import Plan
@@ -56,13 +56,13 @@ def parse_values(text: str, option: str) -> tuple[float, ...]:
     return tuple(values)
 
 
-def variants(name: str, engine: str | None, cutoffs: Sequence[float], meshes: Sequence[float]) -> Iterator[Variant]:
+def variants(campaign: Campaign, cutoffs: Sequence[float], meshes: Sequence[float]) -> Iterator[Variant]:
     """Plan a campaign for each setting; all other keys stay as they are.
 
     Parameters
     ----------
-    name, engine
-        As `sodiate.workflows.campaign.load.load_campaign` takes them.
+    campaign
+        The campaign, or one host of it (`one_host`).
     cutoffs
         Plane-wave cutoffs, eV.
     meshes
@@ -73,7 +73,7 @@ def variants(name: str, engine: str | None, cutoffs: Sequence[float], meshes: Se
     InputError
         If the engine ignores a varied key, or a mesh is no whole number.
     """
-    base = plan(load_campaign(name, engine))
+    base, name = plan(campaign), campaign.spec.campaign
     for quantity, values in (("cutoff", cutoffs), ("kmesh", meshes)):
         key = KEYS[quantity]
         if values and key in base.not_applicable:
@@ -81,6 +81,27 @@ def variants(name: str, engine: str | None, cutoffs: Sequence[float], meshes: Se
         for value in values:
             setting = value if quantity == "cutoff" else _length(value, base)
             yield Variant(quantity, value, plan(_varied(base.campaign, f"{quantity}-{value:g}", {key: setting})))
+
+
+def one_host(campaign: Campaign, title: str) -> Campaign:
+    """Return a campaign of one of its hosts, called after both.
+
+    Raises
+    ------
+    InputError
+        If it has no such host.
+    """
+    titles = [model.title for model in campaign.spec.models]
+    if title not in titles:
+        raise InputError(f"no model {title!r}{nearest(title, titles)}; models: {', '.join(titles)}.")
+    name, position = f"{campaign.spec.campaign}-{title}", titles.index(title)
+    models = (campaign.spec.models[position].model_copy(update={"compare_with": None}),)
+    data = yaml.safe_load(campaign.text)
+    entry = data["models"][position]
+    if isinstance(entry, dict):
+        entry = {key: value for key, value in entry.items() if key != "compare_with"}
+    text = yaml.safe_dump(data | {"campaign": name, "models": [entry]}, sort_keys=False, allow_unicode=True)
+    return replace(campaign, spec=campaign.spec.model_copy(update={"campaign": name, "models": models}), text=text)
 
 
 def _length(points: float, base: Plan) -> float:

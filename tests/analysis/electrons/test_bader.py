@@ -25,13 +25,19 @@ def gaussians(cell: np.ndarray, shape: tuple[int, int, int], centres: np.ndarray
 
 @cache
 def images(cell: tuple[float, ...], shape: tuple[int, int, int], centre: tuple[float, ...]) -> np.ndarray:
-    """A Gaussian of height 1 about a point (in fractions of the cell) and its neighbouring images, on a grid."""
-    grid = np.stack(np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij"), axis=-1)
-    values = np.zeros(shape)
-    for image in np.ndindex(3, 3, 3):
-        away = (grid - centre - np.array(image) + 1) @ np.reshape(cell, (3, 3))
-        values += np.exp(-(away**2).sum(axis=-1) / (2 * WIDTH**2))
-    return values
+    """A Gaussian of height 1 about a point (in fractions of the cell) and its neighbouring images, on a grid.
+
+    The third vector is perpendicular to the others, so it is a Gaussian in their plane times one along it.
+    """
+    a, b, c = np.reshape(cell, (3, 3))
+    assert c[0] == c[1] == a[2] == b[2] == 0.0
+    x, y, z = (np.arange(n) / n - place for n, place in zip(shape, centre, strict=True))
+    plane = np.zeros(shape[:2])
+    for i, j in np.ndindex(3, 3):
+        away = (x + i - 1)[:, None, None] * a + (y + j - 1)[:, None] * b
+        plane += np.exp(-(away**2).sum(axis=-1) / (2 * WIDTH**2))
+    line = sum(np.exp(-((c[2] * (z + k - 1)) ** 2) / (2 * WIDTH**2)) for k in range(3))
+    return plane[:, :, None] * line
 
 
 def beside_the_wall(electrons: tuple[float, float], apart: float) -> tuple[float, float]:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.database.connection import open_launchpad
 from sodiate.workflows.engines import engine_names, engines_here, make_engine
 from sodiate.workflows.engines.base import Settings
 from support import present
-from support.cli import one_message
+from support.cli import Cli, one_message
 from support.plugin import install, metadata
 
 HERE = Path(__file__).parent
@@ -110,43 +111,37 @@ def test_a_cluster_file_may_say_what_another_packages_engine_knows(site: Path, t
 
 
 def test_another_packages_engine_runs_a_campaign(
-    mongod: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, launchpad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the plan to the table and the supplement, by the command alone: a new process sees what is installed."""
-
-    def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("sodiate")), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)
-
+    place = ("--launchpad", launchpad, "--root", "root")
     campaign = HERE / "lennard_jones" / "campaign.yaml"
     monkeypatch.delenv("PYTHONPATH", raising=False)
     assert "engine 'lennard-jones' is unknown" in one_message(cli("plan", campaign))
     monkeypatch.setenv("PYTHONPATH", str(install(HERE / "lennard_jones", tmp_path / "site")))
-    done = cli("run", campaign, "--root", "root")
+    done = cli("run", campaign, *place)
     assert done.returncode == 0, done.stderr
     assert "Every number is mock" in done.stdout
     assert "[7/7]" in done.stdout
-    table = cli("results", "--root", "root").stdout
+    table = cli("results", *place).stdout
     assert "engine lennard-jones" in table
     assert "3/3" in table
-    assert "optimizer" in _record(tmp_path, "Na")["not_applicable"]
-    assert _record(tmp_path, "WSSe")["provenance"]["execution"] == {
+    assert "optimizer" in _record(launchpad, "Na")["not_applicable"]
+    assert _record(launchpad, "WSSe")["provenance"]["execution"] == {
         "optimizer": "bfgs",
         "max_steps": 300,
         "max_step_a": 0.2,
     }
-    assert cli("si", "--root", "root", "--out", "si").returncode == 0
+    assert cli("si", *place, "--out", "si").returncode == 0
     assert "Jones's potential [@Jones1924]" in (tmp_path / "si" / "methods.md").read_text()
     assert "Jones, J. E." in (tmp_path / "si" / "references.bib").read_text()
     # What was computed can be read where the package is not installed.
     monkeypatch.delenv("PYTHONPATH")
-    assert cli("results", "--root", "root").stdout == table
-    assert cli("si", "--root", "root", "--out", "elsewhere").returncode == 0
+    assert cli("results", *place).stdout == table
+    assert cli("si", *place, "--out", "elsewhere").returncode == 0
     assert "Energies are those of the engine lennard-jones" in (tmp_path / "elsewhere" / "methods.md").read_text()
 
 
-def _record(folder: Path, label: str) -> dict[str, Any]:
-    from sodiate.workflows.database.connection import open_root
-
-    with open_root(folder / "root") as database:
+def _record(launchpad: Path, label: str) -> dict[str, Any]:
+    with open_launchpad(launchpad) as database:
         return present(database.db["records"].find_one({"label": label}))

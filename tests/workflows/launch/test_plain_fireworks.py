@@ -20,6 +20,7 @@ from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.plan.planner import plan
 from support import DOCS
 from support.campaigns import Bench, small_campaign
+from support.warm import SODIATE, Warm
 
 BIN = Path(sys.executable).parent
 
@@ -43,23 +44,29 @@ def served(mongod: Path, tmp_path: Path) -> Iterator[Path]:
     assert process.wait(30) == 0
 
 
-def call(root: Path, *words: str, cwd: Path) -> str:
-    done = subprocess.run(
-        [str(BIN / words[0]), *words[1:]], capture_output=True, text=True, cwd=cwd, timeout=120, check=False
-    )
+PROGRAMS = {
+    "sodiate": SODIATE,
+    "lpad": "from fireworks.scripts.lpad_run import lpad; lpad()",
+    "rlaunch": "from fireworks.scripts.rlaunch_run import rlaunch; rlaunch()",
+}
+"""What the console scripts run."""
+
+
+def call(warm: Warm, *words: str, cwd: Path) -> str:
+    done = warm.run(list(words), cwd, 120, PROGRAMS[words[0]])
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_lpad_and_rlaunch(served: Path, tmp_path: Path) -> None:
+def test_lpad_and_rlaunch(served: Path, warm: Warm, tmp_path: Path) -> None:
     launchpad, fworker = served / "my_launchpad.yaml", served / "my_fworker.yaml"
     assert {path.stat().st_mode & 0o777 for path in (launchpad, fworker)} == {0o600}
-    listed = json.loads(call(served, "lpad", "-l", str(launchpad), "get_fws", cwd=tmp_path))
+    listed = json.loads(call(warm, "lpad", "-l", str(launchpad), "get_fws", cwd=tmp_path))
     assert {one["name"] for one in listed} >= {"WSSe+VS", "WSSe+VS/V_S@top", "Na"}
     work = tmp_path / "launches"
     work.mkdir()
-    call(served, "rlaunch", "-l", str(launchpad), "-w", str(fworker), "rapidfire", cwd=work)
-    states = json.loads(call(served, "lpad", "-l", str(launchpad), "get_fws", cwd=tmp_path))
+    call(warm, "rlaunch", "-l", str(launchpad), "-w", str(fworker), "rapidfire", cwd=work)
+    states = json.loads(call(warm, "lpad", "-l", str(launchpad), "get_fws", cwd=tmp_path))
     assert {one["state"] for one in states} == {"COMPLETED"}
     with open_root(served) as database:
         documents = Documents(database.db)
@@ -115,7 +122,7 @@ def test_the_queries_of_the_documentation(private_database: Database, tmp_path: 
     assert [line for line in lines if "→" in line] == ["WSSe+VS/H@top H@top → T_W@top"]
 
 
-def test_a_launchpad_of_the_users_own(served: Path, tmp_path: Path) -> None:
+def test_a_launchpad_of_the_users_own(served: Path, warm: Warm, tmp_path: Path) -> None:
     """Other work in it stays as it is; directories go below --root; the results are read from the same file."""
     launchpad = served / "my_launchpad.yaml"
     add = ("from fireworks import *; from sys import argv; "
@@ -124,14 +131,14 @@ def test_a_launchpad_of_the_users_own(served: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     campaign = small_campaign(tmp_path)
-    out = call(served, "sodiate", "run", str(campaign), "--launchpad", str(launchpad), "--root", "runs", cwd=work)
+    out = call(warm, "sodiate", "run", str(campaign), "--launchpad", str(launchpad), "--root", "runs", cwd=work)
     assert "mock (dry run, not physical)" in out
     assert len(list((work / "runs").glob("*/calculation.json"))) == 6
-    states = json.loads(call(served, "lpad", "-l", str(launchpad), "get_fws", cwd=tmp_path))
+    states = json.loads(call(warm, "lpad", "-l", str(launchpad), "get_fws", cwd=tmp_path))
     assert sorted(one["state"] for one in states) == ["COMPLETED"] * 6 + ["READY"]
     assert not list(tmp_path.rglob("mark"))
     words = ("results", "--launchpad", str(launchpad), "--format", "json")
-    assert json.loads(call(served, "sodiate", *words, cwd=work))[0]["converged"]
+    assert json.loads(call(warm, "sodiate", *words, cwd=work))[0]["converged"]
     from sodiate.workflows.results.results import Results
 
     with Results.open(launchpad) as results:

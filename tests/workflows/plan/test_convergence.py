@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from sodiate.analysis.figures.convergence import Series, Setting, convergence_plot
-from sodiate.workflows.campaign.load import bundled_campaigns
+from sodiate.workflows.campaign.load import bundled_campaigns, load_campaign
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
-from sodiate.workflows.plan.convergence_study import parse_values, variants
+from sodiate.workflows.plan.convergence_study import one_host, parse_values, variants
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.start_structures import ideal_atoms
 from support.campaigns import small_campaign
@@ -32,7 +33,7 @@ def test_values_that_are_none(text: str) -> None:
 
 def test_one_setting_is_varied_at_a_time() -> None:
     """What is not varied has the very ids of the campaign, so nothing is computed twice."""
-    made = list(variants("wsse-gpaw", None, (450.0, 500.0), (1.0, 2.0, 3.0)))
+    made = list(variants(load_campaign("wsse-gpaw", None), (450.0, 500.0), (1.0, 2.0, 3.0)))
     base = plan("wsse-gpaw")
     assert [(one.quantity, one.value) for one in made] == [
         ("cutoff", 450), ("cutoff", 500), ("kmesh", 1), ("kmesh", 2), ("kmesh", 3)
@@ -59,7 +60,9 @@ def test_every_bundled_campaign_can_be_varied(name: str) -> None:
     """Also one that names structure files beside it, such as Se.cif, which a copy elsewhere would no longer find."""
     base = plan(name)
     (made,) = (
-        variants(name, None, (), (2.0,)) if "cutoff_ev" in base.not_applicable else variants(name, None, (450.0,), ())
+        variants(base.campaign, (), (2.0,))
+        if "cutoff_ev" in base.not_applicable
+        else variants(base.campaign, (450.0,), ())
     )
     assert made.plan.campaign.elements == base.campaign.elements
     assert made.plan.campaign.slabs == base.campaign.slabs
@@ -69,11 +72,26 @@ def test_every_bundled_campaign_can_be_varied(name: str) -> None:
     assert all(structure in [c.structure for c in base.calculations] for structure in structures)
 
 
+@pytest.mark.parametrize("name", bundled_campaigns())
+def test_one_host_has_the_calculations_that_it_has_in_its_campaign(name: str) -> None:
+    base = plan(name)
+    for host in base.hosts:
+        alone = plan(one_host(base.campaign, host.name))
+        assert [other.name for other in alone.hosts] == [host.name]
+        ids = {c.id for c in base.calculations}
+        assert {c.id for label, c in alone.names.items() if not label.endswith("/lowest")} <= ids
+        again = yaml.safe_load(alone.campaign.text)
+        assert again["campaign"] == alone.campaign.spec.campaign
+        assert len(again["models"]) == 1
+
+
 def test_what_cannot_be_varied() -> None:
     with pytest.raises(InputError, match="engine emt has no use for cutoff_ev"):
-        list(variants("wsse", None, (400.0, 500.0), ()))
+        list(variants(load_campaign("wsse", None), (400.0, 500.0), ()))
     with pytest.raises(InputError, match="whole numbers"):
-        list(variants("wsse", None, (), (1.5, 2.0)))
+        list(variants(load_campaign("wsse", None), (), (1.5, 2.0)))
+    with pytest.raises(InputError, match=r"no model 'WSe3' \(did you mean 'WSe2'\?\); models: WSe2, WSSe, "):
+        one_host(load_campaign("wsse", None), "WSe3")
 
 
 def test_changes_are_against_the_last_value_that_is_known(tmp_path: Path) -> None:
@@ -98,3 +116,8 @@ def test_a_potential_without_k_points_is_converged_at_once(cli: Cli, launchpad: 
     assert {row["note"] for row in found} == {"mock (dry run, not physical)"}
     assert (folder / "convergence.png").exists()
     assert "give --cutoff, --kmesh or both" in cli("converge", path, *place).stderr
+    alone = cli("converge", path, "--kmesh", "1,2", "--model", "WSSe+VS", *place)
+    assert alone.returncode == 0, alone.stderr
+    assert (folder.with_name("small-WSSe+VS-convergence") / "convergence.csv").read_text() == (
+        folder / "convergence.csv"
+    ).read_text()

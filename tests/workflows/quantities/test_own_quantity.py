@@ -3,53 +3,45 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from sodiate.workflows.results.results import Results
 from support import CHECKOUT, DOCS
 from support.campaigns import small_campaign
+from support.cli import Cli
+from support.plugin import metadata
 
 EXAMPLE = CHECKOUT / "tests" / "support" / "examples" / "sheet_thickness.py"
 GUIDE = (DOCS / "developers" / "add-a-quantity.md").read_text(encoding="utf-8")
 
 
-def installed(folder: Path, target: str = "sheet_thickness:SheetThickness") -> dict[str, str]:
-    """Lay the example out as an installed package; return the environment that finds it."""
+def install(patch: pytest.MonkeyPatch, folder: Path, target: str = "sheet_thickness:SheetThickness") -> None:
+    """Lay the example out as an installed package, which the commands that follow find."""
     site = folder / "site"
-    metadata = site / "groupkit-1.0.dist-info"
-    metadata.mkdir(parents=True)
+    site.mkdir()
     shutil.copy(EXAMPLE, site)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: groupkit\nVersion: 1.0\n", encoding="utf-8")
-    (metadata / "entry_points.txt").write_text(
-        f"[sodiate.quantities]\nsheet_thickness = {target}\n", encoding="utf-8"
-    )
-    return {**os.environ, "PYTHONPATH": str(site)}
+    metadata(site, "groupkit", f"[sodiate.quantities]\nsheet_thickness = {target}\n")
+    patch.setenv("PYTHONPATH", str(site))
 
 
-def sodiate(environment: dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("sodiate")), *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.usefixtures("mongod")
-def test_it_is_planned_run_and_shown(tmp_path: Path) -> None:
-    with_it = installed(tmp_path)
+def test_it_is_planned_run_and_shown(
+    cli: Cli, launchpad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ("--launchpad", launchpad, "--root", "root")
+    install(monkeypatch, tmp_path)
     small_campaign(tmp_path, quantities=["sheet_thickness"], sites=["T_W@bottom"])
-    done = sodiate(with_it, tmp_path, "run", "small.yaml")
+    done = cli("run", "small.yaml", *place)
     assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = json.loads(sodiate(with_it, tmp_path, "results", "--format", "json").stdout)
-    with Results.open(tmp_path / "sodiate-runs") as results:
+    (row,) = json.loads(cli("results", *place, "--format", "json").stdout)
+    with Results.open(launchpad) as results:
         heights = results["WSSe+VS"].atoms.positions[:, 2]
         (without,) = results.models()
     assert row["sheet_thickness_a"] == pytest.approx(heights.max() - heights.min())
-    assert "sheet_thickness_a" in sodiate(with_it, tmp_path, "results", "--format", "csv").stdout
-    page = sodiate(with_it, tmp_path, "report", "--out", "report.html")
+    assert "sheet_thickness_a" in cli("results", *place, "--format", "csv").stdout
+    page = cli("report", *place, "--out", "report.html")
     assert page.returncode == 0, page.stderr
     assert "thickness (mock) / Å" in (tmp_path / "report.html").read_text(encoding="utf-8")
     # Where the package is missing, that is said and the rest stands.
@@ -65,21 +57,24 @@ def test_it_is_planned_run_and_shown(tmp_path: Path) -> None:
         ("collections:OrderedDict", "is no sodiate.workflows.quantities.base.Quantity"),
     ],
 )
-def test_a_broken_package_is_named(tmp_path: Path, target: str, words: str) -> None:
+def test_a_broken_package_is_named(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, words: str
+) -> None:
     small_campaign(tmp_path)
-    done = sodiate(installed(tmp_path, target), tmp_path, "plan", "small.yaml")
+    install(monkeypatch, tmp_path, target)
+    done = cli("plan", "small.yaml")
     assert done.returncode == 2
     assert done.stderr.startswith("Error: the quantity 'sheet_thickness' of groupkit")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
-    environment = installed(tmp_path, "sheet_thickness:SheetThickness")
+def test_a_name_that_is_taken_is_refused(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, tmp_path)
     text = EXAMPLE.read_text(encoding="utf-8").replace('name = "sheet_thickness"', 'name = "dos"')
     (tmp_path / "site" / "sheet_thickness.py").write_text(text, encoding="utf-8")
     small_campaign(tmp_path)
-    done = sodiate(environment, tmp_path, "plan", "small.yaml")
+    done = cli("plan", "small.yaml")
     assert "a quantity 'dos' is there already; rename it" in done.stderr
 
 
