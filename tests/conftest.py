@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
         found = os.statvfs(MEMORY)
         if found.f_bavail * found.f_frsize > 4e9 and not found.f_flag & os.ST_NOEXEC:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return two workers a core, since tests wait for servers and kills; one where GPAW's ranks need the cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if find_spec("gpaw") else 2 * cores
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -112,7 +119,6 @@ def mongod() -> Path:
 @pytest.fixture(scope="session")
 def gpaw() -> None:
     """GPAW, its PAW data and mpiexec."""
-    from importlib.util import find_spec
     from shutil import which
 
     if find_spec("gpaw") is None or find_spec("gpaw_data") is None or which("mpiexec") is None:
@@ -149,7 +155,6 @@ def _slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Slurm]:
 @pytest.fixture(scope="session")
 def dftd3() -> None:
     """The package dftd3."""
-    from importlib.util import find_spec
 
     if find_spec("dftd3") is None:
         skip_unless_required("needs dftd3: pip install 'sodiate[gpaw]'")
@@ -158,7 +163,6 @@ def dftd3() -> None:
 @pytest.fixture(scope="session")
 def chgnet() -> None:
     """The potential CHGNet."""
-    from importlib.util import find_spec
 
     if find_spec("chgnet") is None:
         skip_unless_required("needs CHGNet: pip install 'sodiate[mlip]'")
