@@ -3,7 +3,7 @@
 `Warm` starts a process that imports sodiate with what its commands need, and then forks for each command. A command
 so started is a process as any other (its own memory, signals, exit code and output; kill -9 kills it alone), but its
 imports, a second of processor time, were done once. Cold starts are tested where ``sodiate`` itself is run:
-test_readme.py, cli/test_interrupts.py.
+test_readme.py, the Ctrl-C of cli/test_interrupts.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import atexit
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -21,8 +22,9 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 MODULES = (
     *("fireworks.core.launchpad", "fireworks.core.rocket_launcher", "matplotlib.figure", "pandas", "pymongo"),
@@ -42,10 +44,11 @@ class Warm:
     Parameters
     ----------
     folder
-        Where its socket and its complaints go.
+        Where its complaints go, and what commands print.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder, self.numbers = folder, count(1)
         self.address = tempfile.mktemp(prefix="warm-", dir="/tmp")  # a socket's path must be short
         with (folder / "warm.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -67,31 +70,76 @@ class Warm:
         self, words: list[str], cwd: Path, timeout: float, code: str = SODIATE
     ) -> subprocess.CompletedProcess[str]:
         """Run code with ``sys.argv``, as `subprocess.run` with ``capture_output`` and ``text``."""
-        with (
-            tempfile.TemporaryFile() as output,
-            tempfile.TemporaryFile() as errors,
-            socket.socket(socket.AF_UNIX) as connection,
-        ):
-            connection.connect(self.address)
-            request = {"words": words, "cwd": str(cwd), "environment": dict(os.environ), "code": code}
+        process = self.start(words, cwd, code)
+        try:
+            output, errors = process.communicate(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(words, process.wait(1), output, errors)
+
+    def start(self, words: list[str], cwd: Path, code: str = SODIATE, *, own_group: bool = False) -> Process:
+        """Start code with ``sys.argv``, in a session and process group of its own if asked to."""
+        number = next(self.numbers)
+        paths = (self.folder / f"{number}.out", self.folder / f"{number}.err")
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self.address)
+        environment = dict(os.environ)
+        request = {"words": words, "cwd": str(cwd), "environment": environment, "code": code, "own_group": own_group}
+        with paths[0].open("wb") as output, paths[1].open("wb") as errors:
             socket.send_fds(connection, [b"!"], [output.fileno(), errors.fileno()])
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("r") as answer:
-                pid = int(answer.readline())
-                connection.settimeout(timeout)
-                try:
-                    status = int(answer.readline())
-                except TimeoutError:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                    raise subprocess.TimeoutExpired(words, timeout, _text(output), _text(errors)) from None
-            returncode = os.waitstatus_to_exitcode(status)
-            return subprocess.CompletedProcess(words, returncode, _text(output), _text(errors))
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        return Process(words, connection, paths)
 
 
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode()
+class Process:
+    """A command that was started, with what tests need of `subprocess.Popen`."""
+
+    def __init__(self, words: list[str], connection: socket.socket, paths: tuple[Path, Path]) -> None:
+        self.words, self.paths = words, paths
+        self.returncode: int | None = None
+        self._connection = connection
+        self.pid = int(self._line())
+
+    def _line(self) -> str:
+        """Read a line of the answer and nothing of the next, for which `wait` will look."""
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = self._connection.recv(1)
+            assert byte, f"{self.words}: the process that forks has ended"
+            line += byte
+        return line.decode()
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end and return its exit code, negative for a signal."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.words, timeout)
+            self.returncode = os.waitstatus_to_exitcode(int(self._line()))
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait for its end and return what it printed."""
+        self.wait(timeout)
+        output, errors = (path.read_text(encoding="utf-8") for path in self.paths)
+        return output, errors
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to it alone, if it still runs."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it alone."""
+        self.send_signal(signal.SIGKILL)
 
 
 # In the process that forks.
@@ -136,8 +184,6 @@ def _draw_once() -> None:
 
 def serve(address: str) -> dict[str, Any]:
     """Fork for each request until the tests close our input; returns, in a child, the request."""
-    import select
-
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(16)
@@ -170,6 +216,8 @@ def watch(connection: socket.socket) -> dict[str, Any]:
             connection.sendall(b"%d\n" % status)
         os._exit(0)
     connection.close()
+    if request["own_group"]:
+        os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, file in enumerate((nothing, *files)):
         os.dup2(file, number)

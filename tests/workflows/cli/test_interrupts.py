@@ -28,7 +28,7 @@ from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
 from support.cli import Cli, servers, wait_until
-from support.warm import Warm
+from support.warm import Process, Warm
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc"),
@@ -80,15 +80,14 @@ class Running:
 
     def __post_init__(self) -> None:
         self.plan = plan(self.campaign)
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[Process] = []
 
     @property
     def command(self) -> list[str]:
         return [str(SODIATE), "run", str(self.campaign), "--root", str(self.root)]
 
-    def start(self) -> subprocess.Popen[str]:
-        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        self.started.append(subprocess.Popen(self.command, start_new_session=True, **streams))
+    def start(self) -> Process:
+        self.started.append(self.warm.start(self.command, self.root.parent, own_group=True))
         return self.started[-1]
 
     def again(self) -> subprocess.CompletedProcess[str]:
@@ -127,7 +126,7 @@ def running(warm: Warm, tmp_path: Path) -> Iterator[Running]:
     yield running
     for process in running.started:  # after a test that failed
         process.kill()
-        process.communicate()
+        process.wait(10)
     wait_until(lambda: not servers(tmp_path), seconds=10)
 
 
@@ -164,7 +163,7 @@ def by_sigterm(running: Running) -> tuple[int, str, str]:
     running.wait_for_records(3)
     os.killpg(process.pid, signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
-    return process.returncode, output, errors
+    return process.wait(1), output, errors
 
 
 @pytest.mark.parametrize(
@@ -202,7 +201,7 @@ def test_kill_9_half_way(running: Running) -> None:
     process = running.start()
     running.wait_for_records(3)
     process.kill()
-    process.communicate()
+    process.wait(10)
     start = time.monotonic()
     wait_until(lambda: not servers(running.root), seconds=10)
     print(f"the server ended {time.monotonic() - start:.2f} s after kill -9")
