@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,10 +244,18 @@ class VaspResult:
 
     def _arrays(self) -> dict[str, Any]:
         if self.inputs.kind == "dos":
-            return electrons(self.run, self.inputs.protocol["dos_broadening_ev"])
+            found = electrons(self.run, self.inputs.protocol["dos_broadening_ev"])
+            return {**found, "bands": in_our_order(self.inputs, found["bands"])}
         if self.inputs.kind == "bands":
             return {"bands": along_path(self.inputs, self.run)}
         return {"density": density(self.inputs)} if self.inputs.kind == "density" else {}
+
+
+def in_our_order(inputs: VaspInputs, bands: Bands) -> Bands:
+    """Return bands with the weights on atoms, which VASP has in its order, in ours."""
+    if bands.by_atom is None:
+        return bands
+    return replace(bands, by_atom=np.moveaxis(inputs.ours(np.moveaxis(bands.by_atom, -1, 0)), 0, -1))
 
 
 def along_path(inputs: VaspInputs, run: Vasprun) -> Bands:
@@ -255,7 +263,8 @@ def along_path(inputs: VaspInputs, run: Vasprun) -> Bands:
     before = launches(inputs.directory, len(inputs.stages) - 1)[:-1]
     path = (before or [inputs.directory / LAUNCHES])[-1] / RUN
     try:
-        mesh, bands = eigenvalues(read_vasprun(path, parse_eigen=True, parse_dos=True)), eigenvalues(run)
+        mesh = eigenvalues(read_vasprun(path, parse_eigen=True, parse_dos=True))
+        bands = in_our_order(inputs, eigenvalues(run))
         if np.shape(bands.kpoints) != np.shape(inputs.path) or np.abs(bands.kpoints - inputs.path).max() > _SAME_K:
             raise ValueError(f"{RUN} beside it is not along the path of the inputs")
     except DAMAGE as error:

@@ -432,6 +432,21 @@ def test_a_dos_without_the_charge_density_says_so(program: Path, tmp_path: Path)
     assert again.bands.energies_ev == pytest.approx(outcome.bands.energies_ev, abs=1e-9)
 
 
+def test_weights_on_atoms_are_in_the_order_of_the_atoms(program: Path, tmp_path: Path) -> None:
+    """VASP groups them by species; levels of vacancies are told by the weights on some atoms of ours."""
+    atoms, shuffle = host_with_na(), [1, 0, 3, 2]
+    atoms.symbols = ["W", "Se", "Se", "Na"]  # so that a Se is between others, once shuffled
+    found = []
+    for name, order in (("plain", [0, 1, 2, 3]), ("shuffled", shuffle)):
+        VASP.engine().prepare(VASP.calculation("dos"), atoms[order], tmp_path / name, {})
+        bands = VASP.finish(tmp_path / name).bands
+        assert bands is not None
+        assert bands.by_atom is not None
+        found.append(bands.by_atom.astype(float).sum(axis=(0, 1)))
+    assert found[1] == pytest.approx(found[0][:, shuffle], abs=0.05)
+    assert np.abs(found[1] - found[0]).max() > 0.5
+
+
 def test_bands_go_on_where_they_were_killed(program: Path, tmp_path: Path) -> None:
     """Killed along the path, the density before it stays; without the bands of that stage nothing is told."""
     protocol = {**VASP.protocol, "band_points": 9}
