@@ -13,7 +13,7 @@ from .codes import CodeDescription
 from .columns import Column
 from .functionals import corrections, functionals
 from .model_result import ModelResult
-from .records import MOCK, Record, Sampling
+from .records import IMPORTED, MOCK, Record, Sampling
 from .words import distinct, listed
 
 _SMEARING = {"gaussian": "Gaussian", "fermi-dirac": "Fermi–Dirac"}
@@ -159,9 +159,14 @@ def _tools(records: Sequence[Record]) -> list[str]:
     sodiate = f"sodiate {versions['sodiate']}" if "sodiate" in versions else "sodiate"
     ase = f"ASE {versions['ase']} [@Larsen2017]" if "ase" in versions else "ASE [@Larsen2017]"
     corrections = sum(bool(record.provenance.corrections) for record in records)
+    others = sum(any(note.startswith(IMPORTED) for note in record.notes) for record in records)
+    if others == len(records):
+        return [f"The runs, made before, were read and evaluated by {sodiate} with {ase}."]
     sentences = [
         f"Calculations were planned and run by {sodiate} with FireWorks [@Jain2015], custodian [@Ong2013] and {ase}."
     ]
+    if others:
+        sentences.append(f"Of {len(records)} runs {others} had been made before and were read by it.")
     if corrections:
         sentences.append(
             f"In {corrections} of {len(records)} runs custodian changed a setting; each change is in the records."

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the record layout; a reader refuses any that it does not know."""
 
+IMPORTED = "imported:"
+"""How the note of a record begins whose run was not made by sodiate."""
+
 MOCK = "mock (dry run, not physical)"
 """The mark that every table, figure and page puts on the numbers of a dry run."""
 

@@ -4,6 +4,8 @@ Every host has its slab normal along z and its lattice vectors a and b in the xy
 not periodic. "Lateral" means in that plane.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -34,6 +36,9 @@ MOST_ATOMS: Final = 5000
 
 _SAME_PLACE_A: Final = 1e-4
 """As near as another place that was tried before."""
+
+_SAME_CELL_A: Final = 1e-2
+"""Cells that differ by less are one cell: a whole one, of which a turn has to be found, differs by far more."""
 
 _ELEMENTS: Final = frozenset(chemical_symbols[1:])
 
@@ -265,3 +270,72 @@ def moved_pairing(atoms: Atoms, others: Atoms) -> tuple[list[int], float, Floats
             move = move + find_mic(atoms.positions[order] - placed.positions, others.cell, pbc=True)[0].mean(axis=0)
     assert best is not None
     return best
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How others lie on atoms: each at ``fractions @ turn + shift``, in the atoms' order.
+
+    Attributes
+    ----------
+    order
+        Index among the atoms of each of the others.
+    distance
+        The largest of a pair, Å.
+    turn
+        Shape (3, 3), whole numbers.
+    shift
+        Fractions of the cell, shape (3,).
+    """
+
+    order: list[int]
+    distance: float
+    turn: Ints
+    shift: Floats
+
+
+_CLOSE_A: Final = 0.3
+"""As near as no other turn has to be looked for."""
+
+
+def placement(atoms: Atoms, others: Atoms, turns: Sequence[Ints]) -> Placement:
+    """Find where others lie on atoms that are the same up to a move, a turn of the cell, and some symmetry.
+
+    Parameters
+    ----------
+    atoms, others
+        The same elements in any order; if their cells are not the same but for their orientation, nothing is turned.
+    turns
+        Rotations of fractions that the surroundings allow, the identity first. The first of the nearest counts.
+    """
+    best: Placement | None = None
+    for turn in turns:
+        turned = others.copy()
+        if turned_cell(np.asarray(others.cell), turn @ np.asarray(atoms.cell))[1] < _SAME_CELL_A:
+            turned.set_cell(atoms.cell)
+            turned.set_scaled_positions(others.get_scaled_positions(wrap=False) @ turn)
+        order, far, move = moved_pairing(atoms, turned)
+        if best is None or far < best.distance - _SAME_PLACE_A:
+            best = Placement(order, far, turn, np.linalg.solve(np.asarray(turned.cell).T, move))
+        if best.distance < _CLOSE_A:
+            break
+    assert best is not None
+    return best
+
+
+def turned_cell(cell: Floats, target: Floats) -> tuple[Floats, float]:
+    """Return the rotation that lays a cell upon another one best, and what is left of their difference (Å).
+
+    Parameters
+    ----------
+    cell, target
+        Vectors as rows, shape (3, 3), Å.
+
+    Returns
+    -------
+    rotation, difference
+        ``cell @ rotation`` is near the target, mirrored if only so they agree; the largest component that differs.
+    """
+    first, _, second = np.linalg.svd(cell.T @ target)
+    rotation: Floats = first @ second
+    return rotation, float(np.abs(cell @ rotation - target).max())

@@ -177,6 +177,29 @@ def find_sites(pristine: Atoms, defects: Sequence[Defect]) -> tuple[Site, ...]:
     return tuple(sites)
 
 
+def own_site(pristine: Atoms, defects: Sequence[Defect], name: str, face: str, point: tuple[float, float]) -> Site:
+    """Make a site of a point that no rule gives.
+
+    Parameters
+    ----------
+    pristine, defects
+        As for `find_sites`.
+    name, face
+        Of the site.
+    point
+        Coordinates along a and b of the ideal host, fractional.
+    """
+    defective = apply_defects(pristine, defects)
+    symmetry, cell = find_symmetry(defective, _missing(pristine, defects)), in_plane_cell(pristine)
+    images, multiplicity = symmetry.images(point), 0
+    for flip in (False, True):
+        left = images[symmetry.flips == flip]
+        while len(left):
+            multiplicity += 1
+            left = left[lateral_distances(left - left[0], cell) > _SAME_POINT]
+    return Site(name, "own", face, point, multiplicity, None, _frame(pristine, defective, defects))
+
+
 def near_defect(sites: Sequence[Site]) -> tuple[Site, ...]:
     """Select every vacancy site and, on each face, the site of each other kind that is nearest to a defect.
 

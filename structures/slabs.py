@@ -221,6 +221,15 @@ def _largest_span(fractions: Floats) -> float:
     return 1.0 - _largest_gap(fractions)[0]
 
 
+def empty_spans(atoms: Atoms) -> list[float]:
+    """Return the widest empty span along each axis of a periodic cell, perpendicular to the other two, Å."""
+    cell = np.array(atoms.cell, dtype=np.float64)
+    fractions = np.linalg.solve(cell.T, atoms.positions.T).T
+    volume = abs(float(np.linalg.det(cell)))
+    heights = [volume / float(np.linalg.norm(np.cross(cell[k - 2], cell[k - 1]))) for k in range(3)]
+    return [_largest_gap(fractions[:, k])[0] * heights[k] for k in range(3)]
+
+
 def _vacuum_axis(atoms: Atoms, path: Path) -> tuple[Floats, int, bool]:
     """Return the cell, completed if it has two vectors, the vacuum axis, and whether the file declares it."""
     cell = np.array(atoms.cell, dtype=np.float64)
@@ -238,9 +247,7 @@ def _vacuum_axis(atoms: Atoms, path: Path) -> tuple[Floats, int, bool]:
         return cell, axis, True
     if atoms.pbc.sum() == 2:
         return cell, int(np.argmin(atoms.pbc)), True
-    fractions = np.linalg.solve(cell.T, atoms.positions.T).T
-    heights = [volume / np.linalg.norm(np.cross(cell[k - 2], cell[k - 1])) for k in range(3)]
-    gaps = [_largest_gap(fractions[:, k])[0] * heights[k] for k in range(3)]
+    gaps = empty_spans(atoms)
     wide = [k for k in range(3) if gaps[k] >= VACUUM_GAP]
     widths = ", ".join(f"{gap:.2f}" for gap in gaps)
     if not wide:

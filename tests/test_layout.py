@@ -205,7 +205,7 @@ CODES = re.compile(
 NAMED_ELSEWHERE = {
     "structures/slabs.py": r'POSCAR: Final = "vasp"',
     "workflows/campaign/campaign_file.py": r'``incar`` has|    incar: dict|return \("incar",\) if self.incar',
-    "workflows/cli/carry.py": r'^    vasp: Annotated|^    if vasp:|import_runs\(folders, campaign, "vasp"',
+    "workflows/cli/carry.py": r'^    vasp: Annotated|^    if vasp\b|import_(runs|as_protocol)\(folders, .*"vasp"',
 }
 """Lines outside the engines' folders that may: ASE's name of a format, the campaign's key, the option of `import`."""
 

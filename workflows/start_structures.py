@@ -12,16 +12,20 @@ from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ..structures.elemental import Elemental
 from ..structures.geometry import bond_reach
 from ..structures.monolayers import Monolayer, box, build_monolayer
-from ..structures.sites import EndSite, Site, end_site, find_sites, place
+from ..structures.sites import EndSite, Site, end_site, find_sites, own_site, place
 from ..structures.slabs import Slab, build_slab
+from ..structures.symmetry import find_symmetry
 from ..structures.vacancies import Defect, apply_defects, distinct_pairs, distinct_vacancies
 from .calculation import Calculation, without_nulls
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import NDArray
 
 Operation = Mapping[str, Any]
 Part = Literal["all", "host", "adsorbate"]
@@ -90,9 +94,10 @@ def host(
     )
 
 
-def adsorbate(element: str, site: str, height_a: float) -> Operation:
-    """Declare an adsorbate at a named site of the parent ``host``."""
-    return _operation("adsorbate", element=element, site=site, height_a=float(height_a))
+def adsorbate(element: str, site: str, height_a: float, own: tuple[str, Sequence[float]] | None = None) -> Operation:
+    """Declare an adsorbate at a named site of the parent ``host``; of one that no rule gives, its face and point."""
+    values = {} if own is None else {"face": own[0], "at": [float(part) for part in own[1]]}
+    return _operation("adsorbate", element=element, site=site, height_a=float(height_a), **values)
 
 
 def geometry() -> Operation:
@@ -165,6 +170,13 @@ class Host:
     def sites(self) -> dict[str, Site]:
         """Symmetry-distinct adsorption sites by name."""
         return {site.name: site for site in find_sites(self.pristine, self.defects)}
+
+    def site(self, operation: Operation) -> Site:
+        """Return the site of an adsorbate."""
+        if "at" not in operation:
+            return self.sites[operation["site"]]
+        first, second = operation["at"]
+        return own_site(self.pristine, self.defects, operation["site"], operation["face"], (first, second))
 
     @property
     def roles(self) -> list[str]:
@@ -253,7 +265,7 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
         case "host":
             return read_host(operation).start
         case "adsorbate":
-            site = _host_of(calculation.parents["host"]).sites[operation["site"]]
+            site = _host_of(calculation.parents["host"]).site(operation)
             return place(parents["host"], site, operation["element"], operation["height_a"])
         case "geometry":
             return parents["geometry"].copy()
@@ -395,10 +407,28 @@ def elements(calculation: Calculation) -> list[str]:
             return elements(site)
 
 
+def turns(calculation: Calculation) -> list[NDArray[np.int64]]:
+    """Return the rotations of fractions under which a calculation's start is the same: of an adsorbate's host, all.
+
+    The identity is the first.
+    """
+    identity = np.eye(3, dtype=np.int64)
+    if calculation.structure["op"] != "adsorbate":
+        return [identity]
+    symmetry = find_symmetry(_host_of(calculation.parents["host"]).atoms)
+    found = {identity.tobytes(): identity}
+    for rotation, flip in zip(symmetry.rotations, symmetry.flips, strict=True):
+        turn = np.diag([0, 0, -1 if flip else 1])
+        turn[:2, :2] = rotation.T
+        found.setdefault(turn.tobytes(), turn)
+    return list(found.values())
+
+
 def site_reached(calculation: Calculation, final: Atoms) -> EndSite | None:
     """Return the site that a relaxed adsorbate reached, or None for a calculation without an adsorbate."""
     if calculation.structure["op"] != "adsorbate":
         return None
     host = _host_of(calculation.parents["host"])
-    start = host.sites[calculation.structure["site"]]
-    return end_site(host.pristine, host.defects, tuple(host.sites.values()), final, start)
+    start = host.site(calculation.structure)
+    sites = {**host.sites, start.name: start}
+    return end_site(host.pristine, host.defects, tuple(sites.values()), final, start)

@@ -92,13 +92,20 @@ def check_spin(atom: Record) -> None:
     """
     if atom.kind != "atom" or atom.geometry is None or atom.total_moment_mub is None:
         return
-    element = atom.geometry.symbols[0]
-    own, expected = abs(atom.total_moment_mub), ground_state_moment(element)
-    if abs(own - expected) > _SPIN_MUB:
+    wrong = wrong_spin(atom.geometry.symbols[0], atom.total_moment_mub)
+    if wrong is not None:
         raise ProtocolMismatch(
-            f"the isolated {element} atom has {own:.2f} μB, its ground state {expected:g} μB: run the campaign "
-            f"again, which plans it with that; `sodiate redo {atom.label}` if it was planned so"
+            f"{wrong}: run the campaign again, which plans it with that; `sodiate redo {atom.label}` if it was "
+            "planned so"
         )
+
+
+def wrong_spin(element: str, moment_mub: float) -> str | None:
+    """Say that an isolated atom with this moment (μB) is not in its ground state; None if it is."""
+    own, expected = abs(moment_mub), ground_state_moment(element)
+    if abs(own - expected) <= _SPIN_MUB:
+        return None
+    return f"the isolated {element} atom has {own:.2f} μB, its ground state {expected:g} μB"
 
 
 @dataclass(frozen=True)

@@ -28,20 +28,34 @@ def check_method(first: Record, second: Record) -> None:
     ProtocolMismatch
         With both sides and each value that differs.
     """
-    methods = first.method, second.method
+    differences = method_differences(first.method, second.method, _elements(first) & _elements(second))
+    if first.physical != second.physical:
+        differences.append("one of them is a mock")
+    _refuse(first, second, "method", differences)
+
+
+def method_differences(first: Method, second: Method, shared: Iterable[str]) -> list[str]:
+    """Return what differs in two methods, as ``cutoff_ev 500.0 ≠ 450.0``.
+
+    Parameters
+    ----------
+    first, second
+        The methods.
+    shared
+        Elements of both, of which data set and Hubbard correction are compared.
+    """
+    methods = first, second
     apart = {"paw", "hubbard", "settings", "numerics"}
     differences = _differences(*(method.model_dump(exclude=apart) for method in methods))
     differences += _differences(*_settings(*methods))
-    for element in sorted(_elements(first) & _elements(second)):
+    for element in sorted(shared):
         data_sets = [method.paw.get(element) for method in methods]
         if data_sets[0] != data_sets[1]:
             differences.append(f"PAW of {element} {data_sets[0]} ≠ {data_sets[1]}")
         corrections = [(method.hubbard or {}).get(element, "none") for method in methods]
         if corrections[0] != corrections[1]:
             differences.append(f"Hubbard correction of {element} {corrections[0]} ≠ {corrections[1]}")
-    if first.physical != second.physical:
-        differences.append("one of them is a mock")
-    _refuse(first, second, "method", differences)
+    return differences
 
 
 def _settings(first: Method, second: Method) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -78,11 +92,18 @@ def check_sampling(first: Record, second: Record) -> None:
     if first.sampling is None or second.sampling is None:
         raise ProtocolMismatch(f"{(first if first.sampling is None else second).label} has no sampling record.")
     samplings = first.sampling, second.sampling
-    differences = _differences(*(sampling.model_dump(exclude={"cell_a", "settings"}) for sampling in samplings))
-    differences += _differences(*_same_keys(*(sampling.settings or {} for sampling in samplings)))
+    differences = sampling_differences(*samplings)
     if _largest_shift(*samplings) > 1e-4:
         differences.append(f"cell {_edges(samplings[0])} ≠ {_edges(samplings[1])} Å")
     _refuse(first, second, "sampling", differences)
+
+
+def sampling_differences(first: Sampling, second: Sampling, *but: str) -> list[str]:
+    """Return what differs in two samplings beside the cell, without the fields ``but``."""
+    samplings = first, second
+    apart = {"cell_a", "settings", *but}
+    differences = _differences(*(sampling.model_dump(exclude=apart) for sampling in samplings))
+    return differences + _differences(*_same_keys(*(sampling.settings or {} for sampling in samplings)))
 
 
 def check_atoms(whole: Record, parts: Iterable[Record], what: str) -> None:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from ...analysis.records import Frozen
 from ...structures.monolayers import Monolayer
-from .protocol import Changes, Element, NotNegative, Positive, Protocol, Truth
+from .protocol import Changes, Element, Finite, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
 
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
@@ -143,11 +143,20 @@ class Execution(Frozen):
         return value
 
 
+class OwnSite(Frozen):
+    """A site that no rule gives: along a and b of the ideal host (fractional), its face, and the height above it."""
+
+    at: tuple[Finite, Finite]
+    face: Literal["top", "bottom"]
+    height_a: NotNegative
+
+
 class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
-    Its own supercell, sites and protocol keys override the campaign's. ``ordering`` mixes the chalcogens of a Janus
-    layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against which the effect of the
+    Its own supercell, vacuum, sites and protocol keys override the campaign's. ``own_sites`` are beside these, by
+    name. ``ordering`` mixes the chalcogens of a
+    Janus layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against which the effect of the
     differences is shown.
     """
 
@@ -159,7 +168,9 @@ class CampaignModel(Frozen):
     remove: tuple[str, ...] = ()
     replace: dict[str, Element] = {}
     supercell: Repeat | None = None
+    vacuum_a: Positive | None = None
     sites: Annotated[Sites | None, BeforeValidator(_sites)] = None
+    own_sites: dict[Name, OwnSite] = {}
     protocol: Changes = Changes()
     compare_with: str | None = None
 

@@ -34,6 +34,7 @@ def _absent(value: Any) -> Any:
 Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
 NotNegative = Annotated[Finite, Field(ge=0)]
+Count = Annotated[int, Field(strict=True, ge=1)]
 Truth = Annotated[bool, Field(strict=True)]
 Element = Annotated[str, AfterValidator(_element)]
 
@@ -43,6 +44,13 @@ class Smearing(Frozen):
 
     kind: Literal["gaussian", "fermi-dirac", "fixed"]
     width_ev: NotNegative
+
+
+class Mesh(Frozen):
+    """A mesh that no length gives: its points along each axis, and by which part of a step it lies beside Γ."""
+
+    points: tuple[Count, Count, Count]
+    shift: tuple[Finite, Finite, Finite] | None = None
 
 
 class StartMoments(Frozen):
@@ -69,6 +77,7 @@ class Overrides(Frozen):
     empty_bands: Positive | None = None
     max_force_ev_per_a: Positive | None = None
     kpoint_length_a: NotNegative | None = None
+    kpoint_mesh: Mesh | None = None
     smearing: Smearing | None = None
     spin_polarised: Truth | None = None
     start_moments_mub: StartMoments | None = None
@@ -127,6 +136,7 @@ def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[s
     values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(sections()))
     section = section or KINDS[kind].section
     if section is not None:
+        values.pop("kpoint_mesh", None)  # it belongs to a cell, and other kinds have other cells
         values |= protocol.section(section).model_dump(mode="json", exclude_none=True)
     keys = keys_of(kind, values)
     return {key: value for key, value in values.items() if key in keys}

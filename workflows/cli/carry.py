@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_workbench
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..runner.adopt import Verdict
 
 
 def import_runs(
@@ -19,11 +24,58 @@ def import_runs(
     from ..runner.adopt import adopt_runs
 
     plan = plan_campaign(campaign, engine)
-    console = make_console()
     with open_workbench(root, launchpad, create=True) as bench:
         bench.initialise()
-        bench.documents.add_plan(plan)
-        verdicts = adopt_runs(folders, plan, bench.documents, bench.root, dry_run)
+        if not dry_run:
+            bench.documents.add_plan(plan)
+        _tell(adopt_runs(folders, plan, bench.documents, bench.root, dry_run), make_console())
+
+
+def import_as_protocol(
+    folders: list[Path], roles: list[str], file: Path, engine: str, place: tuple[Path, Path | None], dry_run: bool
+) -> None:
+    """Make a campaign of runs of an engine's code and record them, all or none; exit with code 1 if any is refused.
+
+    ``place`` is the root and the launchpad file.
+    """
+    from contextlib import nullcontext
+    from tempfile import TemporaryDirectory
+
+    from ..runner.adopt import NoRecords
+    from ..runner.campaign_of_runs import campaign_of_runs, read_runs, record_runs, try_runs
+    from ..runner.sorted_runs import Refused
+
+    console, (root, launchpad) = make_console(), place
+    with TemporaryDirectory(prefix="sodiate-import-") as scratch:
+        there = launchpad is not None or (root / "mongod").is_dir()
+        try:
+            given = read_runs(folders, roles, engine)
+            with open_workbench(root, launchpad) if there else nullcontext() as bench:
+                records = bench.documents if bench is not None else NoRecords()
+                found = campaign_of_runs(given, engine, file, records, Path(scratch))
+                verdicts = try_runs(found, records, root)
+            if not dry_run:  # what is refused leaves nothing behind, no database either
+                with open_workbench(root, launchpad, create=True) as bench:
+                    verdicts = record_runs(found, file, bench)
+        except Refused as error:
+            for folder, reasons in error.reasons.items():
+                console.print(f"{folder}: refused", markup=False)
+                for reason in reasons:
+                    console.print(f"  {reason}", markup=False, soft_wrap=True)
+            console.print(
+                "Nothing was imported: leave these out, or import them with their like as another campaign.",
+                markup=False,
+            )
+            raise typer.Exit(1) from None
+    _tell(verdicts, console)
+    for remark in found.remarks:
+        console.print(f"{remark}.", markup=False, soft_wrap=True)
+    words = "would be written" if dry_run else f"the campaign; see `sodiate results --campaign {file.stem}`"
+    console.print(f"{file}: {words}", markup=False, soft_wrap=True)
+
+
+def _tell(verdicts: list[Verdict], console: Console) -> None:
+    """Print the outcome of each run; exit with code 1 if any was refused."""
     for verdict in verdicts:
         label = verdict.calculation.label if verdict.calculation else "no calculation"
         if verdict.reasons:
@@ -31,7 +83,8 @@ def import_runs(
             for reason in verdict.reasons:
                 console.print(f"  {reason}", markup=False, soft_wrap=True)
         else:
-            console.print(f"{verdict.folder}: {label}: {verdict.recorded or 'would be recorded'}", markup=False)
+            words = verdict.recorded or "would be recorded"
+            console.print(f"{verdict.folder}: {label}: {words}", markup=False, soft_wrap=True)
     if any(verdict.reasons for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -79,21 +132,42 @@ def import_(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
     vasp: Annotated[bool, typer.Option("--vasp", help="The folders are finished runs of VASP.")] = False,
-    campaign: Annotated[str, typer.Option(help="With --vasp: the campaign whose calculations they are.")] = "wsse",
+    as_protocol: Annotated[
+        bool, typer.Option("--as-protocol", help="With --vasp: the protocol is that of the runs, which must agree.")
+    ] = False,
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            help="With --vasp: the campaign whose calculations they are (wsse); with --as-protocol: the file to "
+            "write or to add to (imported.yaml)."
+        ),
+    ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="With --as-protocol, where it cannot be told: FOLDER=host, site, atom, bulk or dos."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --vasp: say what would be taken.")] = False,
 ) -> None:
     """Import an archive, or runs of VASP, into the database; existing records stay. `run` then continues from it.
 
     A run of VASP becomes a record if its settings are those that the campaign plans; else the difference is shown.
+    With --as-protocol, runs that agree among each other become a campaign of their own.
 
     Example: sodiate import archive --root elsewhere; sodiate import --vasp old/host old/na --campaign wsse
     """
+    if vasp and as_protocol:
+        file = Path(campaign or "imported")
+        file = file if file.suffix in (".yaml", ".yml") else file.with_name(f"{file.name}.yaml")
+        import_as_protocol(folders, role or [], file, "vasp", (root.resolve(), launchpad), dry_run)
+        return
     if vasp:
-        import_runs(folders, campaign, "vasp", root.resolve(), launchpad, dry_run)
+        import_runs(folders, campaign or "wsse", "vasp", root.resolve(), launchpad, dry_run)
         return
     from ..campaign.yaml import InputError
     from ..results.archive import import_archive, open_archive
 
+    if as_protocol or role:
+        raise InputError("import: --as-protocol and --role are for runs of a code: say --vasp, too.")
     if len(folders) > 1:
         raise InputError("import: one archive at a time; with --vasp, several runs.")
     (folder,) = folders

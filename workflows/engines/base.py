@@ -110,11 +110,12 @@ class Settings:
     """Settings of how a number is reached; none of them enters an id.
 
     ``execution`` comes from the campaign (optimizer, step limits), ``worker`` from the FWorker's ``env``
-    (commands, ranks).
+    (commands, ranks). With ``reading``, a finished run is only looked at: data that a code needs may be missing.
     """
 
     execution: Mapping[str, Any] = field(default_factory=dict)
     worker: Mapping[str, Any] = field(default_factory=dict)
+    reading: bool = False
 
 
 class Declaration(Protocol):
@@ -146,8 +147,31 @@ class FinishedRun(Protocol):
     def kinds(self) -> frozenset[str]:
         """Kinds of calculation that the run can be imported as."""
 
-    def lay(self, calculation: Calculation, directory: Path) -> list[str]:
+    @property
+    def end(self) -> Atoms:
+        """Last geometry, atoms in the order of the start."""
+
+    @property
+    def energy_ev(self) -> float:
+        """Energy extrapolated to zero smearing."""
+
+    @property
+    def method(self) -> Method:
+        """What was run."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it was sampled."""
+
+    def lay(self, calculation: Calculation, directory: Path, turns: Sequence[NDArray[np.int64]]) -> list[str]:
         """Copy the run into a prepared directory, as if sodiate had run it there.
+
+        Parameters
+        ----------
+        calculation, directory
+            What it is, and where.
+        turns
+            Rotations of fractions, shape (3, 3) each, in one of which it may lie (see `start_structures.turns`).
 
         Returns
         -------
@@ -211,6 +235,20 @@ class Engine(Protocol):
     def adopt(self, folder: Path) -> FinishedRun:
         """Read a run of this code that the user made; raise `EngineError` if it cannot be read."""
 
+    def protocol_of(self, runs: Mapping[str, Sequence[FinishedRun]]) -> dict[str, Any]:
+        """Return the keys of a campaign that say how runs were run: ``protocol``, and what is for this code alone.
+
+        Parameters
+        ----------
+        runs
+            By kind of calculation; of one method, the hosts first. Each kind but ``relax`` has a section of its own.
+
+        Raises
+        ------
+        EngineError
+            If a campaign cannot say it; the message names the folder.
+        """
+
     def description(self, records: Sequence[Record]) -> CodeDescription:
         """Return how a manuscript names the code behind some records, and its data."""
 
@@ -265,6 +303,10 @@ class PlainEngine:
     def adopt(self, folder: Path) -> FinishedRun:
         """Raise `Unsupported`."""
         raise Unsupported(f"{folder}: runs of the engine {self.name} cannot be imported.")
+
+    def protocol_of(self, runs: Mapping[str, Sequence[FinishedRun]]) -> dict[str, Any]:
+        """Raise `Unsupported`."""
+        raise Unsupported(f"runs of the engine {self.name} cannot be imported.")
 
     def description(self, records: Sequence[Record]) -> CodeDescription:
         """Return the engine's name."""

@@ -78,6 +78,10 @@ def variants(campaign: Campaign, cutoffs: Sequence[float], meshes: Sequence[floa
         key = KEYS[quantity]
         if values and key in base.not_applicable:
             raise InputError(f"campaign {name}: engine {base.campaign.spec.engine} has no use for {key}.")
+        if values and quantity == "kmesh" and any(host.protocol.kpoint_mesh is not None for host in base.hosts):
+            raise InputError(
+                f"campaign {name}: kpoint_mesh gives the mesh; take it out, so that --kmesh can vary it."
+            )
         for value in values:
             setting = value if quantity == "cutoff" else _length(value, base)
             yield Variant(quantity, value, plan(_varied(base.campaign, f"{quantity}-{value:g}", {key: setting})))

@@ -129,14 +129,16 @@ class _Planner:
         heights = self.spec.adsorbate.start_heights_a
         origin, vacancies = self._origin(model)
         defects = self._defects(model, origin, vacancies, repeat)
-        structure = self.declare.host_structure(origin, repeat, defects)
+        structure = self.declare.host_structure(origin, repeat, defects, vacuum_a=model.vacuum_a)
         ideal = start_structures.read_host(structure)
         label = ideal.label
         self.engine.check(ideal.atoms)
         host = self.declare("relax", structure, {}, label, protocol)
-        sites = {
-            site.name: self._site(host, site, heights.of(site.kind), protocol) for site in self._sites(model, ideal)
-        }
+        operations = {
+            site.name: start_structures.adsorbate(self.spec.adsorbate.element, site.name, heights.of(site.kind))
+            for site in self._sites(model, ideal)
+        } | self._own_sites(model, ideal)
+        sites = {name: self._site(host, operation, protocol) for name, operation in operations.items()}
         start = start_structures.ideal_atoms(next(iter(sites.values())))
         assert start is not None  # a site's atoms follow from its host's alone
         self.engine.check(start)
@@ -152,13 +154,22 @@ class _Planner:
             protocol=protocol,
             calculation=host,
             sites=sites,
-            multiplicities={name: ideal.sites[name].multiplicity for name in sites},
+            multiplicities={name: ideal.site(site.structure).multiplicity for name, site in sites.items()},
             lowest=lowest,
         )
 
-    def _site(self, host: Calculation, site: Site, height_a: float, protocol: Protocol) -> Calculation:
-        operation = start_structures.adsorbate(self.spec.adsorbate.element, site.name, height_a)
-        return self.declare("relax", operation, {"host": host}, f"{host.label}/{site.name}", protocol)
+    def _site(self, host: Calculation, operation: start_structures.Operation, protocol: Protocol) -> Calculation:
+        return self.declare("relax", operation, {"host": host}, f"{host.label}/{operation['site']}", protocol)
+
+    def _own_sites(self, model: CampaignModel, ideal: start_structures.Host) -> dict[str, start_structures.Operation]:
+        taken = sorted(ideal.sites.keys() & model.own_sites.keys())
+        if taken:
+            raise InputError(f"{self.where}: own_sites: model {model.title} has a site {taken[0]} of its own.")
+        element = self.spec.adsorbate.element
+        return {
+            name: start_structures.adsorbate(element, name, site.height_a, (site.face, site.at))
+            for name, site in model.own_sites.items()
+        }
 
     def _origin(self, model: CampaignModel) -> tuple[Monolayer | Slab, tuple[str, ...]]:
         """Return the monolayer or slab of a model, and the vacancies in its name."""
@@ -197,7 +208,7 @@ class _Planner:
             return list(near_defect(tuple(sites.values())))
         matches = [sites[name] for name in selection if name in sites]
         unknown = [name for name in selection if name not in sites]
-        if not matches or (unknown and model.sites is not None):
+        if (not matches and not model.own_sites) or (unknown and model.sites is not None):
             raise InputError(
                 f"{self.where}: sites: model {model.title} has none of {', '.join(unknown) or '[]'}"
                 f"{nearest((unknown or [''])[0], sites)}; its sites: {', '.join(sites)}."

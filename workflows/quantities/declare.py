@@ -70,12 +70,14 @@ class Declare:
         repeat: tuple[int, int],
         defects: tuple[Defect, ...],
         symmetry_breaking_a: float | None = None,
+        vacuum_a: float | None = None,
     ) -> start_structures.Operation:
-        """Return the structure of a host in the campaign's cell; by default with its ``symmetry_breaking_a``."""
+        """Return the structure of a host; by default with the campaign's ``symmetry_breaking_a`` and ``vacuum_a``."""
         spec = self.campaign.spec
         displacement = spec.symmetry_breaking_a if symmetry_breaking_a is None else symmetry_breaking_a
         headroom = spec.adsorbate.start_heights_a.highest
-        return start_structures.host(origin, repeat, defects, spec.vacuum_a, headroom, displacement)
+        vacuum = vacuum_a or spec.vacuum_a
+        return start_structures.host(origin, repeat, defects, vacuum, headroom, displacement)
 
     def primitive_host(self, origin: Monolayer | Slab) -> start_structures.Operation:
         """Return the structure of the 1×1 host of a monolayer, or of the cell of a structure file."""

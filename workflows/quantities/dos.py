@@ -41,10 +41,11 @@ class GapResult:
 
 
 def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
-    """Declare the DOS of a host at its relaxed geometry, on a mesh that holds K if it is hexagonal."""
+    """Declare the DOS of a relaxed host, on a given mesh, or on one that holds K if it is hexagonal."""
     label = f"{host.calculation.label}/dos"
-    protocol, given = host.protocol, flatten(host.protocol, "dos").get("kpoint_length_a")
-    if given is not None:
+    protocol, keys = host.protocol, flatten(host.protocol, "dos")
+    given = keys.get("kpoint_length_a")
+    if given is not None and "kpoint_mesh" not in keys:
         ideal = start_structures.Host(host.calculation.structure).pristine
         length = length_that_holds_k(ideal, host.repeat, given)
         if length != given:

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ...analysis.energies.adsorption import wrong_spin
 from ...errors import SodiateError
-from ...structures.geometry import moved_pairing
+from ...structures.geometry import placement, turned_cell
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.yaml import InputError
@@ -29,10 +30,15 @@ from .workdir import own_directory
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ...analysis.records import Record
     from ..database.documents import Documents
 
 _NEAR_A = 1.0
 """A run belongs to a calculation only if no atom's start differs by more than this."""
+
+
+WAITS = "it starts from"
+"""How a reason begins that goes with that of another run."""
 
 
 @dataclass
@@ -44,6 +50,21 @@ class Verdict:
     calculation: Calculation | None = None
     reasons: list[str] = field(default_factory=list)
     recorded: str = ""
+
+
+class Records(Protocol):
+    """Where the records of parents are."""
+
+    def record(self, identifier: str) -> Record | None:
+        """Return the current record of a calculation; None if it has none."""
+
+
+class NoRecords:
+    """The records of a root where nothing was run yet."""
+
+    def record(self, identifier: str) -> Record | None:
+        """Return nothing."""
+        return None
 
 
 def adopt_runs(folders: Sequence[Path], plan: Plan, documents: Documents, root: Path, dry_run: bool) -> list[Verdict]:
@@ -65,14 +86,21 @@ def adopt_runs(folders: Sequence[Path], plan: Plan, documents: Documents, root: 
     list of Verdict
         For each folder.
     """
-    verdicts = {folder: _verdict(folder, plan, documents) for folder in folders}
+    verdicts = [_verdict(folder, plan, documents) for folder in folders]
+    return take_runs(verdicts, plan, documents, root, None if dry_run else documents)
+
+
+def take_runs(
+    verdicts: Sequence[Verdict], plan: Plan, records: Records, root: Path, documents: Documents | None
+) -> list[Verdict]:
+    """Record runs of which the calculations are known, parents before children; without ``documents``, on trial."""
     with tempfile.TemporaryDirectory(prefix="sodiate-import-") as scratch:
-        taking = _Taking(plan, documents, root, Path(scratch), dry_run)
+        taking = _Taking(plan, records, root, Path(scratch), documents)
         for calculation in plan.calculations:
-            for verdict in verdicts.values():
+            for verdict in verdicts:
                 if verdict.calculation == calculation and not verdict.reasons:
                     verdict.reasons = taking.take(verdict)
-    return list(verdicts.values())
+    return list(verdicts)
 
 
 def _verdict(folder: Path, plan: Plan, documents: Documents) -> Verdict:
@@ -101,11 +129,11 @@ def _distance(run: FinishedRun, calculation: Calculation, documents: Documents) 
     atoms, others = start_of(calculation, documents, {}), run.atoms
     if atoms is None or sorted(atoms.numbers) != sorted(others.numbers):
         return None
-    cell = np.abs(atoms.cell.array - others.cell.array).max()
-    return None if cell > _NEAR_A else float(max(moved_pairing(atoms, others)[1], cell))
+    cell = turned_cell(others.cell.array, atoms.cell.array)[1]
+    return None if cell > _NEAR_A else max(placement(atoms, others, [np.eye(3, dtype=np.int64)]).distance, cell)
 
 
-def start_of(calculation: Calculation, documents: Documents, ends: Mapping[str, Atoms]) -> Atoms | None:
+def start_of(calculation: Calculation, documents: Records, ends: Mapping[str, Atoms]) -> Atoms | None:
     """Return a calculation's start: from its parents' ends, else from their own starts.
 
     Parameters
@@ -133,10 +161,10 @@ class _Taking:
     """Runs taken one after the other; on trial all is done but recording, in a scratch folder."""
 
     plan: Plan
-    documents: Documents
+    records: Records
     root: Path
     scratch: Path
-    dry_run: bool
+    documents: Documents | None
     ends: dict[str, Atoms] = field(default_factory=dict)
 
     def take(self, verdict: Verdict) -> list[str]:
@@ -144,46 +172,63 @@ class _Taking:
         calculation, run = verdict.calculation, verdict.run
         assert calculation is not None
         assert run is not None
-        if self.documents.record(calculation.id) is not None:
-            verdict.recorded = "is recorded already"
+        record = self.records.record(calculation.id)
+        if record is not None:
+            verdict.recorded = f"is recorded already{_otherwise(record.energy_ev, run)}"
             return []
         lacking = [parent.label for parent in calculation.parents.values() if not self._is_known(parent)]
         if lacking:
-            return [f"it starts from {', '.join(lacking)}, which has no record yet: import that run, too"]
+            return [f"{WAITS} {', '.join(lacking)}, which has no record yet: import that run, too"]
         planned = self.root / calculation.directory_name
         if planned.exists():
             return [f"{planned} is there already: `sodiate run` goes on in it; move it away to import this run"]
-        directory = self.scratch / calculation.directory_name if self.dry_run else planned
+        directory = self.scratch / calculation.directory_name if self.documents is None else planned
         try:
             reasons = self._lay(run, calculation, directory)
-            if reasons or self.dry_run:
+            if reasons or self.documents is None:
                 return reasons
             run_calculation(self.documents, calculation.id, WorkerSettings(self.root, finished=True))
             verdict.recorded = "recorded"
             return []
         except SodiateError as error:
-            return [str(error)]
+            return [str(error).replace(str(directory), str(verdict.folder))]
         finally:
-            if self.dry_run or not verdict.recorded:
+            if self.documents is None or not verdict.recorded:
                 shutil.rmtree(directory, ignore_errors=True)
 
     def _is_known(self, parent: Calculation) -> bool:
-        return parent.id in self.ends or self.documents.record(parent.id) is not None
+        return parent.id in self.ends or self.records.record(parent.id) is not None
 
     def _lay(self, run: FinishedRun, calculation: Calculation, directory: Path) -> list[str]:
         """Lay a run into its calculation's directory as if sodiate had run it; return what it has otherwise."""
-        atoms = start_of(calculation, self.documents, self.ends)
+        atoms = start_of(calculation, self.records, self.ends)
         moments = start_structures.start_moments(calculation, len(atoms)) if atoms is not None else None
         start = own_directory(directory.parent, calculation, atoms, 0).start
         if start is None:
             raise InputError(f"{calculation.label} has no atoms.")
         if moments is not None:
             start.set_initial_magnetic_moments(moments)
-        engine = make_engine(calculation.engine, Settings(execution=self.plan.execution(calculation)))
+        settings = Settings(execution=self.plan.execution(calculation), reading=True)
+        engine = make_engine(calculation.engine, settings)
         engine.prepare(calculation, start, directory, {})
-        reasons = run.lay(calculation, directory)
-        if not reasons:
-            outcome = engine.collect(directory)  # all its checks, before anything is recorded
-            if outcome.atoms is not None:
-                self.ends[calculation.id] = outcome.atoms
-        return reasons
+        reasons = run.lay(calculation, directory, start_structures.turns(calculation))
+        if reasons:
+            return reasons
+        outcome = engine.collect(directory)  # all its checks, before anything is recorded
+        if outcome.atoms is not None:
+            self.ends[calculation.id] = outcome.atoms
+        if calculation.kind != "atom" or outcome.total_moment_mub is None:
+            return []
+        wrong = wrong_spin(calculation.structure["element"], outcome.total_moment_mub)
+        return [] if wrong is None else [wrong]
+
+
+_SAME_EV = 1e-3
+"""Energies that differ by more are of two runs."""
+
+
+def _otherwise(recorded_ev: float | None, run: FinishedRun) -> str:
+    """Say that a record has another energy than a run that would have been taken for it; nothing if not."""
+    if recorded_ev is None or abs(recorded_ev - run.energy_ev) < _SAME_EV:
+        return ""
+    return f", with {recorded_ev:.6f} eV; this run, which has {run.energy_ev:.6f} eV, is not taken"

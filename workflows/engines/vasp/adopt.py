@@ -10,28 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....structures.geometry import moved_pairing
+from ....analysis.records import IMPORTED
+from ....structures.geometry import Placement, placement, turned_cell
 from ...kinds import KINDS
 from ..base import EngineError
 from ..shared.files import DAMAGE, fingerprint, read_json, write_json
 from .arrays import vacuum
 from .inputs import CHARGE, INPUT, POTENTIAL, RESULT, State, VaspInputs, is_of_release
 from .method import default_of, described
-from .results import FILES, RUN, electrons_missing, forces_of, method_of, read_vasprun, sampling_of, unreadable
+from .results import (
+    FILES,
+    RUN,
+    SAME_BY_HAND_A,
+    SAME_CELL_BY_HAND_A,
+    electrons_missing,
+    forces_of,
+    method_of,
+    read_vasprun,
+    sampling_of,
+    unreadable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
+    from numpy.typing import NDArray
     from pymatgen.io.vasp.outputs import Vasprun
 
+    from ....analysis.records import Method, Sampling
     from ...calculation import Calculation
 
 _TAKEN = (RUN, "OUTCAR", "OSZICAR", "CONTCAR", "XDATCAR", "PROCAR", "INCAR", "KPOINTS", "POSCAR")
-
-_SAME_CELL_A = 1e-3
-
-_SAME_PLACE_A = 1e-3
 
 _SAMPLING = {"ISMEAR": 1, "SIGMA": 0.2, "ISPIN": 1, "LDIPOL": False, "IDIPOL": 0, "NUPDOWN": -1, "ICHARG": 2}
 """Tags of the sampling, with VASP's defaults."""
@@ -67,6 +77,29 @@ class VaspRunOfUser:
         atoms: Atoms = AseAtomsAdaptor.get_atoms(self.run.initial_structure, msonable=False)
         return atoms
 
+    @cached_property
+    def end(self) -> Atoms:
+        """Last geometry."""
+        from pymatgen.io.ase import AseAtomsAdaptor
+
+        atoms: Atoms = AseAtomsAdaptor.get_atoms(self.run.ionic_steps[-1]["structure"], msonable=False)
+        return atoms
+
+    @property
+    def energy_ev(self) -> float:
+        """Energy extrapolated to zero smearing."""
+        return float(self.run.final_energy)
+
+    @cached_property
+    def method(self) -> Method:
+        """What was run."""
+        return method_of(self.run, "vasp")
+
+    @cached_property
+    def sampling(self) -> Sampling:
+        """How it was sampled."""
+        return sampling_of(self.run)
+
     @property
     def kinds(self) -> frozenset[str]:
         """Kinds of calculation that the run can be imported as, by ICHARG, NSW and ISIF."""
@@ -77,32 +110,44 @@ class VaspRunOfUser:
             return frozenset({"static", "atom", "bulk", "density"})
         return frozenset({"relax" if int(parameters["ISIF"]) <= 2 else "relax_cell"})
 
-    def lay(self, calculation: Calculation, directory: Path) -> list[str]:
+    def lay(self, calculation: Calculation, directory: Path, turns: Sequence[NDArray[np.int64]]) -> list[str]:
         """Copy the run into a prepared directory, or return its `differences` from the plan."""
-        inputs = _with_charge(directory, calculation)
-        order, _, move = moved_pairing(inputs.atoms, self.atoms)
+        inputs = self._with_charge(directory, calculation)
+        lies = placement(inputs.atoms, self.atoms, turns)
         found = [*unfinished(self.run, inputs), *differences(self.run, inputs, calculation)]
-        if calculation.kind == "density" and np.abs(move).max() > _SAME_PLACE_A:
-            found.append(
-                f"its atoms lie {np.linalg.norm(move):.3f} Å beside those of {calculation.label}, and a density on a "
-                "grid cannot be moved"
-            )
+        move_a = np.abs(lies.shift @ inputs.atoms.cell.array)
+        if calculation.kind == "density" and move_a.max() > SAME_BY_HAND_A:
+            beside = f"{np.linalg.norm(move_a):.3f} Å beside those of {calculation.label}"
+            found.append(f"its atoms lie {beside}, and a density on a grid cannot be moved")
+        parent = calculation.parents.get("geometry")
+        if parent is not None and not KINDS[calculation.kind].relaxes and lies.distance > SAME_BY_HAND_A:
+            found.append(f"its atoms lie up to {lies.distance:.2g} Å from where {parent.label} ended")
         if found:
             return found
         kept = {"density": (CHARGE,), "dos": (POTENTIAL,)}.get(calculation.kind, ())
         for name in (*_TAKEN, *kept):
             _copy(_file(self.folder, name), directory / name)
-        self._sign(directory, order, np.linalg.solve(inputs.atoms.cell.array.T, move))
+        self._sign(directory, lies)
         (directory / POTENTIAL).unlink(missing_ok=True)  # large, and its two levels are kept
         return []
 
-    def _sign(self, directory: Path, order: list[int], shift: Any) -> None:
+    def _with_charge(self, directory: Path, calculation: Calculation) -> VaspInputs:
+        """Return the inputs; a DOS at a fixed density is compared with one from the host's charge density."""
+        if calculation.kind == "dos" and int(self.run.parameters.get("ICHARG", 2)) == 11:
+            values = read_json(directory / INPUT)
+            values.pop("without_charge", None)
+            write_json(directory / INPUT, values)
+        return VaspInputs.read(directory)
+
+    def _sign(self, directory: Path, lies: Placement) -> None:
         """Say that the run is finished, in which order and where its atoms are, how they began, whence it came."""
         values = dict(read_json(directory / INPUT))
-        values |= {"order": order, "shift": [float(x) for x in shift]}
-        values["notes"] = [*values["notes"], f"imported: run by the user in {self.folder.name}"]
+        values |= {"order": lies.order, "shift": lies.shift.tolist()}
+        if self._is_turned(lies, VaspInputs.read(directory)):
+            values["turn"] = lies.turn.tolist()
+        values["notes"] = [*values["notes"], f"{IMPORTED} run by the user in {self.folder.name}"]
         moments = self.run.parameters.get("MAGMOM")
-        if "MAGMOM" in values["stages"][-1] and np.shape(moments) == (len(order),):
+        if "MAGMOM" in values["stages"][-1] and np.shape(moments) == (len(lies.order),):
             values["stages"][-1]["MAGMOM"] = [float(moment) for moment in moments]
         write_json(directory / INPUT, values)
         inputs = VaspInputs.read(directory)
@@ -112,6 +157,11 @@ class VaspRunOfUser:
         # LOCPOT of LVTOT has the exchange-correlation potential in it, of which no level follows.
         levels = vacuum(inputs) if self.run.parameters.get("LVHAR") else {"vacuum_ev": None}
         write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, **levels})
+
+    def _is_turned(self, lies: Placement, inputs: VaspInputs) -> bool:
+        cell = self.run.initial_structure.lattice.matrix
+        same = np.abs(cell - inputs.atoms.cell.array).max() < SAME_CELL_BY_HAND_A
+        return not (same and np.array_equal(lies.turn, np.eye(3)))
 
 
 def _last_part(folder: Path) -> Path:
@@ -169,9 +219,9 @@ def differences(run: Vasprun, inputs: VaspInputs, calculation: Calculation) -> l
     deviations = [
         f"{tag} {_shown(a)} (yours) ≠ {_shown(b)} (protocol)" for tag, (a, b) in pairs.items() if not _same(a, b)
     ]
-    if sampling.kmesh_shift is not None:
-        steps = ", ".join(f"{step:g}" for step in sampling.kmesh_shift)
-        deviations.append(f"k mesh shifted by {steps} of its steps (yours) ≠ Γ-centred (protocol)")
+    yours, ours = sampling.kmesh_shift or (0.0, 0.0, 0.0), inputs.mesh_shift
+    if not _same(yours, ours):
+        deviations.append(f"k mesh {_beside(yours)} (yours) ≠ {_beside(ours)} (protocol)")
     elsewhere = (sampling.settings or {}).get("DIPOL")
     if elsewhere is not None:
         deviations.append(f"DIPOL {elsewhere} (yours) ≠ at the middle (protocol)")
@@ -180,12 +230,15 @@ def differences(run: Vasprun, inputs: VaspInputs, calculation: Calculation) -> l
         deviations.append(
             f"EDIFF {run.parameters['EDIFF']:g} (yours) > {protocol['energy_convergence_ev']:g} (protocol)"
         )
-    offset = np.abs(run.initial_structure.lattice.matrix - inputs.atoms.cell.array).max()
-    if offset > _SAME_CELL_A:
+    if turned_cell(run.initial_structure.lattice.matrix, inputs.atoms.cell.array)[1] > SAME_CELL_BY_HAND_A:
         edges = (run.initial_structure.lattice.abc, inputs.atoms.cell.lengths())
-        yours, ours = (" × ".join(f"{edge:.3f}" for edge in lengths) for lengths in edges)
-        deviations.append(f"cell {yours} Å (yours) ≠ {ours} Å (protocol)")
+        sides = [" × ".join(f"{edge:.4f}" for edge in lengths) for lengths in edges]
+        deviations.append(f"cell {sides[0]} Å (yours) ≠ {sides[1]} Å (protocol)")
     return deviations
+
+
+def _beside(shift: Sequence[float]) -> str:
+    return f"shifted by {', '.join(f'{step:g}' for step in shift)} of its steps" if any(shift) else "Γ-centred"
 
 
 def _of_the_sampling(run: Vasprun, inputs: VaspInputs, kind: str) -> dict[str, tuple[Any, Any]]:
@@ -252,15 +305,6 @@ def _same(first: Any, second: Any) -> bool:
         return bool(np.allclose(np.array(first, float), np.array(second, float), rtol=1e-6, atol=1e-9))
     except (TypeError, ValueError):
         return bool(first == second)
-
-
-def _with_charge(directory: Path, calculation: Calculation) -> VaspInputs:
-    """Return the inputs; a DOS is compared with a run from the host's charge density."""
-    if calculation.kind == "dos":
-        values = read_json(directory / INPUT)
-        values.pop("without_charge", None)
-        write_json(directory / INPUT, values)
-    return VaspInputs.read(directory)
 
 
 def _copy(source: Path, target: Path) -> None:

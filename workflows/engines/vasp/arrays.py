@@ -50,9 +50,10 @@ def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:
     from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 
     bands = eigenvalues(run)
-    channels = _by_spin(run, run.projected_eigenvalues, "projections")
     projections: dict[str, Any] = {}
-    for index, symbol in enumerate(run.atomic_symbols):
+    projected = run.projected_eigenvalues  # none where LORBIT is not set, as in runs of the user's
+    channels = _by_spin(run, projected, "projections") if projected else []
+    for index, symbol in enumerate(run.atomic_symbols if channels else ()):
         weight = np.array([channel[:, :, index, :] for channel in channels])
         for shell, columns in _shells(weight.shape[-1]).items():
             label = f"{symbol}-{shell}"

@@ -54,7 +54,15 @@ if TYPE_CHECKING:
 PROTOCOL_KEYS = frozenset(
     {
         *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
-        *("spin_polarised", "start_moments_mub", "dipole_correction", "dispersion", "dos_broadening_ev", "box_a"),
+        *(
+            "kpoint_mesh",
+            "spin_polarised",
+            "start_moments_mub",
+            "dipole_correction",
+            "dispersion",
+            "dos_broadening_ev",
+            "box_a",
+        ),
         *("band_points", "paw", "paw_release", "incar"),
     }
 )
@@ -159,7 +167,7 @@ class VaspEngine(PlainEngine):
             _clear(directory, kind)
             write_poscar(directory, atoms[order])
             write_incars(directory, values["stages"])
-        write_kpoints(directory, inputs.mesh)
+        write_kpoints(directory, inputs.mesh, inputs.mesh_shift)
         if sets is None:
             write_bytes(directory / SPEC, _spec(protocol, atoms[order]).encode())
         else:
@@ -174,6 +182,8 @@ class VaspEngine(PlainEngine):
         try:
             return data_sets(protocol["paw"], protocol["paw_release"], species, Path(library).expanduser())
         except EngineError as error:
+            if self.settings.reading:
+                return None
             raise EngineError(f"{directory}: {error}") from None
 
     def _values(
@@ -218,7 +228,7 @@ class VaspEngine(PlainEngine):
             "kind": kind,
             "stages": tags,
             **optional,
-            "mesh": list(kpoint_mesh(atoms, protocol["kpoint_length_a"])),
+            **_mesh(atoms, protocol),
             "order": order,
             "protocol": {key: protocol[key] for key in _RUN_KEYS if protocol.get(key) is not None},
             "execution": {"max_steps": settings["max_steps"]},
@@ -262,7 +272,8 @@ class VaspEngine(PlainEngine):
 
     def _command(self, inputs: VaspInputs) -> str:
         """Return the command: that of vasp_gam if Γ is the only k point, of vasp_ncl for non-collinear spins."""
-        name = "vasp_gam" if inputs.mesh == (1, 1, 1) and inputs.kind != "bands" else "vasp_std"
+        gamma = inputs.mesh == (1, 1, 1) and not any(inputs.mesh_shift) and inputs.kind != "bands"
+        name = "vasp_gam" if gamma else "vasp_std"
         name = "vasp_ncl" if is_noncollinear(inputs.stages[-1]) else name
         command = str(self.settings.worker.get(name, name))
         program = command.split()[0]
@@ -303,6 +314,12 @@ class VaspEngine(PlainEngine):
 
         return VaspRunOfUser(folder)
 
+    def protocol_of(self, runs: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Return ``protocol`` and ``incar`` of a campaign whose calculations are runs of the user's."""
+        from .protocol_of_runs import protocol_of
+
+        return protocol_of(runs)
+
     def description(self, records: Sequence[Record]) -> CodeDescription:
         """Return VASP's reference, and the titles of the POTCARs of the records."""
         sets = {symbol: title for record in records for symbol, title in record.method.paw.items()}
@@ -333,6 +350,15 @@ def tags_in_words(methods: Sequence[Method]) -> str:
 
 
 _IN_WORDS = {"LSORBIT": "Spin–orbit coupling was included.", "LNONCOLLINEAR": "Moments were noncollinear."}
+
+
+def _mesh(atoms: Atoms, protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mesh that the protocol names, or that follows from its length; and its shift, if it has one."""
+    given = protocol.get("kpoint_mesh")
+    if given is None:
+        return {"mesh": list(kpoint_mesh(atoms, protocol["kpoint_length_a"]))}
+    shift = given.get("shift")
+    return {"mesh": list(given["points"])} | ({} if shift is None else {"mesh_shift": list(shift)})
 
 
 def _key_of(directory: Path) -> str | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....analysis.records import Geometry, digest
+from ....structures.geometry import turned_cell
 from ..base import EngineError
 from ..shared.checks import WITHOUT_DENSITY
 from ..shared.files import DAMAGE, read_json, read_xyz, write_bytes, write_json
@@ -150,11 +151,13 @@ def write_incars(directory: Path, stages: Sequence[Mapping[str, Any]]) -> None:
             write_bytes(directory / f"INCAR.stage-{number}", f"{Incar(dict(tags))}\n".encode())
 
 
-def write_kpoints(directory: Path, mesh: tuple[int, int, int]) -> None:
-    """Write a Γ-centred mesh."""
+def write_kpoints(
+    directory: Path, mesh: tuple[int, int, int], shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> None:
+    """Write a mesh about Γ, or ``shift`` of its steps beside it."""
     from pymatgen.io.vasp.inputs import Kpoints
 
-    write_bytes(directory / "KPOINTS", f"{Kpoints.gamma_automatic(mesh)}\n".encode())
+    write_bytes(directory / "KPOINTS", f"{Kpoints.gamma_automatic(mesh, shift)}\n".encode())
 
 
 def write_path(directory: Path, kpoints: Sequence[Sequence[float]]) -> None:
@@ -189,8 +192,8 @@ class VaspInputs:
         Of the calculation.
     stages
         INCAR tags of each stage.
-    mesh
-        Γ-centred k points along each axis.
+    mesh, mesh_shift
+        K points along each axis, and by which part of a step they lie beside Γ.
     order
         Index, in our order, of each of VASP's atoms.
     protocol, execution
@@ -206,8 +209,11 @@ class VaspInputs:
         energy.
     path
         K points of the last stage of bands, fractions of the reciprocal vectors.
-    shift
-        By how much, in fractions of the cell, a run of the user's lies elsewhere.
+    shift, turn
+        By how much, in fractions of the cell, a run of the user's lies elsewhere, and how its fractions are turned
+        before that; None if its axes are ours.
+    imported
+        Whether the outputs are of a run of the user's, whose inputs may have fewer digits than ours.
     key
         Differs between inputs that give different numbers.
     """
@@ -225,7 +231,10 @@ class VaspInputs:
     notes: tuple[str, ...]
     scales: tuple[float | None, ...]
     path: tuple[tuple[float, float, float], ...]
+    mesh_shift: tuple[float, float, float]
     shift: tuple[float, float, float]
+    turn: tuple[tuple[int, ...], ...] | None
+    imported: bool
     key: str
 
     @classmethod
@@ -255,6 +264,9 @@ class VaspInputs:
                 notes=tuple(notes),
                 scales=tuple(values.get("scales", ())),
                 path=tuple(map(tuple, values.get("path", ()))),
+                mesh_shift=tuple(values.get("mesh_shift", (0.0, 0.0, 0.0))),
+                imported="shift" in values,
+                turn=tuple(map(tuple, values["turn"])) if "turn" in values else None,
                 shift=tuple(values.get("shift", (0.0, 0.0, 0.0))),
                 key=inputs_key(values, atoms),
             )
@@ -272,6 +284,24 @@ class VaspInputs:
         reordered[list(self.order)] = rows
         return reordered
 
+    def our_vectors(self, rows: Any, cell_a: Any) -> Any:
+        """Return Cartesian vectors, rows in VASP's order, in our order and frame; ``cell_a`` is the run's."""
+        vectors = self.ours(np.asarray(rows, float))
+        return vectors if self.turn is None else vectors @ self._rotation(cell_a)
+
+    def our_fractions(self, rows: Any) -> Any:
+        """Return a run's fractions of the cell, rows in VASP's order, in our order and place."""
+        fractions = self.ours(rows)
+        return (fractions if self.turn is None else fractions @ np.array(self.turn)) + self.shift
+
+    def our_cell(self, cell_a: Any) -> Any:
+        """Return a run's cell, vectors as rows (Å), in our frame."""
+        cell = np.array(cell_a, float)
+        return cell if self.turn is None else np.linalg.solve(np.array(self.turn), cell @ self._rotation(cell))
+
+    def _rotation(self, cell_a: Any) -> Any:
+        return turned_cell(np.asarray(cell_a, float), np.array(self.turn) @ self.atoms.cell.array)[0]
+
 
 def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
     """Return a hash of everything that determines the numbers."""
@@ -279,7 +309,7 @@ def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
     tags = [
         {tag: value for tag, value in stage.items() if tag not in HOW and tag != "NSW"} for stage in values["stages"]
     ]
-    optional = [values[name] for name in ("scales", "path") if name in values]
+    optional = [values[name] for name in ("scales", "path", "mesh_shift") if name in values]
     return digest([values["kind"], tags, values["mesh"], values["paw"], geometry, *optional])
 
 

@@ -43,6 +43,10 @@ FILES = {"dos": (RUN, TEXT), "density": (RUN, TEXT, CHARGE)}
 _SAME_CELL_A = 1e-5
 _SAME_POSITION_A = 1e-5
 
+SAME_BY_HAND_A, SAME_CELL_BY_HAND_A = 1e-3, 1e-4
+"""Å. Positions and cells of a user's runs that differ by no more are the same, written with fewer digits."""
+
+
 _LAST_DIGIT_EV = 1.001e-8
 """As vasprun.xml prints energies."""
 
@@ -183,14 +187,16 @@ class VaspResult:
         if KINDS[self.inputs.kind].relaxes:
             return Geometry.of(placed(self.inputs, self.run.ionic_steps[-1]["structure"]))
         atoms, final = self.inputs.atoms, placed(self.inputs, self.run.final_structure)
-        if np.abs(final.positions - atoms.positions).max() > _SAME_POSITION_A:
+        same = SAME_BY_HAND_A if self.inputs.imported else _SAME_POSITION_A
+        if np.abs(final.positions - atoms.positions).max() > same:
             raise EngineError(f"{self.inputs.directory / RUN} is of other positions than {START} there.")
         return Geometry.of(atoms)  # with all its digits
 
     @cached_property
     def forces(self) -> NDArray[np.float64]:
         """Forces of the last ionic step, shape (atoms, 3), eV/Å, in our order."""
-        forces: NDArray[np.float64] = self.inputs.ours(np.array(self.run.ionic_steps[-1]["forces"], float))
+        last = self.run.ionic_steps[-1]
+        forces: NDArray[np.float64] = self.inputs.our_vectors(last["forces"], last["structure"].lattice.matrix)
         return forces
 
     @property
@@ -214,7 +220,7 @@ class VaspResult:
             stress_ev_per_a3=self.stress if KINDS[inputs.kind].relaxes_cell else None,
             converged=True,
             method=method_of(run, engine),
-            sampling=sampling_of(run),
+            sampling=sampling_of(run, inputs.our_cell(run.final_structure.lattice.matrix)),
             versions=_versions(run),
             ionic_steps=len(trajectory.energies_ev) - 1 if trajectory is not None else None,
             scf_steps=scf_steps(inputs.directory),
@@ -283,11 +289,11 @@ def placed(inputs: VaspInputs, structure: Any) -> Atoms:
     atoms = inputs.atoms.copy()
     if len(structure) != len(atoms):
         raise EngineError(f"{inputs.directory}: {RUN} has {len(structure)} atoms instead of {len(atoms)}.")
-    fractions = inputs.ours(structure.frac_coords) + inputs.shift
+    fractions, cell = inputs.our_fractions(structure.frac_coords), inputs.our_cell(structure.lattice.matrix)
     start = atoms.get_scaled_positions(wrap=False)
     if KINDS[inputs.kind].relaxes_cell:
-        atoms.set_cell(structure.lattice.matrix)
-    elif np.abs(structure.lattice.matrix - atoms.cell.array).max() > _SAME_CELL_A:
+        atoms.set_cell(cell)
+    elif np.abs(cell - atoms.cell.array).max() > (SAME_CELL_BY_HAND_A if inputs.imported else _SAME_CELL_A):
         raise EngineError(f"{inputs.directory}: {RUN} has another cell than {START}, but the cell was fixed.")
     atoms.set_scaled_positions(fractions - np.round(fractions - start))
     return atoms
@@ -384,12 +390,12 @@ def method_of(run: Vasprun, engine: str) -> Method:
     )
 
 
-def sampling_of(run: Vasprun) -> Sampling:
-    """Return the sampling of a run."""
+def sampling_of(run: Vasprun, cell_a: NDArray[np.float64] | None = None) -> Sampling:
+    """Return the sampling of a run; ``cell_a`` is its cell (Å) where that is turned."""
     parameters = run.parameters
     scheme = int(parameters["ISMEAR"])
     mesh = run.kpoints.kpts[0] if len(run.kpoints.kpts) == 1 and run.kpoints.num_kpts == 0 else None
-    cell = run.final_structure.lattice.matrix.tolist()
+    cell = (run.final_structure.lattice.matrix if cell_a is None else cell_a).tolist()
     return Sampling(
         cell_a=tuple(map(tuple, cell)),
         kmesh=None if mesh is None else tuple(int(n) for n in mesh),
@@ -529,7 +535,7 @@ def _trajectory(inputs: VaspInputs, stage: int) -> Trajectory:
                 steps.pop()
             if {len(row) for row in step["forces"]} != {3}:
                 continue  # stars
-            forces = inputs.ours(np.array(step["forces"], float))
+            forces = inputs.our_vectors(step["forces"], step["structure"].lattice.matrix)
             steps.append((float(step["e_fr_energy"]), atoms.positions, forces, atoms.cell.array))
     energies, positions, forces, cells = (np.array(column) for column in zip(*steps, strict=True))
     return Trajectory(energies, positions, forces, cells if KINDS[inputs.kind].relaxes_cell else None)
