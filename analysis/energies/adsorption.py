@@ -212,12 +212,13 @@ def _sites(
 
 
 def _best(sites: Sequence[SiteResult]) -> SiteResult | None:
-    energies = {
-        site.site: site.adsorption_energy_ev
-        for site in sites
-        if site.adsorption_energy_ev is not None and not site.desorbed
-    }
-    return next(site for site in sites if site.site == lowest(energies, {}).site) if energies else None
+    """Return the site of lowest ΔE; against the metal if there is no isolated atom."""
+    for key in ("adsorption_energy_ev", "adsorption_energy_bulk_ev"):
+        values = {site.site: getattr(site, key) for site in sites if not site.desorbed}
+        energies = {name: value for name, value in values.items() if value is not None}
+        if energies:
+            return next(site for site in sites if site.site == lowest(energies, {}).site)
+    return None
 
 
 def _choice_reasons(
@@ -248,12 +249,12 @@ def _site(
         reason = missing(site.calculation)
     elif host is None:
         reason = f"no host: {missing(model.host)}"
-    elif atom is None:
-        reason = f"no {entry.adsorbate} atom: {missing(atom_id)}"
     else:
+        reason = None if atom is not None else f"no {entry.adsorbate} atom: {missing(atom_id)}"
         try:
-            _check_atom(atom, entry.adsorbate)
-            value = adsorption_energy(record, host, atom)
+            if atom is not None:
+                _check_atom(atom, entry.adsorbate)
+                value = adsorption_energy(record, host, atom)
             bulk_value = adsorption_energy(record, host, bulk) if bulk is not None else None
         except ProtocolMismatch as error:
             reason = str(error)

@@ -507,9 +507,7 @@ def _remarks(plan: Plan, found: Sorted, records: Records) -> Iterator[str]:
     atom = plan.names[found.adsorbate]
     slabs = found.by_kind().get("relax", [])
     if found.atom is None and records.record(atom.id) is None:
-        yield (
-            f"no isolated {found.adsorbate} atom is among the runs: ΔE waits for it; import it, too, in the same way"
-        )
+        yield f"no isolated {found.adsorbate} atom is among the runs, and ΔE is against it: import it, too, as these"
     elif found.atom is not None and not found.atom.run.sampling.spin_polarised:
         if any(one.run.sampling.spin_polarised for one in slabs):
             raise Refused({found.atom.folder: ["the atom was run without spin, and the sheets with"]})

@@ -130,22 +130,26 @@ def test_runs_become_a_campaign_whose_energies_are_their_differences(
 ) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert shutil.which("vasp_std") is None
-    first = written(tmp_path / "old", "clean", "na_mo")
+    first = written(tmp_path / "old", "clean", "na_mo", "bulk")
     place = ("--launchpad", launchpad, "--root", "root")
     command = ("import", "--vasp", "--as-protocol", "--campaign", "slabs", *place)
     trial = cli(*command, "--dry-run", *first.values())
-    assert trial.stdout.count("would be recorded") == 2, trial.stdout + trial.stderr
+    assert trial.stdout.count("would be recorded") == 3, trial.stdout + trial.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"old", "launchpad", launchpad.name}
     done = cli(*command, *first.values())
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "no isolated Na atom is among the runs: ΔE waits for it" in done.stdout
+    assert "no isolated Na atom is among the runs, and ΔE is against it: import it, too" in done.stdout
     with Results.open(launchpad) as results:
         (row,) = results.adsorption().to_dict("records")
     assert "no Na atom" in row["reason"]
+    assert row["adsorption_energy_ev"] is None
+    metal = energy(first["na_mo"]) - energy(first["clean"]) - energy(first["bulk"])
+    assert row["adsorption_energy_bulk_ev"] == pytest.approx(metal, abs=1e-6)
+    assert f"{metal:.3f}" in cli("results", *place).stdout
     # What was lacking, and another site, join it: from their folders alone.
-    more = written(tmp_path / "old", "na_s", "atom", "bulk", "dos")
+    more = written(tmp_path / "old", "na_s", "atom", "dos")
     joined = cli(*command, *more.values())
-    assert joined.stdout.count(": recorded") == 4, joined.stdout + joined.stderr
+    assert joined.stdout.count(": recorded") == 3, joined.stdout + joined.stderr
     folders = first | more
     with Results.open(launchpad) as results:
         frame = results.adsorption().set_index("site")
@@ -391,15 +395,19 @@ def test_the_record_of_a_turned_run_is_in_our_frame(cli: Cli, launchpad: Path, t
     assert (record.site.start, record.site.end, record.site.note) == ("T_X@top", "T_X@top", None)
     assert energy_ev == pytest.approx(energy(folders["low"]) - energy(folders["clean"]) - energy(folders["atom"]))
     ours = record.geometry.atoms()
-    for first, second in ((ours, end),):
-        distances = [np.sort(atoms.get_all_distances(mic=True)[-1]) for atoms in (first, second)]
-        assert distances[0] == pytest.approx(distances[1], abs=1e-6)
+    distances = [np.sort(atoms.get_all_distances(mic=True)[-1]) for atoms in (ours, end)]
+    assert distances[0] == pytest.approx(distances[1], abs=1e-6)
     assert ours.positions[-1, 2] > ours.positions[:-1, 2].max()
-    # The force was along x of the run, on its first atom; ours is as long, on a Mo atom.
+    # The force was along x of the run, on its first atom, a Mo; towards its neighbours it is as large in our frame.
     assert record.forces_ev_per_a is not None
     lengths = np.linalg.norm(record.forces_ev_per_a, axis=1)
     assert np.sort(lengths)[-2:] == pytest.approx([0.0, 0.01])
-    assert ours.symbols[int(lengths.argmax())] == "Mo"
+    pushed = int(lengths.argmax())
+    assert ours.symbols[pushed] == "Mo"
+    there = 0.01 * end.get_distances(0, range(1, len(end)), mic=True, vector=True)[:, 0]
+    others = [index for index in range(len(ours)) if index != pushed]
+    vectors = ours.get_distances(pushed, others, mic=True, vector=True)
+    assert np.sort(vectors @ record.forces_ev_per_a[pushed]) == pytest.approx(np.sort(there), abs=1e-6)
 
 
 def test_a_host_unknown_to_us(tmp_path: Path) -> None:
