@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import Behaviour, outputs
-from .reading import check, read_incar, read_mesh, read_path, read_poscar, read_potcar, refuse
+from .reading import check, is_noncollinear, read_incar, read_mesh, read_path, read_poscar, read_potcar, refuse
 
 ENTROPY_EV = -0.002
 """Free energy less energy at zero width: the same for all positions, so that forces belong to both."""
@@ -187,7 +187,8 @@ class Run:
         """Write a step into all files; then, if that is wanted, die."""
         energy += above[-1]
         free, moments = energy + ENTROPY_EV, self.moments()
-        mag = "" if moments is None else f"  mag= {sum(moments):10.4f}"
+        total = [] if moments is None else [f"{part:10.4f}" for part in np.atleast_1d(moments.sum(axis=0))]
+        mag = f"  mag= {' '.join(total)}" if total else ""
         self.say(f"{number:4d} F= {free:.8E} E0= {energy:.8E}  d E ={0.0:.6E}{mag}\n")
         if self.behaviour.truncate_after == number:
             self.xml.put('<calculation>\n<scstep>\n<energy>\n<i name="e_fr_')
@@ -200,13 +201,21 @@ class Run:
         if self.behaviour.die_after == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def moments(self) -> list[float] | None:
-        """Moments of the ions: NUPDOWN, or that of an odd electron, on the last ion."""
-        if self.tags.get("ISPIN", 1) != 2:
+    def moments(self) -> np.ndarray | None:
+        """Moments of the ions: NUPDOWN, or that of an odd electron, on the last ion and along its MAGMOM."""
+        noncollinear = is_noncollinear(self.tags)
+        if self.tags.get("ISPIN", 1) != 2 and not noncollinear:
             return None
         given = float(self.tags.get("NUPDOWN", -1))
         total = given if given >= 0 else sum(self.valence) % 2
-        return [0.0] * (len(self.atoms) - 1) + [total]
+        moments = np.zeros((len(self.atoms), 3) if noncollinear else len(self.atoms))
+        moments[-1] = total * self.direction() if noncollinear else total
+        return moments
+
+    def direction(self) -> np.ndarray:
+        """Where the moment of the last ion begins to point; nowhere if it begins without."""
+        start = np.array(self.tags.get("MAGMOM", [1.0] * 3 * len(self.atoms)), float)[-3:]
+        return start / (np.linalg.norm(start) or 1.0)
 
     def electrons(self) -> str:
         """Eigenvalues and projections of the dry engine's model, for small cells and where a DOS asks for them."""
@@ -227,8 +236,13 @@ class Run:
         for ion, shell in enumerate(model.shell):
             first = model.first_orbital[ion]
             parts[:, :, ion, shell**2 : (shell + 1) ** 2] = squares[:, :, first : first + 2 * shell + 1]
-        spins = int(self.tags.get("ISPIN", 1))
+        spins = self.spins
         return outputs.electrons_xml([energies] * spins, [occupations / 2] * spins, [parts] * spins, fermi)
+
+    @property
+    def spins(self) -> int:
+        """How many spin channels it has: VASP counts one where moments have directions."""
+        return 1 if is_noncollinear(self.tags) else int(self.tags.get("ISPIN", 1))
 
     def finish(self) -> None:
         self.xml.end(self.atoms)
@@ -239,7 +253,7 @@ class Run:
         self.oszicar.close()
         Path("STOPCAR").unlink(missing_ok=True)
         if self.tags.get("LWAVE", True):
-            outputs.write_wavecar(len(self.kpoints[0]), int(self.tags.get("ISPIN", 1)))
+            outputs.write_wavecar(len(self.kpoints[0]), self.spins)
         if self.tags.get("LCHARG", True):
             grid = [int(self.tags.get(tag, default)) for tag, default in (("NGXF", 12), ("NGYF", 12), ("NGZF", 40))]
             outputs.write_chgcar(self.atoms, grid, self.valence, self.moments())

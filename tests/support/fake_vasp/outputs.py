@@ -83,6 +83,8 @@ class VaspRunXml:
         self.file = Path("vasprun.xml").open("w")  # noqa: SIM115
         parameters = FULL | {tag: value for tag, value in tags.items() if tag in FULL}
         parameters["ENMAX"] = float(tags.get("ENCUT", max(one.enmax for one in sets)))
+        if tags.get("LSORBIT") or tags.get("LNONCOLLINEAR"):
+            parameters |= {"ISPIN": 1, "LNONCOLLINEAR": True, "LSORBIT": bool(tags.get("LSORBIT"))}
         parameters["GGA"] = str(tags.get("GGA", "--"))[:2].upper()
         parameters["PREC"] = str(parameters["PREC"]).lower()[:6]
         symbols = atoms.get_chemical_symbols()
@@ -214,16 +216,22 @@ def outcar_step(atoms: Atoms, forces: Any, free: float, zero: float, moments: An
         f"  energy  without entropy= {2 * zero - free:18.8f}  energy(sigma->0) = {zero:16.8f}\n"
         "     LOOP+:  cpu time    0.0100: real time    0.0100\n"
     )
-    if moments is not None:
+    return text if moments is None else text + _outcar_moments(np.array(moments))
+
+
+def _outcar_moments(moments: Any) -> str:
+    """The moment of the cell and of each ion, a table for each of its parts."""
+    parts = moments[:, None] if moments.ndim == 1 else moments
+    total = parts.sum(axis=0)
+    text = f" number of electron     {10.0:12.7f} magnetization  {' '.join(f'{part:12.7f}' for part in total)}\n\n"
+    dashes = "-" * 42
+    for axis, column in zip("xyz", parts.T, strict=False):
         ions = "".join(
-            f"  {i:4d}     {0.0:7.3f} {0.0:7.3f} {m:7.3f} {m:7.3f}\n" for i, m in enumerate(moments, start=1)
+            f"  {i:4d}     {0.0:7.3f} {0.0:7.3f} {m:7.3f} {m:7.3f}\n" for i, m in enumerate(column, start=1)
         )
-        total = float(np.sum(moments))
-        dashes = "-" * 42
         text += (
-            f" number of electron     {10.0:12.7f} magnetization  {total:12.7f}\n\n magnetization (x)\n\n"
-            f"# of ion       s       p       d       tot\n{dashes}\n{ions}{dashes}\n"
-            f"tot          {0.0:7.3f} {0.0:7.3f} {total:7.3f} {total:7.3f}\n\n"
+            f" magnetization ({axis})\n\n# of ion       s       p       d       tot\n{dashes}\n{ions}{dashes}\n"
+            f"tot          {0.0:7.3f} {0.0:7.3f} {column.sum():7.3f} {column.sum():7.3f}\n\n"
         )
     return text
 
@@ -286,7 +294,8 @@ def write_chgcar(atoms: Atoms, grid: Sequence[int], valence: Sequence[float], mo
             factors.append(np.exp(-0.5 * (near * length / 0.7) ** 2))
         shape = factors[0][:, None, None] * factors[1][None, :, None] * factors[2][None, None, :]
         total += electrons * shape / shape.mean()
-    _write_grid("CHGCAR", atoms, [total] if moments is None else [total, 0.0 * total])
+    further = 0 if moments is None else 1 if np.ndim(moments) == 1 else 3
+    _write_grid("CHGCAR", atoms, [total, *[0.0 * total] * further])
 
 
 def _write_grid(name: str, atoms: Atoms, parts: Sequence[Any]) -> None:

@@ -131,9 +131,10 @@ def check(
         refuse(f"the species of POSCAR ({' '.join(species)}) are not those of POTCAR")
     if name == "vasp_gam" and mesh != (1, 1, 1):
         refuse("vasp_gam: the program for Gamma only was given several k points")
-    moments = tags.get("MAGMOM")
-    if tags.get("ISPIN", 1) == 2 and moments is not None and np.size(moments) != len(atoms):
-        refuse(f"MAGMOM has {np.size(moments)} values for {len(atoms)} ions")
+    _check_moments(tags, len(atoms), name)
+    for tag in ("LDAUL", "LDAUU", "LDAUJ"):
+        if tags.get("LDAU") and np.size(tags.get(tag, [])) != len(species):
+            refuse(f"{tag} has {np.size(tags.get(tag, []))} values for {len(species)} species")
     if "NPAR" in tags and "NCORE" in tags:
         refuse("NPAR and NCORE are both given")
     if tags.get("LDIPOL") and tags.get("IDIPOL") not in (1, 2, 3, 4):
@@ -145,3 +146,18 @@ def check(
     vacuum = atoms.cell[2, 2] - np.ptp(atoms.get_positions()[:, 2])
     if mesh is not None and vacuum > 8.0 and mesh[2] != 1:
         refuse("k points along the vacuum")
+
+
+def is_noncollinear(tags: dict[str, Any]) -> bool:
+    return bool(tags.get("LSORBIT") or tags.get("LNONCOLLINEAR"))
+
+
+def _check_moments(tags: dict[str, Any], count: int, name: str) -> None:
+    moments, noncollinear = tags.get("MAGMOM"), is_noncollinear(tags)
+    if noncollinear and name != "vasp_ncl":
+        refuse(f"{name}: noncollinear moments need the program vasp_ncl")
+    if noncollinear and tags.get("NUPDOWN", -1) >= 0:
+        refuse("NUPDOWN: of noncollinear moments there is no up and down")
+    needed = 3 * count if noncollinear else count
+    if (noncollinear or tags.get("ISPIN", 1) == 2) and moments is not None and np.size(moments) != needed:
+        refuse(f"MAGMOM has {np.size(moments)} values for {count} ions, {needed} are needed")
