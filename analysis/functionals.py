@@ -35,10 +35,26 @@ def functionals(methods: Sequence[Method]) -> str:
     names = sorted({one.functional for one in methods if one.functional})
     if not names:
         return ""
-    # The isolated atom has no correction where its element needs none: what is said is of the whole set.
-    said = [f"{name}+U" if any(one.hubbard for one in methods if one.functional == name) else name for name in names]
+    said = [spelt for name in names for spelt in _with_corrections(name, methods)]
     cited = "; ".join(f"@{CITED[name]}" for name in names if name in CITED)
     return f"the {' and '.join(said)} functional{'s' if len(said) > 1 else ''}" + (f" [{cited}]" if cited else "")
+
+
+def _with_corrections(name: str, methods: Sequence[Method]) -> list[str]:
+    """Return ``PBE+U`` where a functional ran with Hubbard corrections, and ``PBE`` where it ran without.
+
+    An isolated atom whose element needs none was not run without.
+    """
+    own = [one for one in methods if one.functional == name]
+    if not any(one.hubbard for one in own):
+        return [name]
+    return [*([name] if _lacking(own) else []), f"{name}+U"]
+
+
+def _lacking(methods: Sequence[Method]) -> set[str]:
+    """Return the elements that have a Hubbard correction in some records and none in others."""
+    corrected = {element for one in methods for element in one.hubbard or {}}
+    return {element for one in methods for element in (corrected & one.paw.keys()) - (one.hubbard or {}).keys()}
 
 
 def corrections(methods: Sequence[Method]) -> list[str]:
@@ -47,7 +63,8 @@ def corrections(methods: Sequence[Method]) -> list[str]:
     hubbard = sorted({f"{element} ({words})" for one in methods for element, words in (one.hubbard or {}).items()})
     if hubbard:
         cited = " [@Dudarev1998]" if any("Dudarev" in words for words in hubbard) else ""
-        sentences.append(f"Hubbard corrections (+U) were applied to {listed(hubbard)}{cited}.")
+        where = " in some of the calculations" if _lacking(methods) else ""
+        sentences.append(f"Hubbard corrections (+U) were applied to {listed(hubbard)}{cited}{where}.")
     dispersions = sorted({one.dispersion for one in methods if one.dispersion is not None})
     if dispersions:
         sentences.append(f"Dispersion was added by {listed(_DISPERSIONS.get(d, d) for d in dispersions)}.")

@@ -391,20 +391,25 @@ def ideal_atoms(calculation: Calculation) -> Atoms | None:
 
 def elements(calculation: Calculation) -> list[str]:
     """Return the elements of a calculation's atoms, each once, in the order of the atoms."""
+    return list(dict.fromkeys(symbols(calculation)))
+
+
+def symbols(calculation: Calculation) -> list[str]:
+    """Return the element of each of a calculation's atoms, in their order; nothing for one without atoms."""
     atoms = ideal_atoms(calculation)
     if atoms is not None:
-        return list(dict.fromkeys(atoms.get_chemical_symbols()))
+        return list(atoms.get_chemical_symbols())
     if calculation.structure["op"] != "chosen":
         return []
     candidates = calculation.parents["lowest"].parents
     host, site = candidates["host"], next(parent for role, parent in candidates.items() if role != "host")
     match calculation.structure["part"]:
         case "host":
-            return elements(host)
+            return symbols(host)
         case "adsorbate":
             return [site.structure["element"]]
         case _:
-            return elements(site)
+            return symbols(site)
 
 
 def turns(calculation: Calculation) -> list[NDArray[np.int64]]:

@@ -27,8 +27,8 @@ def _no_boolean(value: Any) -> Any:
 
 
 def _absent(value: Any) -> Any:
-    """Turn ``none`` and an empty mapping into None, as if the key were absent."""
-    return None if value in ("none", {}) else value
+    """Turn an empty mapping into None, as if the key were absent."""
+    return None if value == {} else value
 
 
 Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
@@ -66,6 +66,12 @@ class StartMoments(Frozen):
     elements: dict[Element, Finite] | None = None
 
 
+def _one_shell(shells: dict[str, float]) -> dict[str, float]:
+    if len(shells) != 1:
+        raise ValueError("an element has one shell with a Hubbard correction, as {d: 3.0}.")
+    return shells
+
+
 class Overrides(Frozen):
     """Keys that override the common keys for one kind of calculation."""
 
@@ -82,7 +88,7 @@ class Overrides(Frozen):
     spin_polarised: Truth | None = None
     start_moments_mub: StartMoments | None = None
     dipole_correction: Truth | None = None
-    dispersion: Annotated[Literal["d3zero", "d3bj", "d4", "ts"] | None, BeforeValidator(_absent)] = None
+    dispersion: Literal["none", "d3zero", "d3bj", "d4", "ts"] | None = None
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
     paw_release: str | None = None
     dos_broadening_ev: Positive | None = None
@@ -94,13 +100,27 @@ _fields: dict[str, Any] = {name: (Overrides, Overrides()) for name in sections()
 _Sections: Any = create_model("_Sections", __base__=Overrides, **_fields)
 
 
+Shells = Annotated[dict[Literal["s", "p", "d", "f"], Positive], AfterValidator(_one_shell)]
+
+
 class Changes(_Sections):
-    """Changes to a protocol: common keys, and sections for the kinds with rules of their own."""
+    """Changes to a protocol: common keys, and sections for the kinds with rules of their own.
+
+    ``hubbard_u_ev`` (effective U by element and shell, Dudarev's U − J) and ``spin_orbit`` belong to the Hamiltonian,
+    so that no section has them: energies with and without cannot be subtracted.
+    """
+
+    hubbard_u_ev: dict[Element, Shells] | None = None
+    spin_orbit: Truth | None = None
 
     def section(self, name: str) -> Overrides:
         """Return the overrides of a section."""
         overrides: Overrides = getattr(self, name)
         return overrides
+
+
+MUST_ACT = ("hubbard_u_ev", "spin_orbit")
+"""Keys that an engine has or refuses; of others it is recorded that they did not act."""
 
 
 class Protocol(Changes):
@@ -139,7 +159,12 @@ def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[s
         values.pop("kpoint_mesh", None)  # it belongs to a cell, and other kinds have other cells
         values |= protocol.section(section).model_dump(mode="json", exclude_none=True)
     keys = keys_of(kind, values)
-    return {key: value for key, value in values.items() if key in keys}
+    return {key: value for key, value in values.items() if key in keys and not _is_off(key, value)}
+
+
+def _is_off(key: str, value: Any) -> bool:
+    """Tell whether a key is switched off, as for one model of a campaign: the same as a protocol without it."""
+    return (key == "dispersion" and value == "none") or (key in MUST_ACT and not value)
 
 
 def split(values: Mapping[str, Any], honoured: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -53,5 +53,13 @@ def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "on", False: "off"}[value]
     if isinstance(value, Mapping):
-        return " ".join(map(_word, value.values()))
+        deep = value and all(isinstance(part, Mapping) for part in value.values())
+        return _pairs(value) if deep else " ".join(map(_word, value.values()))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _pairs(value: Mapping[str, Any]) -> str:
+    """Return nested values with their keys, as ``Mo d 3`` of Hubbard corrections."""
+    return ", ".join(
+        f"{key} {shell} {_word(number)}" for key, part in value.items() for shell, number in part.items()
+    )

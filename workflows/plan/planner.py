@@ -79,6 +79,7 @@ class _Planner:
             not_applicable=split(keys, self.engine.protocol_keys)[1],
             declaration=self.declaration,
         )
+        self.declare.refuse_unmatched()
         self.declaration.refuse_unmatched()
         return plan
 

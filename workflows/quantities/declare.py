@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ...analysis.elements import HIGH_SPIN_MUB, ground_state_moment
 from .. import start_structures
 from ..calculation import Calculation
-from ..campaign.protocol import Protocol, flatten, split
+from ..campaign.protocol import MUST_ACT, Protocol, flatten, split
+from ..campaign.yaml import InputError
 from .elemental_reference import reference
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Declare:
         self.engine = engine
         self.declaration = declaration
         self.where = f"campaign {campaign.source}"
+        self._corrected: dict[str, bool] = {}
 
     def __call__(
         self,
@@ -59,10 +61,40 @@ class Declare:
         section
             The section of the protocol to follow, by default that of the kind.
         """
-        values, _ = split(flatten(protocol, kind, section), self.engine.protocol_keys)
+        values, ignored = split(flatten(protocol, kind, section), self.engine.protocol_keys)
+        self._refuse_ignored(ignored)
         values = _with_moments(values, structure, parents)
         plain = Calculation(kind, structure, self.engine.name, values, dict(parents), label)
+        plain = self._with_own_corrections(plain)
         return replace(plain, protocol=self.declaration.protocol(plain))
+
+    def refuse_unmatched(self) -> None:
+        """Raise `InputError` for a Hubbard correction of an element that no calculation has; called after all."""
+        for element, is_there in self._corrected.items():
+            if not is_there:
+                raise InputError(
+                    f"{self.where}: protocol.hubbard_u_ev: no calculation here has {element}; leave it out."
+                )
+
+    def _refuse_ignored(self, ignored: tuple[str, ...]) -> None:
+        for key in MUST_ACT:
+            if key in ignored:
+                raise InputError(
+                    f"{self.where}: protocol.{key}: the engine {self.engine.name} has no such key, and without it "
+                    f"energies are another method's; it has {', '.join(sorted(self.engine.protocol_keys))}."
+                )
+
+    def _with_own_corrections(self, calculation: Calculation) -> Calculation:
+        """Return a calculation with the Hubbard corrections of its own elements, so that others change no id."""
+        given = calculation.protocol.get("hubbard_u_ev")
+        if given is None:
+            return calculation
+        present = start_structures.elements(calculation)
+        own = {element: shells for element, shells in sorted(given.items()) if element in present}
+        for element in given:
+            self._corrected[element] = self._corrected.get(element, False) or element in own
+        rest = {key: value for key, value in calculation.protocol.items() if key != "hubbard_u_ev"}
+        return replace(calculation, protocol=rest | ({"hubbard_u_ev": own} if own else {}))
 
     def host_structure(
         self,

@@ -90,7 +90,10 @@ def test_cell_ordering_and_pair_are_said(tmp_path: Path) -> None:
         ({"compare_with": "WSe"}, "compare_with: no other model 'WSe'"),
         ({"compare_with": "odd"}, "compare_with: no other model 'odd'"),
         ({"ordering": "5+0"}, r"no ordering '5\+0' of its S and Se; there are 4\+0, 3\+1a"),
-        ({"protocol": {"dispersion": "d5"}}, "models.*dispersion: 'd5' should be 'd3zero', 'd3bj', 'd4' or 'ts'"),
+        (
+            {"protocol": {"dispersion": "d5"}},
+            "models.*dispersion: 'd5' should be 'none', 'd3zero', 'd3bj', 'd4' or 'ts'",
+        ),
         ({"protocol": {"dipole": True}}, "unknown key .*dipole'"),
     ],
 )

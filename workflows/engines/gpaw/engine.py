@@ -34,7 +34,7 @@ from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from ..shared.named import refuse_unknown
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
-from .functionals import FUNCTIONALS, WITH_D3, refusal
+from .functionals import FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
 from .inputs import (
     COARSE,
     CORRECTIONS,
@@ -66,7 +66,7 @@ from sodiate.workflows.engines.gpaw.worker import main
 main()
 """
 
-_RUN_KEYS = ("max_force_ev_per_a", "dos_broadening_ev", "band_points", "dispersion")
+_RUN_KEYS = ("max_force_ev_per_a", "dos_broadening_ev", "band_points", "dispersion", "hubbard_u_ev")
 """Protocol keys that the run reads beside the calculator's settings."""
 
 _INSTALL = "pip install 'sodiate[gpaw]' (it needs Debian's libxc-dev libopenblas-dev libopenmpi-dev openmpi-bin)"
@@ -100,6 +100,7 @@ class GpawDeclaration(PlainDeclaration):
         reason = refusal(name, symbols)
         if reason is None and protocol.get("dispersion") not in (None, "none") and name not in WITH_D3:
             reason = f"dispersion: dftd3 has no parameters for {name}; it has them for {', '.join(WITH_D3)}."
+        reason = reason or hubbard_refusal(protocol.get("hubbard_u_ev") or {}, str(name))
         if reason is not None:
             raise InputError(f"{self.where}: {calculation.label}: protocol.{reason}")
         return protocol

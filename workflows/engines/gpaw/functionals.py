@@ -1,8 +1,10 @@
-"""The functionals that GPAW runs here, and the PAW data sets that each needs."""
+"""The functionals and Hubbard corrections that GPAW runs here, and the PAW data sets that each needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gzip
+import re
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +41,10 @@ _LACKING = {
 """Why some that may be asked for are not among them."""
 
 
+_HEAD = 10_000
+"""The states of a data set stand in as many characters, before its tables."""
+
+
 def refusal(functional: object, symbols: Iterable[str]) -> str | None:
     """Return why a functional cannot be run for some elements; None if it can.
 
@@ -62,6 +68,43 @@ def refusal(functional: object, symbols: Iterable[str]) -> str | None:
     if not missing:
         return None
     return f"functional {name!r}: the package gpaw-data has no {needed} data set for {', '.join(missing)}; {here}."
+
+
+def hubbard_refusal(corrections: Mapping[str, Mapping[str, float]], functional: str) -> str | None:
+    """Return why GPAW has no Hubbard correction of some shell; None if it has all.
+
+    It projects on the partial waves of a shell, normalised by the bound one, of which there has to be one: with two
+    (semicore states) it is not tried here which of them is meant.
+
+    Parameters
+    ----------
+    corrections
+        U (eV) by element and shell.
+    functional
+        As in a protocol; the data sets are looked at if gpaw-data is installed here.
+    """
+    for element, shells in corrections.items():
+        bound = _bound_shells(element, FUNCTIONALS.get(functional, functional))
+        for shell in shells:
+            if bound is not None and bound.count(shell) != 1:
+                single = [name for name in dict.fromkeys(bound) if bound.count(name) == 1]
+                return (
+                    f"hubbard_u_ev: engine gpaw corrects shells with one bound state, and its data set of {element} "
+                    f"has {bound.count(shell)} of {shell}; it has one of {', '.join(single) or 'none'}."
+                )
+    return None
+
+
+def _bound_shells(element: str, functional: str) -> list[str] | None:
+    """Return the shell of each bound valence state of a data set; None if it is not here."""
+    for folder in _data_folders():
+        path = folder / f"{element}.{functional}.gz"
+        if path.exists():
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                states = re.findall(r"<state\b[^>]*>", file.read(_HEAD))
+            bound = [state for state in states if " n=" in state]
+            return ["spdf"[int(number)] for state in bound for number in re.findall(r' l="(\d)"', state)]
+    return None
 
 
 def _meant(name: str) -> str:

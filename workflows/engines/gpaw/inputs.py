@@ -37,6 +37,7 @@ PROTOCOL_KEYS = frozenset(
         *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
         *("spin_polarised", "start_moments_mub", "dipole_correction", "dispersion", "dos_broadening_ev", "box_a"),
         *("band_points", "density_convergence", "eigenstate_convergence_ev2", "empty_bands"),
+        "hubbard_u_ev",
     }
 )
 
@@ -85,6 +86,13 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
             "eigenstates": protocol["eigenstate_convergence_ev2"],
         },
     }
+    corrections = protocol.get("hubbard_u_ev") or {}
+    if corrections:  # ":d,3.0" is the usual data set with a correction of its d states
+        settings["setups"] = {
+            element: f":{shell},{value!r}"
+            for element, shells in corrections.items()
+            for shell, value in shells.items()
+        }
     if KINDS[kind].fixed_density:
         settings["convergence"]["bands"] = "CBM+1.0"
     if kind in ("density", "relax_cell"):

@@ -14,7 +14,7 @@ from ....analysis.electrons.density import integral
 from ....analysis.records import Geometry, Method, Sampling
 from ...kinds import KINDS
 from ..base import EngineError, Outcome
-from ..shared.checks import DENSITY_ANEW, cell_forces, check_forces, read_arrays_of
+from ..shared.checks import DENSITY_ANEW, cell_forces, check_forces, read_arrays_of, whole_up_to
 from ..shared.files import DAMAGE, TRAJECTORY, read_json
 from ..shared.states import coarse_end_notes
 from ..shared.trajectory import first_and_last, notes_of, read_trajectory
@@ -118,6 +118,7 @@ class GpawResult:
                 cutoff_ev=values["cutoff_ev"],
                 dispersion=inputs.protocol.get("dispersion"),
                 paw=values["paw"],
+                hubbard=_hubbard(inputs.protocol),
             ),
             sampling=Sampling(
                 cell_a=self.geometry.cell_a,
@@ -135,10 +136,23 @@ class GpawResult:
             total_moment_mub=values["total_moment_mub"],
             vacuum_ev=None if values.get("vacuum_ev") is None else tuple(values["vacuum_ev"]),
             corrections=inputs.corrections,
-            notes=_notes(inputs, values),
+            notes=(*_notes(inputs, values), *self._whole()),
             command=_command_of(inputs.directory),
             **self.arrays,
         )
+
+    def _whole(self) -> tuple[str, ...]:
+        return (whole_up_to(self.arrays["bands"]),) if self.inputs.kind == "dos" else ()
+
+
+def _hubbard(protocol: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the Hubbard correction of each element in words: GPAW normalises the orbitals."""
+    given: Mapping[str, Mapping[str, float]] = protocol.get("hubbard_u_ev") or {}
+    return {
+        element: f"{shell}, U = {value:g} eV (Dudarev, normalised orbitals)"
+        for element, shells in given.items()
+        for shell, value in shells.items()
+    } or None
 
 
 def _arrays(inputs: GpawInputs, values: Mapping[str, Any]) -> dict[str, Any]:

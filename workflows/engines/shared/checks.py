@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from ....analysis.arrays import Bands
     from ..base import Engine
 
 
@@ -197,3 +198,9 @@ def read_arrays_of(
         except DAMAGE as error:
             raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
     return arrays
+
+
+def whole_up_to(bands: Bands) -> str:
+    """Say up to which energy a DOS has all states: where the highest band that was computed begins."""
+    above, count = float(bands.energies_ev[:, :, -1].min()) - bands.fermi_ev, bands.energies_ev.shape[2]
+    return f"the DOS is whole up to {above:.1f} eV from E_F, where the last of {count} bands begins"

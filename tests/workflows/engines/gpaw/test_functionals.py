@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from sodiate.workflows.campaign.yaml import InputError
-from sodiate.workflows.engines.gpaw.functionals import FUNCTIONALS, refusal
+from sodiate.workflows.engines.gpaw.functionals import FUNCTIONALS, hubbard_refusal, refusal
 from sodiate.workflows.plan.planner import plan
 from support import DATA
 
@@ -58,3 +58,14 @@ def test_data_sets_are_looked_for_by_functional() -> None:
         assert (reason is None) is has, reason
         if reason is not None:
             assert "no revPBE data set for Gd;" in reason
+
+
+def test_a_hubbard_correction_needs_one_bound_state_of_its_shell(tmp_path: Path) -> None:
+    pytest.importorskip("gpaw_data")
+    planned(tmp_path, hubbard_u_ev={"W": {"d": 3.0}})
+    assert hubbard_refusal({"Ce": {"f": 4.0}, "Mo": {"d": 3.0}, "S": {"p": 1.0}}, "PBE") is None
+    for shell, count in (("d", 0), ("f", 0)):
+        with pytest.raises(InputError, match=rf"protocol.hubbard_u_ev: .*has {count} of {shell}; it has one of s, p"):
+            planned(tmp_path, hubbard_u_ev={"Se": {shell: 3.0}})
+    with pytest.raises(InputError, match="data set of W has 2 of p; it has one of d"):  # 5p and 6p
+        planned(tmp_path, hubbard_u_ev={"W": {"p": 3.0}})
