@@ -232,6 +232,33 @@ def test_a_mesh_beside_gamma(found: str, put: str, shift: Any, plain: Record, tm
             check_sampling(plain, other)
 
 
+def listed_points(points: list[tuple[float, float, float]], folder: Path) -> Record:
+    """The record of a run whose k points were given one by one, as pymatgen reads it: no generation, a list."""
+    rows = "".join(f"<v>{x:16.8f} {y:16.8f} {z:16.8f} </v>\n" for x, y, z in points)
+    weights = "".join(f"<v>{1 / len(points):16.8f} </v>\n" for _ in points)
+    block = (
+        f'<kpoints>\n<varray name="kpointlist" >\n{rows}</varray>\n<varray name="weights" >\n{weights}</varray>\n'
+        "</kpoints>"
+    )
+    return record(re.sub(r"<kpoints>.*?</kpoints>", block, text_of(PLAIN), count=1, flags=re.DOTALL), folder)
+
+
+def test_k_points_given_one_by_one(plain: Record, tmp_path: Path) -> None:
+    """They are no mesh, so that a run on one differs; two lists are the same if their points and weights are."""
+    points = [(0.0, 0.0, 0.0), (0.25, 0.0, 0.0), (0.5, 0.5, 0.0)]
+    first, same = listed_points(points, tmp_path / "a"), listed_points(points, tmp_path / "b")
+    moved = listed_points([*points[:2], (0.5, 0.5, 0.01)], tmp_path / "c")
+    assert first.sampling is not None
+    assert (first.sampling.kmesh, first.sampling.kmesh_shift) == (None, None)
+    assert (first.sampling.settings or {})["k points"].startswith("3 given one by one (")
+    check_sampling(first, same)
+    check_method(plain, first)  # a reference has a sampling of its own
+    with pytest.raises(ProtocolMismatch, match=r"kmesh \(7, 7, 7\) ≠ None; k points not set ≠ 3 given one by one"):
+        check_sampling(plain, first)
+    with pytest.raises(ProtocolMismatch, match=r"k points 3 given one by one \(\w+\) ≠ 3 given one by one"):
+        check_sampling(first, moved)
+
+
 @pytest.mark.parametrize("title", ["PAW_PBE Si 01Jan2011", "PAW Si 02Apr1999", "PAW_PBE Si_sv_GW 31Mar2010"])
 def test_another_data_set_by_its_whole_title(title: str, plain: Record, tmp_path: Path) -> None:
     other = record(text_of(PLAIN).replace("PAW_PBE Si 05Jan2001", title), tmp_path / "other")
