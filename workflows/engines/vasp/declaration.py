@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from ...campaign.yaml import InputError, nearest
 from ...kinds import KINDS
-from ...start_structures import elements
+from ...start_structures import symbols
 from ..shared.named import refuse_unknown
-from .method import described
-from .tags import BY_ELEMENT, DISPERSIONS, FUNCTIONALS, HOW, MOVES, is_meta, is_noncollinear, known_tags
+from .nonsense import refuse_nonsense
+from .tags import (
+    BY_ELEMENT,
+    DISPERSIONS,
+    FUNCTIONALS,
+    HOW,
+    VECTORS,
+    known_tags,
+    method_tags,
+    with_user_tags,
+)
+from .terms import KINDS_OF_TERMS, Term, Terms
 
 if TYPE_CHECKING:
     from ...calculation import Calculation
@@ -24,9 +34,6 @@ def divided(tags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         {tag: value for tag, value in tags.items() if tag in HOW},
     )
 
-
-_TERMS = frozenset({"relax", "static", "atom", "bulk"})
-"""Kinds whose energies are subtracted from one another."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
@@ -54,18 +61,27 @@ class VaspDeclaration:
             for pattern, tags in incar.items()
         }
         self._matched: set[str] = set()
-        self._terms: list[tuple[Calculation, dict[str, str], dict[str, str]]] = []
+        self._terms = Terms()
 
     def protocol(self, calculation: Calculation) -> dict[str, Any]:
         """Return the protocol with the data sets of the elements at hand, and the tags that may change a number."""
-        given = self.of(calculation)
-        known = {"functional": FUNCTIONALS, "dispersion": DISPERSIONS}
-        refuse_unknown("vasp", self.where, calculation.protocol, known)
-        self._refuse_nonsense(calculation, given)
-        if calculation.kind in _TERMS:
-            self._terms.append(self._term(calculation, given))
-        enter = divided(given)[0]
-        return {**calculation.protocol, "paw": self._data_sets(calculation), "incar": enter or None}
+        given, protocol = self.of(calculation), dict(calculation.protocol)
+        if not KINDS[calculation.kind].fixed_density:
+            protocol.pop("empty_bands", None)  # an energy does not depend on it: VASP's own number
+        refuse_unknown("vasp", self.where, protocol, {"functional": FUNCTIONALS, "dispersion": DISPERSIONS})
+        atoms = symbols(calculation)
+        species = list(dict.fromkeys(atoms))
+        order = sorted(atoms, key=species.index)
+        tags = with_user_tags({"ENCUT": protocol.get("cutoff_ev", 0.0), **method_tags(protocol, order)}, given, order)
+        refuse_nonsense(calculation, given, tags, order, self.where)
+        whole = {
+            **protocol,
+            "paw": self._data_sets(calculation.label, protocol.get("paw") or {}, species),
+            "incar": divided(given)[0] or None,
+        }
+        if calculation.kind in KINDS_OF_TERMS:
+            self._terms.add(Term.of(calculation, tags, species), whole)
+        return whole
 
     def execution(self, calculation: Calculation) -> dict[str, Any]:
         """Return the tags that change no number."""
@@ -98,93 +114,17 @@ class VaspDeclaration:
                     f"{self.where}: incar: {pattern!r} is neither a kind ({', '.join(KINDS)}) nor does it match "
                     "the label of a calculation (WSSe+VS/V_S@top, WSSe*)."
                 )
+        self._terms.refuse(self.where)
 
-        self._refuse_incomparable()
-
-    def _refuse_nonsense(self, calculation: Calculation, given: Mapping[str, Any]) -> None:
-        """Refuse tags that VASP takes and that mean something else than a calculation of this kind."""
-        kind = KINDS[calculation.kind]
-        tags = {**FUNCTIONALS.get(calculation.protocol.get("functional", ""), {}), **given}
-        said = f"{self.where}: incar: {calculation.label}: "
-        if calculation.protocol.get("functional") == "LDA" and not calculation.protocol["paw_release"].startswith(
-            "LDA"
-        ):
-            raise InputError(
-                f"{self.where}: protocol.functional LDA needs data sets of LDA; paw_release is "
-                f"{calculation.protocol['paw_release']}, say LDA_54."
-            )
-        if "METAGGA" in tags and "GGA" in given:
-            raise InputError(f"{said}GGA beside METAGGA would be added to its energy; leave GGA out.")
-        if kind.relaxes and given.get("IBRION", MOVES[0]) not in MOVES:
-            raise InputError(
-                f"{said}IBRION {given['IBRION']} relaxes nothing (0 is molecular dynamics); it may be "
-                f"{', '.join(map(str, MOVES))}."
-            )
-        if kind.relaxes and not kind.relaxes_cell and given.get("ISIF", 2) not in (0, 1, 2):
-            raise InputError(f"{said}ISIF {given['ISIF']} changes the cell, which stays; it may be 2.")
-        if calculation.kind == "bands" and is_meta(tags):
-            raise InputError(
-                f"{said}bands come from a fixed density, which hybrids and meta-GGA do not have; leave bands out of "
-                "quantities, or compute them with another functional. A DOS is self-consistent."
-            )
-        if kind.fixed_density and is_noncollinear(tags):
-            raise InputError(
-                f"{said}noncollinear bands and DOS cannot be read yet; leave {calculation.kind} out of quantities."
-            )
-
-    def _term(
-        self, calculation: Calculation, given: Mapping[str, Any]
-    ) -> tuple[Calculation, dict[str, str], dict[str, str]]:
-        """Return what a term of an energy difference is computed with: what all share, and Hubbard's by element."""
-        tags = {**FUNCTIONALS.get(calculation.protocol.get("functional", ""), {}), **given}
-        if "METAGGA" in given:
-            tags.pop("GGA", None)
-        symbols = elements(calculation)
-        for tag in ("LDAUL", "LDAUU", "LDAUJ"):
-            if isinstance(tags.get(tag), Mapping):
-                tags[tag] = [tags[tag].get(symbol, -1 if tag == "LDAUL" else 0) for symbol in symbols]
-        found = described(tags, symbols, ["PAW_PBE"])
-        common = {
-            "functional": found.functional,
-            "ENCUT": f"{given.get('ENCUT', calculation.protocol.get('cutoff_ev', 0.0)):g}",
-            "IVDW": str(given.get("IVDW", DISPERSIONS.get(calculation.protocol.get("dispersion", ""), 0))),
-            **found.settings,
-        }
-        return calculation, common, dict.fromkeys(symbols, "none") | (found.hubbard or {})
-
-    def _refuse_incomparable(self) -> None:
-        """Refuse tags of some calculations alone with which their energies could not be subtracted from others'."""
-        seen: dict[str, tuple[Calculation, str]] = {}
-        for calculation, common, hubbard in self._terms:
-            first, others, _ = self._terms[0]
-            for tag in sorted(others.keys() | common.keys()):
-                self._refuse_pair(tag, (first, others.get(tag)), (calculation, common.get(tag)))
-            for element, words in hubbard.items():
-                other = seen.setdefault(element, (calculation, words))
-                self._refuse_pair(f"the Hubbard correction of {element}", other, (calculation, words))
-
-    def _refuse_pair(
-        self, tag: str, one: tuple[Calculation, str | None], other: tuple[Calculation, str | None]
-    ) -> None:
-        if one[1] == other[1]:
-            return
-        said = [f"{value or 'the default'} in {where.label} ({where.kind})" for where, value in (one, other)]
-        raise InputError(
-            f"{self.where}: {tag} is {' and '.join(said)}: their energies cannot be subtracted. Give it to hosts, "
-            "sites, atom and bulk alike."
-        )
-
-    def _data_sets(self, calculation: Calculation) -> dict[str, str]:
+    def _data_sets(self, label: str, names: Mapping[str, str], species: list[str]) -> dict[str, str]:
         """Return the names of the data sets that a calculation uses, so that no other name changes its id."""
-        names = calculation.protocol.get("paw") or {}
-        present = elements(calculation)
-        for element in present:
+        for element in species:
             if element not in names:
                 raise InputError(
-                    f"{self.where}: protocol.paw names no data set for {element} ({calculation.label}); "
+                    f"{self.where}: protocol.paw names no data set for {element} ({label}); "
                     f"add one, such as {element}: {element}."
                 )
-        return {element: names[element] for element in present}
+        return {element: names[element] for element in species}
 
     def _typed(self, pattern: str, tag: str, value: Any) -> Any:
         """Return a value with pymatgen's type, so that 520 and 520.0 are the same."""
@@ -195,18 +135,32 @@ class VaspDeclaration:
             if tag not in BY_ELEMENT:
                 raise InputError(f"{place}: only {', '.join(BY_ELEMENT)} are given by element.")
             return {str(element): self._typed(pattern, tag, item) for element, item in value.items()}
-        from pymatgen.io.vasp.inputs import Incar
-
         if isinstance(value, list):
-            return [self._typed(pattern, tag, item) for item in value]
-        if tag in BY_ELEMENT:
+            return self._typed_list(place, tag, value)
+        return _typed(place, tag, value)
+
+    def _typed_list(self, place: str, tag: str, values: list[Any]) -> list[Any]:
+        if tag not in BY_ELEMENT and known_tags()[tag] in _TYPES:
+            raise InputError(f"{place}: {values!r} is a list; VASP reads one {known_tags()[tag]}.")
+        flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
+        if tag in BY_ELEMENT or tag in VECTORS:
+            return [_typed(place, tag, value) for value in flat]
+        return list(_typed(place, tag, " ".join(map(str, flat))))
+
+
+def _typed(place: str, tag: str, value: Any) -> Any:
+    """Return one value with pymatgen's type; of a list of numbers, one of them."""
+    from pymatgen.io.vasp.inputs import Incar
+
+    try:
+        if tag == "LATTICE_CONSTRAINTS":
+            return bool(Incar.proc_val("LCHARG", str(value)))
+        if tag in BY_ELEMENT or (tag in VECTORS and not isinstance(value, str)):
             number = float(value)
             return int(number) if tag == "LDAUL" else number
-        expected = _TYPES.get(known_tags()[tag], (object,))
-        try:
-            typed = Incar.proc_val(tag, str(value))
-        except (ValueError, TypeError):
-            typed = None
-        if not isinstance(typed, expected):
-            raise InputError(f"{place}: {value!r} is no {known_tags()[tag]}.")
-        return typed
+        typed = Incar.proc_val(tag, str(value))
+    except (ValueError, TypeError):
+        typed = None
+    if typed is None or not isinstance(typed, _TYPES.get(known_tags()[tag], (object,))):
+        raise InputError(f"{place}: {value!r} is no {known_tags()[tag]}.")
+    return typed

@@ -38,7 +38,7 @@ from .inputs import (
     write_potcar,
 )
 from .lattice_scan import scan_of
-from .tags import Tags, is_meta, is_noncollinear, stages, with_user_tags, wrong_lengths
+from .tags import Tags, is_meta, is_noncollinear, number_of_bands, stages, with_user_tags, wrong_lengths
 from .worker_keys import VaspWorkerKeys
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ PROTOCOL_KEYS = frozenset(
             "dos_broadening_ev",
             "box_a",
         ),
-        *("band_points", "paw", "paw_release", "incar"),
+        *("band_points", "empty_bands", "hubbard_u_ev", "spin_orbit", "paw", "paw_release", "incar"),
     }
 )
 
@@ -207,9 +207,11 @@ class VaspEngine(PlainEngine):
             **(protocol.get("incar") or {}),
         }
 
+        own: Tags = {"SYSTEM": calculation.label, **_bands(protocol, user_tags, sorted_atoms, sets)}
+
         def incars(self_consistent: bool) -> list[Tags]:
             tags = stages(protocol, run_as, sorted_atoms, settings["max_steps"], self_consistent, where)
-            made = [with_user_tags({"SYSTEM": calculation.label, **stage}, user_tags, symbols) for stage in tags]
+            made = [with_user_tags({**own, **stage}, user_tags, symbols) for stage in tags]
             wrong = wrong_lengths(made[-1], symbols)
             if wrong is not None:
                 raise EngineError(f"{where}: {wrong}.")
@@ -384,6 +386,19 @@ def _take_charge(parent: Artefacts | None, directory: Path) -> None:
     partial = target.with_name(f"{CHARGE}.partial")
     shutil.copyfile(source, partial)  # no link: VASP may write to it
     partial.replace(target)
+
+
+def _bands(
+    protocol: Mapping[str, Any], user_tags: Mapping[str, Any], atoms: Atoms, sets: Sequence[DataSet] | None
+) -> Tags:
+    """Return NBANDS where the protocol asks for empty bands; nothing without POTCARs, which tell the electrons."""
+    if sets is None:
+        return {}
+    valence = dict(zip(dict.fromkeys(atoms.get_chemical_symbols()), (data.valence for data in sets), strict=True))
+    electrons = float(user_tags.get("NELECT", sum(valence[symbol] for symbol in atoms.get_chemical_symbols())))
+    moment = float(atoms.get_initial_magnetic_moments().sum()) if protocol["spin_polarised"] else 0.0
+    count = number_of_bands(protocol, electrons, moment)
+    return {} if count is None else {"NBANDS": count}
 
 
 def _spec(protocol: Mapping[str, Any], atoms: Atoms) -> str:

@@ -39,12 +39,13 @@ _RELEASE = "POT_GGA_PAW_{}"
 
 @dataclass(frozen=True)
 class DataSet:
-    """One POTCAR: its name in the library, its text, its title, and its recommended cutoff (eV)."""
+    """One POTCAR: its name in the library, text, title, recommended cutoff (eV), and valence electrons."""
 
     name: str
     text: str
     title: str
     enmax_ev: float
+    valence: float
 
 
 def data_sets(names: Mapping[str, str], release: str, species: Sequence[str], library: Path) -> list[DataSet]:
@@ -96,12 +97,13 @@ def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of releases that pymatgen has no fingerprints of
                     potcar = PotcarSingle(text, symbol=name)
-                title, element, enmax = str(potcar.TITEL), str(potcar.element), float(potcar.ENMAX)
+                title, element = str(potcar.TITEL), str(potcar.element)
+                enmax, valence = float(potcar.ENMAX), float(potcar.ZVAL)
             except (*DAMAGE, UnicodeError) as error:
                 raise EngineError(f"{path} is no POTCAR ({error}).") from None
             if element != symbol:
                 raise EngineError(f"{path} is the POTCAR of {element}, not of {symbol}: see protocol.paw.")
-            return DataSet(name, text, title, enmax)
+            return DataSet(name, text, title, enmax, valence)
     raise EngineError(
         f"{folders[0]}: no POTCAR {name} for {symbol} there; name another data set in protocol.paw.{symbol}."
     )

@@ -40,7 +40,7 @@ CANNOT_MOVE: Mapping[str, str] = {
     ),
     "how the ions move": (
         "IBRION NSW POTIM ISIF EDIFFG NFREE SMASS MDALGO TEBEG TEEND POMASS LATTICE_CONSTRAINTS STEP_MAX STEP_SIZE "
-        "TELESCOPE RANDOM_SEED ISPECIAL PMASS"
+        "TELESCOPE RANDOM_SEED ISPECIAL PMASS LANGEVIN_GAMMA"
     ),
 }
 """Tags without a say in a converged energy, by the reason why."""
@@ -226,7 +226,8 @@ def _incar_beside(path: Path) -> dict[str, Any]:
 
 def settings_of(tags: Mapping[str, Any]) -> dict[str, str]:
     """Return what differs from VASP's defaults and can move a converged energy, as VASP prints it."""
-    return {tag: word(tag, value) for tag, value in sorted(tags.items()) if _counts(tag, value)}
+    both = {**tags, "LNONCOLLINEAR": True} if _is_true(tags.get("LSORBIT")) else tags  # as VASP switches it on
+    return {tag: word(tag, value) for tag, value in sorted(both.items()) if _counts(tag, value)}
 
 
 def _counts(tag: str, value: Any) -> bool:

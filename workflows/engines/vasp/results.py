@@ -20,7 +20,7 @@ from ....analysis.electrons.bandpath import filled_along
 from ....analysis.records import Geometry, Method, Sampling, Stress, digest
 from ...kinds import KINDS
 from ..base import EngineError, Outcome, Unconverged
-from ..shared.checks import cell_forces, check_forces
+from ..shared.checks import cell_forces, check_forces, whole_up_to
 from ..shared.files import DAMAGE, fingerprint, read_json
 from .arrays import density, eigenvalues, electrons
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
@@ -210,8 +210,11 @@ class VaspResult:
         relaxed = KINDS[inputs.kind].relaxes
         trajectory = _trajectory(inputs, len(inputs.stages)) if relaxed else None
         fixed = KINDS[inputs.kind].fixed_density  # such energies are not those of a ground state
-        spin = run.parameters["ISPIN"] == 2
-        moments, total = _moments(inputs) if spin and not fixed else (None, None)
+        # Where moments have directions, VASP prints ISPIN 1 whatever was asked for.
+        noncollinear = bool(run.parameters.get("LNONCOLLINEAR"))
+        spin = (inputs.stages[-1].get("ISPIN", 2) if noncollinear else run.parameters["ISPIN"]) == 2
+        moments = Moments.read(inputs) if spin and not fixed else Moments(None, None)
+        whole = whole_up_to(eigenvalues(run)) if inputs.kind == "dos" else None
         return Outcome(
             atoms=self.geometry.atoms(),
             energy_ev=None if fixed else float(run.final_energy),
@@ -225,28 +228,19 @@ class VaspResult:
             ionic_steps=len(trajectory.energies_ev) - 1 if trajectory is not None else None,
             scf_steps=scf_steps(inputs.directory),
             start_moments_mub=_start_moments(inputs) if spin else None,
-            final_moments_mub=moments,
-            total_moment_mub=total,
+            final_moments_mub=moments.of_atoms_mub,
+            total_moment_mub=moments.total_mub,
             vacuum_ev=self.vacuum_ev,
             corrections=self.state.corrections,
             notes=(
                 *inputs.notes,
                 *self.state.notes,
                 *note(inputs, self.state.energies_ev),
-                *self._whole_up_to(),
-                *filter(None, [self.no_vacuum]),
+                *filter(None, [whole, self.no_vacuum, moments.note]),
             ),
             trajectory=trajectory,
             **self._arrays(),
         )
-
-    def _whole_up_to(self) -> tuple[str, ...]:
-        """Say up to which energy a DOS has all states: where the highest band that was computed begins."""
-        if self.inputs.kind != "dos":
-            return ()
-        bands = eigenvalues(self.run)
-        above, count = float(bands.energies_ev[:, :, -1].min()) - bands.fermi_ev, bands.energies_ev.shape[2]
-        return (f"the DOS is whole up to {above:.1f} eV from E_F, where the last of {count} bands begins",)
 
     def _arrays(self) -> dict[str, Any]:
         if self.inputs.kind == "dos":
@@ -459,25 +453,47 @@ def _versions(run: Vasprun) -> dict[str, str]:
 
 
 def _start_moments(inputs: VaspInputs) -> tuple[float, ...] | None:
-    given = inputs.stages[-1].get("MAGMOM")
-    if given is None or np.size(given) != len(inputs.order):
+    """Return the start moment of each atom in our order (μB); of noncollinear ones the part along SAXIS."""
+    given, count = np.array(inputs.stages[-1].get("MAGMOM", []), float), len(inputs.order)
+    if given.size not in (count, 3 * count):
         return None
-    return tuple(float(m) for m in inputs.ours(np.array(given, float)))
+    return tuple(float(m) for m in inputs.ours(given.reshape(count, -1)[:, -1]))
 
 
-def _moments(inputs: VaspInputs) -> tuple[tuple[float, ...] | None, float | None]:
-    """Return the moment of each atom, in our order, and that of the cell (μB), from OUTCAR."""
-    from pymatgen.io.vasp.outputs import Outcar
+_ALONG_MUB = 0.1
+"""An atom's moment with less across SAXIS is along it."""
 
-    path = inputs.directory / TEXT
-    try:
-        outcar = Outcar(str(path))
-    except (*DAMAGE, IndexError) as error:
-        raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    moments = [atom["tot"] for atom in outcar.magnetization]
-    if len(moments) != len(inputs.order):
-        return None, outcar.total_mag
-    return tuple(float(moment) for moment in inputs.ours(np.array(moments, float))), outcar.total_mag
+_OF_THE_CELL = re.compile(r"number of electron\s+\S+\s+magnetization +(\S.*)")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments in μB: of each atom in our order, along SAXIS if they have directions; of the cell, its length then."""
+
+    of_atoms_mub: tuple[float, ...] | None
+    total_mub: float | None
+    note: str | None = None
+
+    @classmethod
+    def read(cls, inputs: VaspInputs) -> Moments:
+        """Read OUTCAR; raise `EngineError` if it is missing or damaged."""
+        from pymatgen.io.vasp.outputs import Outcar
+
+        path = inputs.directory / TEXT
+        try:
+            tables = Outcar(str(path)).magnetization
+            lines = _OF_THE_CELL.findall(path.read_text(encoding="utf-8", errors="replace"))
+            cell = np.array(lines[-1].split(), float) if lines else None
+            rows = np.array([np.atleast_1d(getattr(atom["tot"], "moment", atom["tot"])) for atom in tables], float)
+        except (*DAMAGE, IndexError) as error:
+            raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
+        total = None if cell is None else float(cell[0] if len(cell) == 1 else np.linalg.norm(cell))
+        if len(rows) != len(inputs.order):
+            return cls(None, total)
+        ours = inputs.ours(rows)
+        across = float(np.linalg.norm(ours[:, :-1], axis=1).max())
+        note = f"moments are not all along SAXIS: one has {across:.2f} μB across it" if across > _ALONG_MUB else None
+        return cls(tuple(float(moment) for moment in ours[:, -1]), total, note)
 
 
 def launches(directory: Path, stage: int | None = None) -> list[Path]:

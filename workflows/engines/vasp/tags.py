@@ -32,8 +32,17 @@ HOW = frozenset(
 )
 """Tags that affect how a number is reached or what is written; all others may change it and enter the id."""
 
-BY_ELEMENT = ("MAGMOM", "LDAUL", "LDAUU", "LDAUJ")
-"""Tags that may be given by element; MAGMOM has a value for each atom, the others for each species."""
+PER_ATOM: Mapping[str, float] = {"MAGMOM": 0.0, "M_CONSTR": 0.0}
+PER_SPECIES: Mapping[str, float | None] = {
+    **{"LDAUL": -1, "LDAUU": 0.0, "LDAUJ": 0.0, "LANGEVIN_GAMMA": 0.0},
+    **dict.fromkeys(("RWIGS", "ROPT", "VDW_C6", "VDW_R0", "POMASS", "ZVAL", "QUAD_EFG", "NGYROMAG")),
+}
+BY_ELEMENT: Mapping[str, float | None] = {**{"MAGMOM": 0.0}, **PER_SPECIES, **PER_ATOM}
+"""Tags with a value for each atom or each species, which may be given by element: with the value of elements that are
+not named, None where VASP has none."""
+
+VECTORS = ("DIPOL", "SAXIS", "QSPIRAL", "EFIELD_PEAD", "LATTICE_CONSTRAINTS")
+"""Tags with three values."""
 
 _HYBRID: Tags = {"GGA": "PE", "LHFCALC": True}
 _NONLOCAL: Tags = {"LUSE_VDW": True, "AGGAC": 0.0}
@@ -48,6 +57,12 @@ FUNCTIONALS: Mapping[str, Tags] = {
     "rev-vdW-DF2": {"GGA": "MK", "PARAM1": 0.1234, "PARAM2": 0.711357, "ZAB_VDW": -1.8867, **_NONLOCAL},
 }
 """INCAR of each functional, as VASP's wiki has it."""
+
+SHELLS = ("s", "p", "d", "f")
+"""Shells in the order of LDAUL."""
+
+_SPIN_ORBIT: Tags = {"LSORBIT": True, "ISYM": -1, "GGA_COMPAT": False}
+"""Without symmetry, since that of moments with directions depends on SAXIS; the gradients as the wiki asks for."""
 
 DISPERSIONS: Mapping[str, int] = {"d3zero": 11, "d3bj": 12, "d4": 13, "ts": 20}
 """IVDW of each dispersion correction."""
@@ -107,7 +122,7 @@ def _electronic(protocol: Mapping[str, Any], atoms: Atoms, where: str) -> Tags:
     if functional not in FUNCTIONALS:
         raise EngineError(f"{where}: functional {functional!r}: the engine vasp has {', '.join(FUNCTIONALS)}.")
     tags: Tags = {
-        **FUNCTIONALS[functional],
+        **method_tags(protocol, atoms.get_chemical_symbols()),
         "PREC": "Accurate",
         "ENCUT": protocol["cutoff_ev"],
         "EDIFF": protocol["energy_convergence_ev"],
@@ -119,13 +134,52 @@ def _electronic(protocol: Mapping[str, Any], atoms: Atoms, where: str) -> Tags:
         "LCHARG": True,
         **_smearing(protocol["smearing"], where),
         "ISPIN": 2 if protocol["spin_polarised"] else 1,
-        "LMAXMIX": mixed_shells(atoms.numbers),
     }
+    tags["LMAXMIX"] = max([mixed_shells(atoms.numbers), *(2 * shell for shell in tags.get("LDAUL", []))])
     if protocol["spin_polarised"]:
         tags |= {"MAGMOM": atoms.get_initial_magnetic_moments().tolist(), "LORBIT": 11}
-    if protocol.get("dispersion") is not None:
-        tags["IVDW"] = DISPERSIONS[protocol["dispersion"]]
     return tags
+
+
+def method_tags(protocol: Mapping[str, Any], symbols: Sequence[str]) -> Tags:
+    """Return the tags of the Hamiltonian: functional, dispersion, Hubbard corrections, spin–orbit coupling.
+
+    Parameters
+    ----------
+    protocol
+        Of a calculation; names that VASP does not have are left out.
+    symbols
+        Of its atoms, in VASP's order.
+    """
+    tags: Tags = dict(FUNCTIONALS.get(protocol.get("functional", ""), {}))
+    if protocol.get("dispersion") in DISPERSIONS:
+        tags["IVDW"] = DISPERSIONS[protocol["dispersion"]]
+    species = list(dict.fromkeys(symbols))
+    shells = {e: next(iter(u.items())) for e, u in (protocol.get("hubbard_u_ev") or {}).items() if e in species}
+    if shells:
+        tags |= {
+            "LDAU": True,
+            "LDAUTYPE": 2,  # of Dudarev, in which U − J acts
+            "LDAUL": [SHELLS.index(shells[element][0]) if element in shells else -1 for element in species],
+            "LDAUU": [float(shells[element][1]) if element in shells else 0.0 for element in species],
+            "LDAUJ": [0.0] * len(species),
+        }
+    return tags | (_SPIN_ORBIT if protocol.get("spin_orbit") else {})
+
+
+def number_of_bands(protocol: Mapping[str, Any], electrons: float, moment_mub: float) -> int | None:
+    """Return NBANDS: the occupied bands and, of them, the protocol's share of empty ones; None without that key.
+
+    Parameters
+    ----------
+    protocol
+        Of the calculation.
+    electrons, moment_mub
+        Valence electrons, and the sum of the start moments: the majority spin has more bands occupied than half the
+        electrons.
+    """
+    share = protocol.get("empty_bands")
+    return None if share is None else int(np.ceil((electrons + abs(moment_mub)) / 2 * (1 + share) - 1e-9))
 
 
 def mixed_shells(numbers: Iterable[int]) -> int:
@@ -219,27 +273,41 @@ def with_user_tags(tags: Tags, user_tags: Mapping[str, Any], symbols: Sequence[s
     added: Tags = {}
     for tag, value in user_tags.items():
         if isinstance(value, Mapping):
-            names = symbols if tag == "MAGMOM" else species
-            missing = -1 if tag == "LDAUL" else 0
-            added[tag] = [value.get(symbol, missing) for symbol in names]
+            names = symbols if tag in PER_ATOM else species
+            added[tag] = [value.get(symbol, BY_ELEMENT[tag]) for symbol in names]
         else:
             added[tag] = value
     merged = {**tags, **added}
     if is_meta(added) and "METAGGA" in added and "GGA" not in added:
         merged.pop("GGA", None)  # beside METAGGA it would be added to the energy
-    if is_noncollinear(merged) and np.shape(merged.get("MAGMOM") or ()) == (len(symbols),):
-        merged["MAGMOM"] = [part for moment in merged["MAGMOM"] for part in (0.0, 0.0, moment)]  # along SAXIS
-    return merged
+    return _with_directions(merged, added, len(symbols)) if is_noncollinear(merged) else merged
+
+
+def _with_directions(tags: Tags, added: Tags, count: int) -> Tags:
+    """Return the tags of noncollinear moments: along SAXIS, and without a number of up less down, unless added."""
+    tags = {"MAGMOM": [0.0] * count, **tags}  # VASP would begin with 1 μB along each axis
+    if "NUPDOWN" not in added:
+        tags.pop("NUPDOWN", None)
+    for tag in PER_ATOM:
+        if np.shape(tags.get(tag) or ()) == (count,):
+            tags[tag] = [part for moment in tags[tag] for part in (0.0, 0.0, moment)]
+    return tags
 
 
 def wrong_lengths(tags: Mapping[str, Any], symbols: Sequence[str]) -> str | None:
-    """Say which list of a tag has another length than there are atoms or species; None if none."""
-    species = len(dict.fromkeys(symbols))
-    wanted = dict.fromkeys(("LDAUL", "LDAUU", "LDAUJ"), (species, "species"))
-    wanted["MAGMOM"] = (
-        (3 * len(symbols), "moments along x, y, z") if is_noncollinear(tags) else (len(symbols), "atoms")
-    )
+    """Say which list of a tag has another length than there are atoms or species, or a gap; None if none."""
+    species = list(dict.fromkeys(symbols))
+    atoms = (3 * len(symbols), "moments along x, y, z") if is_noncollinear(tags) else (len(symbols), "atoms")
+    wanted = dict.fromkeys(PER_SPECIES, (len(species), "species")) | dict.fromkeys(PER_ATOM, atoms)
     for tag, (count, of_what) in wanted.items():
-        if tag in tags and np.size(tags[tag]) != count:
+        if tag not in tags:
+            continue
+        if np.size(tags[tag]) != count:
             return f"{tag} has {np.size(tags[tag])} values for {count} {of_what}; give it by element, as {{W: 0.5}}"
+        if count == len(species) and None in np.ravel(np.array(tags[tag], dtype=object)):
+            missing = [symbol for symbol, value in zip(species, tags[tag], strict=True) if value is None]
+            return f"{tag} has no value for {', '.join(missing)}; VASP needs one for each element"
+    for tag in VECTORS:
+        if tag in tags and np.size(tags[tag]) != 3:
+            return f"{tag} has {np.size(tags[tag])} values; VASP reads three"
     return None

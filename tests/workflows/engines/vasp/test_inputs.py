@@ -259,12 +259,99 @@ def test_noncollinear_moments_have_three_parts(tmp_path: Path) -> None:
     for name, atoms in ((SITE, 12), ("Na", 1)):
         incar = incar_of(tmp_path, name, tags, quantities=[])
         assert np.shape(incar["MAGMOM"]) == (atoms, 3)
+        assert "NUPDOWN" not in incar  # of the atom: there is no up and down
         assert np.array(incar["MAGMOM"])[-1].tolist() == [0.0, 0.0, 1.0]
 
 
-def test_moments_of_the_wrong_length(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"MAGMOM has 2 values for 12 atoms; give it by element"):
-        incar_of(tmp_path, SITE, {"relax": {"MAGMOM": [1.0, 0.5]}})
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"WSSe+VS/*": {"MAGMOM": [1.0, 0.5]}}, r"MAGMOM has 2 values for 12 atoms; give it by element"),
+        ({"*": {"LSORBIT": True, "MAGMOM": [1.0] * 7}}, r"MAGMOM has 7 values for \d+ moments along x, y, z"),
+        ({"*": {"LSORBIT": True, "M_CONSTR": [0.0, 1.0]}}, r"M_CONSTR has 2 values for \d+ moments along x, y, z"),
+        ({"relax": {"LDAUL": [2, -1]}}, r"LDAUL has 2 values for 3 species"),
+        ({"relax": {"LDAUU": [3.0, 0.0, 0.0]}}, r"V_S@top: LDAUU has 3 values for 4 species"),
+        ({"relax": {"LDAUJ": [0.0]}}, r"LDAUJ has 1 values for 3 species"),
+        ({"relax": {"RWIGS": [1.3, 1.2]}}, r"RWIGS has 2 values for 3 species"),
+        ({"relax": {"ROPT": [1.3, 1.2]}}, r"ROPT has 2 values for 3 species"),
+        ({"relax": {"LANGEVIN_GAMMA": [10.0]}}, r"LANGEVIN_GAMMA has 1 values for 3 species"),
+        ({"relax": {"POMASS": [184.0, 79.0]}}, r"POMASS has 2 values for 3 species"),
+        ({"relax": {"RWIGS": {"W": 1.4, "S": 1.1}}}, r"RWIGS has no value for Se; VASP needs one for each element"),
+        ({"*": {"DIPOL": [0.5, 0.5]}}, r"DIPOL has 2 values; VASP reads three"),
+        ({"*": {"SAXIS": [1.0, 0.0]}}, r"SAXIS has 2 values; VASP reads three"),
+        ({"*": {"EFIELD": [0.1, 0.2]}}, r"incar.\*.EFIELD: \[0.1, 0.2\] is a list; VASP reads one float"),
+        ({"relax": {"NSW": [100, 200]}}, r"NSW: \[100, 200\] is a list; VASP reads one int"),
+        ({"relax": {"LDAUU": {"W": "much"}}}, r"LDAUU: 'much' is no list"),
+    ],
+)
+def test_lists_of_the_wrong_length_are_refused_when_planned(tags: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """Whatever has a value for each atom or species, and vectors: VASP would read on in the next number, or stop."""
+    with pytest.raises(InputError, match=words):
+        plan(small_campaign(tmp_path, incar=tags, quantities=[]), "vasp")
+
+
+def test_lists_of_the_right_length_are_written_as_they_are(tmp_path: Path) -> None:
+    tags = {"WSSe+VS": {"RWIGS": [1.4, 1.2, 1.1], "DIPOL": [0.5, 0.5, 0.4], "MAGMOM": [0.5] * 11}}
+    incar = incar_of(tmp_path, "WSSe+VS", tags)
+    assert (incar["RWIGS"], incar["DIPOL"], incar["MAGMOM"]) == ([1.4, 1.2, 1.1], [0.5, 0.5, 0.4], [0.5] * 11)
+    by_element = {"WSSe+VS/*": {"RWIGS": {"W": 1.4, "Se": 1.2, "S": 1.1, "Na": 1.7}, "LANGEVIN_GAMMA": {"Na": 10}}}
+    site = incar_of(tmp_path, SITE, by_element)
+    assert dict(zip(["W", "Se", "S", "Na"], site["RWIGS"], strict=True)) == by_element["WSSe+VS/*"]["RWIGS"]
+    assert site["LANGEVIN_GAMMA"] == [0.0, 0.0, 0.0, 10.0]
+    cell = {"relax_cell": {"LATTICE_CONSTRAINTS": [True, False, "F"]}}
+    lattice = incar_of(tmp_path, "WSSe/lattice", cell, models=["WSSe"], sites=["T_W@top"], quantities=["lattice"])
+    assert lattice["LATTICE_CONSTRAINTS"] == [True, False, False]
+
+
+# Empty bands.
+
+
+def test_empty_bands_of_a_dos_are_nbands(tmp_path: Path, library: Path) -> None:
+    """Counted by hand: W_sv has 14 valence electrons, S and Se 6; VSe leaves 4·14 + 4·6 + 3·6 = 98, and 1.5 μB begin.
+
+    (98 + 1.5)/2 · 1.4 = 69.65.
+    """
+    planned = plan(small_campaign(tmp_path), "vasp")
+    dos = Incar.from_file(prepared("WSSe+VS/dos", tmp_path / "dos", planned, potcars=str(library)) / "INCAR")
+    assert dos["NBANDS"] == 70
+    for values in json.loads((tmp_path / "dos" / "input.json").read_text())["without_charge"]:
+        assert values["NBANDS"] == 70
+    relaxed = prepared("WSSe+VS", tmp_path / "relax", planned, potcars=str(library))
+    assert "NBANDS" not in Incar.from_file(relaxed / "INCAR")
+    assert "NBANDS" not in Incar.from_file(prepared("WSSe+VS/dos", tmp_path / "preview", planned) / "INCAR")
+    own = plan(small_campaign(tmp_path, incar={"dos": {"NBANDS": 96}}), "vasp")
+    incar = Incar.from_file(prepared("WSSe+VS/dos", tmp_path / "own", own, potcars=str(library)) / "INCAR")
+    assert incar["NBANDS"] == 96
+    fewer = plan(small_campaign(tmp_path, incar={"dos": {"NELECT": 90}}), "vasp")
+    incar = Incar.from_file(prepared("WSSe+VS/dos", tmp_path / "fewer", fewer, potcars=str(library)) / "INCAR")
+    assert incar["NBANDS"] == 65  # (90 + 1.5)/2 · 1.4 = 64.05
+
+
+def test_empty_bands_of_bands_are_those_of_every_stage(tmp_path: Path, library: Path) -> None:
+    """WSSe has 14 + 6 + 6 electrons: 13 · 1.4 = 18.2."""
+    along = plan("wsse-gpaw-best", "vasp")
+    directory = prepared("WSSe/bands", tmp_path / "bands", along, potcars=str(library))
+    assert [Incar.from_file(path)["NBANDS"] for path in sorted(directory.glob("INCAR.stage-*"))] == [19, 19, 19]
+
+
+def test_empty_bands_change_the_id_of_what_has_them(tmp_path: Path) -> None:
+    """A DOS up to another energy is another one; energies do not depend on it."""
+    protocol = _protocol(500.0)
+    more = {**protocol, "empty_bands": 0.3, "dos": {**protocol["dos"], "empty_bands": 0.9}}
+    plans = [
+        plan(small_campaign(tmp_path, protocol=p, quantities=["dos", "bands", "density_difference"]), "vasp")
+        for p in (protocol, more)
+    ]
+    differ = {name for name in plans[0].names if plans[0].names[name].id != plans[1].names[name].id}
+    assert differ == {"WSSe+VS/dos"}  # bands have a share of their own in both
+
+
+def test_bands_begin_without_wave_functions_of_other_k_points(tmp_path: Path) -> None:
+    """ISTART = 0 in the stage along the path alone: those before leave a WAVECAR of the mesh's k points."""
+    directory = prepared("WSSe/bands", tmp_path / "bands", plan("wsse-gpaw-best", "vasp"))
+    stages_of = [Incar.from_file(path) for path in sorted(directory.glob("INCAR.stage-*"))]
+    assert [incar.get("ISTART") for incar in stages_of] == [None, None, 0]
+    assert [incar.get("ICHARG") for incar in stages_of] == [None, None, 11]
 
 
 @pytest.mark.parametrize(("numbers", "expected"), [([11, 16], 2), ([74, 34, 16, 11], 4), ([64, 8], 6)])
@@ -297,12 +384,130 @@ def test_what_an_engine_lacks_is_refused_when_planned(
         plan(small_campaign(tmp_path, protocol=_protocol(500.0) | changes), engine)
 
 
+def settings_of_pymatgen(name: str) -> dict[str, Any]:
+    """What pymatgen's collection of input sets has, which others made of the VASP wiki."""
+    import yaml
+    from pymatgen.io.vasp import inputs
+
+    return dict(yaml.safe_load((Path(inputs.__file__).parent / name).read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("optB88-vdW", "optb88"), ("optB86b-vdW", "optb86b"), ("vdW-DF2", "df2")]
+)
+def test_nonlocal_functionals_are_those_of_another_collection(name: str, theirs: str) -> None:
+    expected = settings_of_pymatgen("vdW_parameters.yaml")[theirs]
+    own = FUNCTIONALS[name]
+    assert own.keys() == expected.keys()
+    for tag, value in expected.items():
+        assert own[tag] == (value if isinstance(value, str | bool) else pytest.approx(value, abs=1e-7))
+
+
+# VASP's wiki: GGA, METAGGA, LHFCALC, Nonlocal vdW-DF functionals.
+WIKI: dict[str, dict[str, Any]] = {
+    **{"PBE": {"GGA": "PE"}, "PBEsol": {"GGA": "PS"}, "RPBE": {"GGA": "RP"}, "revPBE": {"GGA": "RE"}},
+    **{"AM05": {"GGA": "AM"}, "LDA": {"GGA": "CA"}, "SCAN": {"METAGGA": "SCAN"}, "r2SCAN": {"METAGGA": "R2SCAN"}},
+    "HSE06": {"GGA": "PE", "LHFCALC": True, "HFSCREEN": 0.2},
+    "PBE0": {"GGA": "PE", "LHFCALC": True},
+    "optB86b-vdW": {"GGA": "MK", "LUSE_VDW": True, "AGGAC": 0, "PARAM1": 0.1234, "PARAM2": 1.0},
+    "optB88-vdW": {"GGA": "BO", "LUSE_VDW": True, "AGGAC": 0, "PARAM1": 0.1833333333, "PARAM2": 0.22},
+    "vdW-DF2": {"GGA": "ML", "LUSE_VDW": True, "AGGAC": 0, "ZAB_VDW": -1.8867},
+    "rev-vdW-DF2": {
+        **{"GGA": "MK", "LUSE_VDW": True, "AGGAC": 0, "PARAM1": 0.1234, "PARAM2": 0.711357},
+        "ZAB_VDW": -1.8867,
+    },
+}
+_ANY = {
+    *("GGA", "METAGGA", "LHFCALC", "HFSCREEN", "LUSE_VDW", "AGGAC", "PARAM1", "PARAM2", "ZAB_VDW", "AEXX", "IVDW")
+}
+
+
+def upper(value: Any) -> Any:
+    """In capitals, which VASP reads them as; pymatgen writes GGA = Pe."""
+    return value.upper() if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("name", sorted(WIKI))
+def test_a_functional_has_the_tags_of_the_wiki_in_every_kind(name: str, tmp_path: Path) -> None:
+    """And no others: no GGA beside METAGGA. The DOS of hybrids and meta-GGA is self-consistent, bands are refused."""
+    release = {"paw_release": "LDA_54"} if name == "LDA" else {}
+    protocol = _protocol(500.0) | {"functional": name} | release
+    planned = plan(small_campaign(tmp_path, protocol=protocol, quantities=["dos", "bulk_reference"]), "vasp")
+    has_density = name not in ("SCAN", "r2SCAN", "HSE06", "PBE0")
+    for label in (SITE, "Na", "Na-bcc", "WSSe+VS/dos"):
+        directory = prepared(label, tmp_path / label.replace("/", "-"), planned)
+        for path in sorted(directory.glob("INCAR*")):
+            incar = {key: value for key, value in Incar.from_file(path).items() if key in _ANY}
+            assert {key: upper(value) for key, value in incar.items()} == WIKI[name]
+            assert Incar.from_file(path)["LASPH"] is True
+    dos = Incar.from_file(tmp_path / "WSSe+VS-dos" / "INCAR")
+    assert (dos.get("ICHARG") == 11) is has_density
+    bands = small_campaign(tmp_path, protocol=protocol, quantities=["bands"])
+    if has_density:
+        plan(bands, "vasp")
+    else:
+        with pytest.raises(
+            InputError, match="bands come from a fixed density, which hybrids and meta-GGA do not have"
+        ):
+            plan(bands, "vasp")
+
+
+def test_the_functionals_of_the_issue_are_all_there() -> None:
+    assert FUNCTIONALS.keys() == WIKI.keys()
+    assert settings_of_pymatgen("MPHSERelaxSet.yaml")["INCAR"]["HFSCREEN"] == WIKI["HSE06"]["HFSCREEN"]
+    assert "METAGGA" in settings_of_pymatgen("MPSCANRelaxSet.yaml")["INCAR"]
+    assert "GGA" not in settings_of_pymatgen("MPSCANRelaxSet.yaml")["INCAR"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "incar", "words"),
+    [
+        (
+            {"functional": "HSE06", "dispersion": "d3bj"},
+            {},
+            r"VASP has no damping of d3bj for HSE06 .*VDW_S8, VDW_A1",
+        ),
+        ({"functional": "r2SCAN", "dispersion": "d3zero"}, {}, r"no damping of d3zero for r2SCAN .*VDW_S8, VDW_SR"),
+        ({"functional": "RPBE", "dispersion": "ts"}, {}, r"no damping of ts for RPBE .it has that of PBE.; .*VDW_SR"),
+        ({"functional": "vdW-DF2", "dispersion": "d4"}, {}, r"vdW-DF2 has dispersion; d4 would add it a second time"),
+        ({"functional": "HSE06"}, {"*": {"IVDW": 12}}, r"incar: .*VASP has no damping of d3bj for HSE06"),
+        ({"functional": "SCAN", "dispersion": "d3bj"}, {}, None),
+        ({"functional": "HSE06", "dispersion": "d4"}, {}, None),
+        (
+            {"functional": "HSE06", "dispersion": "d3bj"},
+            {"*": {"VDW_S8": 2.31, "VDW_A1": 0.383, "VDW_A2": 5.685}},
+            None,
+        ),
+    ],
+)
+def test_a_dispersion_without_parameters_of_the_functional(
+    changes: dict[str, Any], incar: dict[str, Any], words: str | None, tmp_path: Path
+) -> None:
+    """VASP would take those of PBE, or end; its wiki names the functionals that it has them for."""
+    campaign = small_campaign(tmp_path, protocol=_protocol(500.0) | changes, incar=incar)
+    if words is None:
+        plan(campaign, "vasp")
+        return
+    with pytest.raises(InputError, match=words):
+        plan(campaign, "vasp")
+
+
 @pytest.mark.parametrize("name", sorted(DISPERSIONS))
 def test_dispersions_by_name(name: str, tmp_path: Path) -> None:
     assert incar_of(tmp_path, SITE, {}, protocol=_protocol(500.0) | {"dispersion": name})["IVDW"] == DISPERSIONS[name]
 
 
 # The command.
+
+
+def test_models_with_another_protocol_are_planned_beside_each_other(tmp_path: Path) -> None:
+    """Each has references of its own, so that nothing is subtracted across; all that compares is planned."""
+    assert len(plan("wsse-sensitivity", "vasp")) > 20
+    low = {"model": "WSSe+VS", "name": "low", "protocol": {"cutoff_ev": 400.0}}
+    planned = plan(small_campaign(tmp_path, models=["WSSe+VS", low]), "vasp")
+    assert planned.names["low/Na"].protocol["cutoff_ev"] == 400.0
+    with pytest.raises(InputError, match=r"ENCUT is 450 in WSSe\+VS/V_S@top .relax. and 500 in WSSe\+VS .relax."):
+        plan(small_campaign(tmp_path, models=["WSSe+VS", low], incar={"WSSe+VS/V*": {"ENCUT": 450}}), "vasp")
 
 
 def test_inputs_are_written_without_licence_or_database(cli: Cli, tmp_path: Path) -> None:

@@ -430,6 +430,20 @@ def test_a_dos_without_the_charge_density_says_so(program: Path, tmp_path: Path)
     assert again.bands is not None
     assert outcome.bands is not None
     assert again.bands.energies_ev == pytest.approx(outcome.bands.energies_ev, abs=1e-9)
+    _says_up_to_where_it_is_whole(again, directory / "vasprun.xml")
+
+
+def _says_up_to_where_it_is_whole(outcome: Outcome, xml: Path) -> None:
+    """The last row of each block of eigenvalues in the file is the highest band there; above the least of them one is
+    missing."""
+    text = xml.read_text()
+    text = text[text.rindex("<eigenvalues>", 0, text.index("<projected>")) :].partition("</eigenvalues>")[0]
+    blocks = [block.split("</r>") for block in re.split(r'<set comment="kpoint \d+">', text)[1:]]
+    tops = [float(rows[-2].partition("<r>")[2].split()[0]) for rows in blocks]
+    fermi = float(re.findall(r'name="efermi"> *([-\d.]+)', xml.read_text())[-1])
+    count = len(blocks[0]) - 1
+    said = f"the DOS is whole up to {min(tops) - fermi:.1f} eV from E_F, where the last of {count} bands begins"
+    assert said in outcome.notes
 
 
 def test_weights_on_atoms_are_in_the_order_of_the_atoms(program: Path, tmp_path: Path) -> None:
