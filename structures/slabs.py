@@ -11,7 +11,7 @@ from ase.data import covalent_radii
 from ase.io import read
 from ase.neighborlist import neighbor_list
 
-from .cif import mended
+from .cif import DIGITS, mended
 from .errors import StructureError
 from .geometry import Floats, check_overlaps, check_repeat
 
@@ -23,6 +23,9 @@ LAYER_DISTANCE: Final = 4.0
 
 # Times the sum of the covalent radii: wider than a bond is taken for elsewhere, so that a strained one counts.
 _REACH: Final = 1.3
+
+# Å. Atoms of one element that are nearer are the same one, from a position with few digits.
+_ROUNDING: Final = 0.3
 
 _BOHR_A: Final = 0.529177
 
@@ -153,8 +156,27 @@ def _refuse_undefined(atoms: Atoms, path: Path) -> None:
         )
 
 
-def _read_cif(path: Path) -> object:
-    return read(StringIO(mended(path.read_text(encoding="utf-8", errors="replace"), str(path))), format="cif")
+def _read_cif(path: Path) -> Atoms:
+    """Read a CIF, in which 0.33 is a third if it otherwise makes two atoms of one."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for digits in (DIGITS, DIGITS - 1):
+        atoms = read(StringIO(mended(text, str(path), digits)), format="cif")
+        assert isinstance(atoms, Atoms)  # without an index, the last structure of a file
+        if (double := _double(atoms)) is None:
+            return atoms
+    raise StructureError(
+        f"{path}: two {double} lie almost on each other, as a position with too few digits gives that a symmetry "
+        "operation takes elsewhere; give positions with six digits (0.333333), or all atoms in P 1."
+    )
+
+
+def _double(atoms: Atoms) -> str | None:
+    """Return the element of two atoms that are one but for rounding, if there are such."""
+    if atoms.cell.rank < 3:  # not periodic, so that nothing was taken elsewhere
+        return None
+    first, second = neighbor_list("ij", atoms, _ROUNDING)
+    same = np.flatnonzero(atoms.numbers[first] == atoms.numbers[second])
+    return str(atoms.symbols[int(first[same[0]])]) if len(same) else None
 
 
 def _check_sheet(atoms: Atoms, path: Path) -> None:

@@ -386,6 +386,9 @@ S1 S {occupancy} {x} {y} 0.58
         ("0.6666667", "0.3333333", "?"),
         ("0.6666667", "0.3333333", "."),
         ("0.666", "0.333", "1.0"),
+        ("0.67", "0.33", "1.0"),
+        ("0.66", "0.33", "1.0"),
+        ("-0.333", "0.333", "1.0"),
     ],
 )
 def test_a_cif_as_people_write_it(tmp_path: Path, x: str, y: str, occupancy: str) -> None:
@@ -406,3 +409,46 @@ def test_an_mmcif_is_read_and_what_is_no_number_is_named(tmp_path: Path) -> None
     assert "line 17: _atom_site_fract_x is ?, which is no number" in refusal(path)
     path.write_text(text.replace("fract", "Cartn").replace("_atom_site_", "_atom_site."))
     assert "an mmCIF with Cartesian coordinates alone" in refusal(path)
+
+
+OPERATIONS = """loop_
+_symmetry_equiv_pos_as_xyz
+x,y,z
+-y,x-y,z
+-x+y,-x,z
+x,y,-z
+-y,x-y,-z
+-x+y,-x,-z
+"""
+
+
+def test_symmetry_operations_without_the_name_of_their_group_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "host.cif"
+    text = CIF.format(x="0.667", y="0.333", occupancy="1.0")
+    path.write_text(text.replace("_symmetry_Int_Tables_number 187\n", OPERATIONS))
+    assert read_slab(path).symbols == ("Mo", "S", "S")
+
+
+def test_a_row_that_goes_on_in_the_next_line_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "host.cif"
+    path.write_text(CIF.format(x="0.667 # by hand\n", y="0.333", occupancy="1.0"))
+    assert read_slab(path).positions[1][:2] == (0.666667, 0.333333)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("2/3", "2 /3", "line 17: 7 values in a table of 6 columns"),
+        ("_cell_length_c 20", "_cell_length_c ?", "line 4: _cell_length_c is ?, which is no number"),
+        ("_cell_angle_gamma 120", "_cell_angle_gamma 120deg", "_cell_angle_gamma is 120deg"),
+        ("_atom_site_fract_y\n", "_atom_site_y\n", "its table of atoms has no _atom_site_fract_y"),
+        ("0.58", "0.497", "two S lie almost on each other"),  # beside the mirror plane: 0.12 Å apart
+        ("data_MoS2", "MoS2", "ASE cannot read it as a structure (no line begins with data_)"),
+    ],
+)
+def test_what_a_cif_does_not_say_is_refused_in_words(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = tmp_path / "host.cif"
+    text = CIF.format(x="2/3", y="1/3", occupancy="1.0")
+    assert old in text
+    path.write_text(text.replace(old, new))
+    assert words in refusal(path)
