@@ -23,7 +23,7 @@ from .geometry import (
 )
 from .periodic_points import PeriodicPoints
 from .site_candidates import Candidate, find_candidates
-from .symmetry import Symmetry, find_symmetry
+from .symmetry import SYMPREC, Symmetry, find_symmetry
 from .vacancies import Defect, apply_defects
 
 # Å, lateral. Two points closer than this under an operation are the same candidate.
@@ -40,6 +40,9 @@ MOVED: Final = 1.0
 
 # Host atoms told one by one.
 _LISTED: Final = 3
+
+# Å. Wider tolerances, at which a file's noise is looked for; a distortion of its own (1T' layers) is wider still.
+_TOLERANCES: Final = (0.15, 0.2, 0.3, 0.4)
 
 # Å past the middle of the sheet before an adsorbate counts as being on the other face: in a metal or carbon
 # vacancy it may sit in the middle, where the sign of its height means nothing.
@@ -198,6 +201,34 @@ def own_site(pristine: Atoms, defects: Sequence[Defect], name: str, face: str, p
             multiplicity += 1
             left = left[lateral_distances(left - left[0], cell) > _SAME_POINT]
     return Site(name, "own", face, point, multiplicity, None, _frame(pristine, defective, defects))
+
+
+def noise_in_symmetry(host: Atoms) -> str | None:
+    """Say at which tolerance a complete host has more symmetry, and how many sites it then has; None if at none.
+
+    Noise in the positions of a file makes sites of their own of those that are the same but for the noise, each with
+    a calculation of its own.
+    """
+    found = find_sites(host, ())
+    operations = len(find_symmetry(host).flips)
+    best: tuple[int, float, Symmetry] | None = None
+    for tolerance in _TOLERANCES:
+        try:
+            symmetry = find_symmetry(host, symprec=tolerance)
+        except StructureError:  # spglib finds no consistent group within this
+            continue
+        if len(symmetry.flips) > (operations if best is None else best[0]):
+            best = len(symmetry.flips), tolerance, symmetry
+    if best is None:
+        return None
+    _, tolerance, symmetry = best
+    count = len(_classes(find_candidates(host, ()), symmetry, in_plane_cell(host)))
+    if count >= len(found):
+        return None
+    return (
+        f"{len(found)} distinct sites in its cell, of which {count} are distinct at a tolerance of {tolerance:g} Å "
+        f"(sites are told apart at {SYMPREC:g} Å): give ideal positions if what breaks its symmetry is noise"
+    )
 
 
 def near_defect(sites: Sequence[Site]) -> tuple[Site, ...]:

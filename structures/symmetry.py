@@ -59,8 +59,8 @@ class Symmetry:
         return images
 
 
-def find_symmetry(atoms: Atoms, missing: Atoms | None = None) -> Symmetry:
-    """Find the operations of a host with spglib (symprec 0.1 Å).
+def find_symmetry(atoms: Atoms, missing: Atoms | None = None, symprec: float = SYMPREC) -> Symmetry:
+    """Find the operations of a host with spglib.
 
     The translations of a supercell are among them. The cell's own c vector does not matter.
 
@@ -71,6 +71,8 @@ def find_symmetry(atoms: Atoms, missing: Atoms | None = None) -> Symmetry:
     missing
         Atoms of the complete host that this one lacks. The operations are the same with and without them, but in a
         large supercell spglib finds them some hundred times faster if it knows the places that nothing else is like.
+    symprec
+        How far an operation may take an atom from where another one is, Å.
 
     Raises
     ------
@@ -78,12 +80,12 @@ def find_symmetry(atoms: Atoms, missing: Atoms | None = None) -> Symmetry:
         If spglib finds none.
     """
     if missing is None or len(missing) == 0 or len(atoms) < _LARGE:
-        return _operations(atoms, atoms[:0])
-    restricted = _operations(atoms, missing)
-    return restricted if _are_all(restricted, atoms, missing) else _operations(atoms, atoms[:0])
+        return _operations(atoms, atoms[:0], symprec)
+    restricted = _operations(atoms, missing, symprec)
+    return restricted if _are_all(restricted, atoms, missing) else _operations(atoms, atoms[:0], symprec)
 
 
-def _operations(atoms: Atoms, missing: Atoms) -> Symmetry:
+def _operations(atoms: Atoms, missing: Atoms, symprec: float) -> Symmetry:
     """Return spglib's operations of a host, of those that leave the missing atoms' places as they are."""
     cell, z = np.zeros((3, 3)), atoms.positions[:, 2]
     cell[:2, :2] = in_plane_cell(atoms)
@@ -95,7 +97,7 @@ def _operations(atoms: Atoms, missing: Atoms) -> Symmetry:
         [in_plane_fractions(everything), 0.5 + (everything.positions[:, 2] - middle) / cell[2, 2]]
     )
     kinds = [*atoms.numbers.tolist(), *(missing.numbers + _PLACES).tolist()]
-    dataset = _dataset(cell, points, kinds, describe(atoms))
+    dataset = _dataset(cell, points, kinds, describe(atoms), symprec)
     rotations = np.asarray(dataset.rotations)
     return Symmetry(
         np.ascontiguousarray(rotations[:, :2, :2]),
@@ -104,9 +106,9 @@ def _operations(atoms: Atoms, missing: Atoms) -> Symmetry:
     )
 
 
-def _dataset(cell: Floats, points: Floats, kinds: Sequence[int], what: str) -> Any:
+def _dataset(cell: Floats, points: Floats, kinds: Sequence[int], what: str, symprec: float = SYMPREC) -> Any:
     try:
-        dataset = spglib.get_symmetry_dataset((cell.tolist(), points.tolist(), list(kinds)), symprec=SYMPREC)
+        dataset = spglib.get_symmetry_dataset((cell.tolist(), points.tolist(), list(kinds)), symprec=symprec)
     except Exception as error:  # spglib before 2.8 returns None, later ones raise a type of their own
         raise StructureError(f"{what}: spglib found no symmetry ({error}).") from error
     if dataset is None:

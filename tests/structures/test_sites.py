@@ -11,7 +11,7 @@ from ase.build import graphene, mx2
 from sodiate.structures.errors import StructureError
 from sodiate.structures.host_names import parse_model, resolve_vacancies
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
-from sodiate.structures.sites import Site, end_site, find_sites, near_defect, place
+from sodiate.structures.sites import Site, end_site, find_sites, near_defect, noise_in_symmetry, place
 from sodiate.structures.vacancies import Defect, apply_defects
 from support import present
 
@@ -402,3 +402,30 @@ def test_every_point_is_named_by_its_class(name: str, pair: str | None) -> None:
     assert Counter(labels) == {site.name: site.multiplicity for site in sites}
     for group in environments(pristine, defects, points):
         assert len({labels[k] for k in group}) == 1
+
+
+@pytest.mark.parametrize(("width", "tolerance"), [(0.03, "0.2"), (0.05, "0.3"), (0.0, None), (0.01, None)])
+def test_noise_that_hides_a_symmetry_is_told_with_the_tolerance_that_finds_it(
+    width: float, tolerance: str | None
+) -> None:
+    """A 3×3 Janus layer has six sites, and each of its 54 points is one of its own when noise breaks the symmetry."""
+    host = boxed(build_monolayer(LAYERS["WSSe"], (3, 3)))
+    host.rattle(width, seed=1)
+    said = noise_in_symmetry(host)
+    assert len(find_sites(host, ())) == (6 if tolerance is None else 54)
+    if tolerance is None:
+        assert said is None
+    else:
+        assert said is not None
+        assert f"54 distinct sites in its cell, of which 6 are distinct at a tolerance of {tolerance} Å" in said
+
+
+def test_a_distortion_without_a_higher_symmetry_nearby_is_no_noise() -> None:
+    """A dimer row 0.9 Å deep, as in 1T' layers, and a layer with one atom of another element."""
+    row = mx2("WTe2", kind="1T", a=3.6, thickness=3.7, size=(2, 1, 1))
+    row.positions[0, 0] += 0.45
+    row.positions[3, 0] -= 0.45
+    doped = build_monolayer(LAYERS["WSe2"], (3, 3))
+    doped.symbols[0] = "Mo"
+    assert noise_in_symmetry(boxed(row)) is None
+    assert noise_in_symmetry(boxed(doped)) is None

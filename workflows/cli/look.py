@@ -59,7 +59,7 @@ def plan(
         return
     console = make_console()
     console.print(plan_tree(graph, states))
-    for sentence in (*graph.dropped, *graph.declaration.lines()):
+    for sentence in (*graph.remarks, *graph.dropped, *graph.declaration.lines()):
         console.print(f"{sentence}.", markup=False, highlight=False)
     if graph.not_applicable:
         keys = ", ".join(graph.not_applicable)
@@ -91,5 +91,8 @@ def structures(
     from ..plan.planner import plan as plan_campaign
     from ..plan.preview import write_structures
 
-    count = write_structures(plan_campaign(campaign, engine), out)
+    graph = plan_campaign(campaign, engine)
+    count = write_structures(graph, out)
+    for sentence in graph.remarks:
+        print(f"{sentence}.")
     print(f"{count} structures, each as POSCAR, CIF and extxyz, in {out}")

@@ -19,6 +19,7 @@ def plan_objects(plan: Plan) -> dict[str, Any]:
         "campaign": plan.campaign.spec.campaign,
         "engine": plan.campaign.spec.engine,
         "method_id": plan.method_id,
+        "remarks": list(plan.remarks),
         "dropped": list(plan.dropped),
         "not_applicable": list(plan.not_applicable),
         "calculations": [

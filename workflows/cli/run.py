@@ -97,7 +97,7 @@ def announce(plan: Plan, root: Path, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    for sentence in plan.dropped:
+    for sentence in (*plan.remarks, *plan.dropped):
         console.print(f"{sentence}.", markup=False, highlight=False)
     if not is_physical(plan):
         console.print(f"Every number is {MOCK}.", style="bold red")

@@ -59,6 +59,8 @@ class Plan:
         For each host that is compared with another host: the differences, in words.
     dropped
         A sentence for each quantity that the engine cannot compute.
+    remarks
+        A sentence for each structure file whose noise gives it more sites than it has.
     not_applicable
         Protocol keys that the engine ignores.
     declaration
@@ -70,6 +72,7 @@ class Plan:
     quantities: Mapping[str, QuantityPlan]
     comparisons: Mapping[str, tuple[str, ...]]
     dropped: tuple[str, ...]
+    remarks: tuple[str, ...]
     not_applicable: tuple[str, ...]
     declaration: Declaration
 

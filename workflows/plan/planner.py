@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ...structures.errors import StructureError
 from ...structures.host_names import parse_model, resolve_vacancies
 from ...structures.monolayers import Monolayer, box, build_monolayer
 from ...structures.orderings import mix
-from ...structures.sites import Site, near_defect
+from ...structures.sites import Site, near_defect, noise_in_symmetry
 from ...structures.slabs import Slab, build_slab
 from ...structures.vacancies import Defect, apply_defects, parse_site_atom
 from .. import start_structures
@@ -76,12 +77,19 @@ class _Planner:
             quantities=quantity_plans,
             comparisons=self._comparisons(hosts, quantity_plans),
             dropped=tuple(self.dropped),
+            remarks=self.remarks,
             not_applicable=split(keys, self.engine.protocol_keys)[1],
             declaration=self.declaration,
         )
         self.declare.refuse_unmatched()
         self.declaration.refuse_unmatched()
         return plan
+
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """A sentence for each structure file whose noise hides its symmetry."""
+        noise = {file: noise_in_symmetry(build_slab(slab, (1, 1))) for file, slab in self.campaign.slabs.items()}
+        return tuple(f"{file}: {words}" for file, words in noise.items() if words is not None)
 
     def _comparisons(
         self, hosts: Sequence[PlannedHost], quantity_plans: Mapping[str, QuantityPlan]
@@ -212,7 +220,7 @@ class _Planner:
         if (not matches and not model.own_sites) or (unknown and model.sites is not None):
             raise InputError(
                 f"{self.where}: sites: model {model.title} has none of {', '.join(unknown) or '[]'}"
-                f"{nearest((unknown or [''])[0], sites)}; its sites: {', '.join(sites)}."
+                f"{nearest((unknown or [''])[0], sites)}; its sites: {'. '.join((', '.join(sites), *self.remarks))}."
             )
         return matches
 
@@ -229,5 +237,6 @@ class _Planner:
         for name in self.spec.sites:
             if name not in sites:
                 raise InputError(
-                    f"{self.where}: sites: no model has {name!r}{nearest(name, sites)}; sites: {', '.join(sites)}."
+                    f"{self.where}: sites: no model has {name!r}{nearest(name, sites)}; "
+                    f"sites: {'. '.join((', '.join(sites), *self.remarks))}."
                 )

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
+from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign.load import bundled_campaigns
 from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.cli.plan_view import plan_objects
+from sodiate.workflows.cli.run import announce
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.start_structures import Host, start_atoms, start_moments
 from support import DATA
+from support.campaigns import small_campaign
+from support.cli import Cli
 
 GOLDEN = DATA / "golden_ids.json"
 
@@ -254,3 +261,25 @@ def test_label_and_null_are_not_hashed() -> None:
     second = Calculation("relax", {"op": "none"}, "emt", {"a": 1.0, "b": None}, {}, "two")
     assert first == second
     assert first.id != Calculation("relax", {"op": "none"}, "emt", {"a": 2.0}).id
+
+
+def test_a_file_whose_noise_hides_its_symmetry_is_told_where_sites_are_listed(cli: Cli, tmp_path: Path) -> None:
+    noisy = box(build_monolayer(Monolayer("W", "S", "Se", 3.252, 2.42, 2.54), (2, 2)), 15.0, 2.0)
+    noisy.rattle(0.05, seed=1)
+    noisy.pbc = True
+    noisy.write(tmp_path / "noisy.vasp", format="vasp")
+    models = [{"name": "noisy", "file": "noisy.vasp"}, {"name": "less", "file": "noisy.vasp", "remove": ["S@1"]}]
+    keys = {"models": models, "supercell": [1, 1], "quantities": []}
+    path = small_campaign(tmp_path, **keys, sites=["T_W@top"])
+    words = "noisy.vasp: 24 distinct sites in its cell, of which 6 are distinct at a tolerance of 0.3 Å"
+    (remark,) = plan(path).remarks
+    assert remark.startswith(words)
+    for command in (["plan"], ["structures", "--out", "out"]):
+        done = cli(command[0], str(path), *command[1:])
+        assert words in " ".join(done.stdout.split()), done.stderr
+    assert plan_objects(plan(path))["remarks"] == [remark]
+    printed = StringIO()
+    announce(plan(path), tmp_path, Console(file=printed, width=500))
+    assert remark in printed.getvalue()
+    with pytest.raises(InputError, match=r"its sites: .*noisy\.vasp: 24 distinct sites"):
+        plan(small_campaign(tmp_path, **keys, sites=["T_Q@top"]))
