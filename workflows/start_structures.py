@@ -319,6 +319,20 @@ def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> s
             return set()
 
 
+def adsorbed(operation: Operation, parents: Mapping[str, Calculation]) -> str | None:
+    """Return the element of a calculation's adsorbate, alone or on a host; None if it has none."""
+    match operation["op"]:
+        case "adsorbate" | "atom":
+            return str(operation["element"])
+        case "geometry":
+            return adsorbed(parents["geometry"].structure, parents["geometry"].parents)
+        case "chosen" if operation["part"] != "host":
+            sites = (parent for role, parent in parents["lowest"].parents.items() if role != "host")
+            return adsorbed(next(sites).structure, {})
+        case _:
+            return None
+
+
 def next_to_defects(host: Calculation) -> list[int]:
     """Return the indices of the host's atoms that are bonded to a removed or replaced atom."""
     return [index for index, role in enumerate(_host_of(host).roles) if role == "next_to_defect"]

@@ -54,10 +54,10 @@ class Mesh(Frozen):
 
 
 class StartMoments(Frozen):
-    """Start moments in μB by role of the atom; of a host's atoms ``elements`` go before the role.
+    """Start moments in μB by role of the atom; ``elements`` go before the role.
 
-    Those of V, Cr, Mn, Fe, Co and Ni are `sodiate.analysis.elements.HIGH_SPIN_MUB` where nothing is said of them. An
-    isolated atom has the moment of its ground state.
+    Those of V, Cr, Mn, Fe, Co and Ni in a host are `sodiate.analysis.elements.HIGH_SPIN_MUB` where nothing is said of
+    them. An isolated atom has the moment of its ground state, and an adsorbate no less where nothing is said of it.
     """
 
     adsorbate: Finite

@@ -9,8 +9,8 @@ from ..quantities import quantities
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from ..calculation import Calculation
     from ..plan.graph import Plan
+    from ..quantities.base import PlannedHost
 
 
 def plan_objects(plan: Plan) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
         (tree if "/" in name else references).add(line(name, plan.names[name].id, notes.get(name, "")))
     for host in plan.hosts:
         cell = "×".join(map(str, host.repeat))
-        branch = tree.add(line(host.name, host.calculation.id, f"  {cell}, relax{_moments(host.calculation)}"))
+        branch = tree.add(line(host.name, host.calculation.id, f"  {cell}, relax{_moments(host)}"))
         for name, calculation in plan.names.items():
             if name.startswith(f"{host.name}/") and name not in shared:
                 part = name.removeprefix(f"{host.name}/")
@@ -76,10 +76,15 @@ def plan_tree(plan: Plan, states: dict[str, str] | None = None) -> Tree:
     return tree
 
 
-def _moments(host: Calculation) -> str:
-    """Return the start moments that a host's elements have, if some are magnetic."""
-    by_element = (host.protocol.get("start_moments_mub") or {}).get("elements") or {}
-    return "".join(f", {element} starts at {moment:g} μB" for element, moment in by_element.items())
+def _moments(host: PlannedHost) -> str:
+    """Return the start moments that a host's elements have, if some are magnetic, and an adsorbate of its own."""
+    given = host.calculation.protocol.get("start_moments_mub") or {}
+    of_elements = [f"{element} starts at {moment:g} μB" for element, moment in (given.get("elements") or {}).items()]
+    site = next(iter(host.sites.values()))
+    own = (site.protocol.get("start_moments_mub") or {}).get("adsorbate")
+    if own != given.get("adsorbate"):
+        of_elements.append(f"adsorbed {site.structure['element']} at {own:g} μB")
+    return "".join(f", {words}" for words in of_elements)
 
 
 def _notes(plan: Plan) -> dict[str, str]:

@@ -132,19 +132,29 @@ def _with_moments(
 ) -> dict[str, Any]:
     """Return a protocol with the start moments that the elements at hand have.
 
-    An isolated atom has that of its ground state. Of a host's elements those stand there that are there, so that what
-    is said of others changes no id.
+    An isolated atom has that of its ground state, as has an adsorbate with more unpaired electrons than the protocol
+    says: from too many a self-consistent run comes down. Of a host's elements those stand there that are there, so
+    that what is said of others changes no id.
     """
     given = values.get("start_moments_mub")
     if given is None or values.get("spin_polarised") is False:
         return values
-    if structure["op"] == "atom":
-        own = {"adsorbate": ground_state_moment(structure["element"])}
-        return {**values, "start_moments_mub": {**_roles(given), **own}}
     known = {**HIGH_SPIN_MUB, **(given.get("elements") or {})}
     found = start_structures.host_elements(structure, parents)
     elements = {element: known[element] for element in sorted(known.keys() & found)}
-    return {**values, "start_moments_mub": {**_roles(given), **({"elements": elements} if elements else {})}}
+    moments = {**_roles(given), **_of_adsorbate(given, start_structures.adsorbed(structure, parents), bool(found))}
+    return {**values, "start_moments_mub": {**moments, **({"elements": elements} if elements else {})}}
+
+
+def _of_adsorbate(given: Mapping[str, Any], element: str | None, on_host: bool) -> dict[str, float]:
+    """Return the start moment of an isolated or adsorbed atom; nothing if there is none."""
+    if element is None:
+        return {}
+    ground = ground_state_moment(element)
+    if not on_host:
+        return {"adsorbate": ground}
+    said = (given.get("elements") or {}).get(element)
+    return {"adsorbate": float(max(given["adsorbate"], ground) if said is None else said)}
 
 
 def _roles(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,6 +120,40 @@ def test_the_plan_shows_the_moments(cli: Cli, tmp_path: Path) -> None:
     assert "V starts at 3 μB" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("element", "said", "moment"),
+    [
+        ("Na", None, 1.0),
+        ("Mg", None, 1.0),  # as the protocol says: it comes down, where from zero nothing would ever go up
+        ("Fe", None, 4.0),
+        ("O", None, 2.0),
+        ("Fe", 2.0, 2.0),
+        ("Mg", 0.0, 0.0),
+    ],
+)
+def test_an_adsorbate_starts_with_no_fewer_unpaired_electrons_than_its_atom_has(
+    tmp_path: Path, cli: Cli, element: str, said: float | None, moment: float
+) -> None:
+    """Of its free atom by Hund's rules; what the campaign says of the element goes before."""
+    given = {"adsorbate": 1.0, "next_to_defect": 0.5, "other": 0.0}
+    model: dict[str, Any] = {"model": "WSSe"}
+    if said is not None:
+        model["protocol"] = {"start_moments_mub": {**given, "elements": {element: said}}}
+    found = planned(
+        tmp_path, "gpaw", element, models=[model], sites=["T_W@top"], quantities=["density_difference"],
+        adsorbate={"element": element, "charge": 2},
+    )  # fmt: skip
+    assert start_moments(found.names["WSSe/T_W@top"], 13) == [0.0] * 12 + [moment]
+    densities = {name: one for name, one in found.names.items() if one.kind == "density"}
+    assert start_moments(densities[f"WSSe/density/{element}-on-host"], 13) == [0.0] * 12 + [moment]
+    assert start_moments(densities["WSSe/density/host"], 12) == [0.0] * 12
+    alone = {"Na": 1.0, "Mg": 0.0, "Fe": 4.0, "O": 2.0}[element]
+    assert start_moments(densities[f"WSSe/density/{element}"], 1) == [alone]
+    assert start_moments(found.names[element], 1) == [alone]
+    if element == "Fe":
+        assert f"adsorbed Fe at {moment:g} μB" in cli("plan", str(tmp_path / "small.yaml")).stdout
+
+
 @pytest.mark.parametrize("charge", [None, 2])
 def test_the_charge_changes_no_id_and_stands_in_no_entry_if_it_is_the_only_one(
     tmp_path: Path, charge: int | None
