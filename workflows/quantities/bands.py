@@ -74,7 +74,7 @@ class BandStructure(Quantity):
             if wide is None or narrow is None or wide.gap_ev - narrow.gap_ev <= MISSED_EV:
                 continue
             edge = "no gap" if narrow.nature == "metal" else f"{narrow.gap_ev:.3f} eV"
-            lines[mesh.label] = (
+            lines[mesh.calculation] = (
                 f"WARNING: {result.model}: the mesh of its DOS misses band edges: the gap is {wide.gap_ev:.3f} eV on "
                 f"the mesh and {edge} along the path; raise dos.kpoint_length_a."
             )
@@ -97,8 +97,10 @@ class BandStructure(Quantity):
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
         """Draw the bands of each 1×1 host."""
-        records = recorded([result.host for result in results], self.name)
-        return {f"bands-{record.label.partition('/')[0]}": _figure(record, documents) for record in records}
+        hosts = [result.host for result in results]
+        names = _sheet_names(hosts)
+        sheets = {names[record.calculation]: record for record in recorded(hosts, self.name)}
+        return {f"bands-{sheet}": _figure(sheet, record, documents) for sheet, record in sheets.items()}
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
         """Say along which path the bands are."""
@@ -109,12 +111,22 @@ class BandStructure(Quantity):
         return [f"Bands are along {paths} of the 1×1 cells, at fixed density."]
 
 
-def _figure(record: Record, documents: Documents) -> Figure:
+def _sheet_names(hosts: Sequence[HostRecords]) -> dict[str, str]:
+    """Return the campaign's name of the sheet of each bands calculation, by its id: two files may have one formula."""
+    return {
+        named.calculation: named.name.rpartition("/")[0]
+        for host in hosts[:1]
+        for named in host.campaign.calculations
+        if named.name.endswith("/bands")
+    }
+
+
+def _figure(sheet: str, record: Record, documents: Documents) -> Figure:
     def draw(path: Path, mock: bool) -> None:
         from ...analysis.figures.plots import bands_plot
 
         bands = documents.arrays(record, "bands")
         if isinstance(bands, Bands) and record.geometry is not None:
-            bands_plot(bands, np.array(record.geometry.cell_a), record.label.partition("/")[0], path, mock)
+            bands_plot(bands, np.array(record.geometry.cell_a), sheet, path, mock)
 
     return draw

@@ -24,8 +24,8 @@ class Sheet:
     Attributes
     ----------
     name
-        The monolayer's, or that of the structure file without its suffix, or of the first host from it where two
-        files have one name.
+        The monolayer's, or that of the structure file without its suffix, or of the first host from it where that
+        name is another's.
     origin
         The monolayer, or the content of the file.
     hosts
@@ -51,9 +51,12 @@ def sheets_of(declare: Declare, hosts: Sequence[PlannedHost]) -> tuple[Sheet, ..
     found: dict[Monolayer | Slab, list[PlannedHost]] = {}
     for host in hosts:
         found.setdefault(host.origin, []).append(host)
+    origins = {host.name: host.origin for host in hosts}
     sheets: list[Sheet] = []
     for origin, those in found.items():
-        name = those[0].layer or (files[origin] if isinstance(origin, Slab) else those[0].name)
-        taken = name in {sheet.name for sheet in sheets}
-        sheets.append(Sheet(those[0].name if taken else name, origin, tuple(host.name for host in those)))
+        own = those[0].layer or (files[origin] if isinstance(origin, Slab) else those[0].name)
+        # A sheet called as a host of another one would pass for that host's.
+        taken = {sheet.name for sheet in sheets} | {name for name, other in origins.items() if other != origin}
+        name = next(name for name in (own, *(host.name for host in those)) if name not in taken)
+        sheets.append(Sheet(name, origin, tuple(host.name for host in those)))
     return tuple(sheets)

@@ -79,6 +79,32 @@ def test_two_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
     assert set(planned(tmp_path, ["bands"], models=models).quantities["bands"].shared) == {
         *("MoS2/1x1", "MoS2/bands", "wider/1x1", "wider/bands")
     }
+    # A sheet's name is never that of a host from another file: its bands would pass for that host's, or be lost.
+    models[-1]["name"] = "MoS2"
+    found = planned(tmp_path, ["bands"], models=models)
+    assert set(found.quantities["bands"].shared) == {"sheet/1x1", "sheet/bands", "MoS2/1x1", "MoS2/bands"}
+    for host in ("sheet", "MoS2"):
+        assert found.quantities["bands"].hosts[host].calculations["bands"] == found.names[f"{host}/bands"]
+
+
+def test_bands_of_two_files_of_one_formula_are_two_figures(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
+    from ase.io import read
+
+    folder = tmp_path / "two"
+    folder.mkdir()
+    shutil.copy(CONFIGS / "campaigns" / "MoS2.cif", folder)
+    wider = read(folder / "MoS2.cif")
+    assert isinstance(wider, Atoms)
+    wider.set_cell(wider.cell * [[1.02], [1.02], [1.0]], scale_atoms=True)
+    wider.write(folder / "wider.cif")
+    models = [{"name": "narrow", "file": "MoS2.cif"}, {"name": "more", "file": "wider.cif"}]
+    path = small_campaign(folder, models=models, supercell=[1, 1], sites=["T_Mo@top"], quantities=["bands"])
+    place = ("--launchpad", launchpad, "--root", "root")
+    assert cli("run", path, *place).returncode == 0
+    assert cli("si", "--out", "supplement", *place).returncode == 0
+    drawn = {file.name for file in (tmp_path / "supplement" / "figures").glob("bands-*.svg")}
+    assert drawn == {"bands-MoS2.svg", "bands-wider.svg"}
+    assert len({(tmp_path / "supplement" / "figures" / name).read_bytes() for name in drawn}) == 2
 
 
 def test_formation_energies_of_a_file_are_against_the_file_without_its_defects(tmp_path: Path) -> None:
