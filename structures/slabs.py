@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.io import read
+from ase.io.formats import filetype
 from ase.neighborlist import neighbor_list
 
 from .cif import DIGITS, mended
@@ -137,23 +138,47 @@ def read_atoms(path: Path) -> Atoms:
     if not isinstance(atoms, Atoms) or len(atoms) == 0:
         raise StructureError(f"{path}: holds no atoms.")
     _refuse_undefined(atoms, path)
+    _refuse_held(atoms, path)
     return atoms
 
 
 def _refuse_undefined(atoms: Atoms, path: Path) -> None:
-    """Refuse unknown elements, positions shared by several, and atoms that are to stay where they are."""
+    """Refuse what is no number, unknown elements, and positions shared by several."""
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
+        raise StructureError(f"{path}: a position or a lattice vector is not a finite number.")
     if (atoms.numbers == 0).any():
         raise StructureError(f"{path}: atom {int(np.argmin(atoms.numbers))} has no known element.")
     for kinds in (atoms.info.get("occupancy") or {}).values():
         if len(kinds) > 1 or any(abs(occupancy - 1) > 1e-3 for occupancy in kinds.values()):
             mixture = ", ".join(f"{symbol} {occupancy:g}" for symbol, occupancy in kinds.items())
             raise StructureError(f"{path}: a position is partially occupied ({mixture}); give an ordered structure.")
-    if atoms.constraints:
-        held = sum(len(getattr(constraint, "index", ())) for constraint in atoms.constraints)
+
+
+def _refuse_held(atoms: Atoms, path: Path) -> None:
+    """Refuse atoms that are to stay where they are, along one axis or all."""
+    held = sum(len(getattr(constraint, "index", ())) for constraint in atoms.constraints)
+    held = max(held, _held_in_poscar(path))
+    if atoms.constraints or held:
         raise StructureError(
             f"{path}: holds {held or 'some'} of its atoms fixed (selective dynamics), and sodiate relaxes all atoms "
             "of a host; take the flags out of the file if they may move."
         )
+
+
+def _held_in_poscar(path: Path) -> int:
+    """Return how many atoms of a POSCAR have a false flag in any spelling of Fortran's; ASE knows F alone."""
+    if filetype(str(path), guess=True) != POSCAR:
+        return 0
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    first = [line.strip()[:1].lower() for line in lines]
+    # A line of elements may begin with S, too, but is not followed by that of the kind of coordinates.
+    begins = next(
+        (k for k in range(5, len(lines[:9]) - 1) if first[k] == "s" and first[k + 1] in ("c", "d", "k")), None
+    )
+    if begins is None:
+        return 0
+    flags = [line.split()[3:6] for line in lines[begins + 2 :]]
+    return sum(any(flag.strip(".").lower().startswith("f") for flag in row) for row in flags)
 
 
 def _read_cif(path: Path) -> Atoms:

@@ -356,6 +356,32 @@ def test_selective_dynamics_is_refused(tmp_path: Path) -> None:
     assert "relaxes all atoms" in message
 
 
+@pytest.mark.parametrize("flags", ["T T F", "t t f", ".TRUE. .TRUE. .FALSE.", "T T .F."])
+def test_selective_dynamics_is_refused_in_any_spelling(tmp_path: Path, flags: str) -> None:
+    """As VASP reads them, Fortran's logical values."""
+    atoms = janus((2, 2))
+    atoms = atoms[np.argsort(atoms.symbols)]  # S first: the line of elements begins with the same letter
+    lines = saved(atoms, tmp_path, "POSCAR", "vasp").read_text().splitlines()
+    at = next(k for k, line in enumerate(lines) if line.strip().lower().startswith(("cart", "dir")))
+    rows = [f"{line} T T T" for line in lines[at + 1 :] if line.strip()]
+    path = tmp_path / "host.vasp"
+    path.write_text("\n".join([*lines[:at], "Selective dynamics", lines[at], *rows]) + "\n")
+    assert len(read_slab(path).symbols) == 12
+    rows[3] = rows[3].replace("T T T", flags)
+    path.write_text("\n".join([*lines[:at], "selective", lines[at], *rows]) + "\n")
+    assert "holds 1 of its atoms fixed" in refusal(path)
+
+
+def test_what_is_not_finite_is_refused(tmp_path: Path) -> None:
+    for change in ("position", "cell"):
+        atoms = janus()
+        if change == "position":
+            atoms.positions[1, 2] = np.nan
+        else:
+            atoms.cell[0, 0] = np.inf
+        assert "is not a finite number" in refusal(saved(atoms, tmp_path))
+
+
 CIF = """data_MoS2
 _cell_length_a 3.184
 _cell_length_b 3.184
