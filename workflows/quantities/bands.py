@@ -112,7 +112,7 @@ class BandStructure(Quantity):
 
 
 def _sheet_names(hosts: Sequence[HostRecords]) -> dict[str, str]:
-    """Return the campaign's name of the sheet of each bands calculation, by its id: two files may have one formula."""
+    """Return the campaign's name of each sheet by the id of its bands: two files may have one formula."""
     return {
         named.calculation: named.name.rpartition("/")[0]
         for host in hosts[:1]
