@@ -88,10 +88,13 @@ def fresh(
 
 def _parents_first(records: Mapping[str, Record], parents: Mapping[str, Mapping[str, str]]) -> Iterable[str]:
     order: dict[str, None] = {}
+    begun: set[str] = set()
 
     def visit(identifier: str) -> None:
-        if identifier in order or identifier not in records:
+        # One that is its own ancestor was changed by hand, and is not followed round and round.
+        if identifier in begun or identifier not in records:
             return
+        begun.add(identifier)
         for parent in parents.get(identifier, {}).values():
             visit(parent)
         order[identifier] = None

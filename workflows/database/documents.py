@@ -25,6 +25,8 @@ from ..kinds import KINDS, left_out
 from .lease import Lease, LeaseLost, Leases
 from .seals import Altered, array_name, check_array, sealed_campaign, sealed_record, to_entry, to_record
 
+_NO_REVISION = float("inf")
+
 _DEEPEST = 50
 """Generations of a graph; those that are planned have five."""
 
@@ -122,15 +124,21 @@ class Documents:
     def add_entry(self, entry: CampaignEntry) -> CampaignEntry:
         """Store a campaign; the same one again changes nothing, a changed one becomes a new revision."""
         key = {"campaign": entry.campaign, "engine": entry.engine, "method_id": entry.method_id}
-        document = self.campaigns.find_one(key, sort=[("revision", -1)])
-        if document is not None:
+        documents = sorted(self.campaigns.find(key), key=_revision)
+        if documents:
+            document = documents[-1]
             try:
                 last = to_entry(document)
                 if entry.model_copy(update={"revision": last.revision}) == last:
                     return last
             except Altered:  # it is kept as it is, and a revision after it takes its place
                 pass
-            entry = entry.model_copy(update={"revision": int(document["revision"]) + 1})
+            numbers = [number for document in documents if (number := _revision(document)) < _NO_REVISION]
+            newest = int(max(numbers, default=0))
+            if _revision(document) == _NO_REVISION:  # else it would stand after all that come
+                newest += 1
+                self.campaigns.update_one({"_id": document["_id"]}, {"$set": {"revision": newest}})
+            entry = entry.model_copy(update={"revision": newest + 1})
         self.campaigns.insert_one(sealed_campaign(entry))
         return entry
 
@@ -143,7 +151,7 @@ class Documents:
             The entries; and the name and a sentence for each that was changed in the database, which is left out.
         """
         latest: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-        for document in self.campaigns.find().sort("revision", 1):
+        for document in sorted(self.campaigns.find(), key=_revision):
             name, engine, method = (str(document.get(key)) for key in ("campaign", "engine", "method_id"))
             latest[name, engine, method] = document
         entries, complaints = [], []
@@ -243,6 +251,11 @@ class Documents:
                 except (KeyError, TypeError, AttributeError) as error:
                     raise SodiateError(
                         f"calculation {identifier} was changed by hand: it has no usable {error}. {_PLAN_AGAIN}"
+                    ) from None
+                except (ValueError, RecursionError) as error:  # NaN, of which no id can be made
+                    raise SodiateError(
+                        f"calculation {identifier} was changed by hand: its declared values give no id ({error}). "
+                        f"{_PLAN_AGAIN}"
                     ) from None
                 descendants.pop()
             return calculations[identifier]
@@ -418,6 +431,12 @@ class Documents:
             raise SodiateError(
                 f"{record.label}: its {name}, {identifier}, is damaged ({error}); {_REMEDY}."
             ) from None
+
+
+def _revision(document: Mapping[str, Any]) -> float:
+    """Return the revision of a campaign's document; one that is none comes last, so that it is told."""
+    revision = document.get("revision")
+    return revision if isinstance(revision, int) and not isinstance(revision, bool) else _NO_REVISION
 
 
 def _journaled(db: Any) -> Any:

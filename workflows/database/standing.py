@@ -46,11 +46,13 @@ def standing_of(documents: Documents, identifiers: Iterable[str]) -> Standing:
     """
     identifiers = tuple(identifiers)
     family: dict[str, Mapping[str, str]] = {}
-    pending = set(identifiers)
+    pending, asked = set(identifiers), set[str]()
     while pending:
+        asked |= pending
         matches = documents.calculations.find({"_id": {"$in": sorted(pending)}}, {"parents": 1})
         family |= {document["_id"]: parents_of(document) for document in matches}
-        pending = {parent for parents in family.values() for parent in parents.values()} - family.keys()
+        # Not again for one that is not there, which would go on for ever.
+        pending = {parent for parents in family.values() for parent in parents.values()} - asked
     return _standing(documents, identifiers, family)
 
 
@@ -89,7 +91,7 @@ def _reasons(documents: Documents, missing: Iterable[str], stale: Mapping[str, s
             "lost": "interrupted, goes on with the next run",
             "failed": f"failed: {attempt.get('reason')}",
         }
-        reasons[attempt["calculation"]] = words.get(attempt["outcome"], "not yet run")
+        reasons[attempt["calculation"]] = words.get(str(attempt.get("outcome")), "not yet run")
     return reasons
 
 
@@ -116,7 +118,7 @@ def failures(documents: Documents, calculation: Calculation, records: Mapping[st
         if parent.id in records:
             continue
         last = documents.attempts.find_one({"calculation": parent.id}, sort=[("started", -1)])
-        if not KINDS[calculation.kind].chooses or role == "host" or last is None or last["outcome"] != "failed":
+        if not KINDS[calculation.kind].chooses or role == "host" or last is None or last.get("outcome") != "failed":
             return None
-        without[role] = f"failed: {last['reason']}"
+        without[role] = f"failed: {last.get('reason')}"
     return without

@@ -258,6 +258,54 @@ def test_campaigns_calculations_and_arrays_changed_in_the_database(bench: Bench,
     assert documents.arrays(dos, "bands") is not None
 
 
+def test_calculations_and_attempts_changed_so_that_a_reader_would_not_come_back(bench: Bench, tmp_path: Path) -> None:
+    """A parent that is nowhere was asked for without end; one's own parent, NaN and no outcome are no answers."""
+    planned = plan(small_campaign(tmp_path, models=["WSSe"], sites=["T_W@bottom"], quantities=[]))
+    bench.submit(planned)
+    bench.launch(planned)
+    documents = bench.documents
+    (before,) = (model.adsorption_energy_ev for model in table(bench).values())
+    host, site = (planned[name].calculation.id for name in ("WSSe", "WSSe/T_W@bottom"))
+    saved = {name: present(documents.calculations.find_one({"_id": name})) for name in (host, site)}
+    for parent, words in (("f" * 16, "it was computed from another host"), (site, "from another host")):
+        documents.calculations.update_one({"_id": site}, {"$set": {"parents.host": parent}})
+        (model,) = table(bench).values()
+        assert model.adsorption_energy_ev is None
+        assert words in "; ".join(model.reasons)
+        with pytest.raises(SodiateError, match=r"no calculation f{16} in the database|is its own ancestor"):
+            documents.graph([site])
+        restored(documents, "calculations", saved[site])
+    documents.calculations.update_one({"_id": host}, {"$set": {"structure.layer.a": float("nan")}})
+    with pytest.raises(
+        SodiateError, match=r"its declared values give no id .*`sodiate run` with the campaign's file"
+    ):
+        documents.graph([host])
+    restored(documents, "calculations", saved[host])
+    documents.attempts.update_many({}, {"$unset": {"outcome": ""}})
+    documents.records.update_one({"calculation": site}, {"$set": {"state": "superseded"}})
+    assert "not yet run" in "; ".join(next(iter(table(bench).values())).reasons)
+    documents.records.update_one({"calculation": site}, {"$set": {"state": "current"}})
+    assert [model.adsorption_energy_ev for model in table(bench).values()] == [before]
+
+
+@pytest.mark.parametrize("odd", ["abc", None, 1.5, float("nan"), True])
+def test_a_campaign_whose_revision_was_changed_is_told_and_stored_anew(
+    bench: Bench, tmp_path: Path, odd: Any
+) -> None:
+    documents, first = bench.documents, plan(small_campaign(tmp_path)).entry()
+    documents.add_entry(first)
+    second = documents.add_entry(plan(small_campaign(tmp_path, quantities=[])).entry())
+    assert second.revision == 2
+    documents.campaigns.update_one({"revision": 2}, {"$set": {"revision": odd}})
+    # The revision before it would be another campaign.
+    assert documents.read_entries()[0] == []
+    with pytest.raises(SodiateError, match=r"was changed in the database.*stores it anew"):
+        documents.entries()
+    again = documents.add_entry(second)
+    assert documents.entries() == [again]
+    assert again.models == second.models
+
+
 @pytest.mark.parametrize("version", ["99", 0, True, None, 1.5])
 def test_a_database_of_an_odd_schema_is_refused(launchpad: Path, version: Any) -> None:
     with open_launchpad(launchpad) as database:
