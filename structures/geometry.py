@@ -31,8 +31,14 @@ OVERLAP: Final = 0.6
 # Atoms closer than this many times the sum of their covalent radii are bonded (W–Se 2.55 of 2.82 Å, next 4.2 Å).
 BOND: Final = 1.2
 
+# The same for a bond that may be strained, in what a user gives.
+STRETCHED: Final = 1.3
+
 # Atoms of a host. No code here computes more, and one of so many is planned in a second.
 MOST_ATOMS: Final = 5000
+
+# Å. No lattice vector is shorter, and neighbours in such a cell have no end.
+SHORTEST_EDGE: Final = 0.1
 
 _SAME_PLACE_A: Final = 1e-4
 """As near as another place that was tried before."""
@@ -98,6 +104,20 @@ def check_repeat(repeat: tuple[int, int], atoms: int) -> None:
         )
 
 
+def check_edges(atoms: Atoms, where: str) -> None:
+    """Check that no lattice vector is shorter than 0.1 Å, but for one that is absent.
+
+    Raises
+    ------
+    StructureError
+        If one is; the message has its length.
+    """
+    edges = np.asarray(atoms.cell.lengths())
+    short = edges[(edges > 1e-12) & (edges < SHORTEST_EDGE)]
+    if len(short):
+        raise StructureError(f"{where}: a lattice vector is {short.min():g} Å long; give lengths in Å.")
+
+
 def check_overlaps(atoms: Atoms, where: str) -> None:
     """Check that no atoms are closer than 0.6 times the sum of their covalent radii, in-plane images included.
 
@@ -106,6 +126,7 @@ def check_overlaps(atoms: Atoms, where: str) -> None:
     StructureError
         If some are; the message names the two closest, their indices and their distance in Å.
     """
+    check_edges(atoms, where)
     first, second, distance = neighbor_list("ijd", atoms, list(OVERLAP * covalent_radii[atoms.numbers]))
     if len(distance) == 0:
         return

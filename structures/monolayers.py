@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
 
 from .errors import StructureError
-from .geometry import check_element, check_overlaps, check_repeat, in_plane_cell
+from .geometry import STRETCHED, check_element, check_overlaps, check_repeat, in_plane_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Monolayer:
     Raises
     ------
     StructureError
-        On an unknown element, a length that is not positive, a bond too short to span the lattice, or two
-        bond lengths for one element.
+        On an unknown element, a length that is not positive, a bond too short to span the lattice or too long to be
+        one, or two bond lengths for one element.
     """
 
     metal: str
@@ -50,6 +51,12 @@ class Monolayer:
                 raise StructureError(
                     f"{self.formula}: the {self.metal}–{symbol} bond, {name} = {bond} Å, is too short for "
                     f"a = {self.a} Å; it must be longer than a/√3 = {self.a / math.sqrt(3):.3f} Å."
+                )
+            longest = STRETCHED * sum(covalent_radii[atomic_numbers[element]] for element in (self.metal, symbol))
+            if bond > longest:
+                raise StructureError(
+                    f"{self.formula}: the {self.metal}–{symbol} bond, {name} = {bond} Å, is longer than "
+                    f"{longest:.2f} Å, {STRETCHED} times the sum of their covalent radii; give lengths in Å."
                 )
         if self.top == self.bottom and self.bond_top != self.bond_bottom:
             raise StructureError(

@@ -14,16 +14,13 @@ from ase.neighborlist import neighbor_list
 
 from .cif import DIGITS, mended
 from .errors import StructureError
-from .geometry import Floats, check_overlaps, check_repeat
+from .geometry import STRETCHED, Floats, check_edges, check_overlaps, check_repeat
 
 # Å. Layered bulk crystals have gaps of 3 to 4 Å; a slab has far more.
 VACUUM_GAP: Final = 5.0
 
 # Å. Van der Waals layers lie 2.8 to 3.7 Å apart; what is further away is another sheet, or a stray atom.
 LAYER_DISTANCE: Final = 4.0
-
-# Times the sum of the covalent radii: wider than a bond is taken for elsewhere, so that a strained one counts.
-_REACH: Final = 1.3
 
 # Å. Atoms of one element that are nearer are the same one, from a position with few digits.
 _ROUNDING: Final = 0.3
@@ -146,6 +143,7 @@ def _refuse_undefined(atoms: Atoms, path: Path) -> None:
     """Refuse what is no number, unknown elements, and positions shared by several."""
     if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
         raise StructureError(f"{path}: a position or a lattice vector is not a finite number.")
+    check_edges(atoms, str(path))
     if (atoms.numbers == 0).any():
         raise StructureError(f"{path}: atom {int(np.argmin(atoms.numbers))} has no known element.")
     for kinds in (atoms.info.get("occupancy") or {}).values():
@@ -187,6 +185,7 @@ def _read_cif(path: Path) -> Atoms:
     for digits in (DIGITS, DIGITS - 1):
         atoms = read(StringIO(mended(text, str(path), digits)), format="cif")
         assert isinstance(atoms, Atoms)  # without an index, the last structure of a file
+        check_edges(atoms, str(path))
         if (double := _double(atoms)) is None:
             return atoms
     raise StructureError(
@@ -231,7 +230,7 @@ def _check_sheet(atoms: Atoms, path: Path) -> None:
 
 def _ranks(atoms: Atoms, scale: float) -> list[int]:
     """Return along how many axes each bonded component repeats, 0 to 2, with all lengths times a scale."""
-    reach = list(_REACH * covalent_radii[atoms.numbers] / scale)
+    reach = list(STRETCHED * covalent_radii[atoms.numbers] / scale)
     first, second, shifts = neighbor_list("ijS", atoms, reach)
     neighbours: dict[int, list[tuple[int, tuple[int, int]]]] = {}
     for i, j, (u, v, _) in zip(first.tolist(), second.tolist(), shifts.tolist(), strict=True):

@@ -10,10 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from ...analysis.records import Frozen
 from ...structures.monolayers import Monolayer
-from .protocol import Changes, Element, Finite, NotNegative, Positive, Protocol, Truth
+from .protocol import Changes, Edge, Element, Finite, MeshLength, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
 
 Repeat = tuple[Annotated[int, Field(strict=True, ge=1)], Annotated[int, Field(strict=True, ge=1)]]
+
+_LONGEST_NAME = 100
+"""Names become those of folders and files, with something before and behind."""
 
 _NAME = re.compile(r"[\w+@.\-]+")
 
@@ -21,6 +24,8 @@ _NAME = re.compile(r"[\w+@.\-]+")
 def _name(name: str) -> str:
     if not _NAME.fullmatch(name) or name.strip(".") == "":
         raise ValueError(f"{name!r} is no name: letters, digits and + @ . - _ only.")
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"{name[:30]!r}… is no name: it has {len(name)} characters, at most {_LONGEST_NAME} go.")
     return name
 
 
@@ -56,13 +61,16 @@ class Layer(Frozen):
         return Monolayer(self.metal, self.top, self.bottom, self.a, self.bond_top, self.bond_bottom)
 
 
+Height = Annotated[Positive, Field(le=20)]
+
+
 class StartHeights(Frozen):
     """Height of the adsorbate above the face at the start, by kind of site, in Å."""
 
-    T_M: Positive
-    T_X: Positive
-    H: Positive
-    V: NotNegative
+    T_M: Height
+    T_X: Height
+    H: Height
+    V: Annotated[NotNegative, Field(le=20)]
 
     def of(self, kind: str) -> float:
         """Return the height for a kind of site such as ``T_W``, ``T_X``, ``H``, ``V_S``."""
@@ -80,7 +88,7 @@ class Adsorbate(Frozen):
     """What is adsorbed: its element, and the charge of its ion if that is not the element's only one."""
 
     element: Element
-    charge: Annotated[int, Field(strict=True, ge=1)] | None = None
+    charge: Annotated[int, Field(strict=True, ge=1, le=8)] | None = None
     start_heights_a: StartHeights
 
 
@@ -113,7 +121,7 @@ class Coarse(Frozen):
     """Protocol keys of a cheaper relaxation before the real relaxation, for engines that support it."""
 
     cutoff_ev: Positive | None = None
-    kpoint_length_a: NotNegative | None = None
+    kpoint_length_a: MeshLength | None = None
     spin_polarised: Truth | None = None
     max_force_ev_per_a: Positive | None = None
 
@@ -205,7 +213,7 @@ class CampaignFile(Frozen):
     engine: str
     protocol: str | Protocol
     supercell: Repeat
-    vacuum_a: Positive
+    vacuum_a: Edge
     symmetry_breaking_a: NotNegative
     monolayers: dict[Name, Layer] = {}
     models: tuple[CampaignModel, ...] = Field(min_length=1, max_length=1000)

@@ -34,7 +34,13 @@ def _absent(value: Any) -> Any:
 Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
 NotNegative = Annotated[Finite, Field(ge=0)]
-Count = Annotated[int, Field(strict=True, ge=1)]
+MeshLength = Annotated[NotNegative, Field(le=2000)]
+"""Å. No mesh has more than some hundred points along an axis."""
+
+Edge = Annotated[Positive, Field(le=200)]
+"""Å, of a box or a vacuum that a code could compute."""
+
+Count = Annotated[int, Field(strict=True, ge=1, le=2000)]
 Truth = Annotated[bool, Field(strict=True)]
 Element = Annotated[str, AfterValidator(_element)]
 
@@ -82,7 +88,7 @@ class Overrides(Frozen):
     eigenstate_convergence_ev2: Positive | None = None
     empty_bands: Positive | None = None
     max_force_ev_per_a: Positive | None = None
-    kpoint_length_a: NotNegative | None = None
+    kpoint_length_a: MeshLength | None = None
     kpoint_mesh: Mesh | None = None
     smearing: Smearing | None = None
     spin_polarised: Truth | None = None
@@ -92,8 +98,8 @@ class Overrides(Frozen):
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
     paw_release: str | None = None
     dos_broadening_ev: Positive | None = None
-    band_points: Annotated[int, Field(strict=True, ge=4)] | None = None
-    box_a: tuple[Positive, Positive, Positive] | None = None
+    band_points: Annotated[int, Field(strict=True, ge=4, le=10_000)] | None = None
+    box_a: tuple[Edge, Edge, Edge] | None = None
 
 
 _fields: dict[str, Any] = {name: (Overrides, Overrides()) for name in sections()}

@@ -46,7 +46,7 @@ def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
     protocol, keys = host.protocol, flatten(host.protocol, "dos")
     given = keys.get("kpoint_length_a")
     if given is not None and "kpoint_mesh" not in keys:
-        ideal = start_structures.Host(host.calculation.structure).pristine
+        ideal = start_structures.read_host(host.calculation.structure).pristine
         length = length_that_holds_k(ideal, host.repeat, given)
         if length != given:
             protocol = protocol.changed(Changes.model_validate({"dos": {"kpoint_length_a": length}}))

@@ -14,6 +14,8 @@ from sodiate.workflows.plan.planner import plan
 
 WSSE = bundled_campaigns()["wsse"].read_text(encoding="utf-8")
 
+LAYER: dict[str, object] = {"metal": "W", "top": "S", "bottom": "Se", "bond_top": 2.416, "bond_bottom": 2.538}
+BOHR = {**LAYER, "a": 6.145, "bond_top": 4.57, "bond_bottom": 4.80}
 XENON = {"metal": "Xe", "top": "O", "bottom": "O", "a": 3.0, "bond_top": 2.4, "bond_bottom": 2.4}
 
 
@@ -51,6 +53,15 @@ def test_the_bundled_campaigns_are_valid() -> None:
         ({"vacuum_a": -15}, ["vacuum_a", "greater than 0"]),
         ({"vacuum_a": "wide"}, ["vacuum_a", "'wide'"]),
         ({"vacuum_a": True}, ["vacuum_a", "truth value"]),
+        ({"vacuum_a": 1e12}, ["vacuum_a", "less than or equal to 200"]),
+        ({"monolayers": {"WSSe": {**LAYER, "a": 1e-9}}, "models": ["WSSe"]}, ["a lattice vector is 1e-09 Å long"]),
+        # In Bohr, as host files are refused, and in pm.
+        ({"monolayers": {"WSSe": BOHR}, "models": ["WSSe"]}, ["W–S bond", "4.57 Å, is longer than 3.47", "in Å"]),
+        ({"adsorbate": {"element": "Na", "charge": 10**9}}, ["adsorbate.charge", "less than or equal to 8"]),
+        ({"adsorbate": {"element": "Na", "start_heights_a": {"H": 1e9}}}, ["start_heights_a.H", "less than"]),
+        ({"models": [{"model": "WSSe", "protocol": {"kpoint_length_a": 1e12}}]}, ["kpoint_length_a", "2000"]),
+        ({"models": [{"model": "WSSe", "protocol": {"bands": {"band_points": 10**12}}}]}, ["band_points", "10000"]),
+        ({"models": [{"model": "WSSe", "name": "y" * 3000}]}, ["it has 3000 characters, at most 100 go"]),
         ({"vacuum_a": float("nan")}, ["line", "nan is no number"]),
         ({"models": ["WSx2"]}, ["no monolayer 'WSx2'", "did you mean 'WSe2'"]),
         ({"models": []}, ["models"]),
