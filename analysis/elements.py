@@ -22,6 +22,12 @@ HIGH_SPIN_MUB: Mapping[str, float] = {"V": 3.0, "Cr": 4.0, "Mn": 5.0, "Fe": 4.0,
 High spin on purpose: from zero a self-consistent run stays at zero, and from too much it comes down.
 """
 
+TRIPLET_DIMERS = frozenset({"B", "O", "S", "Se", "Te"})
+"""Elements whose molecules of two atoms have two unpaired electrons (Huber and Herzberg 1979).
+
+From zero a self-consistent run stays in the singlet, 1 eV too high for O2.
+"""
+
 
 def ground_state_moment(element: str) -> float:
     """Return the moment of a free atom in its ground state, μB: how many of its electrons are unpaired."""

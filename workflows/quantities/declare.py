@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...analysis.elements import HIGH_SPIN_MUB, ground_state_moment
+from ...analysis.elements import HIGH_SPIN_MUB, TRIPLET_DIMERS, ground_state_moment
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.protocol import MUST_ACT, Protocol, flatten, split
@@ -139,11 +139,17 @@ def _with_moments(
     given = values.get("start_moments_mub")
     if given is None or values.get("spin_polarised") is False:
         return values
-    known = {**HIGH_SPIN_MUB, **(given.get("elements") or {})}
+    known = {**HIGH_SPIN_MUB, **_of_dimer(structure), **(given.get("elements") or {})}
     found = start_structures.host_elements(structure, parents)
     elements = {element: known[element] for element in sorted(known.keys() & found)}
     moments = {**_roles(given), **_of_adsorbate(given, start_structures.adsorbed(structure, parents), bool(found))}
     return {**values, "start_moments_mub": {**moments, **({"elements": elements} if elements else {})}}
+
+
+def _of_dimer(structure: start_structures.Operation) -> dict[str, float]:
+    """Return the start moment of each atom of a molecule in a triplet, O2 and its like, by element."""
+    symbols = structure["symbols"] if structure["op"] == "elemental" else ()
+    return {symbols[0]: 1.0} if len(symbols) == 2 and TRIPLET_DIMERS.issuperset(symbols) else {}
 
 
 def _of_adsorbate(given: Mapping[str, Any], element: str | None, on_host: bool) -> dict[str, float]:

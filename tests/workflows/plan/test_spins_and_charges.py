@@ -120,6 +120,24 @@ def test_the_plan_shows_the_moments(cli: Cli, tmp_path: Path) -> None:
     assert "V starts at 3 μB" in done.stdout
 
 
+@pytest.mark.parametrize(("molecule", "moments"), [("O2", [1.0, 1.0]), ("N2", [0.0, 0.0])])
+def test_a_molecule_of_oxygen_starts_as_the_triplet_that_it_is(
+    tmp_path: Path, molecule: str, moments: list[float]
+) -> None:
+    """As the reference of a vacancy's chemical potential; N2 is a singlet."""
+    from ase.build import molecule as built
+
+    built(molecule).write(tmp_path / "dimer.xyz")
+    element = molecule[0]
+    layer = {"metal": "W", "top": element, "bottom": element, "a": 2.83, "bond_top": 2.05, "bond_bottom": 2.05}
+    found = planned(
+        tmp_path, "gpaw", monolayers={f"W{element}2": layer}, models=[f"W{element}2+V{element}"], sites="near-defect",
+        bulk_references={element: {"molecule": "dimer.xyz"}, "W": {"lattice": "bcc", "a": 3.184}},
+        quantities=["vacancy_formation"],
+    )  # fmt: skip
+    assert start_moments(found.names[f"{element}-molecule"], 2) == moments
+
+
 @pytest.mark.parametrize(
     ("element", "said", "moment"),
     [
