@@ -40,6 +40,9 @@ MOST_ATOMS: Final = 5000
 # Å. No lattice vector is shorter, and neighbours in such a cell have no end.
 SHORTEST_EDGE: Final = 0.1
 
+# Å. No lattice vector is longer, and no atom further out.
+LONGEST_EDGE: Final = 2000.0
+
 _SAME_PLACE_A: Final = 1e-4
 """As near as another place that was tried before."""
 
@@ -105,17 +108,23 @@ def check_repeat(repeat: tuple[int, int], atoms: int) -> None:
 
 
 def check_edges(atoms: Atoms, where: str) -> None:
-    """Check that no lattice vector is shorter than 0.1 Å, but for one that is absent.
+    """Check that no lattice vector is shorter than 0.1 Å, or longer than 2000 Å, and no atom further out.
 
     Raises
     ------
     StructureError
-        If one is; the message has its length.
+        If one is; the message has its length. One of zero length is absent.
     """
     edges = np.asarray(atoms.cell.lengths())
     short = edges[(edges > 1e-12) & (edges < SHORTEST_EDGE)]
     if len(short):
         raise StructureError(f"{where}: a lattice vector is {short.min():g} Å long; give lengths in Å.")
+    if edges.max() > LONGEST_EDGE or np.abs(atoms.positions).max(initial=0.0) > LONGEST_EDGE:
+        furthest = max(edges.max(), np.abs(atoms.positions).max(initial=0.0))
+        raise StructureError(
+            f"{where}: a lattice vector or position is {furthest:g} Å long, more than {LONGEST_EDGE:g}; give lengths "
+            "in Å, and atoms within the cell."
+        )
 
 
 def check_overlaps(atoms: Atoms, where: str) -> None:

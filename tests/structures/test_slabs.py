@@ -382,6 +382,20 @@ def test_what_is_not_finite_is_refused(tmp_path: Path) -> None:
         assert "is not a finite number" in refusal(saved(atoms, tmp_path))
 
 
+@pytest.mark.parametrize("change", ["cell", "position", "tiny"])
+def test_lengths_that_neighbours_cannot_be_looked_for_in_are_refused(tmp_path: Path, change: str) -> None:
+    """ASE's list of neighbours ends in a traceback for these, or takes for ever."""
+    atoms = janus()
+    atoms.pbc = (True, True, False)
+    if change == "cell":
+        atoms.cell[1, 1] = 1e9
+    elif change == "position":
+        atoms.positions[2, 2] = -1e9
+    else:
+        atoms.set_cell(atoms.cell * [[1e-9], [1.0], [1.0]], scale_atoms=True)
+    assert "Å long" in refusal(saved(atoms, tmp_path))
+
+
 CIF = """data_MoS2
 _cell_length_a 3.184
 _cell_length_b 3.184

@@ -96,7 +96,7 @@ def export_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCou
             "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (partial / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-        if (folder / PAGE).exists():
+        if (folder / PAGE).is_file() and not (folder / PAGE).is_symlink():
             shutil.copyfile(folder / PAGE, partial / PAGE)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
