@@ -40,6 +40,9 @@ MOST_ATOMS: Final = 5000
 # Å. No lattice vector is shorter, and neighbours in such a cell have no end.
 SHORTEST_EDGE: Final = 0.1
 
+# Volume of a cell by that of a box of its edges: two of them 3° apart give this.
+_FLATTEST: Final = 0.05
+
 # Å. No lattice vector is longer, and no atom further out.
 LONGEST_EDGE: Final = 2000.0
 
@@ -119,6 +122,8 @@ def check_edges(atoms: Atoms, where: str) -> None:
     short = edges[(edges > 1e-12) & (edges < SHORTEST_EDGE)]
     if len(short):
         raise StructureError(f"{where}: a lattice vector is {short.min():g} Å long; give lengths in Å.")
+    if atoms.cell.rank == 3 and atoms.cell.volume < _FLATTEST * edges.prod():
+        raise StructureError(f"{where}: the lattice vectors lie nearly in one plane; check the cell and its angles.")
     if edges.max() > LONGEST_EDGE or np.abs(atoms.positions).max(initial=0.0) > LONGEST_EDGE:
         furthest = max(edges.max(), np.abs(atoms.positions).max(initial=0.0))
         raise StructureError(

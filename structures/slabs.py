@@ -123,6 +123,7 @@ def read_atoms(path: Path) -> Atoms:
     if not path.is_file():
         raise StructureError(f"{path}: a pipe or a device; give a structure file.")
     try:
+        _refuse_more_atoms_than_lines(path)
         atoms = _read_cif(path) if path.suffix.lower() in _CIF else read(path, do_not_split_by_at_sign=True)
     except StructureError:
         raise
@@ -163,11 +164,24 @@ def _refuse_held(atoms: Atoms, path: Path) -> None:
         )
 
 
+def _refuse_more_atoms_than_lines(path: Path) -> None:
+    """Refuse a POSCAR that says to have more atoms than lines, for which ASE makes room first."""
+    lines = _poscar_lines(path)
+    counts = [int(word) for line in lines[5:7] for word in line.split() if word.isdecimal() and len(word) < 20]
+    if sum(counts) > len(lines):
+        raise StructureError(f"{path}: it says to have {sum(counts)} atoms, and has {len(lines)} lines.")
+
+
+def _poscar_lines(path: Path) -> list[str]:
+    """Return the lines of a file that is a POSCAR, of another one none."""
+    if filetype(str(path), guess=True) != POSCAR:
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
 def _held_in_poscar(path: Path) -> int:
     """Return how many atoms of a POSCAR have a false flag in any spelling of Fortran's; ASE knows F alone."""
-    if filetype(str(path), guess=True) != POSCAR:
-        return 0
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _poscar_lines(path)
     first = [line.strip()[:1].lower() for line in lines]
     # A line of elements may begin with S, too, but is not followed by that of the kind of coordinates.
     begins = next(

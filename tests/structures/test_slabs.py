@@ -396,6 +396,17 @@ def test_lengths_that_neighbours_cannot_be_looked_for_in_are_refused(tmp_path: P
     assert "Å long" in refusal(saved(atoms, tmp_path))
 
 
+def test_a_flat_cell_and_a_count_beyond_the_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "flat.cif"
+    path.write_text(CIF.format(x="2/3", y="1/3", occupancy="1.0").replace("gamma 120", "gamma 1"))
+    assert "nearly in one plane" in refusal(path)
+    path = saved(janus(), tmp_path, "POSCAR", "vasp")
+    lines = path.read_text().splitlines()
+    lines[6] = "999999999 1 1"
+    path.write_text("\n".join(lines) + "\n")
+    assert "says to have 1000000001 atoms, and has 11 lines" in refusal(path)
+
+
 CIF = """data_MoS2
 _cell_length_a 3.184
 _cell_length_b 3.184
