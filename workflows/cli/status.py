@@ -136,10 +136,10 @@ def _attempt_line(attempt: dict[str, Any]) -> str:
     seconds = attempt.get("wall_time_s")
     reason = attempt.get("reason")
     parts = [
-        f"  attempt     {attempt['started'][:19].replace('T', ' ')} UTC",
-        f"on {attempt['host']}",
-        attempt["outcome"],
-        f"{seconds:.1f} s" if seconds is not None else "",
+        f"  attempt     {str(attempt.get('started'))[:19].replace('T', ' ')} UTC",
+        f"on {attempt.get('host')}",
+        str(attempt.get("outcome")),
+        f"{seconds:.1f} s" if isinstance(seconds, int | float) else "",
         f"firework {attempt['firework_id']}" if attempt.get("firework_id") else "",
         f"— {reason}" if reason else "",
     ]

@@ -10,12 +10,12 @@ from sodiate.analysis.records import BandGap
 from sodiate.workflows.quantities.bands import BandStructure
 
 
-def result(mesh_ev: float, path_ev: float, label: str = "WSSe") -> Any:
+def result(mesh_ev: float, path_ev: float, label: str = "WSSe", calculation: str = "1") -> Any:
     def gap(width: float) -> BandGap:
         return BandGap(gap_ev=width, nature="direct" if width else "metal", fermi_ev=0.0)
 
     records = {
-        ("dos", "dos"): SimpleNamespace(label=f"{label}/dos", gap=gap(mesh_ev)),
+        ("dos", "dos"): SimpleNamespace(label=f"{label}/dos", gap=gap(mesh_ev), calculation=calculation),
         ("bands", "bands"): SimpleNamespace(label="WSSe/bands", gap=gap(path_ev)),
     }
     return SimpleNamespace(model=label, host=SimpleNamespace(record=lambda *key: records[key]))
@@ -29,6 +29,9 @@ def test_a_mesh_that_misses_the_edges_is_told(mesh_ev: float, path_ev: float, wo
     (line,) = BandStructure().remarks([result(mesh_ev, path_ev)])
     assert words in line
     assert "raise dos.kpoint_length_a" in line
+    # Two hosts from files of one formula have labels alike; one DOS of two models is told once.
+    other = result(mesh_ev, path_ev, calculation="2")
+    assert len(BandStructure().remarks([result(mesh_ev, path_ev), other, other])) == 2
 
 
 def test_a_mesh_that_holds_them_and_a_host_with_vacancies_are_not() -> None:
