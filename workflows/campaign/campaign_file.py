@@ -156,7 +156,7 @@ class OwnSite(Frozen):
 
     at: tuple[Finite, Finite]
     face: Literal["top", "bottom"]
-    height_a: NotNegative
+    height_a: Annotated[NotNegative, Field(le=20)]
 
 
 class CampaignModel(Frozen):
@@ -176,7 +176,7 @@ class CampaignModel(Frozen):
     remove: tuple[str, ...] = ()
     replace: dict[str, Element] = {}
     supercell: Repeat | None = None
-    vacuum_a: Positive | None = None
+    vacuum_a: Edge | None = None
     sites: Annotated[Sites | None, BeforeValidator(_sites)] = None
     own_sites: dict[Name, OwnSite] = {}
     protocol: Changes = Changes()

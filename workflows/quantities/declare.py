@@ -148,7 +148,7 @@ def _with_moments(
 
 def _of_dimer(structure: start_structures.Operation) -> dict[str, float]:
     """Return the start moment of each atom of a molecule in a triplet, O2 and its like, by element."""
-    symbols = structure["symbols"] if structure["op"] == "elemental" else ()
+    symbols: list[str] = list(structure["symbols"]) if structure["op"] == "elemental" else []
     return {symbols[0]: 1.0} if len(symbols) == 2 and TRIPLET_DIMERS.issuperset(symbols) else {}
 
 
