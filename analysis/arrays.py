@@ -74,12 +74,16 @@ class Trajectory:
         Shape (steps, atoms, 3).
     cells_a
         Cell vectors as rows, shape (steps, 3, 3); None where the cell was fixed.
+    stresses_ev_per_a3
+        Shape (steps, 6): xx, yy, zz, yz, xz, xy, positive if the cell tends to shrink; None where the cell was fixed,
+        and in older records.
     """
 
     energies_ev: NDArray[np.float64]
     positions_a: NDArray[np.float64]
     forces_ev_per_a: NDArray[np.float64]
     cells_a: NDArray[np.float64] | None = None
+    stresses_ev_per_a3: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

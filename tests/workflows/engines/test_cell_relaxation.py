@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sodiate.workflows.engines.shared.bfgs import Criteria
 from sodiate.workflows.engines.shared.checks import cell_forces
 from sodiate.workflows.engines.shared.files import TRAJECTORY
 from sodiate.workflows.engines.shared.relax import relax
+from sodiate.workflows.engines.shared.states import jump_notes
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step, read_trajectory
 from sodiate.workflows.stop import Stop
 
@@ -93,6 +95,32 @@ def test_cut_anywhere_it_ends_alike(tmp_path: Path) -> None:
     trajectory = read_trajectory(tmp_path / "whole", 2, len(steps) - 1)
     assert trajectory.cells_a is not None
     assert np.array_equal(trajectory.cells_a[-1], reference.cell)
+
+
+def test_a_jump_while_the_cell_relaxes_is_told_and_no_other_step(tmp_path: Path) -> None:
+    """Forces and stress give what the energy changes; where it falls by 0.1 eV more, that step is told."""
+    _, steps = relaxed(tmp_path / "cell", strained(sheet(2.5)))
+    trajectory = read_trajectory(tmp_path / "cell", 2, len(steps) - 1)
+    assert trajectory.stresses_ev_per_a3 is not None
+    assert len(steps) > 4
+    first = trajectory.energies_ev[1] - trajectory.energies_ev[0]
+    assert first < -0.02
+    assert jump_notes(trajectory) == []
+    # Most of it is the work of the stress.
+    still = replace(trajectory, stresses_ev_per_a3=0.0 * trajectory.stresses_ev_per_a3)
+    assert any(note.startswith("from step 0 to step 1 ") for note in jump_notes(still))
+    fallen = replace(trajectory, energies_ev=trajectory.energies_ev - 0.1 * (np.arange(len(steps)) >= 3))
+    (note,) = jump_notes(fallen)
+    assert note.startswith("from step 2 to step 3 the energy changed by -0.1")
+    assert "where the forces and the stress give" in note
+    # Records of older releases have no stress, and nothing is said of them.
+    assert jump_notes(replace(fallen, stresses_ev_per_a3=None)) == []
+
+
+def strained(atoms: Atoms) -> Atoms:
+    """In both directions, and sheared: each component of the stress does work."""
+    atoms.set_cell(atoms.cell.array @ [[1.03, 0.02, 0], [0.02, 0.98, 0], [0, 0, 1]], scale_atoms=True)
+    return atoms
 
 
 OLD_LINE = (

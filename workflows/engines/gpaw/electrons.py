@@ -18,7 +18,7 @@ from gpaw import KohnShamConvergenceError
 from gpaw.dft import GPAW, Parameters
 
 from ..shared.files import TRAJECTORY
-from ..shared.states import SAME_STATE_EV
+from ..shared.states import SAME_STATE_EV, scaled_moments
 from ..shared.trajectory import States, Step
 from .inputs import DENSITY
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ..shared.relax import Ranks
 
 _SAME_PLACE_A = 1e-9
-
-_LEAST_MOMENT_MUB = 0.05
-"""Moments with a smaller sum are not scaled: they may cancel."""
 
 DIVERGED_EV = 10_000.0
 """Energy per atom, relative to GPAW's reference atoms, beyond which an SCF cycle has diverged."""
@@ -184,16 +181,6 @@ def discard_densities(directory: Path, stem: str = "*", kept: Path | None = None
     for path in directory.glob(f"{stem}-[0-9]*.gpw*"):
         if path != kept:
             path.unlink()
-
-
-def scaled_moments(moments_mub: Any, total_mub: float | None) -> Any:
-    """Return the moments of the atoms, scaled so that their sum is the moment of the cell.
-
-    GPAW integrates them inside the PAW spheres: for Li on graphene, a quarter of the moment of the cell.
-    """
-    moments = np.array(moments_mub, float)
-    inside = float(moments.sum())
-    return moments if total_mub is None or abs(inside) < _LEAST_MOMENT_MUB else moments * (total_mub / inside)
 
 
 def check_state(energy_ev: float, host: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ from ...kinds import KINDS
 from ..base import EngineError, Outcome
 from ..shared.checks import DENSITY_ANEW, cell_forces, check_forces, read_arrays_of, whole_up_to
 from ..shared.files import DAMAGE, TRAJECTORY, read_json
-from ..shared.states import coarse_end_notes
-from ..shared.trajectory import first_and_last, notes_of, read_trajectory
+from ..shared.states import coarse_end_notes, jump_notes
+from ..shared.trajectory import notes_of, read_steps, read_trajectory, trajectory_of
 from .inputs import COARSE, INPUT, OUTPUTS, RESULT, GpawInputs
 
 if TYPE_CHECKING:
@@ -213,17 +213,18 @@ def _notes(inputs: GpawInputs, values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _state_notes(inputs: GpawInputs) -> list[str]:
-    """Return what changed of the electronic state on resume, and from the coarse stage to the real one."""
+    """Return what changed of the electronic state on resume, within the coarse stage, and from it to the real one.
+
+    Steps of the real one are looked at with those of every engine.
+    """
     real, coarse = inputs.directory / TRAJECTORY, inputs.directory / COARSE
     notes = list(notes_of(real))
     if inputs.execution.get("coarse") is None:
         return notes
-    notes = [*(f"coarse stage: {note}" for note in notes_of(coarse)), *notes]
-    natoms = len(inputs.atoms)
-    coarse_steps, real_steps = first_and_last(coarse, natoms), first_and_last(real, natoms)
-    if coarse_steps is None or real_steps is None:
-        return notes
-    return [*notes, *coarse_end_notes(coarse_steps[1], real_steps[0])]
+    first, last = read_steps(real, len(inputs.atoms)), read_steps(coarse, len(inputs.atoms))
+    found = [*notes_of(coarse), *(jump_notes(trajectory_of(last)) if last else [])]
+    ends = coarse_end_notes(last[-1], first[0]) if first and last else []
+    return [*(f"coarse stage: {note}" for note in found), *notes, *ends]
 
 
 def _scf_steps(directory: Path) -> int:

@@ -31,6 +31,7 @@ from ..shared.bfgs import Criteria
 from ..shared.checks import BANDS, DOS, GRID
 from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
 from ..shared.relax import Ranks, relax
+from ..shared.states import scaled_moments
 from ..shared.trajectory import Checkpoint, Step
 from .dispersion import Dispersed
 from .electrons import (
@@ -41,7 +42,6 @@ from .electrons import (
     discard_densities,
     new_calculator,
     read_density,
-    scaled_moments,
 )
 from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, GpawInputs
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ...stop import Stop
 from ..base import Limits, Stopped, Unconverged
 from .bfgs import Criteria, Descent
-from .states import SAME_STATE_EV, lost_state_note, lower_state_note
+from .states import Found, lost_state_note, lower_state_note
 from .trajectory import Checkpoint, KeptSteps, States, Step
 
 if TYPE_CHECKING:
@@ -138,10 +138,11 @@ def _in_one_state(
         last.place(atoms)
         for _ in states.starts(atoms, last):
             found = Step.of(atoms, last.step, checkpoint.directory, criteria.cell)
-            if abs(found.energy_ev - last.energy_ev) <= SAME_STATE_EV:
+            verdict = Found.by_energy(found.energy_ev, last.energy_ev, lowest)
+            if verdict is Found.SAME:
                 found = None
                 break
-            if found.energy_ev < lowest - SAME_STATE_EV:
+            if verdict is Found.LOWER:
                 return _begin(checkpoint, ranks, (*kept.notes, lower_state_note(last, found)), atoms, found)
     if found is None:
         kept.steps[0].place(atoms)

@@ -253,13 +253,13 @@ def notes_of(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def first_and_last(path: Path, natoms: int) -> tuple[Step, Step] | None:
-    """Return the first and the last step of a trajectory file; None if it cannot be read."""
+def read_steps(path: Path, natoms: int) -> list[Step]:
+    """Return the steps of a trajectory file; none if it cannot be read."""
     try:
         _, *lines = path.read_bytes().splitlines(keepends=True)
-        return Step.read(lines[0], natoms), Step.read(lines[-1], natoms)
-    except (IndexError, *DAMAGE):
-        return None
+        return [Step.read(line, natoms) for line in lines]
+    except DAMAGE:
+        return []
 
 
 def read_trajectory(directory: Path, natoms: int, count: int) -> Trajectory:
@@ -289,9 +289,17 @@ def read_trajectory(directory: Path, natoms: int, count: int) -> Trajectory:
             f"{path} holds {len(steps)} steps instead of the {count + 1} of its relaxation; delete it and run the "
             "calculation again."
         )
+    return trajectory_of(steps)
+
+
+def trajectory_of(steps: Sequence[Step]) -> Trajectory:
+    """Return the arrays of steps, of which there must be one at least."""
+    stresses = [step.stress_ev_per_a3 for step in steps if step.stress_ev_per_a3 is not None]
+    cells = [step.cell_a for step in steps if step.cell_a is not None]
     return Trajectory(
         energies_ev=np.array([step.energy_ev for step in steps]),
         positions_a=np.array([step.positions_a for step in steps]),
         forces_ev_per_a=np.array([step.forces_ev_per_a for step in steps]),
-        cells_a=None if steps[0].cell_a is None else np.array([step.cell_a for step in steps]),
+        cells_a=np.array(cells) if cells else None,
+        stresses_ev_per_a3=np.array(stresses) if stresses else None,
     )

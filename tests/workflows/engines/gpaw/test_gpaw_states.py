@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from ase.build import graphene
 from ase.units import Hartree
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import Artefacts, EngineError, Limits, Outcome, Settings
+from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
 from support.engine_cases import EXECUTION, GPAW, GPAW_PROTOCOL
 
@@ -111,6 +113,27 @@ def test_without_its_density_the_lower_state_is_followed_and_told(tmp_path: Path
     assert trajectory is not None
     # Of the state that was dropped, 0.1 eV higher, nothing is left.
     assert np.ptp(trajectory.energies_ev) < 0.01
+
+
+def test_a_jump_within_the_coarse_stage_is_told_and_so_is_its_end(tmp_path: Path) -> None:
+    """Nothing but the real stage's trajectory goes into a record; what happened before is in its notes."""
+    from sodiate.workflows.engines.gpaw.results import _state_notes
+
+    def write(name: str, moment: float, *energies_ev: float) -> None:
+        still = np.zeros((1, 3))
+        steps = [
+            Step(number, energy, still, still, moments_mub=np.array([moment]), total_moment_mub=moment)
+            for number, energy in enumerate(energies_ev)
+        ]
+        Checkpoint(tmp_path, "key", name).begin(steps=steps)
+
+    inputs: Any = SimpleNamespace(directory=tmp_path, atoms=Atoms("Li"), execution={"coarse": {"cutoff_ev": 100}})
+    write("coarse.jsonl", 0.33, -1.0, -1.0, -1.2)
+    write("trajectory.jsonl", 0.33, -3.0, -3.2)
+    (jump,) = _state_notes(inputs)
+    assert jump.startswith("coarse stage: from step 1 to step 2 the energy changed by -0.200 eV")
+    write("trajectory.jsonl", 0.56, -3.0)
+    assert _state_notes(inputs)[1].startswith("the coarse stage ended with 0.33 μB, and the relaxation began")
 
 
 # The density that a DOS starts from.
