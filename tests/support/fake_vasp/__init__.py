@@ -55,6 +55,9 @@ class Behaviour:
         Its exit code after a whole run.
     stars
         ``energy`` or ``force``: what it prints as ``****`` in vasprun.xml, ``kinter``: a parameter.
+    states
+        Moment (μB) and energy (eV) of each electronic state: a run without WAVECAR ends in that of the moment nearest
+        to the sum of MAGMOM, and writes it into the WAVECAR with which it ends. Without, there is one.
     move_c
         True: a relaxation of the cell lets c go, as a VASP does that does not know LATTICE_CONSTRAINTS.
     """
@@ -70,6 +73,7 @@ class Behaviour:
     leisurely: bool = False
     code: int = 0
     stars: str = ""
+    states: tuple[tuple[float, float], ...] = ()
     move_c: bool = False
     times: int | None = None
     where: str = ""

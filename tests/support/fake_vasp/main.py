@@ -67,6 +67,7 @@ class Run:
         else:
             assert path is not None
             self.kpoints = path, np.full(len(path), 1 / len(path))
+        self.state = self.electronic_state()
         self.reference = self.atoms.copy()
         self.potential = _potential(self.atoms)
 
@@ -97,6 +98,15 @@ class Run:
             number += 1
         self.finish()
 
+    def electronic_state(self) -> tuple[float, float] | None:
+        """Moment and energy of the state that this run is in: that of WAVECAR, else the one nearest to MAGMOM."""
+        kept = outputs.state_in_wavecar() if int(self.tags.get("ISTART", 1)) else None
+        if kept is not None or not self.behaviour.states:
+            return kept
+        wanted = float(np.sum(self.tags.get("MAGMOM", len(self.atoms))))
+        moment, energy = min(self.behaviour.states, key=lambda state: abs(state[0] - wanted))
+        return moment, energy
+
     @property
     def nelm(self) -> int:
         return int(self.tags.get("NELM", 60))
@@ -113,6 +123,7 @@ class Run:
         energy += 0.5 * stiffness * strain**2
         from ase.units import GPa
 
+        energy += 0.0 if self.state is None else self.state[1]
         along = 0.5 * stiffness * strain / self.atoms.get_volume() / GPa * -10.0
         return energy, forces, np.diag([along, along, 0.0])
 
@@ -187,8 +198,10 @@ class Run:
         """Write a step into all files; then, if that is wanted, die."""
         energy += above[-1]
         free, moments = energy + ENTROPY_EV, self.moments()
-        total = [] if moments is None else [f"{part:10.4f}" for part in np.atleast_1d(moments.sum(axis=0))]
-        mag = f"  mag= {' '.join(total)}" if total else ""
+        sums = np.atleast_1d(0.0 if moments is None else moments.sum(axis=0))
+        if self.state is not None:
+            sums = np.array([self.state[0]])
+        mag = "" if moments is None else f"  mag= {' '.join(f'{part:10.4f}' for part in sums)}"
         self.say(f"{number:4d} F= {free:.8E} E0= {energy:.8E}  d E ={0.0:.6E}{mag}\n")
         if self.behaviour.truncate_after == number:
             self.xml.put('<calculation>\n<scstep>\n<energy>\n<i name="e_fr_')
@@ -206,6 +219,8 @@ class Run:
         noncollinear = is_noncollinear(self.tags)
         if self.tags.get("ISPIN", 1) != 2 and not noncollinear:
             return None
+        if self.state is not None:  # a part of it, as in the spheres of a real one
+            return np.array([*[0.0] * (len(self.atoms) - 1), 0.5 * self.state[0]])
         given = float(self.tags.get("NUPDOWN", -1))
         total = given if given >= 0 else sum(self.valence) % 2
         moments = np.zeros((len(self.atoms), 3) if noncollinear else len(self.atoms))
@@ -253,7 +268,7 @@ class Run:
         self.oszicar.close()
         Path("STOPCAR").unlink(missing_ok=True)
         if self.tags.get("LWAVE", True):
-            outputs.write_wavecar(len(self.kpoints[0]), self.spins)
+            outputs.write_wavecar(len(self.kpoints[0]), self.spins, self.state)
         if self.tags.get("LCHARG", True):
             grid = [int(self.tags.get(tag, default)) for tag, default in (("NGXF", 12), ("NGYF", 12), ("NGZF", 40))]
             outputs.write_chgcar(self.atoms, grid, self.valence, self.moments())

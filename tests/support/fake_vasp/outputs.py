@@ -266,12 +266,22 @@ def put_stars(what: str) -> None:
     Path("vasprun.xml").write_text(text)
 
 
-def write_wavecar(kpoints: int, spins: int, bands: int = 8, record: int = 256) -> None:
-    """Write what has the first two records of VASP's wave functions, and the length that follows from them."""
+def write_wavecar(kpoints: int, spins: int, state: tuple[float, float] | None, bands: int = 8) -> None:
+    """Write the first two records of wave functions, with a state in them, and the length that follows from them."""
+    record = 256
     records = np.zeros((2 + spins * kpoints * (1 + bands), record // 8))
     records[0, :3] = record, spins, 45200
     records[1, :2] = kpoints, bands
+    records[0, 3:6] = (1, *state) if state is not None else 0
     records.tofile("WAVECAR")
+
+
+def state_in_wavecar() -> tuple[float, float] | None:
+    """The electronic state of the wave functions beside the inputs; None if there are none, or only one state is."""
+    if not Path("WAVECAR").exists():
+        return None
+    known, moment, energy = np.fromfile("WAVECAR", count=6)[3:]
+    return (float(moment), float(energy)) if known else None
 
 
 def write_locpot(atoms: Atoms, grid: Sequence[int], step: float) -> None:

@@ -66,8 +66,8 @@ def lost_state_note(before: Step, now: Step) -> str:
     )
 
 
-def coarse_end_notes(coarse: Step, first: Step) -> list[str]:
-    """Return a note if a relaxation begins in another state than its coarse stage ended in, judged by the moment.
+def coarse_end_notes(coarse: Step, first: Step, name: str = "the coarse stage") -> list[str]:
+    """Return a note if a relaxation begins in another state than what came before ended in, judged by the moment.
 
     Energies cannot be compared: the settings differ.
     """
@@ -77,7 +77,7 @@ def coarse_end_notes(coarse: Step, first: Step) -> list[str]:
     if abs(abs(coarse.total_moment_mub) - abs(first.total_moment_mub)) <= SAME_MOMENT_MUB:
         return []
     return [
-        f"the coarse stage ended with {coarse.total_moment_mub:.2f} μB, and the relaxation began at the same "
+        f"{name} ended with {coarse.total_moment_mub:.2f} μB, and the relaxation began at the same "
         f"positions with {first.total_moment_mub:.2f} μB: two electronic states"
     ]
 

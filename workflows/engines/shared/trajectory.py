@@ -301,5 +301,5 @@ def trajectory_of(steps: Sequence[Step]) -> Trajectory:
         positions_a=np.array([step.positions_a for step in steps]),
         forces_ev_per_a=np.array([step.forces_ev_per_a for step in steps]),
         cells_a=np.array(cells) if cells else None,
-        stresses_ev_per_a3=np.array(stresses) if stresses else None,
+        stresses_ev_per_a3=np.array(stresses) if len(stresses) == len(steps) else None,
     )

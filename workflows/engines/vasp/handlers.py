@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,13 @@ from custodian.vasp.jobs import VaspJob
 from ...stop import Stop
 from ..shared.files import DAMAGE
 from ..shared.processes import end_session, start
+from ..shared.states import Found
 from .results import RUN, largest_force, ran_into_nelm, read_vasprun
 
 if TYPE_CHECKING:
     import subprocess
+
+    from ..shared.trajectory import Step
 
 GRACE_S = 60.0
 """How long VASP may take to end by itself, where nobody says how long there is."""
@@ -224,6 +227,37 @@ class TornHandler(ErrorHandler):
         return {"errors": [words], "actions": None}
 
 
+class LostStateHandler(ErrorHandler):
+    """Ends a relaxation that went on in another electronic state, if the relaxation has to begin again.
+
+    Parameters
+    ----------
+    look
+        Returns what the run found at its first step, None as long as it has not come so far.
+    """
+
+    is_monitor = True
+    raises_runtime_error = True
+
+    def __init__(self, look: Callable[[], tuple[Found, Step, Step] | None]) -> None:
+        self.look = look
+        self.told = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry of custodian's log."""
+        return {"handler": type(self).__name__}
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether the state of the last step is lost; that is asked until it is known."""
+        what = None if self.told else self.look()
+        self.told = self.told or what is not None
+        return what is not None and what[0] is Found.HIGHER
+
+    def correct(self, directory: str = "./") -> dict[str, Any]:
+        """Correct nothing: the relaxation begins again."""
+        return {"errors": ["another electronic state"], "actions": None}
+
+
 class Seldom(ErrorHandler):
     """Runs a slow check for at most a twentieth of the time while VASP runs, and once at the end.
 
@@ -262,8 +296,8 @@ class Seldom(ErrorHandler):
         return corrected
 
 
-def handlers(ending: Ending, job: VaspRun) -> list[ErrorHandler]:
-    """Return the handlers of a run: custodian's for slabs, and ours for stopping."""
+def handlers(ending: Ending, job: VaspRun, lost: LostStateHandler | None = None) -> list[ErrorHandler]:
+    """Return the handlers of a run: custodian's for slabs, and ours for stopping and for lost states."""
     checks = [
         *([TimeHandler(ending)] if ending.wall_time_s is not None else []),
         VaspErrorHandler(),
@@ -274,4 +308,5 @@ def handlers(ending: Ending, job: VaspRun) -> list[ErrorHandler]:
         FrozenJobErrorHandler(timeout=FROZEN_S),
         TornHandler(),
     ]
-    return [VaspStopHandler(ending), *(Seldom(handler, job) for handler in checks)]
+    ours = [VaspStopHandler(ending), *([lost] if lost is not None else [])]
+    return [*ours, *(Seldom(handler, job) for handler in checks)]

@@ -320,6 +320,8 @@ class State:
     """How far a directory has come: finished stages, their energies, what custodian did and left changed, notes.
 
     ``began`` is the number of the stage whose files are present, from 1; a value None in ``changes`` removes the tag.
+    ``expected`` is what the present launch of a relaxation is to find at its first step; of the first ``dropped``
+    launches nothing is kept, since they were in another electronic state.
     """
 
     key: str
@@ -329,6 +331,8 @@ class State:
     changes: Tags = field(default_factory=dict)
     energies_ev: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    expected: dict[str, Any] = field(default_factory=dict)
+    dropped: int = 0
 
     @classmethod
     def read(cls, directory: Path, key: str) -> State:
@@ -336,10 +340,17 @@ class State:
         try:
             values = read_json(directory / STATE)
             if values["key"] == key:
-                corrections, changes = tuple(values["corrections"]), dict(values["changes"])
-                energies = tuple(map(float, values["energies_ev"]))
-                notes = tuple(values.get("notes", ()))
-                return cls(key, int(values["stage"]), int(values["began"]), corrections, changes, energies, notes)
+                return cls(
+                    key,
+                    int(values["stage"]),
+                    int(values["began"]),
+                    corrections=tuple(values["corrections"]),
+                    changes=dict(values["changes"]),
+                    energies_ev=tuple(map(float, values["energies_ev"])),
+                    notes=tuple(values.get("notes", ())),
+                    expected=dict(values.get("expected", {})),
+                    dropped=int(values.get("dropped", 0)),
+                )
         except DAMAGE:
             pass
         return cls(key)

@@ -20,7 +20,7 @@ from ..base import EngineError, Limits, Stopped, Unconverged
 from ..shared.files import DAMAGE, fingerprint, write_bytes, write_json
 from ..shared.processes import locked
 from .arrays import vacuum
-from .handlers import Ending, VaspRun, handlers
+from .handlers import Ending, LostStateHandler, VaspRun, handlers
 from .inputs import LAUNCHES, OUTPUTS, RESULT, WAVES, State, VaspInputs, write_incar, write_path
 from .lattice_scan import place_cell
 from .results import (
@@ -35,9 +35,11 @@ from .results import (
     steps_taken,
     unreadable,
 )
+from .resume import found, go_on, judged, stage_notes, with_start
 from .tags import Tags
 
 if TYPE_CHECKING:
+    from custodian.custodian import ErrorHandler
     from pymatgen.io.vasp.outputs import Vasprun
 
 _POLL_S = 0.25
@@ -62,29 +64,41 @@ def run_stages(command: str, inputs: VaspInputs, limits: Limits, stop: Stop) -> 
     end = None if limits.wall_time_s is None else time.monotonic() + limits.wall_time_s
     with locked(directory) as lock:
         state = State.read(directory, inputs.key)
-        for number in range(min(state.stage, len(inputs.stages) - 1), len(inputs.stages)):
+        number = begun = min(state.stage, len(inputs.stages) - 1)
+        while number < len(inputs.stages):
             left = None if end is None else end - time.monotonic()
             if left is not None and left < _LEAST_S:
                 raise Stopped(f"{directory}: its wall time is nearly over; run it again to go on.")
-            if number > state.stage and stop.requested():
+            if number != begun and stop.requested():
                 raise Stopped(f"{directory}: stopped: {stop.reason}; run it again to go on with its next stage.")
             ending = Ending(stop, left)
             state = _run_stage(command, inputs, number, state, ending, lock)
+            number = state.stage
+        if KINDS[inputs.kind].relaxes:
+            notes = dict.fromkeys((*state.notes, *stage_notes(inputs, state)))
+            replace(state, notes=tuple(notes)).write(directory)
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
         prints = {name: fingerprint(directory / name) for name in files}
         write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, **vacuum(inputs)})
 
 
 def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, ending: Ending, lock: int) -> State:
+    """Run a stage; return the state after it, in which it is the next one if the relaxation has to begin again."""
     directory = inputs.directory
-    _begin(inputs, number, state)
-    state = replace(state, began=number + 1)
+    state, again = judged(inputs, number, state)  # of a launch that was killed
+    state = state if again else _begin(inputs, number, state)
     state.write(directory)
-    job = VaspRun(shlex.split(command), lock)
-    log, failure = _custodian(directory, job, ending)
+    if again:
+        return state
+    job, begun = VaspRun(shlex.split(command), lock), state
+    lost = LostStateHandler(lambda: found(inputs, number, begun)) if begun.expected else None
+    log, failure = _custodian(directory, job, handlers(ending, job, lost))
+    failure = None if ending.requested else failure
     (directory / "STOPCAR").unlink(missing_ok=True)  # if VASP had ended before it was written
-    state = _learn(state, log)
+    state, again = judged(inputs, number, _learn(state, log))
     state.write(directory)
+    if again:
+        return state
     try:
         run = read_vasprun(directory / RUN)
     except DAMAGE as error:
@@ -109,10 +123,10 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
     return state
 
 
-def _begin(inputs: VaspInputs, number: int, state: State) -> None:
-    """Write the inputs of a stage, or of its next launch.
+def _begin(inputs: VaspInputs, number: int, state: State) -> State:
+    """Write the inputs of a stage, or of its next launch; return the state in which that is.
 
-    A relaxation resumes from CONTCAR; the outputs of the launch before are moved aside.
+    A relaxation resumes from its last step; the outputs of the launch before are moved aside.
     """
     directory = inputs.directory
     _move_aside(directory, state)
@@ -124,11 +138,14 @@ def _begin(inputs: VaspInputs, number: int, state: State) -> None:
         tags["NSW"] = steps_left + 1  # VASP counts the start geometry as a step
         if _is_whole(directory / "CONTCAR", len(inputs.atoms)):
             write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
+        state = go_on(inputs, number, state, tags)
         if inputs.scales:
             place_cell(inputs, number, state.energies_ev)
+        state = with_start(inputs, state)
     if inputs.path and number == len(inputs.stages) - 1:
         write_path(directory, inputs.path)
     write_incar(directory, {tag: value for tag, value in tags.items() if value is not None})
+    return replace(state, began=number + 1)
 
 
 def _move_aside(directory: Path, state: State) -> None:
@@ -196,10 +213,12 @@ def _is_whole(path: Path, natoms: int) -> bool:
         return False
 
 
-def _custodian(directory: Path, job: VaspRun, ending: Ending) -> tuple[list[dict[str, Any]], Exception | None]:
+def _custodian(
+    directory: Path, job: VaspRun, watchers: list[ErrorHandler]
+) -> tuple[list[dict[str, Any]], Exception | None]:
     logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # its messages are in custodian.json
     custodian = Custodian(
-        handlers(ending, job),
+        watchers,
         [job],
         max_errors=10,
         polling_time_step=_POLL_S,
@@ -217,7 +236,7 @@ def _custodian(directory: Path, job: VaspRun, ending: Ending) -> tuple[list[dict
         failure = error
     finally:
         job.terminate()
-    return custodian.run_log, None if ending.requested else failure
+    return custodian.run_log, failure
 
 
 def _learn(state: State, log: list[dict[str, Any]]) -> State:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....analysis.arrays import Bands, Trajectory
+from ....analysis.arrays import Bands
 from ....analysis.electrons.bandpath import filled_along
 from ....analysis.records import Geometry, Method, Sampling, Stress, digest
 from ...kinds import KINDS
 from ..base import EngineError, Outcome, Unconverged
 from ..shared.checks import cell_forces, check_forces, whole_up_to
 from ..shared.files import DAMAGE, fingerprint, read_json
+from ..shared.trajectory import Step, trajectory_of
 from .arrays import density, eigenvalues, electrons
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
 from .lattice_scan import note
@@ -208,7 +209,7 @@ class VaspResult:
         """Return the outcome of the calculation."""
         inputs, run = self.inputs, self.run
         relaxed = KINDS[inputs.kind].relaxes
-        trajectory = _trajectory(inputs, len(inputs.stages)) if relaxed else None
+        trajectory = trajectory_of(steps_of(inputs, len(inputs.stages), self.state.dropped)) if relaxed else None
         fixed = KINDS[inputs.kind].fixed_density  # such energies are not those of a ground state
         # Where moments have directions, VASP prints ISPIN 1 whatever was asked for.
         noncollinear = bool(run.parameters.get("LNONCOLLINEAR"))
@@ -496,10 +497,11 @@ class Moments:
         return cls(tuple(float(moment) for moment in ours[:, -1]), total, note)
 
 
-def launches(directory: Path, stage: int | None = None) -> list[Path]:
-    """Return the directories with VASP's outputs, in the order of the launches, the current one last."""
+def launches(directory: Path, stage: int | None = None, dropped: int = 0) -> list[Path]:
+    """Return the directories with VASP's outputs in their order, without those dropped, the current one last."""
     pattern = "*" if stage is None else f"*-stage-{stage}"
-    return [*sorted((directory / LAUNCHES).glob(pattern)), directory]
+    earlier = sorted((directory / LAUNCHES).glob(pattern))
+    return [*(folder for folder in earlier if int(folder.name.partition("-")[0]) > dropped), directory]
 
 
 def steps_taken(directory: Path) -> int:
@@ -532,26 +534,60 @@ def _oszicars(directory: Path) -> list[str]:
     return [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists()]
 
 
-def _trajectory(inputs: VaspInputs, stage: int) -> Trajectory:
-    """Return the steps of the last stage in all its launches whose files can be read.
+def energies_in(folder: Path) -> list[tuple[float, float | None]]:
+    """Return free energy (eV) and total moment (μB) of each ionic step in the OSZICAR of a launch."""
+    path = folder / "OSZICAR"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    found = ((_number(energy), _number(moment)) for energy, moment in _STEP.findall(text))
+    return [(energy, moment) for energy, moment in found if energy is not None]
+
+
+_STEP = re.compile(r"^\s*\d+ F=\s*(\S+) E0=.*?(?:mag=\s*(\S+)[^\S\n]*)?\n", re.MULTILINE)
+"""The line that ends an ionic step; with moments along three axes there are three numbers, and none is taken."""
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:  # none, or stars
+        return None
+
+
+def steps_of(inputs: VaspInputs, stage: int, dropped: int = 0, current: bool = True) -> list[Step]:
+    """Return the steps of a stage (from 1) in all its launches whose files can be read, but for those dropped.
+
+    ``current`` is False if the files that were not moved aside are of another stage.
 
     A launch may begin with the last geometry of the launch before it; that step is counted once.
     """
-    steps: list[tuple[float, Any, Any, Any]] = []
-    for folder in launches(inputs.directory, stage):
+    steps: list[Step] = []
+    folders = launches(inputs.directory, stage, dropped)
+    for folder in folders if current else folders[:-1]:
         try:
             run = read_vasprun(folder / RUN, whole=False)
         except DAMAGE:
             continue  # killed before the first step
-        for step in run.ionic_steps:
+        moments = dict(enumerate(total for _, total in energies_in(folder)))
+        for number, step in enumerate(run.ionic_steps):
             if step.get("forces") is None or "e_fr_energy" not in step:
                 continue
             atoms = placed(inputs, step["structure"])
-            if steps and np.abs(atoms.positions - steps[-1][1]).max() < _SAME_POSITION_A:
+            if steps and np.abs(atoms.positions - steps[-1].positions_a).max() < _SAME_POSITION_A:
                 steps.pop()
             if {len(row) for row in step["forces"]} != {3}:
                 continue  # stars
-            forces = inputs.our_vectors(step["forces"], step["structure"].lattice.matrix)
-            steps.append((float(step["e_fr_energy"]), atoms.positions, forces, atoms.cell.array))
-    energies, positions, forces, cells = (np.array(column) for column in zip(*steps, strict=True))
-    return Trajectory(energies, positions, forces, cells if KINDS[inputs.kind].relaxes_cell else None)
+            steps.append(_step(inputs, step, len(steps), moments.get(number), atoms))
+    return steps
+
+
+def _step(inputs: VaspInputs, step: Any, number: int, moment: float | None, atoms: Atoms) -> Step:
+    cell, stress = KINDS[inputs.kind].relaxes_cell, step.get("stress")
+    return Step(
+        number,
+        float(step["e_fr_energy"]),
+        atoms.positions,
+        inputs.our_vectors(step["forces"], step["structure"].lattice.matrix),
+        cell_a=atoms.cell.array if cell else None,
+        stress_ev_per_a3=np.array(ase_stress(stress)) if cell and stress is not None else None,
+        total_moment_mub=moment,
+    )
