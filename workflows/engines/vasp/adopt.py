@@ -244,8 +244,6 @@ def _beside(shift: Sequence[float]) -> str:
 def _of_the_sampling(run: Vasprun, inputs: VaspInputs, kind: str) -> dict[str, tuple[Any, Any]]:
     planned, ran = inputs.stages[-1], {**run.incar, **run.parameters}
     pairs = {tag: (ran.get(tag, default), planned.get(tag, default)) for tag, default in _SAMPLING.items()}
-    if not planned.get("LDIPOL"):
-        pairs.pop("IDIPOL")
     if any(planned.get(tag) for tag in ("LSORBIT", "LNONCOLLINEAR")):
         pairs.pop("ISPIN")  # VASP prints 1 whatever was asked for
     if kind != "dos":

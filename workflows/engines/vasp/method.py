@@ -29,13 +29,13 @@ CANNOT_MOVE: Mapping[str, str] = {
         "NBLOCK KBLOCK NPACO APACO LBERRY LBONE LEFG LHYPERFINE LNABLA LOPTICS LEPSILON LCALCEPS LCALCPOL LPEAD "
         "IPEAD CSHIFT LPARD IBAND KPUSE NBMOD LSEPB LSEPK LKPROJ LOCPROJ LWANNIER90 LWRITE_MMN_AMN STM LCHIMAG "
         "KPOINT_BSE IDIOT LKPOINTS_OPT KPOINTS_OPT_MODE LTWO_CENTER LH5 LMODELHF_PRINT QUAD_EFG EREF ENCUTGW "
-        "ENCUTGWSOFT MODEL_EPS0 OMEGAGRID MAGATOM WPLASMA WPLASMAI LVEL EFERMI"
+        "ENCUTGWSOFT MODEL_EPS0 OMEGAGRID MAGATOM WPLASMA WPLASMAI LVEL"
     ),
     "mixing of the density": (
         "AMIX BMIX AMIX_MAG BMIX_MAG AMIN IMIX INIMIX MIXPRE MAXMIX WC MREMOVE MIXFIRST LMAXMIX LMIXTAU"
     ),
     "how the bands are found, where they begin, and limits": (
-        "ALGO IALGO LDIAG LSUBROT NELM NELMDL NELMIN NELMGW NELMHF NRMM NDAV TIME EBREAK DEPER WEIMIN ISTART "
+        "IALGO LDIAG LSUBROT NELM NELMDL NELMIN NELMGW NELMHF NRMM NDAV TIME EBREAK DEPER WEIMIN ISTART "
         "INIWAV IWAVPR EDIFF ENINI NBANDS NREBOOT IRESTART TURBO NMIN LCORR ISEARCH DAMP_NEWTON DEG_THRESHOLD"
     ),
     "how the ions move": (
@@ -47,8 +47,8 @@ CANNOT_MOVE: Mapping[str, str] = {
 
 ELSEWHERE: Mapping[str, str] = {
     "functional and dispersion have names": (
-        "GGA METAGGA LMETAGGA IVDW LVDW LHFCALC AEXX HFSCREEN HFSCREENC HFALPHA AGGAX AGGAC ALDAX ALDAC LRHFCALC "
-        "AMGGAX AMGGAC LUSE_VDW IVDW_NL"
+        "GGA METAGGA LMETAGGA IVDW LVDW LHFCALC AEXX HFSCREEN HFSCREENC AGGAX AGGAC ALDAX ALDAC AMGGAX AMGGAC "
+        "LUSE_VDW IVDW_NL"
     ),
     "cutoff": "ENCUT ENMAX",
     "data sets": "ZVAL DARWINR DARWINV",
@@ -72,13 +72,13 @@ _FALSE = (
     "LFOCKAEDFT LFXC LFXCEPS LFXHEG LGWLF LHFONE LHOLEGF LMAGBLOCH LMODELHF LMONO LMP2LT LMUSIC LNONCOLLINEAR LREAL "
     "LREAL_COMPAT LRPA LRPAFORCE LSELFENERGY LSINGLES LSMP2LT LSORBIT LSPECTRAL LSPECTRALGW LSPIN_VDW LSPIRAL "
     "LSYMGRAD LTCTC LTCTE LTETE LTHOMAS LTRIPLET LUSEW LZEROZ NLSPLINE NUCIND ODDONLY ODDONLYGW ORBITALMAG "
-    "SELFENERGY SHIFTRED L2ORDER LSOL ML_LMLFF ML_FF_LMLFF LSCSGRAD LVDW_EWALD LVDWEXPANSION LNMR_SYM_RED"
+    "SELFENERGY SHIFTRED L2ORDER LSOL ML_LMLFF ML_FF_LMLFF LSCSGRAD LVDW_EWALD LVDWEXPANSION LNMR_SYM_RED LRHFCALC"
 )
 _TRUE = "GGA_COMPAT KBLOWUP LGAUGE LHARTREE LNICSALL"
 _ZERO = (
     "ANTIRES CLL CLZ EFIELD ENCUTFOCK EXXOEP FOURORBIT IBSE ICORELEVEL I_CONSTRAINED_M KINTER MCALPHA MODEL_GW "
     "NOMEGA NOMEGAR OFIELD_A OFIELD_KAPPA OFIELD_Q6_FAR OFIELD_Q6_NEAR PARAM3 PSTRESS SCISSOR VOSKOWN DFIELD "
-    "EFIELD_PEAD AVECCONST MAGDIPOL MAGPOS QSPIRAL OFIELD_K"
+    "EFIELD_PEAD HFALPHA AVECCONST MAGDIPOL MAGPOS QSPIRAL OFIELD_K"
 )
 _ONE = "CLN CLNT EPSILON LAMBDA MODEL_ALPHA NKRED NKREDX NKREDY NKREDZ NKREDLFX NKREDLFY NKREDLFZ PARAM2 SCALEE"
 _MINUS_ONE = "ENCUT4O ENCUTLF LMAXMP2 NBANDSGW NBANDSHIGH NBANDSLF NBANDSLOW NBANDSO NBANDSV NBANDS_WAVE PHON_NSTRUCT"
@@ -89,7 +89,9 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(_ZERO.split(), ("0",)),
     **dict.fromkeys(_ONE.split(), ("1",)),
     **dict.fromkeys(_MINUS_ONE.split(), ("-1",)),
+    "ALGO": ("scf",),
     "DIM": ("3",),
+    "EFERMI": ("0", "legacy", "midgap"),  # a number fixes it, and with it how many electrons there are
     "ICORELEVEL": ("0", "1"),  # 1: levels from the initial state, computed afterwards
     "IESPILON": ("4",),
     "ISYM": ("2", "3"),  # 3 is how a hybrid symmetrises
@@ -128,6 +130,9 @@ _DISPERSIONS = {
 }
 _PREC = {"l": "low", "m": "medium", "n": "normal", "s": "single", "h": "high", "a": "accurate"}
 _SHELLS = "spdf"
+
+_SCF = frozenset({*"nvfcade", "normal", "veryfast", "very_fast", "fast", "conjugate", "all", "damped", "exact"})
+"""ALGO that ends in the same ground state; others end in none (nothing, eigenval), or beyond (ACFDT, GW)."""
 
 _COARSE = 0.97
 """Less than this of the grid that PREC asks for is set by hand; VASP takes the next number that factorises."""
@@ -198,14 +203,14 @@ def tags_of(run: Vasprun) -> dict[str, Any]:
 
 _INCAR = " (INCAR: "
 
-_CUT = frozenset({"GGA", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ", "METAGGA"})
+_CUT = frozenset({"EFERMI", "GGA", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ", "METAGGA"})
 """Of these vasprun.xml has the whole only in the INCAR that it repeats."""
 
 
 def _is_cut(tag: str, printed: Any, given: Any) -> bool:
     """Tell whether a parameter is what INCAR says, cut to a few letters, or to a truth value."""
     short, whole = word(tag, printed), word(tag, given)
-    return whole.startswith(short) or (tag == "LREAL" and {short, whole} == {"true", "auto"})
+    return whole.startswith(short) or (tag == "LREAL" and short == "true" and whole in ("auto", "on"))
 
 
 def _incar_beside(path: Path) -> dict[str, Any]:
@@ -227,7 +232,23 @@ def _incar_beside(path: Path) -> dict[str, Any]:
 def settings_of(tags: Mapping[str, Any]) -> dict[str, str]:
     """Return what differs from VASP's defaults and can move a converged energy, as VASP prints it."""
     both = {**tags, "LNONCOLLINEAR": True} if _is_true(tags.get("LSORBIT")) else tags  # as VASP switches it on
-    return {tag: word(tag, value) for tag, value in sorted(both.items()) if _counts(tag, value)}
+    found = {tag: word(tag, value) for tag, value in sorted(both.items()) if _counts(tag, value)}
+    errors = _projection_errors(tags)
+    return found if errors is None else {**found, "ROPT": errors}
+
+
+def _projection_errors(tags: Mapping[str, Any]) -> str | None:
+    """Return ROPT where projectors are in real space and it is not what PREC makes; species share its value."""
+    if word("LREAL", tags.get("LREAL", False)) == "false":
+        return None
+    usual = _ROPT.get(word("PREC", tags.get("PREC", "normal")))
+    given = tags.get("ROPT")
+    values = {word("ROPT", value) for value in (given if isinstance(given, list | tuple) else [given])}
+    return " ".join(sorted(values)) if given is not None and values != {usual} else None
+
+
+_ROPT = {"low": "-0.01", "medium": "-0.002", "normal": "-0.0005", "accurate": "-0.00025", "high": "-0.0004"}
+"""What PREC makes of ROPT."""
 
 
 def _counts(tag: str, value: Any) -> bool:
@@ -256,8 +277,10 @@ def word(tag: str, value: Any) -> str:
     text = str(value).strip().lower()
     if tag == "PREC":
         return "singlen" if text.startswith("singlen") else _PREC.get(text[:1], text)
-    if tag == "LREAL" and text[:1] in "oa":
-        return "auto"
+    if tag == "LREAL" and text[:1] in ("o", "a"):
+        return "on" if text[:1] == "o" else "auto"  # two ways to make projectors
+    if tag == "ALGO":
+        return "scf" if text in _SCF else text
     if re.fullmatch(r"\.?(t|true|f|false)\.?", text):
         return "true" if "t" in text[:2] else "false"
     return text
@@ -282,7 +305,18 @@ def functional_of(tags: Mapping[str, Any], titles: Iterable[str]) -> str:
     if meta not in ("", "--", "NONE", "F", ".FALSE."):
         beside = str(tags.get("GGA", "--")).strip().upper()
         local = _META.get(meta, f"METAGGA {meta}") + ("" if beside in ("--", "") else f" beside GGA {beside}")
-    return _hybrid(tags, local) if _is_true(tags.get("LHFCALC")) else local
+    return _hybrid(tags, local) if _is_true(tags.get("LHFCALC")) else local + _scaled(tags, {"AEXX": 0.0})
+
+
+def _scaled(tags: Mapping[str, Any], usual: Mapping[str, float]) -> str:
+    """Say which parts of a functional are not taken as they usually are: AGGAC = 0 leaves out its correlation."""
+    usual = {**dict.fromkeys(_PARTS, 1.0), **usual}
+    found = {tag: _number(tags, tag, value) for tag, value in usual.items()}
+    said = ", ".join(f"{tag} {value:g}" for tag, value in found.items() if abs(value - usual[tag]) > 1e-6)
+    return f" ({said})" if said else ""
+
+
+_PARTS = ("AGGAX", "ALDAX", "AMGGAX", "AGGAC", "ALDAC", "AMGGAC")
 
 
 def _gga_of(tags: Mapping[str, Any], titles: Iterable[str]) -> str:
@@ -313,27 +347,29 @@ def _nonlocal(tags: Mapping[str, Any], local: str) -> str:
     }
     meta = str(tags.get("METAGGA", "") or "").strip().upper()
     if meta not in ("", "--", "NONE"):
-        return f"{_META.get(meta, f'METAGGA {meta}')}+rVV10"
+        return f"{_META.get(meta, f'METAGGA {meta}')}+rVV10{_scaled(tags, {})}"
     if int(_number(tags, "IVDW_NL", 1)) == 2:
-        return f"{local}+rVV10"
+        return f"{local}+rVV10{_scaled(tags, {})}"
     numbers = "" if abs(coupling + 0.8491) < 1e-3 or second else f", Zab {coupling:g}"
-    return made.get((local, second), f"{local} with nonlocal van der Waals correlation{numbers}") + (
-        numbers if (local, second) in made else ""
-    )
+    name = made.get((local, second), f"{local} with nonlocal van der Waals correlation")
+    return f"{name}{numbers}{_scaled(tags, {'AGGAC': 0.0})}"
 
 
 def _hybrid(tags: Mapping[str, Any], local: str) -> str:
     exact = _number(tags, "AEXX", 0.25)
     screening = _number(tags, "HFSCREEN", 0.0)
     rest = 1.0 - exact
-    usual = {"AGGAX": rest, "ALDAX": rest, "AGGAC": 1.0, "ALDAC": 1.0}
+    usual = {**dict.fromkeys(_PARTS, 1.0), "AGGAX": rest, "ALDAX": rest, "AMGGAX": rest}
     others = {tag: _number(tags, tag, value) for tag, value in usual.items()}
     changed = {tag: value for tag, value in others.items() if abs(value - usual[tag]) > 1e-6}
+    correlation = _number(tags, "HFSCREENC", screening)
+    if min(abs(correlation), abs(correlation - screening)) > 1e-6:
+        changed["HFSCREENC"] = correlation
     if local == "B3LYP" or (local == "B3LYP (VWN5)"):
         wanted = {"AGGAX": 0.72, "AGGAC": 0.81, "ALDAC": 0.19}
         if abs(exact - 0.2) < 1e-6 and all(abs(others[tag] - value) < 1e-6 for tag, value in wanted.items()):
             return local
-    elif _is_true(tags.get("LTHOMAS")) or _is_true(tags.get("LMODELHF")) or _is_true(tags.get("LRHFCALC")):
+    elif any(_is_true(tags.get(tag)) for tag in ("LTHOMAS", "LMODELHF", "LRHFCALC")):
         pass
     elif abs(exact - 1.0) < 1e-6 and not screening and abs(others["AGGAC"]) + abs(others["ALDAC"]) < 1e-6:
         return "Hartree–Fock"

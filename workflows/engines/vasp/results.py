@@ -300,6 +300,10 @@ def check_electrons(run: Vasprun, inputs: VaspInputs) -> None:
     stars = unreadable(run)
     if stars is not None:
         raise EngineError(f"{where}: {stars}.")
+    if int(run.parameters.get("ICHARG", 2)) >= 10 and not KINDS[inputs.kind].fixed_density:
+        raise EngineError(
+            f"{where}: ran with ICHARG = {run.parameters['ICHARG']}: a fixed density has no energy of a ground state."
+        )
     reason = electrons_missing(run)
     if reason is not None:
         raise Unconverged(f"{where}: the electrons did not converge: {reason}; see OSZICAR.")
@@ -426,6 +430,8 @@ def _unusual(run: Vasprun) -> dict[str, str]:
         found["NUPDOWN"] = "the total moment is fixed"
     if parameters.get("LDIPOL"):
         found |= _dipole(run)
+    elif int(parameters.get("IDIPOL", 0)) > 0:
+        found["IDIPOL"] = f"{parameters['IDIPOL']} without LDIPOL: the energy alone is corrected"
     if run.kpoints.num_kpts > 0 or len(run.kpoints.kpts) > 1:
         points = np.round(np.column_stack([run.actual_kpoints, run.actual_kpoints_weights]), 6) + 0.0
         found["k points"] = f"{len(points)} given one by one ({digest(points.tolist())[:8]})"

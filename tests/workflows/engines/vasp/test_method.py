@@ -8,15 +8,31 @@ from __future__ import annotations
 import gzip
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sodiate.analysis.energies.comparability import ProtocolMismatch, check_method, check_sampling
 from sodiate.analysis.functionals import corrections, functionals
 from sodiate.analysis.records import Method, Provenance, Record
+from sodiate.workflows.engines.base import EngineError
 from sodiate.workflows.engines.vasp.engine import tags_in_words
-from sodiate.workflows.engines.vasp.method import charge_of, functional_of, hubbard_of, species_of, tags_of
-from sodiate.workflows.engines.vasp.results import electrons_missing, method_of, read_vasprun, sampling_of
+from sodiate.workflows.engines.vasp.method import (
+    charge_of,
+    functional_of,
+    hubbard_of,
+    settings_of,
+    species_of,
+    tags_of,
+    word,
+)
+from sodiate.workflows.engines.vasp.results import (
+    check_electrons,
+    electrons_missing,
+    method_of,
+    read_vasprun,
+    sampling_of,
+)
 from support import DATA
 
 REAL = DATA / "vasp" / "real"
@@ -98,6 +114,27 @@ METHOD: list[tuple[dict[str, Any], str]] = [
     ({"LUSE_VDW": True, "GGA": "ML", "Zab_VDW": -1.8867}, "functional PBE ≠ vdW-DF2"),
     ({"LUSE_VDW": True, "GGA": "MK", "Zab_VDW": -1.8867}, "functional PBE ≠ rev-vdW-DF2"),
     ({"LUSE_VDW": True, "METAGGA": "SCAN"}, r"functional PBE ≠ SCAN\+rVV10"),
+    ({"AGGAC": 0.0}, r"functional PBE ≠ PBE \(AGGAC 0\)"),
+    ({"ALDAX": 0.5}, r"functional PBE ≠ PBE \(ALDAX 0.5\)"),
+    ({"METAGGA": "SCAN", "AMGGAX": 0.5}, r"functional PBE ≠ SCAN \(AMGGAX 0.5\)"),
+    ({"LUSE_VDW": True, "GGA": "MK", "AGGAC": 1.0}, r"functional PBE ≠ optB86b-vdW \(AGGAC 1\)"),
+    ({**HYBRID, "HFSCREENC": 0.2}, r"25 % exact exchange \(HFSCREENC 0.2\)"),
+    ({**HYBRID, "LRHFCALC": True}, "LRHFCALC not set ≠ true"),
+    ({**HYBRID, "HFALPHA": 6.0}, "HFALPHA not set ≠ 6"),
+    ({**HYBRID, "HFRCUT": 5.0}, "HFRCUT not set ≠ 5"),
+    ({"LIBXC1": "GGA_X_PBE_SOL", "GGA": "LIBXC"}, "functional PBE ≠ GGA LIBXC; LIBXC1"),
+    ({"LREAL": "On"}, "LREAL auto ≠ on"),
+    ({"ROPT": [-0.01]}, "ROPT not set ≠ -0.01"),
+    ({"ALGO": "ACFDT"}, "ALGO not set ≠ acfdt"),
+    ({"ALGO": "Eigenval"}, "ALGO not set ≠ eigenval"),
+    ({"EFERMI": 3.0}, "EFERMI not set ≠ 3"),
+    ({"FERWE": [1.0, 1.0, 1.0, 0.0]}, "FERWE"),
+    ({"LVDW_EWALD": True}, "LVDW_EWALD"),
+    ({"VDW_A1": 0.4}, "VDW_A1"),
+    ({"LFXC": True}, "LFXC"),
+    ({"NLSPLINE": True}, "NLSPLINE"),
+    ({"BEXT": 0.1}, "BEXT"),
+    ({"EXXOEP": 1}, "EXXOEP"),
     ({"IVDW": 1}, "dispersion None ≠ d2"),
     ({"IVDW": 11}, "dispersion None ≠ d3zero"),
     ({"IVDW": 12}, "dispersion None ≠ d3bj"),
@@ -156,12 +193,15 @@ SAMPLED: list[tuple[dict[str, Any], str]] = [
     ({"SIGMA": 0.2}, "smearing_width_ev"),
     ({"ISPIN": 1}, "spin_polarised True ≠ False"),
     ({"LDIPOL": True, "IDIPOL": 3}, "dipole_correction False ≠ True"),
+    ({"IDIPOL": 3}, "IDIPOL not set ≠ 3 without LDIPOL: the energy alone is corrected"),
     ({"NUPDOWN": 1.0}, "NUPDOWN not set ≠ the total moment is fixed"),
 ]
 
 CANNOT = {
     **{"NPAR": 4, "NCORE": 8, "KPAR": 2, "NSIM": 8, "LPLANE": False, "LSCALAPACK": False, "SYSTEM": "other"},
     **{"LWAVE": True, "LCHARG": True, "LORBIT": 0, "NEDOS": 3001, "LELF": True, "LVHAR": True, "NWRITE": 3},
+    **{"LHYPERFINE": True, "LCALCPOL": True, "ENINI": 100.0, "LDIAG": False, "POMASS": [1.0], "TEBEG": 500.0},
+    **{"EFERMI": "MIDGAP"},
     **{"ALGO": "All", "IALGO": 58, "NELM": 300, "NELMIN": 6, "NELMDL": -9, "TIME": 0.1, "ISTART": 1, "INIWAV": 0},
     **{"AMIX": 0.1, "BMIX": 0.001, "AMIX_MAG": 0.4, "MAXMIX": 80, "LMAXMIX": 6, "IMIX": 1, "NBANDS": 40},
     **{"IBRION": 1, "POTIM": 0.1, "NSW": 7, "EDIFFG": -0.001, "EDIFF": 1e-7, "RWIGS": [1.1], "MAGMOM": [1.0, 1.0]},
@@ -197,6 +237,16 @@ def test_what_cannot_move_a_converged_energy_is_no_difference(tag: str, plain: R
     other = changed(PLAIN, {tag: CANNOT[tag]}, tmp_path / "changed")
     check_method(plain, other)
     check_sampling(plain, other)
+
+
+def test_a_cut_word_is_the_whole_one() -> None:
+    """VASP reads the first letters of ALGO; a word that it does not end in the ground state with stays."""
+    assert [word("ALGO", text) for text in ("N", "Normal", "VeryFast", "Very_Fast", "a", "Damped")] == ["scf"] * 6
+    assert word("ALGO", "G0W0") == "g0w0"
+    # Where projectors are reciprocal, ROPT says nothing.
+    assert settings_of({"LREAL": False, "ROPT": [-0.01]}) == {}
+    assert settings_of({"LREAL": "A", "PREC": "Normal", "ROPT": [-5e-4, -5e-4]}) == {"LREAL": "auto"}
+    assert settings_of({"LREAL": "A", "PREC": "Acc", "ROPT": [-5e-4, -1e-4]})["ROPT"] == "-0.0001 -0.0005"
 
 
 def test_a_dipole_correction_about_another_point(tmp_path: Path) -> None:
@@ -369,6 +419,34 @@ def test_electrons_of_real_runs(path: Path) -> None:
         return
     reason = electrons_missing(read_vasprun(path))
     assert (reason is None) is not path.name.startswith("soc"), reason
+
+
+RUNS = sorted(path for path in DATA.glob("vasp/**/*.xml.gz") if not path.name.startswith("unfinished"))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_a_run_cut_within_its_scf_cycle_is_refused_unless_it_was_converged(path: Path) -> None:
+    """As LABORT cuts it, after each of its iterations: what is taken is within EDIFF of where the cycle ended."""
+    run = read_vasprun(path)
+    iterations = run.ionic_steps[-1]["electronic_steps"]
+    taken = []
+    for count in range(1, len(iterations)):
+        cut: Any = SimpleNamespace(ionic_steps=[{"electronic_steps": iterations[:count]}], parameters=run.parameters)
+        if electrons_missing(cut) is None:
+            taken.append(abs(iterations[count - 1]["e_fr_energy"] - iterations[-1]["e_fr_energy"]))
+    assert len(taken) <= 2  # of 184 cuts three are taken
+    assert all(away <= 2.01 * run.parameters["EDIFF"] for away in taken)
+
+
+def test_a_fixed_density_has_no_energy(tmp_path: Path) -> None:
+    """A static run with ICHARG = 11 in INCAR ends by its criterion, at an energy that is no ground state's."""
+    run = read_vasprun(PLAIN)
+    static: Any = SimpleNamespace(directory=tmp_path, kind="static", protocol={"energy_convergence_ev": 1e-4})
+    check_electrons(run, static)
+    run.parameters["ICHARG"] = 11
+    with pytest.raises(EngineError, match="ran with ICHARG = 11: a fixed density has no energy of a ground state"):
+        check_electrons(run, static)
+    check_electrons(run, SimpleNamespace(**vars(static) | {"kind": "dos"}))  # type: ignore[arg-type]
 
 
 def test_functionals_by_name() -> None:
