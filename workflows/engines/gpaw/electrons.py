@@ -90,7 +90,7 @@ class CalculatorFactory:
             None if the file is absent or unreadable, or has other positions or another cell than ``atoms``.
         """
         saved = read_density(path)
-        if saved is None or not _same_place(saved.atoms, atoms):
+        if saved is None or not same_place(saved.atoms, atoms):
             return None
         keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver", "poissonsolver")
         kept = {key: self.settings[key] for key in keys if key in self.settings}
@@ -112,11 +112,12 @@ def read_density(path: Path) -> Any:
         return None
 
 
-def _same_place(one: Atoms, other: Atoms) -> bool:
+def same_place(one: Atoms, other: Atoms, tolerance_a: float = _SAME_PLACE_A) -> bool:
+    """Tell whether two structures have the same atoms at the same places in the same cell."""
     if one.get_chemical_symbols() != other.get_chemical_symbols():
         return False
     differences = one.positions - other.positions, one.cell.array - other.cell.array
-    return max(float(np.abs(difference).max()) for difference in differences) < _SAME_PLACE_A
+    return max(float(np.abs(difference).max()) for difference in differences) < tolerance_a
 
 
 class StepDensities(States):

@@ -42,10 +42,13 @@ from .electrons import (
     discard_densities,
     new_calculator,
     read_density,
+    same_place,
 )
 from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, GpawInputs
 
 _SHELLS = "spd"
+
+_SAME_PLACE_A = 1e-6
 
 LOCK_S = 30.0
 """How long to wait for another GPAW to release the directory."""
@@ -319,11 +322,15 @@ def _host_density(inputs: GpawInputs, text: str) -> tuple[Any, str]:
 
 
 def _saved_density(inputs: GpawInputs) -> Any:
-    """Return a calculator with the density of the parent's file; None if that is absent, unreadable or altered."""
+    """Return a calculator with the density of the parent's file; None if that is absent, unreadable or altered.
+
+    Also if its atoms lie elsewhere: where the parent's result is gone, no fingerprint tells one density from another.
+    """
     path, expected = inputs.directory / PARENT_DENSITY, (inputs.host or {}).get("density_fingerprint")
     if expected is not None and path.exists() and fingerprint(path) != expected:
         return None
-    return read_density(path)
+    saved = read_density(path)
+    return saved if saved is not None and same_place(saved.atoms, inputs.atoms, _SAME_PLACE_A) else None
 
 
 def _bands(calculator: Any) -> Bands:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -199,6 +200,22 @@ def test_eigenvalues_do_not_depend_on_whether_the_density_could_be_read(
     np.testing.assert_allclose(edges(outcome), edges(whole), atol=2e-3)
 
 
+def test_a_density_of_other_positions_is_none_of_the_host(host: Host, tmp_path: Path) -> None:
+    """Where the host's result is gone, nothing says that the file was put there by somebody."""
+    whole, directory = finish(host.dos(tmp_path / "whole")), host.dos(tmp_path / "other")
+    moved = GPAW.atoms()
+    moved.positions[0] += [0.0, 0.0, 0.3]
+    GPAW.outcome(tmp_path / "moved", "static", moved)
+    (directory / "parent-density.gpw").unlink()
+    shutil.copy(tmp_path / "moved" / "density.gpw", directory / "parent-density.gpw")
+    values = json.loads((directory / "input.json").read_text())
+    values["host"]["density_fingerprint"] = None
+    (directory / "input.json").write_text(json.dumps(values))
+    outcome = finish(directory)
+    assert outcome.notes == ("the host's density was out of reach: it was computed anew, on the host's mesh",)
+    np.testing.assert_allclose(edges(outcome), edges(whole), atol=2e-3)
+
+
 def test_a_density_of_another_state_is_refused(host: Host, tmp_path: Path) -> None:
     directory = host.dos(tmp_path / "dos")
     (directory / "parent-density.gpw").unlink()
@@ -226,3 +243,17 @@ def test_a_cycle_that_diverges_is_ended_at_once() -> None:
     for energy in (1e10, -1e10, float("nan")):
         with pytest.raises(KohnShamConvergenceError, match=r"diverges: .* eV after 7 iterations"):
             end_if_diverged(iteration(energy))
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_a_real_cycle_that_diverges_is_ended_within_a_few_iterations(tmp_path: Path) -> None:
+    """H2 with a mixer that overshoots eightfold: beyond 10 keV per atom after four iterations, of 333 allowed."""
+    from gpaw import KohnShamConvergenceError
+    from sodiate.workflows.engines.gpaw.electrons import new_calculator
+
+    atoms = Atoms("H2", [[2.0, 2.0, 2.0], [2.0, 2.0, 2.74]], cell=[4.0, 4.0, 5.0], pbc=True)
+    mixer = {"backend": "pulay", "beta": 8.0, "nmaxold": 1, "weight": 1.0}
+    atoms.calc = new_calculator({"mode": {"name": "pw", "ecut": 200.0}, "mixer": mixer}, str(tmp_path / "out.txt"))
+    with pytest.raises(KohnShamConvergenceError, match=r"diverges: \S+ eV after \d iterations"):
+        atoms.get_potential_energy()
+    assert (tmp_path / "out.txt").read_text().count("iter:") < 10
