@@ -25,6 +25,7 @@ from .results import (
     SAME_CELL_BY_HAND_A,
     electrons_missing,
     forces_of,
+    held_fixed,
     method_of,
     read_vasprun,
     sampling_of,
@@ -191,6 +192,7 @@ def unfinished(run: Vasprun, inputs: VaspInputs) -> list[str]:
         return [stars]
     reason = electrons_missing(run)
     found = [] if reason is None else [f"the electrons are not converged: {reason}"]
+    found += filter(None, [held_fixed(run, inputs)])
     if KINDS[inputs.kind].relaxes:
         largest = float(np.linalg.norm(forces_of(run, inputs), axis=1).max())
         criterion = inputs.protocol["max_force_ev_per_a"]
@@ -297,8 +299,8 @@ def _shown(value: Any) -> str:
 def _same(first: Any, second: Any) -> bool:
     if first is None or second is None:
         return first is second
-    if isinstance(first, str) and isinstance(second, str):  # VASP cuts words to six letters
-        return first.strip().lower()[:6] == second.strip().lower()[:6]
+    if isinstance(first, str) and isinstance(second, str):
+        return first.strip().lower() == second.strip().lower()
     try:
         return bool(np.allclose(np.array(first, float), np.array(second, float), rtol=1e-6, atol=1e-9))
     except (TypeError, ValueError):

@@ -300,10 +300,9 @@ def check_electrons(run: Vasprun, inputs: VaspInputs) -> None:
     stars = unreadable(run)
     if stars is not None:
         raise EngineError(f"{where}: {stars}.")
-    if int(run.parameters.get("ICHARG", 2)) >= 10 and not KINDS[inputs.kind].fixed_density:
-        raise EngineError(
-            f"{where}: ran with ICHARG = {run.parameters['ICHARG']}: a fixed density has no energy of a ground state."
-        )
+    fixed = held_fixed(run, inputs)
+    if fixed is not None:
+        raise EngineError(f"{where}: {fixed}.")
     reason = electrons_missing(run)
     if reason is not None:
         raise Unconverged(f"{where}: the electrons did not converge: {reason}; see OSZICAR.")
@@ -321,6 +320,14 @@ def unreadable(run: Vasprun) -> str | None:
     if not all(len(row) == 3 and np.isfinite(row).all() for row in rows) or len(rows) != len(last["structure"]):
         return _FORCE_STARS
     return None
+
+
+def held_fixed(run: Vasprun, inputs: VaspInputs) -> str | None:
+    """Say that a run whose energy is wanted held its density fixed; None if it did not."""
+    scheme = int(run.parameters.get("ICHARG", 2))
+    if scheme < 10 or KINDS[inputs.kind].fixed_density:
+        return None
+    return f"ran with ICHARG = {scheme}: a fixed density has no energy of a ground state"
 
 
 def ran_into_nelm(run: Vasprun) -> bool:
