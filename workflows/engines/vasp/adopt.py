@@ -114,6 +114,9 @@ class VaspRunOfUser:
     def lay(self, calculation: Calculation, directory: Path, turns: Sequence[NDArray[np.int64]]) -> list[str]:
         """Copy the run into a prepared directory, or return its `differences` from the plan."""
         inputs = self._with_charge(directory, calculation)
+        stars = unreadable(self.run)
+        if stars is not None:
+            return [stars]
         lies = placement(inputs.atoms, self.atoms, turns)
         found = [*unfinished(self.run, inputs), *differences(self.run, inputs, calculation)]
         move_a = np.abs(lies.shift @ inputs.atoms.cell.array)
@@ -187,9 +190,6 @@ def _number(name: str) -> int:
 
 def unfinished(run: Vasprun, inputs: VaspInputs) -> list[str]:
     """Say with its number what a run has not reached; sodiate does not go on with a run that is not its own."""
-    stars = unreadable(run)
-    if stars is not None:
-        return [stars]
     reason = electrons_missing(run)
     found = [] if reason is None else [f"the electrons are not converged: {reason}"]
     found += filter(None, [held_fixed(run, inputs)])

@@ -311,7 +311,7 @@ def check_electrons(run: Vasprun, inputs: VaspInputs) -> None:
 
 
 def unreadable(run: Vasprun) -> str | None:
-    """Say which energy or force of the last step VASP printed as ``****``, for want of digits; None if none."""
+    """Say which number of the last step VASP printed as ``****``, for want of digits; None if none that is used."""
     last = run.ionic_steps[-1]
     energies = [last.get("e_fr_energy"), last.get("e_0_energy"), run.final_energy]
     if not all(energy is not None and np.isfinite(float(energy)) for energy in energies):
@@ -319,7 +319,25 @@ def unreadable(run: Vasprun) -> str | None:
     rows = [] if last.get("forces") is None else list(last["forces"])
     if not all(len(row) == 3 and np.isfinite(row).all() for row in rows) or len(rows) != len(last["structure"]):
         return _FORCE_STARS
+    for what, values in _used(run).items():
+        if not np.isfinite(values).all():
+            return f"{RUN} has **** in place of {what}: the run went astray; look at OUTCAR and the geometry"
     return None
+
+
+def _used(run: Vasprun) -> dict[str, Any]:
+    """Return what else of a run goes into a record: geometry, the stress of a cell that relaxes, eigenvalues."""
+    last = run.ionic_steps[-1]
+    structures = last["structure"], run.final_structure
+    used: dict[str, Any] = {
+        "a position": np.array([one.frac_coords for one in structures]),
+        "a cell vector": np.array([one.lattice.matrix for one in structures]),
+    }
+    if int(run.parameters.get("ISIF", 2)) > 2 and last.get("stress") is not None:
+        used["the stress"] = np.array(last["stress"], float)
+    if getattr(run, "eigenvalues", None):
+        used["an eigenvalue"] = np.concatenate([np.ravel(one) for one in run.eigenvalues.values()])
+    return used
 
 
 def held_fixed(run: Vasprun, inputs: VaspInputs) -> str | None:
@@ -587,7 +605,7 @@ def steps_of(inputs: VaspInputs, stage: int, dropped: int = 0, current: bool = T
             atoms = placed(inputs, step["structure"])
             if steps and np.abs(atoms.positions - steps[-1].positions_a).max() < _SAME_POSITION_A:
                 steps.pop()
-            if {len(row) for row in step["forces"]} != {3}:
+            if {len(row) for row in step["forces"]} != {3} or not np.isfinite(step["e_fr_energy"]):
                 continue  # stars
             steps.append(_step(inputs, step, len(steps), moments.get(number), atoms))
     return steps

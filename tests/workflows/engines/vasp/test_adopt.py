@@ -83,6 +83,20 @@ def test_one_tag_at_a_time(tag: str, value: Any, words: str, plain: Path, tmp_pa
     assert words in taken(edited(plain, tmp_path / "run", tag, value), tmp_path / "plan")  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("array", "words"), [("basis", "a cell vector"), ("positions", "a position")])
+@pytest.mark.parametrize("end", ["</calculation>", "</modeling>"])
+def test_stars_in_a_geometry_are_told(end: str, array: str, words: str, plain: Path, tmp_path: Path) -> None:
+    """Of the last step, and of the end that VASP repeats: in words, where a validator has its own."""
+    folder = tmp_path / "run"
+    shutil.copytree(plain, folder)
+    text = (folder / "vasprun.xml").read_text()
+    start = text.rindex(f'<varray name="{array}" >\n<v>', 0, text.rindex(end)) + len(f'<varray name="{array}" >\n<v>')
+    (folder / "vasprun.xml").write_text(text[:start] + " ****** 0.0 0.0 " + text[text.index("<", start) :])
+    assert taken(folder, tmp_path / "plan") == [
+        f"vasprun.xml has **** in place of {words}: the run went astray; look at OUTCAR and the geometry"
+    ]
+
+
 @pytest.mark.parametrize(
     ("ours", "yours", "words"),
     [
