@@ -320,8 +320,8 @@ class State:
     """How far a directory has come: finished stages, their energies, what custodian did and left changed, notes.
 
     ``began`` is the number of the stage whose files are present, from 1; a value None in ``changes`` removes the tag.
-    ``expected`` is what the present launch of a relaxation is to find at its first step; of the first ``dropped``
-    launches nothing is kept, since they were in another electronic state.
+    ``launch`` is the number of the present launch, ``expected`` what it is to find at its first step if it relaxes;
+    of the first ``dropped`` launches nothing is kept, since they were in another electronic state.
     """
 
     key: str
@@ -333,6 +333,7 @@ class State:
     notes: tuple[str, ...] = ()
     expected: dict[str, Any] = field(default_factory=dict)
     dropped: int = 0
+    launch: int = 0
 
     @classmethod
     def read(cls, directory: Path, key: str) -> State:
@@ -350,6 +351,7 @@ class State:
                     notes=tuple(values.get("notes", ())),
                     expected=dict(values.get("expected", {})),
                     dropped=int(values.get("dropped", 0)),
+                    launch=int(values.get("launch", 0)),
                 )
         except DAMAGE:
             pass

@@ -31,6 +31,7 @@ from .results import (
     check_electrons,
     electrons_missing,
     forces_of,
+    launch_number,
     read_vasprun,
     steps_taken,
     unreadable,
@@ -129,7 +130,7 @@ def _begin(inputs: VaspInputs, number: int, state: State) -> State:
     A relaxation resumes from its last step; the outputs of the launch before are moved aside.
     """
     directory = inputs.directory
-    _move_aside(directory, state)
+    state = replace(state, launch=_move_aside(directory, state))
     tags: Tags = {**inputs.stages[number], **state.changes}
     if KINDS[inputs.kind].relaxes:
         steps_left = inputs.execution["max_steps"] - max(steps_taken(directory), 0)
@@ -148,11 +149,15 @@ def _begin(inputs: VaspInputs, number: int, state: State) -> State:
     return replace(state, began=number + 1)
 
 
-def _move_aside(directory: Path, state: State) -> None:
-    """Move the outputs of the launch before aside, and drop what the next one must not begin with."""
+def _move_aside(directory: Path, state: State) -> int:
+    """Move the outputs of the launch before aside; return the number of the next one.
+
+    What that must not begin with is dropped. A directory from an archive does not have its earlier launches.
+    """
+    number = max([1, state.launch, *(launch_number(path) + 1 for path in (directory / LAUNCHES).glob("*"))])
     if (directory / "OSZICAR").exists():
-        count = len(list((directory / LAUNCHES).glob("*")))
-        archive = directory / LAUNCHES / f"{count + 1:03d}-stage-{state.began}"
+        archive = directory / LAUNCHES / f"{number:03d}-stage-{state.began}"
+        number += 1
         archive.mkdir(parents=True)
         for name in OUTPUTS:
             if (directory / name).exists():
@@ -161,6 +166,7 @@ def _move_aside(directory: Path, state: State) -> None:
         (directory / name).unlink(missing_ok=True)
     if is_torn(directory / WAVES):  # VASP would end with an error where it could begin anew
         (directory / WAVES).unlink()
+    return number
 
 
 def is_torn(path: Path) -> bool:

@@ -335,8 +335,9 @@ def _used(run: Vasprun) -> dict[str, Any]:
     }
     if int(run.parameters.get("ISIF", 2)) > 2 and last.get("stress") is not None:
         used["the stress"] = np.array(last["stress"], float)
-    if getattr(run, "eigenvalues", None):
-        used["an eigenvalue"] = np.concatenate([np.ravel(one) for one in run.eigenvalues.values()])
+    levels = getattr(run, "eigenvalues", None)  # absent where they were not to be read
+    if levels:
+        used["an eigenvalue"] = np.concatenate([np.ravel(one) for one in levels.values()])
     return used
 
 
@@ -532,7 +533,12 @@ def launches(directory: Path, stage: int | None = None, dropped: int = 0) -> lis
     """Return the directories with VASP's outputs in their order, without those dropped, the current one last."""
     pattern = "*" if stage is None else f"*-stage-{stage}"
     earlier = sorted((directory / LAUNCHES).glob(pattern))
-    return [*(folder for folder in earlier if int(folder.name.partition("-")[0]) > dropped), directory]
+    return [*(folder for folder in earlier if launch_number(folder) > dropped), directory]
+
+
+def launch_number(folder: Path) -> int:
+    """Return the number of a launch whose outputs were moved aside, from 1."""
+    return int(folder.name.partition("-")[0])
 
 
 def steps_taken(directory: Path) -> int:

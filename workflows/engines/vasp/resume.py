@@ -18,7 +18,7 @@ import numpy as np
 from ..shared.files import fingerprint
 from ..shared.states import Found, coarse_end_notes, jump_notes, lost_state_note, lower_state_note, scaled_moments
 from ..shared.trajectory import Step, trajectory_of
-from .inputs import CHARGE, LAUNCHES, WAVES, State, VaspInputs, write_poscar
+from .inputs import CHARGE, WAVES, State, VaspInputs, write_poscar
 from .results import TEXT, energies_in, launches, steps_of
 
 if TYPE_CHECKING:
@@ -114,18 +114,17 @@ def judged(inputs: VaspInputs, number: int, state: State) -> tuple[State, bool]:
     if what is None:
         return state, False
     verdict, before, now = what
-    count = len(list((inputs.directory / LAUNCHES).glob("*")))
     if verdict is Found.SAME:
         told = coarse_end_notes(before, now, "the launch before") if inputs.by_stress else []
         return replace(state, expected={}, notes=(*state.notes, *told)), False
     if verdict is Found.LOWER:
         note = lower_state_note(before, now)
-        return replace(state, expected={}, notes=(*state.notes, note), dropped=count), False
+        return replace(state, expected={}, notes=(*state.notes, note), dropped=state.launch - 1), False
     for name in ("CONTCAR", WAVES, CHARGE):
         (inputs.directory / name).unlink(missing_ok=True)
     write_poscar(inputs.directory, inputs.atoms[list(inputs.order)])
     notes = (*state.notes, lost_state_note(before, now))
-    return replace(state, stage=0, energies_ev=(), expected={}, notes=notes, dropped=count + 1), True
+    return replace(state, stage=0, energies_ev=(), expected={}, notes=notes, dropped=state.launch), True
 
 
 def stage_notes(inputs: VaspInputs, state: State) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,6 +180,26 @@ class AfterSteps(Stop):
         if self.path.exists() and self.path.read_text().count(" F=") >= self.steps:
             self.request("the test asked for it", 30.0)
         return super().requested()
+
+
+def test_in_a_directory_from_an_archive_no_launch_is_dropped_for_another(
+    program: Path, alone: Outcome, tmp_path: Path
+) -> None:
+    """An archive has the present launch alone, and the state that counts those before it."""
+    directory = killed(program, tmp_path / "run")
+    for _ in range(2):
+        install(program, Behaviour(states=(LOW,), die_after=2))
+        with pytest.raises(EngineError):
+            VASP.engine().run(directory, Limits(), Stop())
+    assert json.loads((directory / "state.json").read_text())["dropped"] == 1
+    shutil.rmtree(directory / "launches")
+    (directory / "OUTCAR").unlink()
+    outcome = resumed(program, directory, LOW, HIGH)
+    assert outcome.energy_ev == pytest.approx((alone.energy_ev or 0.0) + LOW[1], abs=2e-3)
+    assert [path.name for path in (directory / "launches").iterdir()] == ["003-stage-1"]
+    assert len([note for note in outcome.notes if "electronic state" in note]) == 1
+    assert outcome.trajectory is not None
+    assert len(outcome.trajectory.energies_ev) >= 3
 
 
 def test_launches_of_one_step_come_further(program: Path, alone: Outcome, tmp_path: Path) -> None:
