@@ -31,6 +31,7 @@ from .inputs import (
     DataSet,
     VaspInputs,
     data_sets,
+    has_charge_of,
     vasp_order,
     write_incars,
     write_kpoints,
@@ -157,7 +158,7 @@ class VaspEngine(PlainEngine):
         order = vasp_order(atoms.get_chemical_symbols())
         sets = self._data_sets(protocol, atoms[order], directory)
         if kind == "dos":
-            _take_charge(parents.get("geometry"), directory)
+            _take_charge(parents.get("geometry"), directory, atoms[order])
         values = self._values(calculation, atoms, order, sets, str(directory))
         old_key = _key_of(directory)
         write_bytes(directory / START, exact_xyz(atoms).encode())
@@ -377,11 +378,11 @@ def _clear(directory: Path, kind: str) -> None:
     shutil.rmtree(directory / LAUNCHES, ignore_errors=True)
 
 
-def _take_charge(parent: Artefacts | None, directory: Path) -> None:
-    """Copy the parent's charge density beside the inputs, if it can be read."""
+def _take_charge(parent: Artefacts | None, directory: Path, atoms: Atoms) -> None:
+    """Copy the parent's charge density beside the inputs, if it can be read and is that of these atoms."""
     target = directory / CHARGE
     source = None if parent is None or parent.directory is None else parent.directory / CHARGE
-    if target.exists() or source is None or not source.exists():
+    if target.exists() or source is None or not has_charge_of(source, atoms):
         return
     partial = target.with_name(f"{CHARGE}.partial")
     shutil.copyfile(source, partial)  # no link: VASP may write to it

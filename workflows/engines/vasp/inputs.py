@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +177,26 @@ def write_poscar(directory: Path, atoms: Atoms) -> None:
     lines = [" ".join(f"{value:21.16f}" for value in row) for row in rows]
     head = [atoms.get_chemical_formula(), "1.0", *lines[:3], " ".join(species), " ".join(map(str, counts)), "Direct"]
     write_bytes(directory / "POSCAR", ("\n".join([*head, *lines[3:]]) + "\n").encode())
+
+
+def has_charge_of(path: Path, atoms: Atoms) -> bool:
+    """Tell whether a charge density begins with these atoms (in VASP's order) at their places in their cell."""
+    from pymatgen.io.vasp.inputs import Poscar
+
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            structure = Poscar.from_str("".join(islice(file, 8 + len(atoms)))).structure
+    except (*DAMAGE, AssertionError):
+        return False
+    if [site.specie.symbol for site in structure] != atoms.get_chemical_symbols():
+        return False
+    away = structure.frac_coords - atoms.get_scaled_positions()
+    moved = (away - np.round(away)) @ atoms.cell.array
+    return bool(max(np.abs(moved).max(), np.abs(structure.lattice.matrix - atoms.cell.array).max()) < _SAME_PLACE_A)
+
+
+_SAME_PLACE_A = 1e-3
+"""CHGCAR has six digits of a fraction."""
 
 
 def vasp_order(symbols: Sequence[str]) -> list[int]:

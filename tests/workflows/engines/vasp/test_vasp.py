@@ -5,6 +5,7 @@ The recorded failures and the recorded vasprun.xml are from the test files of th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -459,6 +460,31 @@ def test_weights_on_atoms_are_in_the_order_of_the_atoms(program: Path, tmp_path:
         found.append(bands.by_atom.astype(float).sum(axis=(0, 1)))
     assert found[1] == pytest.approx(found[0][:, shuffle], abs=0.05)
     assert np.abs(found[1] - found[0]).max() > 0.5
+
+
+@pytest.mark.parametrize("damage", ["none", "moved", "another cell", "other atoms", "torn", "empty"])
+def test_a_dos_takes_the_charge_density_of_its_own_atoms_alone(damage: str, vasp: Path, tmp_path: Path) -> None:
+    """What lies in the host's directory may be of another run; then the record says that it was not used."""
+    from sodiate.workflows.engines.base import Artefacts
+    from support.fake_vasp.outputs import write_chgcar
+
+    atoms, host = host_with_na(), tmp_path / "host"
+    written = atoms.copy()
+    if damage == "moved":
+        written.positions[0, 2] += 0.01
+    elif damage == "another cell":
+        written.cell[2, 2] += 0.1
+    elif damage == "other atoms":
+        written.symbols[0] = "Mo"
+    host.mkdir()
+    with contextlib.chdir(host):
+        write_chgcar(written, (4, 4, 4), [1.0] * 4, None)
+    path = host / "CHGCAR"
+    path.write_text({"torn": path.read_text()[:120], "empty": ""}.get(damage, path.read_text()))
+    parent: Any = Artefacts(None, host)  # type: ignore[arg-type]
+    directory = tmp_path / "dos"
+    VASP.engine().prepare(VASP.calculation("dos"), atoms, directory, {"geometry": parent})
+    assert (directory / "CHGCAR").exists() is (damage == "none")
 
 
 def test_bands_go_on_where_they_were_killed(program: Path, tmp_path: Path) -> None:
