@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -314,7 +314,11 @@ def kill_in_the_middle(case: Case, directory: Path, writes: int, delay_s: float)
 
     def state() -> set[tuple[str, int, int]]:
         found = [path for pattern in case.engine().checkpoint_files for path in directory.glob(pattern)]
-        return {(path.name, path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
+        seen = set()
+        for path in found:
+            with suppress(FileNotFoundError):  # moved aside meanwhile
+                seen.add((path.name, path.stat().st_mtime_ns, path.stat().st_ino))
+        return seen
 
     command = [sys.executable, "-c", SLOW_RUN, case.name, str(directory)]
     child = subprocess.Popen(command, start_new_session=True, cwd=directory)

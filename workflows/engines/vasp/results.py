@@ -618,7 +618,8 @@ def steps_of(inputs: VaspInputs, stage: int, dropped: int = 0, current: bool = T
 
 
 def _step(inputs: VaspInputs, step: Any, number: int, moment: float | None, atoms: Atoms) -> Step:
-    cell, stress = KINDS[inputs.kind].relaxes_cell, step.get("stress")
+    # A run of the user's that lies turned has its stress in a frame of its own, and none of it is kept.
+    cell, stress = KINDS[inputs.kind].relaxes_cell, step.get("stress") if inputs.turn is None else None
     return Step(
         number,
         float(step["e_fr_energy"]),

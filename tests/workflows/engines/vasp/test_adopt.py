@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ase import Atoms
 from sodiate.workflows.calculation import Calculation
@@ -43,7 +44,7 @@ def taken(folder: Path, directory: Path, **protocol: Any) -> list[str] | float:
     directory.mkdir()
     calculation = planned(**protocol)
     VASP.engine().prepare(calculation, VASP.start("relax"), directory, {})
-    found = VaspRunOfUser(folder).lay(calculation, directory)
+    found = VaspRunOfUser(folder).lay(calculation, directory, [np.eye(3, dtype=np.int64)])
     energy = VASP.engine().collect(directory).energy_ev if not found else None
     return found if energy is None else energy
 
