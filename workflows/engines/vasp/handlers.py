@@ -25,7 +25,7 @@ from ...stop import Stop
 from ..shared.files import DAMAGE
 from ..shared.processes import end_session, start
 from ..shared.states import Found
-from .results import RUN, largest_force, ran_into_nelm, read_vasprun
+from .results import RUN, largest_force, ran_into_nelm, read_vasprun, steps_taken
 
 if TYPE_CHECKING:
     import subprocess
@@ -258,6 +258,14 @@ class LostStateHandler(ErrorHandler):
         return {"errors": ["another electronic state"], "actions": None}
 
 
+class ManyUnconvergedHandler(NonConvergingErrorHandler):
+    """custodian's, which reads all inputs, POTCAR too, only after as many ionic steps as it asks for."""
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether the electrons of the last ionic steps did not converge."""
+        return steps_taken(Path(directory)) + 1 >= self.nionic_steps and bool(super().check(directory))
+
+
 class Seldom(ErrorHandler):
     """Runs a slow check for at most a twentieth of the time while VASP runs, and once at the end.
 
@@ -302,7 +310,7 @@ def handlers(ending: Ending, job: VaspRun, lost: LostStateHandler | None = None)
         *([TimeHandler(ending)] if ending.wall_time_s is not None else []),
         VaspErrorHandler(),
         ElectronsHandler(ending),
-        NonConvergingErrorHandler(),
+        ManyUnconvergedHandler(),
         PositiveEnergyErrorHandler(),
         PotimErrorHandler(),
         FrozenJobErrorHandler(timeout=FROZEN_S),

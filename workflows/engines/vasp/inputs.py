@@ -86,8 +86,6 @@ def data_sets(names: Mapping[str, str], release: str, species: Sequence[str], li
 
 
 def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
-    from pymatgen.io.vasp.inputs import PotcarSingle
-
     for folder in folders:
         for path in (folder / f"POTCAR.{name}", folder / f"POTCAR.{name}.gz", folder / name / "POTCAR"):
             if not path.exists():
@@ -95,19 +93,27 @@ def _data_set(name: str, symbol: str, folders: Sequence[Path]) -> DataSet:
             try:
                 raw = path.read_bytes()
                 text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of releases that pymatgen has no fingerprints of
-                    potcar = PotcarSingle(text, symbol=name)
-                title, element = str(potcar.TITEL), str(potcar.element)
-                enmax, valence = float(potcar.ENMAX), float(potcar.ZVAL)
+                element, data = _parsed(text, name)
             except (*DAMAGE, UnicodeError) as error:
                 raise EngineError(f"{path} is no POTCAR ({error}).") from None
             if element != symbol:
                 raise EngineError(f"{path} is the POTCAR of {element}, not of {symbol}: see protocol.paw.")
-            return DataSet(name, text, title, enmax, valence)
+            return data
     raise EngineError(
         f"{folders[0]}: no POTCAR {name} for {symbol} there; name another data set in protocol.paw.{symbol}."
     )
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> tuple[str, DataSet]:
+    """Return a data set and its element; pymatgen takes long over one, and calculations share them."""
+    from pymatgen.io.vasp.inputs import PotcarSingle
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of releases that pymatgen has no fingerprints of
+        potcar = PotcarSingle(text, symbol=name)
+    data = DataSet(name, text, str(potcar.TITEL), float(potcar.ENMAX), float(potcar.ZVAL))
+    return str(potcar.element), data
 
 
 @lru_cache
