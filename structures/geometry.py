@@ -333,7 +333,10 @@ _CLOSE_A: Final = 0.3
 """As near as no other turn has to be looked for."""
 
 
-def placement(atoms: Atoms, others: Atoms, turns: Sequence[Ints]) -> Placement:
+_UNTURNED: Final = (np.eye(3, dtype=np.int64),)
+
+
+def placement(atoms: Atoms, others: Atoms, turns: Sequence[Ints] = _UNTURNED) -> Placement:
     """Find where others lie on atoms that are the same up to a move, a turn of the cell, and some symmetry.
 
     Parameters
@@ -341,7 +344,8 @@ def placement(atoms: Atoms, others: Atoms, turns: Sequence[Ints]) -> Placement:
     atoms, others
         The same elements in any order; if their cells are not the same but for their orientation, nothing is turned.
     turns
-        Rotations of fractions that the surroundings allow, the identity first. The first of the nearest counts.
+        Rotations of fractions that the surroundings allow, the identity first; by default it alone. The first of the
+        nearest counts.
     """
     best: Placement | None = None
     for turn in turns:

@@ -163,9 +163,8 @@ class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
     Its own supercell, vacuum, sites and protocol keys override the campaign's. ``own_sites`` are beside these, by
-    name. ``ordering`` mixes the chalcogens of a
-    Janus layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against which the effect of the
-    differences is shown.
+    name. ``ordering`` mixes the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`); ``compare_with``
+    names the model against which the effect of the differences is shown.
     """
 
     model: str | None = None

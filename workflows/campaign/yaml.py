@@ -32,6 +32,13 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f" (did you mean {match!r}?)" if match else ""
 
 
+def refuse_unknown_model(name: str, known: Iterable[str]) -> None:
+    """Raise `InputError` for a host that is not among the known ones."""
+    names = list(dict.fromkeys(known))
+    if name not in names:
+        raise InputError(f"no model {name!r}{nearest(name, names)}; models: {', '.join(names)}.")
+
+
 def _closest(word: str, choices: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)), None)
 

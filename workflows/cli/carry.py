@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_workbench
+from .shared import ROOT, LaunchpadOption, RootOption, has_database, make_console, open_workbench
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def import_as_protocol(
 
     console, (root, launchpad) = make_console(), place
     with TemporaryDirectory(prefix="sodiate-import-") as scratch:
-        there = launchpad is not None or (root / "mongod").is_dir()
+        there = has_database(root, launchpad)
         try:
             given = read_runs(folders, roles, engine)
             with open_workbench(root, launchpad) if there else nullcontext() as bench:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_workbench
+from .shared import (
+    ROOT,
+    CampaignArgument,
+    EngineOption,
+    LaunchpadOption,
+    RootOption,
+    has_database,
+    make_console,
+    open_workbench,
+)
 
 if TYPE_CHECKING:
     from ..plan.graph import Plan
@@ -72,7 +81,7 @@ def plan(
 def _states(graph: Plan, root: Path, launchpad: Path | None) -> dict[str, str]:
     """Return ``done``, ``new`` or the reason why it has to be computed again, by calculation id."""
     ids = [calculation.id for calculation in graph.calculations]
-    if launchpad is None and not (root / "mongod").is_dir():
+    if not has_database(root, launchpad):
         return dict.fromkeys(ids, "new")
     with open_workbench(root, launchpad) as bench:
         reasons = bench.standing(ids).reasons

@@ -36,7 +36,7 @@ def results(
 
     Example: sodiate results --query '{"adsorption_energy_ev": {"$lt": -1.2}}' --format json
     """
-    from ..campaign.yaml import InputError, nearest
+    from ..campaign.yaml import refuse_unknown_model
     from ..results.rows import matching, to_csv, to_json
     from ..results.tables import remark_lines, results_table
 
@@ -44,8 +44,8 @@ def results(
     with open_results(root, launchpad, archive) as source:
         rows = source.models(campaign, engine)
     names = [row.model for row in rows]
-    if model is not None and names and model not in names:
-        raise InputError(f"no model {model!r}{nearest(model, names)}; models: {', '.join(dict.fromkeys(names))}.")
+    if model is not None and names:
+        refuse_unknown_model(model, names)
     rows = matching([row for row in rows if model in (None, row.model)], query)
     if format is Format.json:
         print(to_json(rows))

@@ -36,12 +36,17 @@ def make_console() -> Console:
     return console
 
 
+def has_database(root: Path, launchpad: Path | None) -> bool:
+    """Tell whether there is something to open: a user's own launchpad, or a root in which something was run."""
+    return launchpad is not None or (root / "mongod").is_dir()
+
+
 @contextmanager
 def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Workbench]:
     """Open the workbench of a command; import heavy modules inside the block, so that a wrong root fails at once."""
     from ..campaign.yaml import InputError
 
-    if launchpad is None and not create and not (root / "mongod").is_dir():
+    if not create and not has_database(root, launchpad):
         raise InputError(f"{root} is no root of sodiate: nothing was run there. See --root and --launchpad.")
     from ..database.connection import open_launchpad, open_root
 

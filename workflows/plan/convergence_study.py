@@ -12,7 +12,7 @@ import yaml
 from ...analysis.figures.convergence import Series, Setting
 from ..campaign.load import Campaign
 from ..campaign.protocol import Protocol
-from ..campaign.yaml import InputError, nearest
+from ..campaign.yaml import InputError, refuse_unknown_model
 from ..engines.shared.grids import kpoint_mesh
 from ..start_structures import ideal_atoms
 from .graph import Plan
@@ -96,8 +96,7 @@ def one_host(campaign: Campaign, title: str) -> Campaign:
         If it has no such host.
     """
     titles = [model.title for model in campaign.spec.models]
-    if title not in titles:
-        raise InputError(f"no model {title!r}{nearest(title, titles)}; models: {', '.join(titles)}.")
+    refuse_unknown_model(title, titles)
     name, position = f"{campaign.spec.campaign}-{title}", titles.index(title)
     models = (campaign.spec.models[position].model_copy(update={"compare_with": None}),)
     data = yaml.safe_load(campaign.text)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from ...analysis.energies.adsorption import wrong_spin
 from ...errors import SodiateError
 from ...structures.geometry import placement, turned_cell
@@ -130,7 +128,7 @@ def _distance(run: FinishedRun, calculation: Calculation, documents: Documents) 
     if atoms is None or sorted(atoms.numbers) != sorted(others.numbers):
         return None
     cell = turned_cell(others.cell.array, atoms.cell.array)[1]
-    return None if cell > _NEAR_A else max(placement(atoms, others, [np.eye(3, dtype=np.int64)]).distance, cell)
+    return None if cell > _NEAR_A else max(placement(atoms, others).distance, cell)
 
 
 def start_of(calculation: Calculation, documents: Records, ends: Mapping[str, Atoms]) -> Atoms | None:

@@ -47,8 +47,6 @@ _BROADENING_EV = 0.05
 _LAYOUT: Mapping[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 100}
 """Of the file: short lists and mappings on one line."""
 
-_IDENTITY = [np.eye(3, dtype=np.int64)]
-
 
 @dataclass(frozen=True)
 class CampaignOfRuns:
@@ -472,7 +470,7 @@ class _Place:
     @classmethod
     def of(cls, host: start_structures.Host, one: Given, element: str) -> _Place:
         ideal = host.atoms
-        fits = [(placement(ideal, rest, _IDENTITY), index) for index, rest in without(one.run.atoms, element)]
+        fits = [(placement(ideal, rest), index) for index, rest in without(one.run.atoms, element)]
         lies, index = min(fits, key=lambda fit: fit[0].distance)
         fractions = one.run.atoms.get_scaled_positions(wrap=False) + lies.shift
         places = ideal.get_scaled_positions(wrap=False)

@@ -36,8 +36,6 @@ _TWICE_A = 0.3
 _LEANS_A = 1e-3
 """A third vector whose end lies this near to the normal is upright."""
 
-_IDENTITY = [np.eye(3, dtype=np.int64)]
-
 
 class Refused(SodiateError):
     """Runs that make no campaign, with the reasons of each folder."""
@@ -328,7 +326,7 @@ def _apart(atoms: Atoms, others: Atoms) -> float | None:
         return None
     if turned_cell(np.asarray(others.cell), np.asarray(atoms.cell))[1] > _SAME_CELL_A:
         return None
-    return placement(atoms, others, _IDENTITY).distance
+    return placement(atoms, others).distance
 
 
 def _whose(sheet: Sheet) -> str:

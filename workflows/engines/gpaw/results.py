@@ -14,7 +14,7 @@ from ....analysis.electrons.density import integral
 from ....analysis.records import Geometry, Method, Sampling
 from ...kinds import KINDS
 from ..base import EngineError, Outcome
-from ..shared.checks import DENSITY_ANEW, cell_forces, check_forces, read_arrays_of, whole_up_to
+from ..shared.checks import cell_forces, check_forces, read_arrays_of, whole_up_to
 from ..shared.files import DAMAGE, TRAJECTORY, read_json
 from ..shared.states import coarse_end_notes, jump_notes
 from ..shared.trajectory import notes_of, read_steps, read_trajectory, trajectory_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SAME_CELL_A = 1e-8
 
 _DENSITY_NOTES = {
-    "host mesh": DENSITY_ANEW,
+    "host mesh": "the host's density was out of reach: it was computed anew, on the host's mesh",
     "own mesh": "no host is recorded: the density is self-consistent on the mesh of the run",
 }
 """Notes on eigenvalues whose density is not that of the host's file."""

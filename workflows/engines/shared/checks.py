@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from ..base import Engine
 
 
-WITHOUT_DENSITY = {
-    "dos": "the host's density was out of reach: bands and DOS are self-consistent on the denser mesh",
-}
-"""Notes for the record of a run that could not start from its parent's density."""
-
-DENSITY_ANEW = "the host's density was out of reach: it was computed anew, on the host's mesh"
-"""The note where the density that was computed instead is the same quantity."""
-
 BANDS = "bands.npz"
 DOS = "dos.npz"
 GRID = "density.npz"

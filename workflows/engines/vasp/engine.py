@@ -25,6 +25,7 @@ from .inputs import (
     POTCAR,
     POTENTIAL,
     RESULT,
+    SELF_CONSISTENT,
     SPEC,
     START,
     STATE,
@@ -332,7 +333,7 @@ class VaspEngine(PlainEngine):
         return CodeDescription("VASP", "Kresse1996", data)
 
 
-_NO_FIXED = "hybrids and meta-GGA have no fixed density: bands and DOS are self-consistent on the denser mesh"
+_NO_FIXED = f"hybrids and meta-GGA have no fixed density: {SELF_CONSISTENT}"
 
 
 # For mypy, which holds the class against the contract here.

@@ -17,7 +17,6 @@ import numpy as np
 from ....analysis.records import Geometry, digest
 from ....structures.geometry import turned_cell
 from ..base import EngineError
-from ..shared.checks import WITHOUT_DENSITY
 from ..shared.files import DAMAGE, read_json, read_xyz, write_bytes, write_json
 from .tags import HOW, Tags
 
@@ -201,6 +200,9 @@ def has_charge_of(path: Path, atoms: Atoms) -> bool:
     return bool(max(np.abs(moved).max(), np.abs(structure.lattice.matrix - atoms.cell.array).max()) < _SAME_PLACE_A)
 
 
+SELF_CONSISTENT = "bands and DOS are self-consistent on the denser mesh"
+"""The end of a note on a DOS that is not from the host's charge density."""
+
 _SAME_PLACE_A = 1e-3
 """CHGCAR has six digits of a fraction."""
 
@@ -278,7 +280,7 @@ class VaspInputs:
             notes = list(values["notes"])
             if "without_charge" in values and not (directory / CHARGE).exists():
                 values["stages"] = values["without_charge"]
-                notes.append(WITHOUT_DENSITY["dos"])
+                notes.append(f"the host's density was out of reach: {SELF_CONSISTENT}")
             return cls(
                 directory=directory,
                 kind=values["kind"],

@@ -69,9 +69,9 @@ def run_stages(command: str, inputs: VaspInputs, limits: Limits, stop: Stop) -> 
         while number < len(inputs.stages):
             left = None if end is None else end - time.monotonic()
             if left is not None and left < _LEAST_S:
-                raise Stopped(f"{directory}: its wall time is nearly over; run it again to go on.")
+                raise Stopped(f"{directory}: its wall time is nearly over; run it again to resume.")
             if number != begun and stop.requested():
-                raise Stopped(f"{directory}: stopped: {stop.reason}; run it again to go on with its next stage.")
+                raise Stopped(f"{directory}: stopped: {stop.reason}; run it again to resume with its next stage.")
             ending = Ending(stop, left)
             state = _run_stage(command, inputs, number, state, ending, lock)
             number = state.stage

@@ -413,7 +413,7 @@ def hubbard_of(tags: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, str
     if not _is_true(tags.get("LDAU")):
         return None
     columns = [_column(tags.get(tag), len(symbols), missing) for tag, missing in _HUBBARD]
-    kind = int(_number({"LDAUTYPE": _first(tags.get("LDAUTYPE"))}, "LDAUTYPE", 2))
+    kind = int(_number({"LDAUTYPE": first_of(tags.get("LDAUTYPE"))}, "LDAUTYPE", 2))
     found = {}
     for symbol, shell, repulsion, exchange in zip(symbols, *columns, strict=True):
         if shell < 0 or (repulsion == 0 and exchange == 0):
@@ -429,7 +429,8 @@ def hubbard_of(tags: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, str
 _HUBBARD = (("LDAUL", 2), ("LDAUU", 0), ("LDAUJ", 0))
 
 
-def _first(value: Any) -> Any:
+def first_of(value: Any) -> Any:
+    """Return the first of several values, or the one that there is."""
     return value[0] if isinstance(value, list | tuple) and value else value
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base import EngineError
 from .inputs import is_of_release
-from .method import ELSEWHERE, default_of, described
+from .method import ELSEWHERE, default_of, described, first_of
 from .tags import DISPERSIONS, FUNCTIONALS, known_tags, stages, with_user_tags
 
 if TYPE_CHECKING:
@@ -154,15 +154,11 @@ def _hubbard(runs: Iterable[VaspRunOfUser]) -> dict[str, Any]:
         corrected, incar = run.method.hubbard or {}, run.run.incar
         for index, symbol in enumerate(dict.fromkeys(run.run.atomic_symbols)):
             if symbol in corrected:
-                tags |= {"LDAU": True, "LDAUTYPE": _one(incar.get("LDAUTYPE", 2))}
+                tags |= {"LDAU": True, "LDAUTYPE": first_of(incar.get("LDAUTYPE", 2))}
                 for tag in ("LDAUL", "LDAUU", "LDAUJ"):
                     if tag in incar:
                         tags.setdefault(tag, {})[symbol] = incar[tag][index]
     return tags
-
-
-def _one(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value
 
 
 def _tags_of_kind(kind: str, runs: Sequence[VaspRunOfUser]) -> dict[str, Any]:
