@@ -45,6 +45,12 @@ RECIPES: Mapping[str, int] = {
 _SEED = 20230101
 """Seed of the displacements that break the symmetry of a clean vacancy; part of the host recipe."""
 
+_AROUND_A = 4.0
+"""Atoms this near to an adsorbate are displaced with it in its further starts."""
+
+_DISPLACEMENT_A = 0.05
+"""Standard deviation of these displacements: enough to leave a saddle, too little to leave a site."""
+
 _OF_LAYER = ("metal", "top", "bottom")
 
 _PARTS: Mapping[str, slice] = {"all": slice(None), "host": slice(-1), "adsorbate": slice(-1, None)}
@@ -98,6 +104,15 @@ def adsorbate(element: str, site: str, height_a: float, own: tuple[str, Sequence
     """Declare an adsorbate at a named site of the parent ``host``; of one that no rule gives, its face and point."""
     values = {} if own is None else {"face": own[0], "at": [float(part) for part in own[1]]}
     return _operation("adsorbate", element=element, site=site, height_a=float(height_a), **values)
+
+
+def another_start(operation: Operation, start: int) -> Operation:
+    """Declare the start number ``start`` (2, 3, …) of an adsorbate at its site.
+
+    The adsorbate and the host's atoms around it are displaced at random, and every second of these starts, from the
+    third, has other start moments: that of the adsorbate reversed, or none at all on a host without moments.
+    """
+    return {**operation, "start": start}
 
 
 def geometry() -> Operation:
@@ -266,7 +281,8 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             return read_host(operation).start
         case "adsorbate":
             site = _host_of(calculation.parents["host"]).site(operation)
-            return place(parents["host"], site, operation["element"], operation["height_a"])
+            placed = place(parents["host"], site, operation["element"], operation["height_a"])
+            return _displaced(placed, operation["start"]) if "start" in operation else placed
         case "geometry":
             return parents["geometry"].copy()
         case "chosen":
@@ -283,6 +299,15 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             return None
 
 
+def _displaced(atoms: Atoms, start: int) -> Atoms:
+    """Return atoms with the last one and those around it displaced at random, the same way for the same start."""
+    displaced: Atoms = atoms.copy()
+    near = atoms.get_distances(len(atoms) - 1, range(len(atoms)), mic=True) < _AROUND_A
+    steps = np.random.default_rng(_SEED + start).normal(scale=_DISPLACEMENT_A, size=(len(atoms), 3))
+    displaced.positions[near] += steps[near]
+    return displaced
+
+
 def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
     """Return the start moment of each atom in μB, or None if the protocol has none for this engine."""
     given = calculation.protocol.get("start_moments_mub")
@@ -291,10 +316,21 @@ def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
     by_element = given.get("elements") or {}
     roles = _roles(calculation, natoms)
     symbols = _symbols(calculation, natoms) if by_element else [""] * len(roles)
-    return [
+    moments = [
         float(given[role] if role == "adsorbate" else by_element.get(symbol, given[role]))
         for role, symbol in zip(roles, symbols, strict=True)
     ]
+    return _other_moments(moments) if _has_other_moments(calculation.structure.get("start", 1)) else moments
+
+
+def _has_other_moments(start: int) -> bool:
+    return start > 1 and start % 2 == 1
+
+
+def _other_moments(moments: Sequence[float]) -> list[float]:
+    """Return other start moments of a host with an adsorbate, which is the last atom."""
+    host, own = list(moments[:-1]), moments[-1]
+    return [*host, -own] if any(host) else [0.0] * len(moments)
 
 
 def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> set[str]:

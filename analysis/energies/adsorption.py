@@ -17,6 +17,9 @@ _SPIN_MUB = 0.1
 DESORBED = "desorbed"
 """Where an adsorbate ended that left the sheet."""
 
+ANOTHER_START = "#"
+"""Stands in a site's name before the number of its start, from the second."""
+
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""
 
@@ -110,7 +113,10 @@ def wrong_spin(element: str, moment_mub: float) -> str | None:
 
 @dataclass(frozen=True)
 class SiteResult:
-    """One Na site: where Na started, where it ended, and ΔE against the atom and the bulk metal (eV)."""
+    """One Na site: where Na started, where it ended, and ΔE against the atom and the bulk metal (eV).
+
+    ``total_moment_mub`` is that of the cell, ``adsorbate_moment_mub`` that of the adsorbate's own sphere.
+    """
 
     site: str
     multiplicity: int
@@ -119,6 +125,7 @@ class SiteResult:
     adsorption_energy_ev: float | None
     adsorption_energy_bulk_ev: float | None
     total_moment_mub: float | None
+    adsorbate_moment_mub: float | None
     reason: str | None
     same_as: str | None = None
 
@@ -258,6 +265,7 @@ def _site(
             bulk_value = adsorption_energy(record, host, bulk) if bulk is not None else None
         except ProtocolMismatch as error:
             reason = str(error)
+    moments = record.final_moments_mub if record is not None else None
     note = record.site.note if record is not None and record.site is not None else None
     end = record.site.end if record is not None and record.site is not None else None
     return SiteResult(
@@ -268,6 +276,7 @@ def _site(
         adsorption_energy_ev=value,
         adsorption_energy_bulk_ev=bulk_value,
         total_moment_mub=record.total_moment_mub if record is not None else None,
+        adsorbate_moment_mub=moments[-1] if moments else None,
         reason=reason,
     )
 

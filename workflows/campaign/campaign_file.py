@@ -45,6 +45,9 @@ Sites = Literal["near-defect", "all"] | tuple[str, ...]
 
 Name = Annotated[str, AfterValidator(_name)]
 
+Starts = Annotated[int, Field(strict=True, ge=1, le=20)]
+"""How many starts a site has."""
+
 
 class Layer(Frozen):
     """A 2H monolayer: elements, lattice constant and bond lengths in Å; ``top`` is the chalcogen at +z."""
@@ -162,9 +165,9 @@ class OwnSite(Frozen):
 class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
-    Its own supercell, vacuum, sites and protocol keys override the campaign's. ``own_sites`` are beside these, by
-    name. ``ordering`` mixes the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`); ``compare_with``
-    names the model against which the effect of the differences is shown.
+    Its own supercell, vacuum, sites, starts and protocol keys override the campaign's. ``own_sites`` are beside
+    these, by name. ``ordering`` mixes the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`);
+    ``compare_with`` names the model against which the effect of the differences is shown.
     """
 
     model: str | None = None
@@ -178,6 +181,7 @@ class CampaignModel(Frozen):
     vacuum_a: Edge | None = None
     sites: Annotated[Sites | None, BeforeValidator(_sites)] = None
     own_sites: dict[Name, OwnSite] = {}
+    starts: Starts | None = None
     protocol: Changes = Changes()
     compare_with: str | None = None
 
@@ -203,8 +207,9 @@ class CampaignModel(Frozen):
 class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
-    ``incar`` has tags for one code, by kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads
-    them.
+    ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
+    its sites. ``incar`` has tags for one code, by kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its
+    engine reads them.
     """
 
     campaign: Name
@@ -218,6 +223,7 @@ class CampaignFile(Frozen):
     models: tuple[CampaignModel, ...] = Field(min_length=1, max_length=1000)
     adsorbate: Adsorbate
     sites: Annotated[Sites, BeforeValidator(_sites)]
+    starts: Starts = 1
     quantities: tuple[str, ...]
     bulk_references: dict[Element, ElementReference] = {}
     incar: dict[str, dict[str, Any]] = {}

@@ -37,6 +37,8 @@ def _host_changes(side: ComparisonSide, baseline: ComparisonSide) -> Iterator[st
         yield f"ordering {base.ordering or 'Janus'} → {model.ordering or 'Janus'}"
     if model.pair != base.pair:
         yield f"pair {base.pair or 'nearest'} → {model.pair or 'nearest'}"
+    if model.starts != base.starts:
+        yield f"starts {base.starts or 'as the campaign'} → {model.starts or 'as the campaign'}"
     if any(getattr(model, key) != getattr(base, key) for key in ("model", "file", "remove", "replace")):
         yield f"host {baseline.host.calculation.label} → {side.host.calculation.label}"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from ...analysis.energies.adsorption import ANOTHER_START
 from ...structures.errors import StructureError
 from ...structures.host_names import parse_model, resolve_vacancies
 from ...structures.monolayers import Monolayer, box, build_monolayer
@@ -147,7 +148,8 @@ class _Planner:
             site.name: start_structures.adsorbate(self.spec.adsorbate.element, site.name, heights.of(site.kind))
             for site in self._sites(model, ideal)
         } | self._own_sites(model, ideal)
-        sites = {name: self._site(host, operation, protocol) for name, operation in operations.items()}
+        operations = dict(self._starts(model, ideal, host, operations))
+        sites = {name: self._site(host, name, operation, protocol) for name, operation in operations.items()}
         start = start_structures.ideal_atoms(next(iter(sites.values())))
         assert start is not None  # a site's atoms follow from its host's alone
         self.engine.check(start)
@@ -167,8 +169,28 @@ class _Planner:
             lowest=lowest,
         )
 
-    def _site(self, host: Calculation, operation: start_structures.Operation, protocol: Protocol) -> Calculation:
-        return self.declare("relax", operation, {"host": host}, f"{host.label}/{operation['site']}", protocol)
+    def _site(
+        self, host: Calculation, name: str, operation: start_structures.Operation, protocol: Protocol
+    ) -> Calculation:
+        return self.declare("relax", operation, {"host": host}, f"{host.label}/{name}", protocol)
+
+    def _starts(
+        self,
+        model: CampaignModel,
+        ideal: start_structures.Host,
+        host: Calculation,
+        sites: Mapping[str, start_structures.Operation],
+    ) -> Iterator[tuple[str, start_structures.Operation]]:
+        """Yield the starts of each site by name, the first by that of the site."""
+        moments = host.protocol.get("start_moments_mub") or {}
+        magnetic = any((moments.get("other"), *(moments.get("elements") or {}).values()))
+        near = {site.name for site in near_defect(tuple(ideal.sites.values()))} if ideal.defects else set()
+        for name, operation in sites.items():
+            yield name, operation
+            open_shell = magnetic or name in near or bool(ideal.defects and name in model.own_sites)
+            starts = model.starts or (self.spec.starts if open_shell else 1)
+            for start in range(2, starts + 1):
+                yield f"{name}{ANOTHER_START}{start}", start_structures.another_start(operation, start)
 
     def _own_sites(self, model: CampaignModel, ideal: start_structures.Host) -> dict[str, start_structures.Operation]:
         taken = sorted(ideal.sites.keys() & model.own_sites.keys())

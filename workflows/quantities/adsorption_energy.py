@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...analysis.columns import Column
-from ...analysis.energies.adsorption import AdsorptionResult, SiteResult, adsorption_result
+from ...analysis.energies.adsorption import ANOTHER_START, AdsorptionResult, SiteResult, adsorption_result
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.protocol import Protocol
@@ -34,6 +34,7 @@ def _site_values(sites: Sequence[SiteResult]) -> list[dict[str, Any]]:
             "adsorption_energy_ev": site.adsorption_energy_ev,
             "adsorption_energy_bulk_ev": site.adsorption_energy_bulk_ev,
             "total_moment_mub": site.total_moment_mub,
+            "adsorbate_moment_mub": site.adsorbate_moment_mub,
             "same_as": site.same_as,
             "reason": site.reason,
         }
@@ -45,6 +46,18 @@ def _sites_in_a_cell(sites: Sequence[Mapping[str, Any]]) -> str:
     energies = [site["adsorption_energy_ev"] for site in sites]
     numbers = ["-" if energy is None else f"{energy:.3f}" for energy in energies]
     return "; ".join(f"{site['start']}={number}" for site, number in zip(sites, numbers, strict=True))
+
+
+def _starts_in_words(sites: Sequence[SiteResult]) -> str:
+    """Say how high the ends of a site's starts lie above the lowest, and where they are if not at one place."""
+    energies = [site.adsorption_energy_ev for site in sites if site.adsorption_energy_ev is not None]
+    apart = len({site.end for site in sites}) > 1
+    words = []
+    for site in sites:
+        end = f" ({site.end})" if apart and site.end is not None else ""
+        energy = site.adsorption_energy_ev
+        words.append(("no energy" if energy is None else f"{energy - min(energies):+.3f}") + end)
+    return f"{len(sites)} starts, above the lowest: {', '.join(words)} eV"
 
 
 class AdsorptionEnergy(Quantity):
@@ -117,6 +130,17 @@ class AdsorptionEnergy(Quantity):
             adsorption_bars(rows, path, mock)
 
         return {"adsorption": draw}
+
+    def remarks(self, results: Sequence[ModelResult]) -> list[str]:
+        """List the starts of each site that has several."""
+        lines = []
+        for result in results:
+            starts: dict[str, list[SiteResult]] = {}
+            for site in result.sites:
+                starts.setdefault(site.site.partition(ANOTHER_START)[0], []).append(site)
+            several = {name: sites for name, sites in starts.items() if len(sites) > 1}
+            lines += [f"{result.model}/{name}: {_starts_in_words(sites)}" for name, sites in several.items()]
+        return lines
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
         """Describe the isolated atom, and define ΔE."""

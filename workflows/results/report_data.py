@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...analysis.arrays import Trajectory
+from ...analysis.energies.adsorption import ANOTHER_START
 from ...analysis.report.content import CampaignContent, HostContent, Panel, RelaxationContent
 from ...analysis.report.panels import atoms_payload, cost_row, isosurfaces, relaxation_content
 from ...structures.geometry import bond_reach
@@ -169,7 +171,7 @@ def _map(result: ModelResult, move: Callable[[Atoms], Atoms]) -> list[dict[str, 
                 "energy": sites[entry.name].adsorption_energy_ev,
                 "x": round(position[0], 3),
                 "y": round(position[1], 3),
-                "face": entry.name.partition("@")[2].split("-")[0],
+                "face": re.split(f"[-{ANOTHER_START}]", entry.name.partition("@")[2])[0],
             }
         )
     return marks

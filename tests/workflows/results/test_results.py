@@ -28,7 +28,8 @@ CONTRACT = {
 }  # fmt: skip
 SITE = SiteResult(
     site="H@top", multiplicity=1, end="T_W@top", energy_ev=None, adsorption_energy_ev=-1.2,
-    adsorption_energy_bulk_ev=None, total_moment_mub=None, reason=None,
+    adsorption_energy_bulk_ev=None, total_moment_mub=None, adsorbate_moment_mub=None,
+    reason=None,
 )  # fmt: skip
 ENTRY = CampaignEntry(
     campaign="c", engine="emt", method_id="m", title="", yaml="", adsorbate="Na", calculations=(),
