@@ -83,9 +83,7 @@ def test_a_further_start_moves_the_adsorbate_and_what_is_around_it(tmp_path: Pat
         ("VS2", "T_V@top", {3.0: 4, 0.0: 8, -1.0: 1}),
     ],
 )
-def test_every_second_start_has_other_moments(
-    tmp_path: Path, model: str, site: str, third: dict[float, int]
-) -> None:
+def test_every_second_start_has_other_moments(tmp_path: Path, model: str, site: str, third: dict[float, int]) -> None:
     layers = {"WSSe": {"metal": "W", "top": "S", "bottom": "Se", "a": 3.252, "bond_top": 2.416, "bond_bottom": 2.538}}
     models = [{"model": model, "starts": 4, "sites": [site]}]
     layers["VS2"] = VS2
