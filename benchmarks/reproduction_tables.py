@@ -1,0 +1,276 @@
+"""Writes the tables of docs/reproduction.md from the records in docs/reproduction.
+
+    python benchmarks/reproduction_tables.py            # prints them
+    python benchmarks/reproduction_tables.py --write    # puts them into docs/reproduction.md
+
+A table stands there between ``<!-- table: NAME -->`` and ``<!-- end of table -->``. D3 is computed here, at the
+geometries of the records, by the package dftd3 (extra ``[gpaw]``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sodiate.analysis.model_result import ModelResult
+from sodiate.analysis.records import Record
+from sodiate.workflows.quantities.dos import DensityOfStates
+from sodiate.workflows.results.results import Results
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+C2DB_GAP_EV = {"WSe2": 1.553, "WSSe": 1.696}
+"""PBE without spin–orbit coupling, from the Computational 2D Materials Database."""
+
+_BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a difference of method would add to ΔE of the best site of each host, in eV."""
+
+    name: str
+    shifts_ev: tuple[float, ...]
+
+    def left_ev(self, differences_ev: Sequence[float]) -> np.ndarray[Any, Any]:
+        """Return what is left of the differences from the paper."""
+        return np.array(differences_ev) + np.array(self.shifts_ev)
+
+    def pattern(self, differences_ev: Sequence[float]) -> float:
+        """Return the share of the differences' variance between hosts that it explains; a constant explains none."""
+        return 1.0 - float(np.var(self.left_ev(differences_ev)) / np.var(differences_ev))
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What a calculation took; a launch that was killed left no time."""
+
+    iterations: int
+    launches: int
+    seconds: float
+    last_s: float
+    killed: int
+
+    @classmethod
+    def total(cls, costs: Iterable[_Cost]) -> _Cost:
+        rows = [astuple(cost) for cost in costs]
+        return cls(*(sum(column) for column in zip(*rows, strict=True)))
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """What the table shows of it."""
+        more = f", and {self.killed} killed" if self.killed else ""
+        return str(self.iterations), str(self.launches), f"{self.seconds / 60:.0f}{more}", f"{self.last_s / 60:.0f}"
+
+
+class Reproduction:
+    """The archive of the reproduction, and the tables that follow from it."""
+
+    def __init__(self, results: Results, page: str) -> None:
+        self.results = results
+        self.page = page
+
+    def models(self, campaign: str) -> dict[str, ModelResult]:
+        """Return the hosts of a campaign by name."""
+        return {model.model: model for model in self.results.models(campaign)}
+
+    @cached_property
+    def best(self) -> dict[str, ModelResult]:
+        """The hosts of the paper's Figure 5."""
+        return self.models("wsse-gpaw-best")
+
+    def sites(self) -> Iterator[Sequence[str]]:
+        """ΔE of each site."""
+        moments = "moment of the cell (μB)", "of it in Na's sphere (μB)"
+        yield "site", "ended at", "ΔE (eV)", "against bcc Na (eV)", *moments, "paper (eV)", "less paper (eV)"
+        for name, model in self.best.items():
+            for site in model.sites:
+                numbers = f"{site.adsorption_energy_ev:.3f}", f"{site.adsorption_energy_bulk_ev:+.3f}"
+                moments = f"{site.total_moment_mub:.2f}", f"{site.adsorbate_moment_mub:.3f}"
+                published = "", ""
+                if site.site == model.site:
+                    published = f"{model.paper_adsorption_energy_ev:.2f}", f"{model.difference_from_paper_ev:+.3f}"
+                yield f"{name}/{site.site}", str(site.end), *numbers, *moments, *published
+
+    def effects(self) -> Iterator[Sequence[str]]:
+        """What each choice does to ΔE."""
+        yield "model of `wsse-sensitivity`", "what is different", "ΔE (eV)", "effect (eV)"
+        for name, model in self.models("wsse-sensitivity").items():
+            words = "; ".join(model.changes) or "the protocol as it is"
+            effect = "" if model.effect_ev is None else f"{model.effect_ev:+.3f}"
+            yield name, words, f"{model.adsorption_energy_ev:.3f}", effect
+
+    def gaps(self) -> Iterator[Sequence[str]]:
+        """Gaps and levels of the vacancies."""
+        yield "host", "gap (eV)", "of the host itself", "levels of the vacancies (eV)", "share", "C2DB"
+        for name, model in self.best.items():
+            lines = DensityOfStates().draw(model, self.results.documents).lines
+            own = [match[1] for line in lines if (match := re.search(r"host itself ([\d.]+) eV", line))]
+            levels = [match.groups() for line in lines if (match := _LEVEL.search(line))]
+            told = [f"{low} to {high}{' filled' if state == 'filled' else ''}" for low, high, state, _ in levels]
+            yield (
+                name,
+                f"{model.band_gap_ev:.3f}, {model.gap_nature}",
+                own[0] if own else f"{model.band_gap_ev:.3f}",
+                "; ".join(told),
+                "; ".join(f"{share} %" for *_, share in levels),
+                str(C2DB_GAP_EV.get(name, "")),
+            )
+
+    def formation(self) -> Iterator[Sequence[str]]:
+        """Formation energies of the vacancies."""
+        yield "vacancies of", "X-rich (eV)", "W-rich (eV)"
+        for name, model in self.best.items():
+            if "vacancy_formation" in model.quantities:
+                energies = model.quantities["vacancy_formation"]
+                yield name, f"{energies.x_rich_ev:.3f}", f"{energies.metal_rich_ev:.3f}"
+
+    def charges(self) -> Iterator[Sequence[str]]:
+        """Electrons that Na gives; from the page, since archives hold no grids."""
+        yield "Na on", "by its Bader basin", "by the plane between Na and the sheet", "∫Δρ"
+        for host in self._drawn["hosts"]:
+            line = next(line for line in host["levels"] if line.startswith("Na gave"))
+            plane, integral, basin = re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", line)
+            yield str(host["shown"]).replace("/", ", "), basin, plane, integral
+
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        packed = self.page.split('id="data">')[1].split("</script>")[0]
+        groups: list[dict[str, Any]] = json.loads(gzip.decompress(base64.b64decode(packed)))
+        return next(group for group in groups if group["campaign"] == "wsse-gpaw-best")
+
+    def cost(self) -> Iterator[Sequence[str]]:
+        """Wall times over all launches: relaxations of the hosts of Figure 5 one by one, others by kind."""
+        yield "calculations", "SCF iterations", "launches", "minutes, all launches", "of which the last ones"
+        groups: dict[str, list[_Cost]] = {}
+        campaigns = ("wsse-gpaw-best", "wsse-sensitivity")
+        seen: set[str] = set()
+        for campaign in campaigns:
+            for record in self._records(campaign):
+                if record.calculation in seen:
+                    continue
+                seen.add(record.calculation)
+                large = record.geometry is not None and len(record.geometry.symbols) > 20 and record.kind == "relax"
+                name = record.label if large and campaign == campaigns[0] else f"{record.kind}, {campaign}"
+                groups.setdefault(name, []).append(self._cost(record))
+        rows = {name: _Cost.total(costs) for name, costs in groups.items()}
+        for name, row in sorted(rows.items(), key=lambda item: ("," in item[0], item[0])):
+            number = f"{len(groups[name])} × " if "," in name else ""
+            yield (f"{number}{name}", *row.cells)
+        whole = _Cost.total(rows.values())
+        hours = (f"{2 * seconds / 3600:.1f} CPU-hours" for seconds in (whole.seconds, whole.last_s))
+        yield ("all together, on two ranks", *whole.cells[:2], *hours)
+
+    def _cost(self, record: Record) -> _Cost:
+        attempts = list(self.results.documents.attempts.find({"calculation": record.calculation}))
+        seconds = sum(float(attempt.get("wall_time_s", 0.0)) for attempt in attempts)
+        killed = sum("wall_time_s" not in attempt for attempt in attempts)
+        run = record.provenance
+        return _Cost(run.scf_steps or 0, run.launches, seconds, run.wall_time_s, killed)
+
+    def _records(self, campaign: str) -> list[Record]:
+        """Return the records of a campaign that a code computed, each once."""
+        records: dict[str, Record] = {}
+        for model in self.models(campaign).values():
+            records |= model.host.records
+        return [record for record in records.values() if record.choice is None]
+
+    def explanations(self) -> Iterator[Sequence[str]]:
+        """What each explanation leaves of the differences from the paper, the best for the pattern first."""
+        heads = ("explanation", *self.best, "mean left (eV)", "scatter left (eV)", "of the pattern")
+        yield heads
+        differences = [float(model.difference_from_paper_ev) for model in self.best.values()]
+        yield self._explanation(Explanation("none: this table's own values", (0.0,) * len(differences)), differences)
+        ranked = sorted(self._explanations(), key=lambda explanation: -explanation.pattern(differences))
+        for explanation in ranked:
+            yield self._explanation(explanation, differences)
+
+    def _explanation(self, explanation: Explanation, differences: Sequence[float]) -> Sequence[str]:
+        left = explanation.left_ev(differences)
+        share = f"{100 * explanation.pattern(differences) + 0.0:.0f} %"
+        return (
+            explanation.name,
+            *(f"{value:+.3f}" for value in left),
+            f"{left.mean():+.3f}",
+            f"{left.std():.3f}",
+            share,
+        )
+
+    def _explanations(self) -> Iterator[Explanation]:
+        hosts = list(self.best)
+        atom = float(self.models("wsse-sensitivity")["unpolarised-atom"].effect_ev)
+        d3 = tuple(self.dispersion_ev(name) for name in hosts)
+        mean = -float(np.mean([model.difference_from_paper_ev for model in self.best.values()]))
+        yield Explanation(f"a constant, {mean:+.3f} eV, fitted", (mean,) * len(hosts))
+        yield Explanation("Na atom without spin", (atom,) * len(hosts))
+        yield Explanation("D3", d3)
+        yield Explanation("Na atom without spin, and D3", tuple(atom + shift for shift in d3))
+
+    def dispersion_ev(self, name: str) -> float:
+        """Return what D3(BJ) adds to ΔE of a host's best site, at the geometries without it."""
+        site = self.best[name].site
+        return self._d3_ev(f"{name}/{site}") - self._d3_ev(name)  # far from everything Na has none
+
+    def _d3_ev(self, calculation: str) -> float:
+        from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
+
+        atoms = self.results.get(calculation, campaign="wsse-gpaw-best").atoms.copy()
+        atoms.calc = dispersion_calculator("PBE")
+        return float(atoms.get_potential_energy())
+
+    @property
+    def tables(self) -> Mapping[str, Callable[[], Iterator[Sequence[str]]]]:
+        """Each table by its name in the document."""
+        return {
+            "sites": self.sites,
+            "effects": self.effects,
+            "explanations": self.explanations,
+            "gaps": self.gaps,
+            "formation": self.formation,
+            "charges": self.charges,
+            "cost": self.cost,
+        }
+
+
+_LEVEL = re.compile(r"^defect level ([+-][\d.]+) to ([+-][\d.]+) eV.*?, (filled|empty|\w+), .*? (\d+)% of it")
+
+
+def markdown(rows: Iterator[Sequence[str]]) -> str:
+    """Return a table in Markdown, without alignment."""
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def written(text: str, reproduction: Reproduction) -> str:
+    """Return the document with each of its tables as the archive has it."""
+    return _BLOCK.sub(lambda block: block[1] + markdown(reproduction.tables[block[2]]()) + block[3], text)
+
+
+def main() -> None:
+    """Print the tables, or write them into the document."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put them into docs/reproduction.md")
+    arguments = parser.parse_args()
+    document = DOCS / "reproduction.md"
+    with Results.open(DOCS / "reproduction") as results:
+        page = (DOCS / "reproduction" / "report.html").read_text(encoding="utf-8")
+        reproduction = Reproduction(results, page)
+        if arguments.write:
+            document.write_text(written(document.read_text(encoding="utf-8"), reproduction), encoding="utf-8")
+            return
+        for name, table in reproduction.tables.items():
+            print(f"{name}\n\n{markdown(table())}")
+
+
+if __name__ == "__main__":
+    main()
