@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ class Column:
         The media (``table``, ``page``, ``manuscript``) that leave it out for mock values.
     in_csv
         Turns the value into a cell of a csv; None for a value that csv leaves out.
+    only_with_values
+        True for one that tables leave out where no row has a value.
     in_json
         False for a value that JSON has inside another value.
     """
@@ -43,6 +45,7 @@ class Column:
     physical_only: tuple[str, ...] = ()
     in_csv: Callable[[Any], Any] | None = _same
     in_json: bool = True
+    only_with_values: bool = False
 
     def head(self, medium: str, physical: bool, adsorbate: str = "") -> str | None:
         """Return its head in ``table``, ``page`` or ``manuscript``; None where it is not shown."""
@@ -51,6 +54,10 @@ class Column:
             return None
         mock = {"table": " mock", "page": " (mock)"}.get(medium, "")
         return head.format(adsorbate=adsorbate, mock="" if physical else mock)
+
+    def is_shown(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """Tell whether a table with these rows, values by key, shows it."""
+        return not self.only_with_values or any(row[self.key] is not None for row in rows)
 
     def text(self, value: Any, digits: int | None = None) -> str | None:
         """Return a value as a table shows it, None if it is missing; ``digits`` overrides those of the column."""

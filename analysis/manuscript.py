@@ -215,7 +215,8 @@ def bibliography(keys: Sequence[str], more: str = "") -> str:
 def adsorption_table(results: Sequence[ModelResult], columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows of the table of best sites; published values only beside real ones."""
     physical = all(result.physical for result in results)
-    heads = {column: head for column in columns if (head := column.head("manuscript", physical)) is not None}
+    shown = [column for column in columns if column.is_shown(result.values for result in results)]
+    heads = {column: head for column in shown if (head := column.head("manuscript", physical)) is not None}
     rows = [
         [result.model, *(column.text(result.values[column.key], 2) or "—" for column in heads)] for result in results
     ]

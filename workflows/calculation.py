@@ -14,6 +14,14 @@ from typing import Any
 from ..analysis.records import digest
 from .kinds import KINDS
 
+HOST = "host"
+"""The role of the host among the parents of a site, and of the choice of the best site."""
+
+
+def final_role(role: str) -> str:
+    """Return the role of a single point at the geometry of a host or site among the parents of the choice."""
+    return f"final {role}"
+
 
 @dataclass(frozen=True)
 class Calculation:

@@ -30,6 +30,8 @@ class Kind:
         Whether it takes ionic steps, and whether it changes the cell.
     fixed_density
         Whether its eigenvalues belong to a fixed density, so that its energy is not that of a ground state.
+    falls_with_parent
+        Whether it fails as soon as a parent has failed, so that a choice among its like can go on; others wait.
     chooses
         Whether it compares its parents' records instead of running a code; it runs without parents that failed.
     """
@@ -44,6 +46,7 @@ class Kind:
     relaxes: bool = False
     relaxes_cell: bool = False
     fixed_density: bool = False
+    falls_with_parent: bool = False
     chooses: bool = False
 
 
@@ -52,7 +55,7 @@ _FORCE = frozenset({"max_force_ev_per_a"})
 _ALL = (
     Kind("relax", priority=2, keys=_FORCE, arrays=("trajectory",), relaxes=True),
     Kind("relax_cell", priority=3, keys=_FORCE, arrays=("trajectory",), relaxes=True, relaxes_cell=True),
-    Kind("static", priority=3),
+    Kind("static", priority=3, falls_with_parent=True),
     Kind("atom", priority=3, section="atom", keys=frozenset({"box_a"})),
     Kind("bulk", priority=3, section="bulk"),
     Kind("dos", section="dos", keys=frozenset({"dos_broadening_ev"}), arrays=("bands", "dos"), fixed_density=True),

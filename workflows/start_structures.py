@@ -363,10 +363,14 @@ def adsorbed(operation: Operation, parents: Mapping[str, Calculation]) -> str | 
         case "geometry":
             return adsorbed(parents["geometry"].structure, parents["geometry"].parents)
         case "chosen" if operation["part"] != "host":
-            sites = (parent for role, parent in parents["lowest"].parents.items() if role != "host")
-            return adsorbed(next(sites).structure, {})
+            return str(_a_site_of(parents["lowest"]).structure["element"])
         case _:
             return None
+
+
+def _a_site_of(lowest: Calculation) -> Calculation:
+    """Return one of the sites among which a choice is made; their atoms are the same."""
+    return next(parent for parent in lowest.parents.values() if parent.structure["op"] == "adsorbate")
 
 
 def next_to_defects(host: Calculation) -> list[int]:
@@ -451,8 +455,8 @@ def symbols(calculation: Calculation) -> list[str]:
         return list(atoms.get_chemical_symbols())
     if calculation.structure["op"] != "chosen":
         return []
-    candidates = calculation.parents["lowest"].parents
-    host, site = candidates["host"], next(parent for role, parent in candidates.items() if role != "host")
+    lowest = calculation.parents["lowest"]
+    host, site = lowest.parents["host"], _a_site_of(lowest)
     match calculation.structure["part"]:
         case "host":
             return symbols(host)

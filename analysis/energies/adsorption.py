@@ -56,7 +56,37 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
     ProtocolMismatch
         If the subtraction would mean nothing.
     """
-    _check_host_and_one(slab_with_adsorbate, slab, reference)
+    check_parent(slab_with_adsorbate, "host", slab)
+    return _difference(slab_with_adsorbate, slab, reference)
+
+
+def final_adsorption_energy(
+    finals: tuple[Record, Record], relaxed: tuple[Record, Record], reference: Record
+) -> float:
+    """Return ΔE_ads in eV from energies at relaxed geometries, as `adsorption_energy` does from relaxations.
+
+    Parameters
+    ----------
+    finals
+        The single points of the host with the adsorbate and of the host alone; method and sampling must be equal.
+    relaxed
+        The relaxations of both, of which these are the ends.
+    reference
+        The isolated atom, or the bulk metal, of the method of the single points.
+
+    Raises
+    ------
+    ProtocolMismatch
+        If the subtraction would mean nothing.
+    """
+    check_parent(relaxed[0], "host", relaxed[1])
+    for final, relaxation in zip(finals, relaxed, strict=True):
+        check_parent(final, "geometry", relaxation)
+    return _difference(*finals, reference)
+
+
+def _difference(slab_with_adsorbate: Record, slab: Record, reference: Record) -> float:
+    _check_one_more(slab_with_adsorbate, slab, reference)
     check_method(slab_with_adsorbate, slab)
     check_method(slab_with_adsorbate, reference)
     check_sampling(slab_with_adsorbate, slab)
@@ -67,9 +97,8 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
     return energies[0] - energies[1] - energies[2] / len(symbols(reference))
 
 
-def _check_host_and_one(site: Record, host: Record, reference: Record) -> None:
-    """Refuse what is not a host with one atom of a reference's element, and this host."""
-    check_parent(site, "host", host)
+def _check_one_more(site: Record, host: Record, reference: Record) -> None:
+    """Refuse what is not a host with one atom of a reference's element."""
     element = element_of(reference)
     own, expected = Counter(symbols(site)), Counter(symbols(host)) + Counter([element])
     if own != expected:
@@ -115,6 +144,9 @@ def wrong_spin(element: str, moment_mub: float) -> str | None:
 class SiteResult:
     """One Na site: where Na started, where it ended, and ΔE against the atom and the bulk metal (eV).
 
+    ``energy_ev`` is that of the relaxation. Where energies were asked for at the relaxed geometries,
+    ``final_energy_ev`` is the one that ΔE is formed from, and ``relaxed_adsorption_energy_ev`` is ΔE from the
+    relaxations; otherwise both are None.
     ``total_moment_mub`` is that of the cell, ``adsorbate_moment_mub`` that of the adsorbate's own sphere.
     """
 
@@ -128,6 +160,8 @@ class SiteResult:
     adsorbate_moment_mub: float | None
     reason: str | None
     same_as: str | None = None
+    final_energy_ev: float | None = None
+    relaxed_adsorption_energy_ev: float | None = None
 
     @property
     def desorbed(self) -> bool:
@@ -240,6 +274,90 @@ def _choice_reasons(
     return []
 
 
+FINAL = "final_energy"
+"""The quantity of energies at relaxed geometries, in campaigns that ask for them."""
+
+ON_SITE = "site "
+"""How the role of a single point at a site's geometry begins in that quantity; the site's name follows."""
+
+
+@dataclass(frozen=True)
+class _Energies:
+    """Ids of what ΔE is formed from: relaxations and their references, or single points and theirs.
+
+    ``parents`` are the relaxations of which single points are the ends.
+    """
+
+    host: str
+    site: str
+    atom: str
+    bulk: str | None
+    parents: tuple[str, str] | None = None
+    what: str = ""
+
+    def adsorption_energy(self, records: Mapping[str, Record], reference: str) -> float:
+        """Return ΔE against a reference, all of whose records are there."""
+        site, host = records[self.site], records[self.host]
+        if self.parents is None:
+            return adsorption_energy(site, host, records[reference])
+        relaxed = records[self.parents[0]], records[self.parents[1]]
+        return final_adsorption_energy((site, host), relaxed, records[reference])
+
+
+def _relaxed(model: ModelEntry, site: SiteEntry) -> _Energies:
+    bulk = model.quantities.get("bulk_reference")
+    return _Energies(
+        model.host,
+        site.calculation,
+        model.quantities["adsorption_energy"].calculations["atom"],
+        None if bulk is None else bulk.calculations["bulk"],
+    )
+
+
+def _final(model: ModelEntry, site: SiteEntry) -> _Energies | None:
+    """Return the single points of a site; None if the campaign asks for none."""
+    entry = model.quantities.get(FINAL)
+    if entry is None:
+        return None
+    ids = entry.calculations
+    parents = site.calculation, model.host
+    return _Energies(ids["host"], ids[ON_SITE + site.name], ids["atom"], ids.get("bulk"), parents, "final energy: ")
+
+
+def sources(model: ModelEntry, site: SiteEntry, bulk: bool = False) -> tuple[str, ...]:
+    """Return the ids of the records that ΔE of a site is formed from: site, host and reference."""
+    energies = _final(model, site) or _relaxed(model, site)
+    return energies.site, energies.host, str(energies.bulk if bulk else energies.atom)
+
+
+def relaxed_sources(model: ModelEntry, site: SiteEntry) -> tuple[str, ...]:
+    """Return the ids of the relaxations that ΔE of a site is formed from, and of their atom."""
+    energies = _relaxed(model, site)
+    return energies.site, energies.host, energies.atom
+
+
+def _values(
+    energies: _Energies, adsorbate: str, records: Mapping[str, Record], missing: Callable[[str], str]
+) -> tuple[float | None, float | None, str | None]:
+    """Return ΔE against the isolated atom and the bulk metal, and why one of them is missing."""
+    needed = {energies.site: "", energies.host: "no host: "}
+    needed |= dict.fromkeys(energies.parents or (), "no relaxation: ")
+    for identifier, words in needed.items():
+        if identifier not in records:
+            return None, None, f"{energies.what}{words}{missing(identifier)}"
+    atom, bulk = records.get(energies.atom), records.get(energies.bulk or "")
+    value = bulk_value = None
+    reason = None if atom is not None else f"{energies.what}no {adsorbate} atom: {missing(energies.atom)}"
+    try:
+        if atom is not None:
+            _check_atom(atom, adsorbate)
+            value = energies.adsorption_energy(records, energies.atom)
+        bulk_value = None if bulk is None else energies.adsorption_energy(records, bulk.calculation)
+    except ProtocolMismatch as error:
+        reason = f"{energies.what}{error}"
+    return value, bulk_value, reason
+
+
 def _site(
     entry: CampaignEntry,
     model: ModelEntry,
@@ -247,25 +365,14 @@ def _site(
     records: Mapping[str, Record],
     missing: Callable[[str], str],
 ) -> SiteResult:
-    atom_id = model.quantities["adsorption_energy"].calculations["atom"]
-    bulk_entry = model.quantities.get("bulk_reference")
-    record, host, atom = records.get(site.calculation), records.get(model.host), records.get(atom_id)
-    bulk = None if bulk_entry is None else records.get(bulk_entry.calculations["bulk"])
-    value = bulk_value = reason = None
-    if record is None:
-        reason = missing(site.calculation)
-    elif host is None:
-        reason = f"no host: {missing(model.host)}"
-    else:
-        reason = None if atom is not None else f"no {entry.adsorbate} atom: {missing(atom_id)}"
-        try:
-            if atom is not None:
-                _check_atom(atom, entry.adsorbate)
-                value = adsorption_energy(record, host, atom)
-            bulk_value = adsorption_energy(record, host, bulk) if bulk is not None else None
-        except ProtocolMismatch as error:
-            reason = str(error)
-    moments = record.final_moments_mub if record is not None else None
+    record, final = records.get(site.calculation), _final(model, site)
+    value, bulk_value, reason = _values(_relaxed(model, site), entry.adsorbate, records, missing)
+    relaxed_value = final_record = None
+    if final is not None:
+        relaxed_value, final_record = value, records.get(final.site)
+        value, bulk_value, final_reason = _values(final, entry.adsorbate, records, missing)
+        reason = reason if record is None else final_reason or reason
+    moments = (final_record or record).final_moments_mub if record is not None else None
     note = record.site.note if record is not None and record.site is not None else None
     end = record.site.end if record is not None and record.site is not None else None
     return SiteResult(
@@ -275,9 +382,11 @@ def _site(
         energy_ev=record.energy_ev if record is not None else None,
         adsorption_energy_ev=value,
         adsorption_energy_bulk_ev=bulk_value,
-        total_moment_mub=record.total_moment_mub if record is not None else None,
+        total_moment_mub=(final_record or record).total_moment_mub if record is not None else None,
         adsorbate_moment_mub=moments[-1] if moments else None,
         reason=reason,
+        final_energy_ev=final_record.energy_ev if final_record is not None else None,
+        relaxed_adsorption_energy_ev=relaxed_value,
     )
 
 

@@ -43,6 +43,7 @@ Edge = Annotated[Positive, Field(le=200)]
 Count = Annotated[int, Field(strict=True, ge=1, le=2000)]
 Truth = Annotated[bool, Field(strict=True)]
 Element = Annotated[str, AfterValidator(_element)]
+Dispersion = Literal["none", "d3zero", "d3bj", "d4", "ts"]
 
 
 class Smearing(Frozen):
@@ -94,7 +95,7 @@ class Overrides(Frozen):
     spin_polarised: Truth | None = None
     start_moments_mub: StartMoments | None = None
     dipole_correction: Truth | None = None
-    dispersion: Literal["none", "d3zero", "d3bj", "d4", "ts"] | None = None
+    dispersion: Dispersion | None = None
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
     paw_release: str | None = None
     dos_broadening_ev: Positive | None = None
@@ -109,15 +110,45 @@ _Sections: Any = create_model("_Sections", __base__=Overrides, **_fields)
 Shells = Annotated[dict[Literal["s", "p", "d", "f"], Positive], AfterValidator(_one_shell)]
 
 
+class FinalEnergy(Frozen):
+    """Keys that override the common keys for energies at relaxed geometries: of hosts, sites and their references."""
+
+    functional: str | None = None
+    cutoff_ev: Positive | None = None
+    energy_convergence_ev: Positive | None = None
+    density_convergence: Positive | None = None
+    eigenstate_convergence_ev2: Positive | None = None
+    empty_bands: Positive | None = None
+    kpoint_length_a: MeshLength | None = None
+    kpoint_mesh: Mesh | None = None
+    smearing: Smearing | None = None
+    spin_polarised: Truth | None = None
+    dispersion: Dispersion | None = None
+    hubbard_u_ev: dict[Element, Shells] | None = None
+    spin_orbit: Truth | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The keys that are there, as plain values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def _or_off(value: Any) -> Any:
+    """Turn false into a section without keys."""
+    return {} if value is False else value
+
+
 class Changes(_Sections):
     """Changes to a protocol: common keys, and sections for the kinds with rules of their own.
 
     ``hubbard_u_ev`` (effective U by element and shell, Dudarev's U − J) and ``spin_orbit`` belong to the Hamiltonian,
-    so that no section has them: energies with and without cannot be subtracted.
+    so that no kind's section has them: energies with and without cannot be subtracted. ``final_energy`` is no kind's
+    section: it asks for energies at the relaxed geometries; without keys, or false, it asks for none.
     """
 
     hubbard_u_ev: dict[Element, Shells] | None = None
     spin_orbit: Truth | None = None
+    final_energy: Annotated[FinalEnergy | None, BeforeValidator(_or_off)] = None
 
     def section(self, name: str) -> Overrides:
         """Return the overrides of a section."""
@@ -139,7 +170,22 @@ class Protocol(Changes):
         """Return this protocol with its keys overridden by ``changes``."""
         values, overrides = (protocol.model_dump(exclude_none=True) for protocol in (self, changes))
         merged_sections = {name: values[name] | overrides[name] for name in sections()}
+        final = overrides.get("final_energy")
+        if final:
+            merged_sections["final_energy"] = values.get("final_energy", {}) | final
         return Protocol.model_validate(values | overrides | merged_sections)
+
+    def at_relaxed_geometries(self, changes: Mapping[str, Any]) -> Protocol:
+        """Return the protocol of energies at relaxed geometries: this one, its common keys overridden.
+
+        Parameters
+        ----------
+        changes
+            Common keys. A length of the k mesh goes before a mesh that this protocol gives.
+        """
+        drop = {"final_energy"} | ({"kpoint_mesh"} if "kpoint_length_a" in changes else set())
+        plain = Protocol.model_validate(self.model_dump(exclude_none=True, exclude=drop))
+        return plain.changed(Changes.model_validate(changes))
 
 
 def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[str, Any]:
@@ -159,16 +205,16 @@ def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[s
     dict
         Plain JSON-like values; absent keys mean none.
     """
-    values = protocol.model_dump(mode="json", exclude_none=True, exclude=set(sections()))
+    values = protocol.model_dump(mode="json", exclude_none=True, exclude={*sections(), "final_energy"})
     section = section or KINDS[kind].section
     if section is not None:
         values.pop("kpoint_mesh", None)  # it belongs to a cell, and other kinds have other cells
         values |= protocol.section(section).model_dump(mode="json", exclude_none=True)
     keys = keys_of(kind, values)
-    return {key: value for key, value in values.items() if key in keys and not _is_off(key, value)}
+    return {key: value for key, value in values.items() if key in keys and not is_off(key, value)}
 
 
-def _is_off(key: str, value: Any) -> bool:
+def is_off(key: str, value: Any) -> bool:
     """Tell whether a key is switched off, as for one model of a campaign: the same as a protocol without it."""
     return (key == "dispersion" and value == "none") or (key in MUST_ACT and not value)
 

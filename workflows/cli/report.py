@@ -41,6 +41,7 @@ def si(
     archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Of this campaign.")] = None,
     engine: Annotated[str | None, typer.Option(help="Of this engine.")] = None,
+    method: Annotated[str | None, typer.Option(help="Of this method, if there are several.")] = None,
 ) -> None:
     """Write the supplement of a manuscript: methods, tables, references, structures, vector figures.
 
@@ -49,7 +50,7 @@ def si(
     from ..results.supplement import write_supplement
 
     with open_results(root, launchpad, archive) as results:
-        names = write_supplement(results, out, campaign, engine)
+        names = write_supplement(results, out, campaign, engine, method)
     print(f"{len(names)} files in {out}:")
     for name in names:
         print(f"  {name}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...analysis.energies.staleness import fresh
 from ...analysis.records import Record
-from ..calculation import Calculation
+from ..calculation import HOST, Calculation, final_role
 from ..kinds import KINDS
 from .documents import Documents, parents_of
 
@@ -117,8 +117,14 @@ def failures(documents: Documents, calculation: Calculation, records: Mapping[st
     for role, parent in calculation.parents.items():
         if parent.id in records:
             continue
-        last = documents.attempts.find_one({"calculation": parent.id}, sort=[("started", -1)])
-        if not KINDS[calculation.kind].chooses or role == "host" or last is None or last.get("outcome") != "failed":
+        reason = failure(documents, parent)
+        if not KINDS[calculation.kind].chooses or role in (HOST, final_role(HOST)) or reason is None:
             return None
-        without[role] = f"failed: {last.get('reason')}"
+        without[role] = f"failed: {reason}"
     return without
+
+
+def failure(documents: Documents, calculation: Calculation) -> str | None:
+    """Return why the last attempt at a calculation failed; None if there was none, or it did not fail."""
+    last = documents.attempts.find_one({"calculation": calculation.id}, sort=[("started", -1)])
+    return str(last.get("reason")) if last is not None and last.get("outcome") == "failed" else None

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...analysis.energies.adsorption import DESORBED, lowest
-from ...analysis.energies.comparability import ProtocolMismatch, check_method, check_sampling
+from ...analysis.energies.comparability import ProtocolMismatch, check_method, check_parent, check_sampling
 from ...analysis.records import Geometry, Method
 from ...version import __version__
+from ..calculation import HOST, final_role
 from ..stop import Stop
 from .base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ...analysis.records import Record
     from ..calculation import Calculation
-
 
 NOT_ADSORBED = "does not adsorb: the adsorbate left the sheet"
 
@@ -47,23 +48,32 @@ class LowestEngine(PlainEngine):
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
     ) -> None:
-        """Write the energies and geometries of the sites into ``sites.json``."""
-        host = parents["host"].record
-        energies, geometries, ignored = {}, {}, dict(self.failures)
-        for role, parent in parents.items():
+        """Write the energies and geometries of the sites into ``sites.json``.
+
+        Where there are energies at the relaxed geometries, these choose, and those of the relaxations do not.
+        """
+        finals = final_role(HOST) in (*calculation.parents, *parents)
+        energies, geometries, ignored = {}, {}, {}
+        for role in self._sites(parents):
+            energy_role = final_role(role) if finals else role
+            missing = next((one for one in (role, energy_role) if one in self.failures), None)
+            if missing is not None:
+                ignored[role] = (
+                    self.failures[missing] if missing == role else f"final energy {self.failures[missing]}"
+                )
+                continue
+            site, record = parents[role].record, parents[energy_role].record
             try:
-                check_method(parent.record, host)
-                check_sampling(parent.record, host)
+                _check(record, parents[final_role(HOST) if finals else HOST].record)
+                if finals:
+                    check_parent(record, "geometry", site)
             except ProtocolMismatch as error:
                 ignored[role] = str(error)
-            else:
-                site = parent.record.site
-                if site is not None and site.end.startswith(DESORBED):
-                    ignored[role] = NOT_ADSORBED
-                    continue
-                energies[role], geometries[role] = parent.record.energy_ev, parent.record.geometry
-        energies.pop("host", None)
-        geometries.pop("host", None)
+                continue
+            if site.site is not None and site.site.end.startswith(DESORBED):
+                ignored[role] = NOT_ADSORBED
+                continue
+            energies[role], geometries[role] = record.energy_ev, site.geometry
         content = {
             "engine": calculation.engine,
             "energies_ev": energies,
@@ -75,6 +85,11 @@ class LowestEngine(PlainEngine):
             "ignored": ignored,
         }
         (directory / "sites.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    def _sites(self, parents: Mapping[str, Artefacts]) -> list[str]:
+        """Return the names of all sites, those without a record too."""
+        finals = {final_role(role) for role in parents} | {final_role(role) for role in self.failures}
+        return [role for role in (*parents, *self.failures) if role != HOST and role not in finals]
 
     def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
         """Do nothing: the choice is made where the energies are read."""
@@ -105,6 +120,12 @@ class LowestEngine(PlainEngine):
             versions={"sodiate": __version__},
             choice=choice,
         )
+
+
+def _check(record: Record, host: Record) -> None:
+    """Refuse an energy that may not be compared with those of the other sites, as it differs from the host's."""
+    check_method(record, host)
+    check_sampling(record, host)
 
 
 # mypy checks the class against the contract here.

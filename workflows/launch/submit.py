@@ -32,7 +32,9 @@ def firework(calculation: Calculation, parents: list[Firework], turn: float = 0.
         "_add_launchpad_and_fw_id": True,
         "_add_fworker": True,
     }
-    if KINDS[calculation.kind].chooses:  # this kind runs without failed sites and records which are missing
+    kind = KINDS[calculation.kind]
+    # A choice runs without failed sites and records which are missing; their single points must have ended, too.
+    if kind.chooses or (kind.falls_with_parent and calculation.parents):
         spec["_allow_fizzled_parents"] = True
     return Firework([RunCalculation(calculation=calculation.id)], spec=spec, name=calculation.label, parents=parents)
 

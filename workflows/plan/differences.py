@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..calculation import HOST
+from ..kinds import KINDS
+
 if TYPE_CHECKING:
     from ..calculation import Calculation
     from ..campaign.campaign_file import CampaignModel
@@ -24,8 +27,26 @@ class ComparisonSide:
 def changes(side: ComparisonSide, baseline: ComparisonSide) -> tuple[str, ...]:
     """Return the changes from the baseline: in the host, the protocol of the slabs, then that of the atom."""
     slab = _protocol_changes(side.host.calculation.protocol, baseline.host.calculation.protocol)
-    atom = [change for change in _protocol_changes(side.atom.protocol, baseline.atom.protocol) if change not in slab]
-    return (*_host_changes(side, baseline), *slab, *(f"{side.atom.label} atom: {change}" for change in atom))
+    final = [] if not (side.host.finals or baseline.host.finals) else _final_changes(side.host, baseline.host, slab)
+    known = {*slab, *final}
+    atom = [change for change in _protocol_changes(side.atom.protocol, baseline.atom.protocol) if change not in known]
+    return (
+        *_host_changes(side, baseline),
+        *slab,
+        *(f"final energy: {change}" for change in final),
+        *(f"{side.atom.structure['element']} atom: {change}" for change in atom),
+    )
+
+
+def _final_changes(host: PlannedHost, baseline: PlannedHost, known: list[str]) -> list[str]:
+    """Return the changes of what energies are taken with, where it is not that of the relaxations in both."""
+    energies = ((one.finals.get(HOST) or one.calculation).protocol for one in (host, baseline))
+    ours, theirs = ({key: value for key, value in one.items() if key not in _FORCES} for one in energies)
+    return [change for change in _protocol_changes(ours, theirs) if change not in known]
+
+
+_FORCES = KINDS["relax"].keys
+"""Protocol keys of relaxations alone."""
 
 
 def _host_changes(side: ComparisonSide, baseline: ComparisonSide) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...analysis.campaign_entry import CampaignEntry, ModelEntry, NamedCalculation, QuantityEntry, SiteEntry
 from ...analysis.records import digest
 from .. import start_structures
-from ..calculation import Calculation
+from ..calculation import HOST, Calculation
 from ..campaign.load import Campaign
 from ..campaign.yaml import InputError, nearest
 from ..engines.base import Declaration
@@ -95,6 +95,7 @@ class Plan:
             names[host.name] = host.calculation
             names |= {name: calculation for name, calculation in extra.items() if name in of_host - of_choice}
             names |= {f"{host.name}/{site}": calculation for site, calculation in host.sites.items()}
+            names |= {f"{host.name}/{_final_name(role)}": calculation for role, calculation in host.finals.items()}
             names[f"{host.name}/lowest"] = host.lowest
             names |= {name: calculation for name, calculation in extra.items() if name in of_choice}
         return names
@@ -122,8 +123,10 @@ class Plan:
 
     @property
     def method_id(self) -> str:
-        """Short hash of the engine and the protocol that all hosts and sites share."""
-        return digest([self.campaign.spec.engine, dict(self.hosts[0].calculation.protocol)])[:8]
+        """Short hash of the engine and the protocol that all hosts and sites share, and that of final energies."""
+        host = self.hosts[0]
+        finals = [dict(host.finals[HOST].protocol)] if host.finals else []
+        return digest([self.campaign.spec.engine, dict(host.calculation.protocol), *finals])[:8]
 
     def entry(self) -> CampaignEntry:
         """Return the entry that the database stores."""
@@ -162,6 +165,10 @@ class Plan:
                 if host.name in quantity.hosts
             },
         )
+
+
+def _final_name(role: str) -> str:
+    return "final" if role == HOST else f"{role}/final"
 
 
 def _quantity_entry(part: HostPart) -> QuantityEntry:

@@ -15,7 +15,7 @@ from ...structures.sites import Site, near_defect, noise_in_symmetry
 from ...structures.slabs import Slab, build_slab
 from ...structures.vacancies import Defect, apply_defects, parse_site_atom
 from .. import start_structures
-from ..calculation import Calculation
+from ..calculation import HOST, Calculation, final_role
 from ..campaign.campaign_file import CampaignModel
 from ..campaign.load import Campaign, load_campaign
 from ..campaign.protocol import Protocol, flatten, split
@@ -25,6 +25,7 @@ from ..engines.base import Engine, Settings, Unsupported
 from ..quantities import quantities
 from ..quantities.base import PlannedHost, Quantity, QuantityPlan
 from ..quantities.declare import Declare
+from ..quantities.statics import idle, refuse_lacking, static
 from .differences import ComparisonSide, changes
 from .graph import Plan
 
@@ -97,11 +98,9 @@ class _Planner:
     ) -> dict[str, tuple[str, ...]]:
         """Say how each model differs from the model it is compared with."""
         models = {model.title: model for model in self.spec.models}
-        atoms = quantity_plans["adsorption_energy"].hosts
-        sides = {
-            host.name: ComparisonSide(host, atoms[host.name].calculations["atom"], models[host.name])
-            for host in hosts
-        }
+        finals, relaxed = (quantity_plans[name].hosts for name in ("final_energy", "adsorption_energy"))
+        atoms = {host.name: finals.get(host.name, relaxed[host.name]).calculations["atom"] for host in hosts}
+        sides = {host.name: ComparisonSide(host, atoms[host.name], models[host.name]) for host in hosts}
         baselines = {name: model.compare_with for name, model in models.items() if model.compare_with is not None}
         return {name: changes(sides[name], sides[baseline]) for name, baseline in baselines.items()}
 
@@ -153,9 +152,9 @@ class _Planner:
         start = start_structures.ideal_atoms(next(iter(sites.values())))
         assert start is not None  # a site's atoms follow from its host's alone
         self.engine.check(start)
-        lowest = Calculation(
-            "lowest", start_structures.none(), self.engine.name, {}, {"host": host, **sites}, f"{label}/lowest"
-        )
+        final_protocol, finals = self._finals(protocol, {HOST: host, **sites})
+        candidates = {HOST: host, **sites, **{final_role(role): final for role, final in finals.items()}}
+        lowest = Calculation("lowest", start_structures.none(), self.engine.name, {}, candidates, f"{label}/lowest")
         return PlannedHost(
             name=model.title,
             layer=parse_model(model.model)[0] if model.model is not None else None,
@@ -167,7 +166,30 @@ class _Planner:
             sites=sites,
             multiplicities={name: ideal.site(site.structure).multiplicity for name, site in sites.items()},
             lowest=lowest,
+            final_protocol=final_protocol,
+            finals=finals,
         )
+
+    def _finals(
+        self, protocol: Protocol, relaxed: Mapping[str, Calculation]
+    ) -> tuple[Protocol | None, dict[str, Calculation]]:
+        """Declare the energies at relaxed geometries, if the protocol asks for some."""
+        given = {} if protocol.final_energy is None else protocol.final_energy.given
+        if not given:
+            return None, {}
+        refuse_lacking(self.declare, given, "final_energy")
+        final = protocol.at_relaxed_geometries(given)
+        try:
+            finals = {role: static(self.declare, parent, "final", final) for role, parent in relaxed.items()}
+        except InputError as error:
+            raise InputError(f"{error} (protocol.final_energy)") from None
+        left_out = idle(given, finals[HOST])
+        if left_out:
+            sentence = f"final_energy: {', '.join(left_out)} do not act with engine {self.engine.name}"
+            if not given.keys() & finals[HOST].protocol.keys():
+                sentence += ": its energies are those of the relaxations"
+            self.dropped += [] if sentence in self.dropped else [sentence]
+        return final, finals
 
     def _site(
         self, host: Calculation, name: str, operation: start_structures.Operation, protocol: Protocol
@@ -193,7 +215,7 @@ class _Planner:
                 yield f"{name}{ANOTHER_START}{start}", start_structures.another_start(operation, start)
 
     def _own_sites(self, model: CampaignModel, ideal: start_structures.Host) -> dict[str, start_structures.Operation]:
-        taken = sorted(ideal.sites.keys() & model.own_sites.keys())
+        taken = sorted((ideal.sites.keys() | {HOST, "final", "lowest"}) & model.own_sites.keys())
         if taken:
             raise InputError(f"{self.where}: own_sites: model {model.title} has a site {taken[0]} of its own.")
         element = self.spec.adsorbate.element

@@ -151,8 +151,8 @@ def _unrelaxed_start(calculation: Calculation) -> tuple[Atoms, str]:
         parents = ", ".join(parent.label for parent in calculation.parents.values())
         note = f"The atoms are those that {parents} starts from, not those that it ends with." if parents else ""
         return atoms, note
-    candidates = calculation.parents["lowest"].parents
-    site = next(parent for role, parent in candidates.items() if role != "host")
+    candidates = calculation.parents["lowest"].parents.values()
+    site = next(parent for parent in candidates if parent.structure["op"] == "adsorbate")
     start = start_structures.ideal_atoms(site)
     assert start is not None  # a site's atoms follow from its host's alone
     atoms = start_structures.start_atoms(calculation, {"lowest": start})

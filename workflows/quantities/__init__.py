@@ -16,6 +16,7 @@ from .base import Quantity
 from .bulk_reference import BulkReference
 from .density_difference import DensityDifference
 from .dos import DensityOfStates
+from .final_energy import FinalEnergy
 from .lattice import LatticeConstant
 from .published import PublishedValue
 from .vacancy_formation import VacancyFormation
@@ -23,6 +24,7 @@ from .work_function import WorkFunction
 
 _OWN: tuple[type[Quantity], ...] = (
     AdsorptionEnergy,
+    FinalEnergy,
     BulkReference,
     PublishedValue,
     BandStructure,

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...analysis.columns import Column
-from ...analysis.energies.adsorption import ANOTHER_START, AdsorptionResult, SiteResult, adsorption_result
-from .. import start_structures
-from ..calculation import Calculation
-from ..campaign.protocol import Protocol
-from ..campaign.yaml import InputError
+from ...analysis.energies.adsorption import (
+    ANOTHER_START,
+    AdsorptionResult,
+    SiteResult,
+    adsorption_result,
+    sources,
+)
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
+from .statics import isolated_atom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +34,10 @@ def _site_values(sites: Sequence[SiteResult]) -> list[dict[str, Any]]:
             "end": site.end,
             "multiplicity": site.multiplicity,
             "energy_ev": site.energy_ev,
+            "final_energy_ev": site.final_energy_ev,
             "adsorption_energy_ev": site.adsorption_energy_ev,
             "adsorption_energy_bulk_ev": site.adsorption_energy_bulk_ev,
+            "relaxed_adsorption_energy_ev": site.relaxed_adsorption_energy_ev,
             "total_moment_mub": site.total_moment_mub,
             "adsorbate_moment_mub": site.adsorbate_moment_mub,
             "same_as": site.same_as,
@@ -91,17 +96,11 @@ class AdsorptionEnergy(Quantity):
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
         """Declare the isolated atom: the campaign's, and another for each host with a protocol of its own."""
-        shared = self._atom(declare, declare.campaign.protocol)
-        parts = {host.name: self._atom(declare, host.protocol) for host in hosts}
+        shared = isolated_atom(declare, declare.campaign.protocol)
+        parts = {host.name: isolated_atom(declare, host.protocol) for host in hosts}
         return QuantityPlan(
             {shared.label: shared}, {name: HostPart({"atom": atom}, {}, (atom,)) for name, atom in parts.items()}
         )
-
-    def _atom(self, declare: Declare, protocol: Protocol) -> Calculation:
-        element, box_a = declare.campaign.spec.adsorbate.element, protocol.section("atom").box_a
-        if box_a is None:
-            raise InputError(f"{declare.where}: its protocol has no atom.box_a for the isolated {element} atom.")
-        return declare("atom", start_structures.atom(element, box_a), {}, element, protocol)
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> AdsorptionResult:
         """Evaluate every site; see `sodiate.analysis.energies.adsorption.adsorption_result`."""
@@ -157,15 +156,16 @@ class AdsorptionEnergy(Quantity):
 
     def numbers(self, result: ModelResult) -> list[Number]:
         """Return ΔE of each site."""
-        return site_numbers(result, "adsorption_energy_ev", result.host.identifier(self.name, "atom"))
+        return site_numbers(result, "adsorption_energy_ev")
 
 
-def site_numbers(result: ModelResult, key: str, reference: str | None) -> list[Number]:
-    """Return an energy of each site with the records behind it: the site, the host, the reference."""
-    calculations = {site.name: site.calculation for site in result.host.model.sites}
+def site_numbers(result: ModelResult, key: str, bulk: bool = False) -> list[Number]:
+    """Return ΔE of each site, against the atom or the metal, with the records behind it: site, host, reference."""
+    model = result.host.model
+    entries = {site.name: site for site in model.sites}
     values = {site.site: getattr(site, key) for site in result.adsorption.sites}
     return [
-        Number(site, key, value, (calculations[site], result.host.model.host, str(reference)))
+        Number(site, key, value, sources(model, entries[site], bulk))
         for site, value in values.items()
         if value is not None
     ]

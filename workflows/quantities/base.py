@@ -45,6 +45,9 @@ class PlannedHost:
         The relaxations of the adsorbate at its sites, and how often each occurs in the cell, by name.
     lowest
         The choice of the best site.
+    final_protocol, finals
+        The protocol of the energies at relaxed geometries, and these single points: of the host, as ``host``, and of
+        each site by its name. None, and nothing, where energies are those of the relaxations.
     """
 
     name: str
@@ -57,6 +60,8 @@ class PlannedHost:
     sites: Mapping[str, Calculation]
     multiplicities: Mapping[str, int]
     lowest: Calculation
+    final_protocol: Protocol | None = None
+    finals: Mapping[str, Calculation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

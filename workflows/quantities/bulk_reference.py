@@ -80,4 +80,4 @@ class BulkReference(Quantity):
 
     def numbers(self, result: ModelResult) -> list[Number]:
         """Return ΔE of each site against the metal."""
-        return site_numbers(result, "adsorption_energy_bulk_ev", result.host.identifier(self.name, "bulk"))
+        return site_numbers(result, "adsorption_energy_bulk_ev", bulk=True)

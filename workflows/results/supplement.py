@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 VECTOR = (".pdf", ".svg")
 
 
-def write_supplement(results: Results, folder: Path, campaign: str | None, engine: str | None) -> list[str]:
+def write_supplement(
+    results: Results, folder: Path, campaign: str | None, engine: str | None, method: str | None = None
+) -> list[str]:
     """Write the supplement of one campaign; return the names of its files.
 
     Parameters
@@ -44,19 +46,21 @@ def write_supplement(results: Results, folder: Path, campaign: str | None, engin
         The results.
     folder
         A new or empty folder.
-    campaign, engine
-        The campaign and its engine, needed if there are several.
+    campaign, engine, method
+        The campaign, its engine and the short hash of its method, needed if there are several.
 
     Raises
     ------
     InputError
         If no campaign or several campaigns match, or the campaign has no record.
     """
-    entries = results.entries(campaign, engine)
+    found = results.entries(campaign, engine)
+    entries = [entry for entry in found if method in (None, entry.method_id)]
     if len(entries) != 1:
-        choices = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in entries)
+        choices = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in found)
         raise InputError(
-            f"{results.title}: a supplement is of one campaign and engine: name it; here are: {choices}."
+            f"{results.title}: a supplement is of one campaign and engine: name it, and its method if it has several; "
+            f"here are: {choices}."
         )
     (entry,) = entries
     evaluated = results.of(entry)

@@ -31,7 +31,8 @@ def results_table(results: Sequence[ModelResult], title: str) -> Table:
         header.append(f"\n{', '.join(shared)}" if shared else "")
     table = Table(title=header, title_justify="left")
     adsorbates = "/".join(sorted({result.adsorbate for result in results}) or ["Na"])
-    heads = {column: head for column in columns() if (head := column.head("table", physical, adsorbates)) is not None}
+    shown = [column for column in columns() if column.is_shown(result.values for result in results)]
+    heads = {column: head for column in shown if (head := column.head("table", physical, adsorbates)) is not None}
     texts = [column for column in heads if column.digits is None]
     numbers = [column for column in heads if column.digits is not None]
     for name in ("model", *(key.split("_")[0] for key in row_keys), *(heads[column] for column in texts)):

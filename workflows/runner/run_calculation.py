@@ -21,10 +21,10 @@ from .. import start_structures
 from ..calculation import Calculation
 from ..database.documents import Documents
 from ..database.lease import Lease, LeaseLost, Owner
-from ..database.standing import failures, standing_above
+from ..database.standing import failure, failures, standing_above
 from ..engines import engine_of
 from ..engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
-from ..engines.shared.states import jump_notes
+from ..engines.shared.states import jump_notes, other_state_notes, scaled_moments
 from ..kinds import KINDS, array_names
 from ..stop import Stop
 from .scratch import computing_in
@@ -98,6 +98,8 @@ def run_calculation(
         if standing.complete:
             return "already recorded"
         without = failures(documents, calculation, standing.records)
+        if KINDS[calculation.kind].falls_with_parent:
+            _refuse_fallen(documents, calculation, standing.records, lease)
         if without is None:
             raise NotReady(f"{calculation.label}: a parent has no record that could be used yet.")
         if identifier in standing.stale:
@@ -130,6 +132,35 @@ def _refuse_old_recipe(calculation: Calculation) -> None:
         )
 
 
+def _refuse_fallen(
+    documents: Documents, calculation: Calculation, records: Mapping[str, Record], lease: Lease
+) -> None:
+    """Raise `EngineError`, as an attempt that failed, if a parent without a record has failed."""
+    for role, parent in calculation.parents.items():
+        reason = None if parent.id in records else failure(documents, parent)
+        if reason is None:
+            continue
+        now = _now()
+        words = f"its {role}, {parent.label}, has failed"
+        document = _attempt(calculation, lease, Owner.here()) | {
+            "started": now, "ended": now, "outcome": "failed", "reason": words, "wall_time_s": 0.0
+        }  # fmt: skip
+        documents.attempts.insert_one(document)
+        raise EngineError(f"{calculation.label}: {words}: {reason}")
+
+
+def _attempt(calculation: Calculation, lease: Lease, owner: Owner) -> dict[str, Any]:
+    """Return the document of an attempt: of what, by whom."""
+    return {
+        "_id": f"{calculation.id}-{lease.token}-{secrets.token_hex(3)}",
+        "calculation": calculation.id,
+        "label": calculation.label,
+        "host": owner.host,
+        "pid": owner.pid,
+        "token": lease.token,
+    }
+
+
 def _parents(calculation: Calculation, records: Mapping[str, Record], root: Path) -> dict[str, Artefacts]:
     """Return the parents' usable records, and their directories if they are on this machine."""
     directories = {role: root / parent.directory_name for role, parent in calculation.parents.items()}
@@ -158,7 +189,8 @@ class _Run:
     lease: Lease
 
     def __post_init__(self) -> None:
-        self.attempt = f"{self.calculation.id}-{self.lease.token}-{secrets.token_hex(3)}"
+        self.begun = _attempt(self.calculation, self.lease, Owner.here())
+        self.attempt: str = self.begun["_id"]
         self.directory = self.worker.root.resolve() / self.calculation.directory_name
         self.started = _now()
 
@@ -198,7 +230,7 @@ class _Run:
         )
         workdir = own_directory(self.directory.parent, self.calculation, atoms, generation)
         start = workdir.start
-        moments = None if start is None else start_structures.start_moments(self.calculation, len(start))
+        moments = None if start is None else self._start_moments(len(start))
         if start is not None and moments is not None:
             start.set_initial_magnetic_moments(moments)
         if not self.worker.finished:
@@ -214,19 +246,29 @@ class _Run:
         self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
         return outcome
 
+    def _start_moments(self, natoms: int) -> Any:
+        """Return the start moments: of a single point with spin those that the relaxation ended with, if it had some.
+
+        Other moments may lead to another electronic state than that of the relaxation.
+        """
+        declared = start_structures.start_moments(self.calculation, natoms)
+        relaxed = self._relaxed()
+        if declared is None or relaxed is None or relaxed.final_moments_mub is None:
+            return declared
+        return scaled_moments(relaxed.final_moments_mub, relaxed.total_moment_mub)
+
+    def _relaxed(self) -> Record | None:
+        """Return the record of the relaxation at whose end this is a single point."""
+        parent = self.parents.get("geometry")
+        return parent.record if parent is not None and self.calculation.kind == "static" else None
+
     # -- attempt and record
 
     def _begin_attempt(self) -> None:
-        owner = Owner.here()
         self.documents.attempts.insert_one(
             {
-                "_id": self.attempt,
-                "calculation": self.calculation.id,
-                "label": self.calculation.label,
+                **self.begun,
                 "firework_id": self.firework_id,
-                "host": owner.host,
-                "pid": owner.pid,
-                "token": self.lease.token,
                 "directory": str(self.directory),
                 "started": self.started,
                 "outcome": "running",
@@ -283,7 +325,7 @@ class _Run:
             gap=None if outcome.bands is None else band_gap(outcome.bands),
             site=self._site(outcome.atoms),
             choice=outcome.choice,
-            notes=(*outcome.notes, *_jumps(outcome, engine)),
+            notes=(*outcome.notes, *_jumps(outcome, engine), *self._other_state(outcome)),
             input_digest=workdir.input_digest,
             parents={
                 role: ParentRef(calculation=p.record.calculation, digest=p.record.digest)
@@ -291,6 +333,10 @@ class _Run:
             },
             provenance=self._provenance(outcome, workdir, execution),
         )
+
+    def _other_state(self, outcome: Outcome) -> list[str]:
+        relaxed = self._relaxed()
+        return [] if relaxed is None else other_state_notes(relaxed.total_moment_mub, outcome.total_moment_mub)
 
     def _site(self, final: Atoms | None) -> SiteChange | None:
         end = None if final is None else start_structures.site_reached(self.calculation, final)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, NamedCalculation, QuantityEntry, SiteEntry
-from sodiate.analysis.energies.adsorption import adsorption_energy, lowest
+from sodiate.analysis.energies.adsorption import adsorption_energy, final_adsorption_energy, lowest
 from sodiate.analysis.energies.comparability import ProtocolMismatch, check_atoms
 from sodiate.analysis.energies.formation import formation_result
 from sodiate.analysis.energies.staleness import fresh, stale_reason
@@ -20,6 +21,8 @@ from sodiate.analysis.records import (
     Sampling,
     SiteChange,
 )
+from sodiate.workflows.quantities.adsorption_energy import AdsorptionEnergy
+from sodiate.workflows.quantities.final_energy import FinalEnergy
 from sodiate.workflows.results.evaluate import evaluated
 
 CELL = ((10.0, 0.0, 0.0), (0.0, 10.0, 0.0), (0.0, 0.0, 21.0))
@@ -370,3 +373,122 @@ def test_the_digest_sees_science_and_not_provenance() -> None:
     assert (
         one.model_copy(update={"energy_ev": -103.0, "free_energy_ev": -103.0}).digest == record("h", -103.0).digest
     )  # not the original's
+
+
+# Energies at relaxed geometries.
+
+
+def at_end_of(label: str, parent: str, energy: float, **changes: Any) -> Record:
+    """A single point, with another cutoff than the relaxations have."""
+    values: dict[str, Any] = {"kind": "static", "parents": {"geometry": ParentRef(calculation=parent, digest="")}}
+    return record(label, energy, **with_method(cutoff_ev=700.0), **values | changes)
+
+
+FINAL_IDS = {"host": "hf", "site T_W@top": "s1f", "site H@top": "s2f", "atom": "Naf", "bulk": "bccf"}
+FINALS = {
+    "hf": at_end_of("hf", "h", -103.0),
+    "s1f": at_end_of("s1f", "s1", -105.5),
+    "s2f": at_end_of("s2f", "s2", -105.4),
+    "Naf": record("Naf", -1.5, kind="atom", **with_method(cutoff_ev=700.0)),
+    "bccf": record("bccf", -3.0, atoms=2, kind="bulk", **with_method(cutoff_ev=700.0)),
+    "low": record("low", None, choice=Choice(site="T_W@top", energies_ev={}), geometry=None, sampling=None),
+}
+
+
+def with_finals(**changes: Any) -> CampaignEntry:
+    first = ENTRY.models[0]
+    quantities = first.quantities | {"final_energy": QuantityEntry(calculations=FINAL_IDS)}
+    names = (*ENTRY.calculations, *(NamedCalculation(name=n, calculation=n) for n in FINAL_IDS.values()))
+    models = (first.model_copy(update={"quantities": quantities} | changes),)
+    return ENTRY.model_copy(update={"models": models, "calculations": names})
+
+
+def test_energies_at_relaxed_geometries_by_hand() -> None:
+    """−105.5 + 103 + 1.5 = −1.0 and −105.4 + 104.5 = −0.9: the other site than by the relaxations' −0.75, −0.753."""
+    (model,) = evaluated(with_finals(), ALL | FINALS, {}, physical=True)
+    assert (model.site, model.reasons) == ("T_W@top", ())
+    assert model.adsorption_energy_ev == pytest.approx(-1.0)
+    assert model.adsorption_energy_bulk_ev == pytest.approx(-105.5 + 103.0 + 1.5)
+    assert model.adsorption_voltage_v == pytest.approx(1.0)
+    assert model.relaxed_adsorption_energy_ev == pytest.approx(-104.0 + 102.0 + 1.25)
+    first, second = model.sites
+    assert (first.energy_ev, first.final_energy_ev) == (-104.0, -105.5)
+    assert second.adsorption_energy_ev == pytest.approx(-0.9)
+    assert second.relaxed_adsorption_energy_ev == pytest.approx(-0.753)
+    assert first.same_as is None
+    assert second.same_as == "T_W@top"  # of the relaxations, which ended in one place
+    numbers = {n.key: n.records for n in AdsorptionEnergy().numbers(model) if n.site == "T_W@top"}
+    assert numbers["adsorption_energy_ev"] == ("s1f", "hf", "Naf")
+    numbers = {n.key: n.records for n in FinalEnergy().numbers(model) if n.site == "T_W@top"}
+    assert numbers == {"relaxed_adsorption_energy_ev": ("s1", "h", "Na")}
+    said = FinalEnergy().remarks([model])
+    assert said == [
+        "WSe2: ΔE is from energies at the relaxed geometries with plane waves up to 700 eV",
+        "WSe2: T_W@top is best by its final energy; by the relaxations H@top would be",
+    ]
+    assert FinalEnergy().methods([model.host])[0] == (
+        "Energies were taken at these geometries with plane waves up to 700 eV."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gone", "left", "words"),
+    [
+        ("hf", [], "T_W@top: final energy: no host: failed: a reason"),
+        ("s1f", ["H@top"], "T_W@top: final energy: failed: a reason"),
+        ("Naf", [], "T_W@top: final energy: no Na atom: failed: a reason"),
+        ("bccf", ["T_W@top", "H@top"], "final energy: bulk: failed: a reason"),
+        ("h", [], "host: failed: a reason"),
+        ("s2", ["T_W@top"], "H@top: failed: a reason"),
+    ],
+)
+def test_a_missing_energy_is_a_reason_and_never_that_of_the_relaxation(
+    gone: str, left: list[str], words: str
+) -> None:
+    known = {k: v for k, v in (ALL | FINALS).items() if k != gone}
+    (model,) = evaluated(with_finals(), known, {gone: "failed: a reason"}, physical=True)
+    assert [site.site for site in model.sites if site.adsorption_energy_ev is not None] == left
+    assert words in model.reasons
+    if gone in ("hf", "s1f", "Naf"):
+        assert model.sites[0].relaxed_adsorption_energy_ev == pytest.approx(-0.75)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"s1f": at_end_of("s1f", "s2", -105.5)},
+            "s1f was computed from calculation s2 as its geometry, not from s1",
+        ),
+        ({"hf": at_end_of("hf", "other", -103.0)}, "hf was computed from calculation other as its geometry"),
+        (
+            {"s1f": at_end_of("s1f", "s1", -105.5, **with_sampling(kmesh=(4, 4, 1)))},
+            r"kmesh \(4, 4, 1\) ≠ \(2, 2, 1\)",
+        ),
+        ({"Naf": record("Naf", -1.5, kind="atom")}, r"cutoff_ev 700.0 ≠ 500.0"),
+        ({"s1f": at_end_of("s1f", "s1", -105.5, **with_atoms("W", "Na", "Na"))}, "it has 2 Na, 1 W atoms"),
+        (
+            {"s1": record("s1", -104.0, parents=OTHER_HOST["parents"])},
+            "s1 was computed from calculation h2 as its host",
+        ),
+    ],
+)
+def test_energies_of_other_geometries_or_methods_are_refused(changed: dict[str, Record], words: str) -> None:
+    known = ALL | FINALS | changed
+    with pytest.raises(ProtocolMismatch, match=words):
+        final_adsorption_energy((known["s1f"], known["hf"]), (known["s1"], known["h"]), known["Naf"])
+    (model,) = evaluated(with_finals(), known, {}, physical=True)
+    assert model.sites[0].adsorption_energy_ev is None
+    assert any(re.search(words, reason) for reason in model.reasons)
+
+
+def test_the_effect_is_that_of_the_energies() -> None:
+    """−1.0 with them and −0.753 without: what a change of the energies alone does."""
+    plain = ENTRY.models[0].model_copy(update={"name": "plain"})
+    low = record("low1", None, choice=Choice(site="H@top", energies_ev={}), geometry=None, sampling=None)
+    plain = plain.model_copy(update={"lowest": "low1"})
+    entry = with_finals(compare_with="plain")
+    entry = entry.model_copy(update={"models": (*entry.models, plain)})
+    dear, cheap = evaluated(entry, ALL | FINALS | {"low1": low}, {}, physical=True)
+    assert dear.effect_ev == pytest.approx(-1.0 + 0.753)
+    assert (cheap.relaxed_adsorption_energy_ev, cheap.reasons) == (None, ())

@@ -6,14 +6,14 @@ Energies are those of `sodiate.workflows.engines.emt.potential`, bands and DOS t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....analysis.records import Geometry, Method, Sampling
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings
+from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainDeclaration, PlainEngine, Settings
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_forces, check_kind, is_done, number
 from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
 from .job import INPUT, RESULT, START, EmtInputs, EmtResult
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ...calculation import Calculation
+    from ...campaign.campaign_file import CampaignFile
 
 _NEEDED = {
     "relax": ("max_force_ev_per_a",),
@@ -35,6 +36,14 @@ _NEEDED = {
 
 _BROKEN = 1.4
 """A bond between a metal and a chalcogen is broken if it grew by more than this factor."""
+
+
+class EmtDeclaration(PlainDeclaration):
+    """The keys that act on a dry run: those of its potential's forces, and of its model of electrons."""
+
+    def protocol(self, calculation: Calculation) -> dict[str, Any]:
+        """Return the common keys; no key acts on a single point."""
+        return {} if calculation.kind == "static" else super().protocol(calculation)
 
 
 class EmtEngine(PlainEngine):
@@ -55,6 +64,10 @@ class EmtEngine(PlainEngine):
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` if the dry run has no parameters for an element."""
         load_parameters().check(atoms.get_chemical_symbols())
+
+    def declaration(self, campaign: CampaignFile, where: str) -> EmtDeclaration:
+        """Return which keys act on which kind."""
+        return EmtDeclaration()
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
         """Return those of BFGS for a relaxation, none otherwise."""

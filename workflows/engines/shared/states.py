@@ -73,13 +73,30 @@ def coarse_end_notes(coarse: Step, first: Step, name: str = "the coarse stage") 
     """
     if coarse.total_moment_mub is None or first.total_moment_mub is None:
         return []
-    # The overall sign of the moments is arbitrary.
-    if abs(abs(coarse.total_moment_mub) - abs(first.total_moment_mub)) <= SAME_MOMENT_MUB:
+    if _same_moment(coarse.total_moment_mub, first.total_moment_mub):
         return []
     return [
         f"{name} ended with {coarse.total_moment_mub:.2f} μB, and the relaxation began at the same "
         f"positions with {first.total_moment_mub:.2f} μB: two electronic states"
     ]
+
+
+def other_state_notes(relaxed_mub: float | None, now_mub: float | None) -> list[str]:
+    """Return a note if a single point has another moment of the cell (μB) than the relaxation that it is the end of.
+
+    Its settings differ, so that energies cannot be compared; nothing can be said without spin in either.
+    """
+    if relaxed_mub is None or now_mub is None or _same_moment(relaxed_mub, now_mub):
+        return []
+    return [
+        f"the cell has {now_mub:.2f} μB here and had {relaxed_mub:.2f} μB at the end of its relaxation: another "
+        "magnetic state, or a moment that depends on what differs"
+    ]
+
+
+def _same_moment(one_mub: float, other_mub: float) -> bool:
+    """Tell whether two moments are those of one state; their overall sign is arbitrary."""
+    return abs(abs(one_mub) - abs(other_mub)) <= SAME_MOMENT_MUB
 
 
 def jump_notes(trajectory: Trajectory) -> list[str]:

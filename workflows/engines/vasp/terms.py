@@ -1,7 +1,9 @@
 """The terms of energy differences in a campaign: what each would be computed with, so that what differs is refused.
 
 A site is held against its host, and each host must find every reference (atom, bulk, crystal, molecule) computed as
-it is. Hosts may differ: a model has protocol keys of its own, and references of its own that follow them.
+it is. Hosts may differ: a model has protocol keys of its own, and references of its own that follow them. So it is
+with single points at relaxed geometries: those of a site are held against those of its host, and not against what
+relaxed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ...calculation import HOST
 from ...campaign.yaml import InputError
+from ...start_structures import elements
 from .method import described
 
 if TYPE_CHECKING:
@@ -74,17 +78,33 @@ class Terms:
     def refuse(self, where: str) -> None:
         """Raise `InputError` for terms that could not be subtracted from one another."""
         terms = self._by_id.values()
-        references: dict[str, list[Term]] = {}
+        references: dict[tuple[str, ...], list[Term]] = {}
         for term in terms:
-            if term.calculation.structure["op"] in _REFERENCES:
-                references.setdefault(f"{term.calculation.label} {term.calculation.kind}", []).append(term)
+            operation = _relaxed(term.calculation).structure["op"]
+            if operation in _REFERENCES:
+                references.setdefault((operation, *elements(term.calculation)), []).append(term)
         for term in terms:
-            for parent in term.calculation.parents.values():
-                if parent.id in self._by_id:
-                    _refuse(where, [term.difference(self._by_id[parent.id])])
-            if term.calculation.structure["op"] == "host":
+            relaxed = _relaxed(term.calculation)
+            if HOST in relaxed.parents:
+                _refuse(where, [term.difference(host) for host in self._like(term, relaxed.parents[HOST])])
+            if relaxed.structure["op"] == "host":
                 for choices in references.values():
                     _refuse(where, [term.difference(choice) for choice in choices])
+
+    def _like(self, term: Term, host: Calculation) -> list[Term]:
+        """Return the terms of a host against which a site's may be held: its relaxation, or its single points."""
+        if term.calculation.kind != "static":
+            return [self._by_id[host.id]]
+        return [
+            other
+            for other in self._by_id.values()
+            if host in other.calculation.parents.values() and other.calculation.kind == "static"
+        ]
+
+
+def _relaxed(calculation: Calculation) -> Calculation:
+    """Return the relaxation at whose end a calculation is a single point, or itself."""
+    return calculation.parents.get("geometry", calculation)
 
 
 def _refuse(where: str, differences: list[str | None]) -> None:

@@ -1,0 +1,73 @@
+"""Single points at relaxed geometries: the same atoms with other settings, and the references of these settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import start_structures
+from ..campaign.protocol import Protocol, is_off
+from ..campaign.yaml import InputError
+from .elemental_reference import reference
+
+if TYPE_CHECKING:
+    from ..calculation import Calculation
+    from .declare import Declare
+
+
+def static(declare: Declare, relaxed: Calculation, name: str, protocol: Protocol) -> Calculation:
+    """Declare a single point at the end of a relaxation, called ``LABEL/NAME`` after it."""
+    parents = {"geometry": relaxed}
+    return declare("static", start_structures.geometry(), parents, f"{relaxed.label}/{name}", protocol)
+
+
+def isolated_atom(declare: Declare, protocol: Protocol, name: str = "") -> Calculation:
+    """Declare the isolated atom of the campaign's adsorbate, called ``ELEMENT-NAME``.
+
+    Raises
+    ------
+    InputError
+        If the protocol has no box for it.
+    """
+    element, box_a = declare.campaign.spec.adsorbate.element, protocol.section("atom").box_a
+    if box_a is None:
+        raise InputError(f"{declare.where}: its protocol has no atom.box_a for the isolated {element} atom.")
+    label = f"{element}-{name}" if name else element
+    return declare("atom", start_structures.atom(element, box_a), {}, label, protocol)
+
+
+def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) -> Calculation:
+    """Declare the adsorbate's element in its reference state with another protocol than that of its relaxation.
+
+    A cubic metal is computed as declared; what relaxes (a crystal, a molecule) is a single point at its end.
+    """
+    element = declare.campaign.spec.adsorbate.element
+    declared = reference(declare.campaign, element, f"{declare.where}: quantities: bulk_reference")
+    label = f"{declared.label}-{name}"
+    if declared.kind != "relax":
+        return declare(declared.kind, declared.structure, {}, label, protocol, declared.section)
+    parent = declare(declared.kind, declared.structure, {}, declared.label, relaxed, declared.section)
+    return declare("static", start_structures.geometry(), {"geometry": parent}, label, protocol, declared.section)
+
+
+def refuse_lacking(declare: Declare, given: Mapping[str, Any], key: str) -> None:
+    """Raise `InputError` for keys of a section that an engine with physical numbers has not.
+
+    Of a dry engine it is said which keys do not act (`idle`).
+    """
+    engine = declare.engine
+    lacking = [name for name, value in given.items() if name not in engine.protocol_keys and not is_off(name, value)]
+    if "static" not in engine.capabilities:
+        raise InputError(f"{declare.where}: protocol.{key}: the engine {engine.name} has no single points (static).")
+    if lacking and engine.physical:
+        raise InputError(
+            f"{declare.where}: protocol.{key}.{lacking[0]}: the engine {engine.name} has no such key; it has "
+            f"{', '.join(sorted(engine.protocol_keys))}."
+        )
+
+
+def idle(given: Mapping[str, Any], calculation: Calculation) -> tuple[str, ...]:
+    """Return the keys that do not act on a single point: those that its protocol has not taken."""
+    return tuple(
+        name for name, value in given.items() if name not in calculation.protocol and not is_off(name, value)
+    )
