@@ -82,6 +82,12 @@ def variants(campaign: Campaign, cutoffs: Sequence[float], meshes: Sequence[floa
             raise InputError(
                 f"campaign {name}: kpoint_mesh gives the mesh; take it out, so that --kmesh can vary it."
             )
+        sections = [host.protocol.final_energy for host in base.hosts if host.finals]
+        if values and any(section is not None and key in section.given for section in sections):
+            raise InputError(
+                f"campaign {name}: final_energy gives {key}, so that --{quantity} would vary the relaxations alone; "
+                "take it out of final_energy."
+            )
         for value in values:
             setting = value if quantity == "cutoff" else _length(value, base)
             yield Variant(quantity, value, plan(_varied(base.campaign, f"{quantity}-{value:g}", {key: setting})))

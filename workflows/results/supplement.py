@@ -59,8 +59,8 @@ def write_supplement(
     if len(entries) != 1:
         choices = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in found)
         raise InputError(
-            f"{results.title}: a supplement is of one campaign and engine: name it, and its method if it has several; "
-            f"here are: {choices}."
+            f"{results.title}: a supplement is of one campaign and engine: name it, and its method if it has "
+            f"several; here are: {choices}."
         )
     (entry,) = entries
     evaluated = results.of(entry)

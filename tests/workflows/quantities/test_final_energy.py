@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from sodiate.workflows.campaign.load import load_campaign
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.engines.shared.states import other_state_notes
 from sodiate.workflows.launch.corrections import retry
+from sodiate.workflows.plan.convergence_study import variants
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.plan.preview import write_inputs
@@ -236,3 +238,10 @@ def test_another_moment_than_that_of_the_relaxation_is_noted(
 ) -> None:
     """The sign of all moments together means nothing; without spin nothing can be said."""
     assert len(other_state_notes(relaxed, now)) == notes
+
+
+def test_convergence_is_not_tested_with_a_key_that_the_energies_have_of_their_own(tmp_path: Path) -> None:
+    """Each setting would give the same ΔE but for the geometries."""
+    path = small_campaign(tmp_path, protocol=paper(final_energy={"cutoff_ev": 700.0}), quantities=[])
+    with pytest.raises(InputError, match="final_energy gives cutoff_ev, so that --cutoff would vary the relaxations"):
+        list(variants(load_campaign(path, "gpaw"), (400.0, 500.0), ()))
