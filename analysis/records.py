@@ -206,7 +206,10 @@ class ParentRef(Frozen):
 
 
 class Provenance(Frozen):
-    """Who computed a record, where and how; none of it defines the numbers."""
+    """Who computed a record, where and how; none of it defines the numbers.
+
+    ``started``, ``finished`` and ``wall_time_s`` are of the last of its ``launches``, which ended with the record.
+    """
 
     versions: dict[str, str]
     host: str

@@ -24,6 +24,7 @@ import numpy as np
 from sodiate.analysis.model_result import ModelResult
 from sodiate.analysis.records import Record
 from sodiate.workflows.quantities.dos import DensityOfStates
+from sodiate.workflows.results.cost import launches_of
 from sodiate.workflows.results.results import Results
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -171,11 +172,9 @@ class Reproduction:
         yield ("all together, on two ranks", *whole.cells[:2], *hours)
 
     def _cost(self, record: Record) -> _Cost:
-        attempts = list(self.results.documents.attempts.find({"calculation": record.calculation}))
-        seconds = sum(float(attempt.get("wall_time_s", 0.0)) for attempt in attempts)
-        killed = sum("wall_time_s" not in attempt for attempt in attempts)
+        launches = launches_of(self.results.documents, {record.calculation: record})[record.calculation]
         run = record.provenance
-        return _Cost(run.scf_steps or 0, run.launches, seconds, run.wall_time_s, killed)
+        return _Cost(run.scf_steps or 0, launches.count, launches.wall_s, run.wall_time_s, launches.untimed)
 
     def _records(self, campaign: str) -> list[Record]:
         """Return the records of a campaign that a code computed, each once."""

@@ -61,6 +61,7 @@ ROOMS = {
     ),
     "analysis": (
         *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "codes"),
+        "cost",
         "functionals",
         *("campaign_entry", "arrays", "records", "words", "elements"),
     ),

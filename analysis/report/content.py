@@ -59,12 +59,18 @@ class RelaxationContent:
 
 @dataclass(frozen=True)
 class CostRow:
-    """The cost and the origin of a calculation."""
+    """The cost and the origin of a calculation.
+
+    ``minutes`` of wall time and ``cpu_hours`` are of all its ``launches`` but for the ``untimed`` ones, which were
+    killed without leaving a time; None where they are not known.
+    """
 
     label: str
     identifier: str
-    minutes: float
-    launches: int
+    minutes: float | None
+    cpu_hours: float | None
+    launches: int | None
+    untimed: int
     steps: int | None
     scf: int | None
     finished: str

@@ -108,7 +108,7 @@ def _group(number: int, group: CampaignContent) -> str:
 {hosts}
 <h3>Relaxations</h3>
 {_relaxations(number, group.relaxations)}
-<details><summary>Method, provenance and cost ({len(group.costs)} calculations)</summary>
+<details><summary>Method, provenance and cost ({_cost_words(group.costs)})</summary>
 {_table(("key", "value"), group.method)}
 {_costs(group.costs)}
 </details>
@@ -213,19 +213,35 @@ def _relaxations(number: int, relaxations: Sequence[RelaxationContent]) -> str:
     )
 
 
+def _cost_words(costs: Sequence[CostRow]) -> str:
+    """Return the number of calculations and what all their launches took, as far as it is known."""
+    words, known = f"{len(costs)} calculations", [row.cpu_hours for row in costs if row.cpu_hours is not None]
+    if not any(known):
+        return words
+    missing = len(costs) - len(known)
+    least = "at least " if missing or any(row.untimed for row in costs) else ""
+    unknown = f"; of {missing} the cores are not known" if missing else ""
+    return f"{words}, {least}{sum(known):.2f} CPU-hours{unknown}"
+
+
 def _costs(costs: Sequence[CostRow]) -> str:
     heads = (
-        *("calculation", "id", "minutes", "launches", "ionic steps", "SCF iterations", "finished", "codes"),
-        "remarks",
+        *("calculation", "id", "minutes", "CPU-hours", "launches", "ionic steps", "SCF iterations", "finished"),
+        *("codes", "remarks"),
     )
     rows = [
         [
-            *(row.label, row.identifier, f"{row.minutes:.1f}", row.launches, row.steps, row.scf),
+            *(row.label, row.identifier, _digits(row.minutes, 1), _digits(row.cpu_hours, 2)),
+            *(row.launches, row.steps, row.scf),
             *(row.finished, row.versions, "; ".join(row.remarks)),
         ]
         for row in costs
     ]
     return _table(heads, rows, "sortable")
+
+
+def _digits(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
 
 
 def _missing(missing: Sequence[tuple[str, str]]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Bands, Density, Dos, Trajectory
+from ..cost import Launches
 from ..electrons.bandpath import path_axis, zero_of_bands
 from ..electrons.defect_levels import DefectLevel, DefectLevels
 from ..electrons.density import planar_average
@@ -244,17 +245,23 @@ def profile_payload(difference: Density) -> dict[str, Any]:
     }
 
 
-def cost_row(record: Record) -> CostRow:
-    """Return the cost and the origin of a calculation."""
+def cost_row(record: Record, launches: Launches | None) -> CostRow:
+    """Return the cost and the origin of a calculation; its cost is unknown without launches."""
     run = record.provenance
+    core_s, untimed = (None, 0) if launches is None else (launches.core_s, launches.untimed)
+    killed = [f"{untimed} of the launches {'was' if untimed == 1 else 'were'} killed and left no time"] * (
+        untimed > 0
+    )
     return CostRow(
         label=record.label,
         identifier=record.calculation,
-        minutes=round(run.wall_time_s / 60, 2),
-        launches=run.launches,
+        minutes=None if launches is None else round(launches.wall_s / 60, 2),
+        cpu_hours=None if core_s is None else round(core_s / 3600, 4),
+        launches=None if launches is None else launches.count,
+        untimed=untimed,
         steps=run.ionic_steps,
         scf=run.scf_steps,
         finished=run.finished[:16],
         versions=", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())),
-        remarks=[*run.corrections, *record.notes],
+        remarks=[*run.corrections, *killed, *record.notes],
     )

@@ -151,7 +151,7 @@ class Leases:
         return bool(update.matched_count)
 
     def is_alive(self, calculation: str) -> bool:
-        """Tell whether a live process holds the lease; clear the lease of a dead process."""
+        """Tell whether a live process holds the lease; clear the lease of a dead process, but for its last sign."""
         live = {"_id": calculation, "$expr": {"$gt": ["$lease.expires", "$$NOW"]}}
         document = self.calculations.find_one({"_id": calculation}, {"lease": 1, "token": 1})
         lease = (document or {}).get("lease")
@@ -162,7 +162,7 @@ class Leases:
             return True
         update = self.calculations.update_one(
             {"_id": calculation, "token": document["token"], "lease.expires": lease["expires"]},
-            {"$unset": {"lease": ""}},
+            {"$unset": {"lease": ""}, "$set": {"last_heartbeat": lease.get("heartbeat")}},
         )
         return not update.matched_count  # no match if another process claimed it meanwhile
 

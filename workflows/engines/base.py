@@ -232,6 +232,9 @@ class Engine(Protocol):
     def progress(self, directory: Path) -> list[str]:
         """Return the progress of a run for `sodiate show`, as lines; none if its trajectory is sodiate's own."""
 
+    def cores(self, directory: Path) -> int | None:
+        """Return on how many cores the last launch in a directory ran; None if its outputs do not say."""
+
     def adopt(self, folder: Path) -> FinishedRun:
         """Read a run of this code that the user made; raise `EngineError` if it cannot be read."""
 
@@ -299,6 +302,10 @@ class PlainEngine:
     def progress(self, directory: Path) -> list[str]:
         """Return nothing."""
         return []
+
+    def cores(self, directory: Path) -> int | None:
+        """Return None: not known."""
+        return None
 
     def adopt(self, folder: Path) -> FinishedRun:
         """Raise `Unsupported`."""

@@ -43,7 +43,7 @@ PAGE = "report.html"
 OWN = {INDEX, "arrays", "checkpoints", *(f"{name}.jsonl" for name in COLLECTIONS)}
 """The parts of an archive: an export replaces only these."""
 
-_HIDDEN = {"calculations": {"lease": 0, "cancelled": 0}, "campaigns": {"_id": 0}}
+_HIDDEN = {"calculations": {"lease": 0, "last_heartbeat": 0, "cancelled": 0}, "campaigns": {"_id": 0}}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -172,6 +173,11 @@ def _check_attempts(documents: Documents) -> None:
         seconds = document.get("wall_time_s")
         if seconds is not None and not isinstance(seconds, int | float):
             raise ValueError(f"attempt {document['_id']}: wall_time_s: {seconds!r} is no number.")
+        if document.get("ended") is not None:
+            datetime.fromisoformat(_text(document, "ended"))
+        cores = document.get("cores")
+        if cores is not None and (not isinstance(cores, int) or isinstance(cores, bool) or cores < 1):
+            raise ValueError(f"attempt {document['_id']}: cores: {cores!r} is no number of cores.")
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:

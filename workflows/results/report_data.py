@@ -11,12 +11,13 @@ import numpy as np
 
 from ...analysis.arrays import Trajectory
 from ...analysis.energies.adsorption import ANOTHER_START
-from ...analysis.report.content import CampaignContent, HostContent, Panel, RelaxationContent
+from ...analysis.report.content import CampaignContent, CostRow, HostContent, Panel, RelaxationContent
 from ...analysis.report.panels import atoms_payload, cost_row, isosurfaces, relaxation_content
 from ...structures.geometry import bond_reach
 from ...structures.slabs import POSCAR
 from ..kinds import KINDS
 from ..quantities import quantities
+from .cost import launches_of
 from .rows import as_objects, columns, to_csv, to_json
 from .tables import note_lines
 
@@ -70,13 +71,19 @@ def _group(results: Results, entry: CampaignEntry) -> CampaignContent:
         remarks=note_lines(evaluated),
         hosts=[_host(results, result) for result in evaluated],
         relaxations=_relaxations(results, records, names),
-        costs=[cost_row(record) for record in sorted(records.values(), key=lambda record: record.label)],
+        costs=_costs(results, records),
         missing=[(names[identifier], reason) for identifier, reason in reasons.items() if identifier in names],
         objects=as_objects(evaluated),
         csv=to_csv(evaluated),
         json=to_json(evaluated),
         yaml=entry.yaml,
     )
+
+
+def _costs(results: Results, records: Mapping[str, Record]) -> list[CostRow]:
+    launches = launches_of(results.documents, records)
+    ordered = sorted(records.values(), key=lambda record: record.label)
+    return [cost_row(record, launches.get(record.calculation)) for record in ordered]
 
 
 def _method_lines(method: Mapping[str, Any]) -> list[tuple[str, str]]:

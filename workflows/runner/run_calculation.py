@@ -193,6 +193,7 @@ class _Run:
         self.attempt: str = self.begun["_id"]
         self.directory = self.worker.root.resolve() / self.calculation.directory_name
         self.started = _now()
+        self.engine: Engine | None = None
 
     def go(self) -> None:
         """Prepare, run, collect and record; write the outcome into the attempt, also after an error."""
@@ -220,7 +221,7 @@ class _Run:
             or {}
         )
         settings = Settings(execution=document.get("execution", {}), worker=self.worker.env)
-        engine = engine_of(self.calculation, settings, self.without)
+        engine = self.engine = engine_of(self.calculation, settings, self.without)
         atoms = start_structures.start_atoms(
             self.calculation,
             {role: p.record.geometry.atoms() for role, p in self.parents.items() if p.record.geometry},
@@ -285,6 +286,7 @@ class _Run:
                     "reason": reason,
                     "ended": end,
                     "wall_time_s": _seconds(self.started, end),
+                    "cores": None if self.engine is None else self.engine.cores(self.directory),
                     "ionic_steps": result.ionic_steps if result else None,
                     "corrections": list(result.corrections) if result else [],
                 }

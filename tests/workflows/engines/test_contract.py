@@ -6,6 +6,7 @@ The oracles are finite differences of the engine's own energies, invariance, and
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_shapes_and_fingerprints(case: Case, tmp_path: Path) -> None:
     assert outcome.sampling is not None
     np.testing.assert_allclose(outcome.sampling.cell_a, atoms.cell.array, atol=1e-7)  # as far as a code prints it
     assert {"sodiate", "ase"} <= outcome.versions.keys()
+
+
+def test_it_says_on_how_many_cores_it_ran(case: Case, tmp_path: Path) -> None:
+    assert case.engine().cores(tmp_path) is None
+    outcome = case.outcome(tmp_path / "static", "static")
+    cores = case.engine().cores(tmp_path / "static")
+    if not case.physical:
+        assert cores is None
+        return
+    asked = re.search(r"-n (\d+)", outcome.command or "")
+    assert cores == (int(asked[1]) if asked else 1)
 
 
 def test_forces_have_the_unit_and_sign_of_the_slope(case: Case, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ from .inputs import (
     calculator_settings,
     inputs_key,
 )
-from .results import GpawResult
+from .results import GpawResult, cores_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -273,6 +273,10 @@ class GpawEngine(PlainEngine):
         result = GpawResult.read(GpawInputs.read(directory))
         result.check()
         return result.outcome(self.name)
+
+    def cores(self, directory: Path) -> int | None:
+        """Return the number of ranks in the last text output."""
+        return cores_of(directory)
 
     def description(self, records: Sequence[Record]) -> CodeDescription:
         """Return GPAW's reference, and its package of data sets with the elements of the records."""

@@ -34,6 +34,9 @@ _DENSITY_NOTES = {
 }
 """Notes on eigenvalues whose density is not that of the host's file."""
 
+_HEAD = 5000
+"""Characters of a text output in which it says where it runs."""
+
 _INTEGRAL = 1e-5
 """Largest relative deviation of a density's integral from the number of electrons; 6e-7 was measured."""
 
@@ -231,3 +234,14 @@ def _scf_steps(directory: Path) -> int:
     """Count the SCF iterations that all launches wrote."""
     texts = (path.read_text(encoding="utf-8", errors="replace") for path in directory.glob(OUTPUTS))
     return sum(len(re.findall(r"^\|iter:", text, flags=re.MULTILINE)) for text in texts)
+
+
+def cores_of(directory: Path) -> int | None:
+    """Return the number of ranks of the last launch, from the head of its text output; None without one."""
+    outputs = sorted(directory.glob(OUTPUTS), key=lambda path: path.stat().st_mtime)
+    if not outputs:
+        return None
+    with outputs[-1].open(encoding="utf-8", errors="replace") as file:
+        head = file.read(_HEAD)
+    ranks = re.search(r"^cores: +(\d+)", head, flags=re.MULTILINE)
+    return None if ranks is None else int(ranks[1])

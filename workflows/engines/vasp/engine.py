@@ -312,6 +312,12 @@ class VaspEngine(PlainEngine):
             return []
         return [f"  last force  {largest_force(directory / TEXT):.4f} eV/Å after {steps_taken(directory)} steps"]
 
+    def cores(self, directory: Path) -> int | None:
+        """Return the ranks times threads in the head of OUTCAR."""
+        from .results import cores_of
+
+        return cores_of(directory)
+
     def adopt(self, folder: Path) -> VaspRunOfUser:
         """Read a run of VASP that the user made; raise `EngineError` if its vasprun.xml cannot be read."""
         from .adopt import VaspRunOfUser

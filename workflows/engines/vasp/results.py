@@ -551,6 +551,25 @@ def scf_steps(directory: Path) -> int:
     return sum(len(re.findall(r"^[A-Z]{3}:\s*\d+", text, flags=re.MULTILINE)) for text in _oszicars(directory))
 
 
+_RUNS_ON = re.compile(
+    r"^ running (?:on +(\d+) total cores| *(\d+) mpi-ranks(?:, with +(\d+) threads/rank)?)", re.MULTILINE
+)
+"""Where OUTCAR says on how many cores it runs: VASP 5, and from 5.4.4 on."""
+
+_HEAD = 5000
+"""Characters of an OUTCAR in which it does."""
+
+
+def cores_of(directory: Path) -> int | None:
+    """Return the cores of the last launch, ranks times threads; None if OUTCAR is not there or does not say."""
+    try:
+        with (directory / TEXT).open(encoding="utf-8", errors="replace") as file:
+            found = _RUNS_ON.search(file.read(_HEAD))
+    except OSError:
+        return None
+    return None if found is None else int(found[1] or found[2]) * int(found[3] or 1)
+
+
 _FORCES = re.compile(r"TOTAL-FORCE \(eV/Angst\)\n -+\n(.*?)\n -+", re.DOTALL)
 
 

@@ -24,7 +24,14 @@ from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
 from sodiate.workflows.engines.shared.processes import locked
-from sodiate.workflows.engines.vasp.results import ase_stress, largest_force, method_of, read_vasprun, sampling_of
+from sodiate.workflows.engines.vasp.results import (
+    ase_stress,
+    cores_of,
+    largest_force,
+    method_of,
+    read_vasprun,
+    sampling_of,
+)
 from sodiate.workflows.stop import Stop
 from support import DATA
 from support.engine_cases import VASP, host_with_na
@@ -573,3 +580,19 @@ def test_large_files_go_unless_they_are_to_be_kept(program: Path, tmp_path: Path
     engine.run(directory, Limits(), Stop())
     assert (directory / "WAVECAR").exists()
     assert not (directory / "CHGCAR").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "cores"),
+    [
+        (" running on   16 total cores", 16),  # VASP 5
+        (" running   32 mpi-ranks, with    8 threads/rank", 256),  # 5.4.4, from the recorded output above
+        (" running    4 mpi-ranks, with    1 threads/rank, on    1 nodes", 4),  # VASP 6
+        (" running    4 mpi-ranks, on    1 nodes", 4),
+        (" distrk:  each k-point on   32 cores,    1 groups", None),
+    ],
+)
+def test_the_cores_that_outcar_names(line: str, cores: int | None, tmp_path: Path) -> None:
+    text = f" vasp.6.4.2 20Jul23 (build) complex\n\n executed on LinuxGNU date 2026.01.01\n{line}\n distr: one\n"
+    (tmp_path / "OUTCAR").write_text(text)
+    assert cores_of(tmp_path) == cores
