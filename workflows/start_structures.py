@@ -450,20 +450,19 @@ def elements(calculation: Calculation) -> list[str]:
 
 def symbols(calculation: Calculation) -> list[str]:
     """Return the element of each of a calculation's atoms, in their order; nothing for one without atoms."""
-    atoms = ideal_atoms(calculation)
-    if atoms is not None:
-        return list(atoms.get_chemical_symbols())
+    atoms = typical_atoms(calculation)
+    return [] if atoms is None else list(atoms.get_chemical_symbols())
+
+
+def typical_atoms(calculation: Calculation) -> Atoms | None:
+    """Return `ideal_atoms`, and for a calculation at the chosen site those of any of the sites.
+
+    These have its elements and its cell. None for a calculation without a structure.
+    """
     if calculation.structure["op"] != "chosen":
-        return []
-    lowest = calculation.parents["lowest"]
-    host, site = lowest.parents["host"], _a_site_of(lowest)
-    match calculation.structure["part"]:
-        case "host":
-            return symbols(host)
-        case "adsorbate":
-            return [site.structure["element"]]
-        case _:
-            return symbols(site)
+        return ideal_atoms(calculation)
+    atoms = ideal_atoms(_a_site_of(calculation.parents["lowest"]))
+    return None if atoms is None else atoms[_PARTS[calculation.structure["part"]]]
 
 
 def turns(calculation: Calculation) -> list[NDArray[np.int64]]:

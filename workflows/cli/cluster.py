@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, open_workbench
+from .shared import (
+    ROOT,
+    CampaignArgument,
+    ClassesOption,
+    EngineOption,
+    LaunchpadOption,
+    RootOption,
+    is_physical,
+    open_workbench,
+)
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
@@ -19,20 +28,33 @@ def submit(
     launchpad: LaunchpadFileOption,
     engine: EngineOption = None,
     root: RootOption = ROOT,
+    cluster: ClassesOption = None,
 ) -> None:
-    """Plan a campaign and add it to a launchpad; runs nothing.
+    """Plan a campaign and add it to a launchpad, and say the CPU-hours to be done; runs nothing.
 
-    Example: sodiate submit wsse --engine vasp --launchpad my_launchpad.yaml
+    Example: sodiate submit wsse --engine vasp --launchpad my_launchpad.yaml --cluster slurm.yaml
     """
+    from ..clusters.cluster_file import load_cluster
     from ..plan.planner import plan as plan_campaign
+    from .cost_view import DRY, cores_by_kind, cost_lines
 
     plan = plan_campaign(campaign, engine)
+    cluster_file = None if cluster is None else load_cluster(cluster)
+    lines = [DRY]
     with open_workbench(root, launchpad, create=True) as bench:
         from ..launch.submit import submit as submit_plan
+        from ..results.cost import outlook
 
         bench.initialise()
         count = len(submit_plan(plan, bench).added)
+        if is_physical(plan):
+            missing = bench.standing([calculation.id for calculation in plan.calculations]).reasons
+            cores = None if cluster_file is None else cores_by_kind(cluster_file)
+            to_do = [calculation for calculation in plan.calculations if calculation.id in missing]
+            lines = cost_lines(outlook(bench.documents, to_do, cores), cluster_file)
     print(f"{plan.campaign.spec.campaign}: {count} of {len(plan.calculations)} calculations added")
+    for line in lines:
+        print(line)
 
 
 def queue(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,17 +11,20 @@ import typer
 
 from .shared import (
     ROOT,
+    ArchiveOption,
     CampaignArgument,
+    ClassesOption,
     EngineOption,
     LaunchpadOption,
-    RootOption,
     has_database,
+    is_physical,
     make_console,
-    open_workbench,
+    open_results,
 )
 
 if TYPE_CHECKING:
     from ..plan.graph import Plan
+    from ..results.cost import Outlook
 
 
 def inputs(
@@ -45,18 +50,28 @@ def plan(
     engine: EngineOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Say what is recorded and what is new.")] = False,
-    root: RootOption = ROOT,
+    root: Annotated[Path | None, typer.Option(help=f"Look at the records of this root [of --diff: {ROOT}].")] = None,
     launchpad: LaunchpadOption = None,
+    archive: ArchiveOption = None,
+    cluster: ClassesOption = None,
 ) -> None:
-    """Print the graph of a campaign's calculations; needs no database (except with --diff).
+    """Print the graph of a campaign's calculations, and with records of the same method the CPU-hours to be done.
 
-    Example: sodiate plan wsse --diff
+    Without --root, --launchpad, --archive or --diff it opens no database. Example: sodiate plan wsse --root runs
     """
+    from ..clusters.cluster_file import load_cluster
     from ..plan.planner import plan as plan_campaign
+    from .cost_view import DRY, NO_RECORDS, cores_by_kind, cost_lines, cost_object
     from .plan_view import plan_objects, plan_tree
 
     graph = plan_campaign(campaign, engine)
-    states = _states(graph, root, launchpad) if diff else None
+    cluster_file = None if cluster is None else load_cluster(cluster)
+    physical = is_physical(graph)
+    found = None
+    if diff or root is not None or launchpad is not None or archive is not None:
+        cores = None if cluster_file is None else cores_by_kind(cluster_file)
+        found = _compare(graph, (root or ROOT, launchpad, archive), cores)
+    states = found.states if found is not None and diff else None
     if as_json:
         import json
 
@@ -64,6 +79,8 @@ def plan(
         if states is not None:
             for calculation in content["calculations"]:
                 calculation["state"] = states[calculation["id"]]
+        if found is not None and physical:
+            content["cost"] = cost_object(found.outlook)
         print(json.dumps(content, indent=1))
         return
     console = make_console()
@@ -76,16 +93,44 @@ def plan(
     if states is not None:
         new = sum(state != "done" for state in states.values())
         console.print(f"{len(states) - new} done, {new} new or to be done again.", highlight=False)
+    lines = [NO_RECORDS] if found is None else cost_lines(found.outlook, cluster_file)
+    for line in lines if physical else [DRY]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _states(graph: Plan, root: Path, launchpad: Path | None) -> dict[str, str]:
-    """Return ``done``, ``new`` or the reason why it has to be computed again, by calculation id."""
+@dataclass(frozen=True)
+class Comparison:
+    """A plan beside what is recorded.
+
+    Attributes
+    ----------
+    states
+        ``done``, ``new`` or the reason why it has to be computed again, by calculation id.
+    outlook
+        What those that are not done may take.
+    """
+
+    states: dict[str, str]
+    outlook: Outlook
+
+
+def _compare(
+    graph: Plan, place: tuple[Path, Path | None, Path | None], cores: Mapping[str, int] | None
+) -> Comparison:
+    """Compare a plan with the records of a root, a launchpad or an archive."""
+    from ..database.standing import standing_of
+    from ..results.cost import outlook
+
+    root, launchpad, archive = place
     ids = [calculation.id for calculation in graph.calculations]
-    if not has_database(root, launchpad):
-        return dict.fromkeys(ids, "new")
-    with open_workbench(root, launchpad) as bench:
-        reasons = bench.standing(ids).reasons
-    return {i: reasons[i].replace("not yet run", "new") if i in reasons else "done" for i in ids}
+    if archive is None and not has_database(root, launchpad):
+        return Comparison(dict.fromkeys(ids, "new"), outlook(None, graph.calculations, cores))
+    with open_results(root, launchpad, archive) as results:
+        reasons = standing_of(results.documents, ids).reasons
+        missing = [calculation for calculation in graph.calculations if calculation.id in reasons]
+        expected = outlook(results.documents, missing, cores)
+    states = {i: reasons[i].replace("not yet run", "new") if i in reasons else "done" for i in ids}
+    return Comparison(states, expected)
 
 
 def structures(

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from .shared import ROOT, LaunchpadOption, RootOption, open_results
+from .shared import ROOT, ArchiveOption, LaunchpadOption, RootOption, open_results
 
 
 def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
-    archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
+    archive: ArchiveOption = None,
     campaign: Annotated[list[str] | None, typer.Option(help="Only this campaign; may be repeated.")] = None,
     engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,
 ) -> None:
@@ -38,7 +38,7 @@ def si(
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
-    archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
+    archive: ArchiveOption = None,
     campaign: Annotated[str | None, typer.Option(help="Of this campaign.")] = None,
     engine: Annotated[str | None, typer.Option(help="Of this engine.")] = None,
     method: Annotated[str | None, typer.Option(help="Of this method, if there are several.")] = None,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_results
+from .shared import ROOT, ArchiveOption, LaunchpadOption, RootOption, make_console, open_results
 
 
 class Format(StrEnum):
@@ -22,7 +21,7 @@ class Format(StrEnum):
 def results(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
-    archive: Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")] = None,
+    archive: ArchiveOption = None,
     campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this host.")] = None,
     engine: Annotated[str | None, typer.Option(help="Only this engine.")] = None,

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_workbench
+from .shared import (
+    ROOT,
+    CampaignArgument,
+    EngineOption,
+    LaunchpadOption,
+    RootOption,
+    is_physical,
+    make_console,
+    open_workbench,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,14 +71,6 @@ def run(
             file=sys.stderr,
         )
         raise typer.Exit(1)
-
-
-def is_physical(plan: Plan) -> bool:
-    """Tell whether the engine of a plan gives physical numbers, not those of a dry run."""
-    from ..engines import make_engine
-    from ..engines.base import Settings
-
-    return make_engine(plan.campaign.spec.engine, Settings()).physical
 
 
 def _refuse_login_node(plan: Plan) -> None:

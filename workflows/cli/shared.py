@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..database.workbench import Workbench
+    from ..plan.graph import Plan
     from ..results.results import Results
 
 CampaignArgument = Annotated[str, typer.Argument(help="A bundled campaign (wsse) or a campaign file.")]
@@ -23,6 +24,8 @@ RootOption = Annotated[
 LaunchpadOption = Annotated[
     Path | None, typer.Option(help="Use the MongoDB of this FireWorks launchpad file (my_launchpad.yaml).")
 ]
+ArchiveOption = Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")]
+ClassesOption = Annotated[Path | None, typer.Option("--cluster", help="Say CPU-hours by class of this file, too.")]
 ROOT = Path("sodiate-runs")
 
 
@@ -34,6 +37,14 @@ def make_console() -> Console:
     if not console.is_terminal:
         console = Console(width=160)
     return console
+
+
+def is_physical(plan: Plan) -> bool:
+    """Tell whether the engine of a plan gives physical numbers, not those of a dry run."""
+    from ..engines import make_engine
+    from ..engines.base import Settings
+
+    return make_engine(plan.campaign.spec.engine, Settings()).physical
 
 
 def has_database(root: Path, launchpad: Path | None) -> bool:

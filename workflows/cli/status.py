@@ -15,9 +15,11 @@ from ..database.standing import standing_of
 from ..database.workbench import Workbench
 from ..engines import find_engine
 from ..engines.shared.files import TRAJECTORY
+from ..results.cost import outlook, pace, started_s
+from .cost_view import to_do_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..clusters.queue import Job
 
@@ -45,7 +47,18 @@ def status_lines(documents: Documents) -> list[str]:
             for name, identifier in entry.names.items()
             if reasons.get(identifier, "not yet run") != "not yet run"
         ]
+        lines += _to_do_lines(documents, entry.engine, [i for i in entry.ids if i in reasons])
     return lines or ["no campaign"]
+
+
+def _to_do_lines(documents: Documents, name: str, missing: Sequence[str]) -> list[str]:
+    """Return what is left of a campaign, in CPU-hours; none of a dry run, nor of an engine that is not here."""
+    engine = find_engine(name)
+    if engine is None or not engine.physical or not missing:
+        return []
+    graph = documents.graph(missing)
+    expected = outlook(documents, [graph[identifier] for identifier in missing])
+    return to_do_lines(expected, started_s(documents, expected), pace(documents, expected.history))
 
 
 def _steps_so_far(documents: Documents) -> dict[str, str]:
@@ -140,6 +153,7 @@ def _attempt_line(attempt: dict[str, Any]) -> str:
         f"on {attempt.get('host')}",
         str(attempt.get("outcome")),
         f"{seconds:.1f} s" if isinstance(seconds, int | float) else "",
+        f"on {attempt['cores']} core{'s' * (attempt['cores'] > 1)}" if attempt.get("cores") else "",
         f"firework {attempt['firework_id']}" if attempt.get("firework_id") else "",
         f"— {reason}" if reason else "",
     ]

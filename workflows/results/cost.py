@@ -1,4 +1,4 @@
-"""What calculations took, launch by launch.
+"""What calculations took, launch by launch, and what those that are to be done may take.
 
 The launches of a calculation are in the attempts of a database or an archive; a record has the last one alone.
 """
@@ -6,13 +6,27 @@ The launches of a calculation are in the attempts of a database or an archive; a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from ...analysis.cost import Launches
+from ...analysis.cost import CostModel, Estimate, Launches, Spent, Work, valence_electrons
 from ...analysis.records import IMPORTED, Record
+from ..calculation import Calculation
 from ..database.documents import Documents
+from ..engines.shared.grids import kpoint_mesh
 from ..kinds import KINDS
+from ..start_structures import typical_atoms
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_SYMPREC_A = 1e-3
+
+_HAMILTONIAN = ("functional", "spin_orbit")
+"""Protocol keys of which another value costs another multiple: a hybrid's records say nothing of a GGA's."""
 
 
 def launches_of(documents: Documents, records: Mapping[str, Record]) -> dict[str, Launches]:
@@ -58,6 +72,192 @@ def _launches(record: Record, attempts: Sequence[Mapping[str, Any]], after: str)
     return Launches(wall_s, len(own), len(own) - len(timed), core_s, usual)
 
 
+@lru_cache(maxsize=4096)
+def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
+    """Return the size of a calculation, from what it declares; None of one that runs no code.
+
+    Its atoms are those of its start, as if nothing relaxed.
+    """
+    if KINDS[calculation.kind].chooses:
+        return None
+    atoms, protocol = typical_atoms(calculation), calculation.protocol
+    if atoms is None or protocol.get("cutoff_ev") is None:
+        return None
+    method = [calculation.engine, *(str(protocol.get(key) or "") for key in _HAMILTONIAN)]
+    adsorbate = calculation.structure["op"] == "adsorbate"
+    return Work(
+        method=" ".join(filter(None, method)),
+        group=f"{calculation.kind}, adsorbate" if adsorbate else calculation.kind,
+        electrons=float(sum(valence_electrons(number) for number in atoms.numbers)),
+        volume_a3=float(atoms.get_volume()),
+        cutoff_ev=float(protocol["cutoff_ev"]),
+        kpoints=_kpoints(atoms, protocol),
+        spins=2 if protocol.get("spin_polarised") else 1,
+        cores=cores,
+    )
+
+
+def _kpoints(atoms: Atoms, protocol: Mapping[str, Any]) -> int:
+    """Return the number of irreducible k points, or of those on a path."""
+    import spglib
+
+    if protocol.get("band_points") is not None:
+        return int(protocol["band_points"])
+    given = protocol.get("kpoint_mesh")
+    points = kpoint_mesh(atoms, protocol.get("kpoint_length_a") or 0.0) if given is None else given["points"]
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_ir_reciprocal_mesh(points, cell, is_shift=[0, 0, 0], symprec=_SYMPREC_A)
+    return len(set(found[0].tolist()))
+
+
+def spent(documents: Documents, method: str) -> dict[str, Spent]:
+    """Return what the current records of a method took, by calculation; none whose number of cores is unknown.
+
+    Parameters
+    ----------
+    documents
+        The database or archive.
+    method
+        As in `Work`: the engine and the Hamiltonian.
+    """
+    engine = method.split()[0]
+    records = {
+        identifier: record
+        for identifier, record in documents.current().items()
+        if record.engine == engine and record.physical and not KINDS[record.kind].chooses
+    }
+    graph = documents.graph(records)
+    found = {}
+    for identifier, launches in launches_of(documents, records).items():
+        work = work_of(graph[identifier], launches.cores)
+        if work is not None and work.method == method and launches.core_s:
+            found[identifier] = Spent(work, launches.core_s)
+    return found
+
+
+@dataclass(frozen=True)
+class Share:
+    """Calculations of one kind or class that are to be done.
+
+    Attributes
+    ----------
+    name
+        The kind or the class.
+    count
+        How many.
+    estimate
+        Of those of which records say something; None if they do of none.
+    unknown
+        How many the others are.
+    """
+
+    name: str
+    count: int
+    estimate: Estimate | None
+    unknown: int
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What calculations that are to be done may take.
+
+    Attributes
+    ----------
+    method
+        Engine and Hamiltonian; empty without a calculation that runs a code.
+    history
+        What the records of this method took, by calculation.
+    model
+        The fit to it; None without a record.
+    items
+        The calculations that run a code, their sizes and estimates; None where the records say nothing.
+    hosts
+        The machines of the records.
+    """
+
+    method: str
+    history: Mapping[str, Spent]
+    model: CostModel | None
+    items: tuple[tuple[Calculation, Work | None, Estimate | None], ...]
+    hosts: tuple[str, ...] = ()
+
+    def shares(self, name_of: Callable[[Calculation], str]) -> list[Share]:
+        """Return the calculations by a name that each has, such as its kind."""
+        found: dict[str, list[Estimate | None]] = {}
+        for calculation, _, estimate in self.items:
+            found.setdefault(name_of(calculation), []).append(estimate)
+        return [_share(name, estimates) for name, estimates in found.items()]
+
+    @property
+    def total(self) -> Share:
+        """All calculations."""
+        return _share("total", [estimate for _, _, estimate in self.items])
+
+    @property
+    def times_the_largest(self) -> float:
+        """How many times the size of the largest record the largest of those with an estimate has; 0 without one."""
+        sizes = [work.size for _, work, estimate in self.items if work is not None and estimate is not None]
+        return 0.0 if self.model is None else max(sizes, default=0.0) / self.model.largest
+
+    @property
+    def most_cores(self) -> int:
+        """The largest number of cores that a calculation is to run on; 0 if none is known."""
+        return max((work.cores or 0 for _, work, _ in self.items if work is not None), default=0)
+
+
+def _share(name: str, estimates: Sequence[Estimate | None]) -> Share:
+    known = [estimate for estimate in estimates if estimate is not None]
+    total = Estimate.total(known) if known else None
+    return Share(name, len(estimates), total, len(estimates) - len(known))
+
+
+def outlook(
+    documents: Documents | None, calculations: Iterable[Calculation], cores: Mapping[str, int] | None = None
+) -> Outlook:
+    """Return what calculations may take, by the records of the same method.
+
+    Parameters
+    ----------
+    documents
+        The database or archive; None without one.
+    calculations
+        Those to be done, of one engine.
+    cores
+        On how many each kind is to run; without, on as many as the records did.
+    """
+    works = [
+        (calculation, work_of(calculation, (cores or {}).get(calculation.kind)))
+        for calculation in calculations
+        if not KINDS[calculation.kind].chooses
+    ]
+    methods = dict.fromkeys(work.method for _, work in works if work is not None)
+    # All of a plan but references with protocols of their own are of one method: that of most.
+    method = max(methods, key=[work.method for _, work in works if work is not None].count, default="")
+    history = spent(documents, method) if documents is not None and method else {}
+    model = CostModel(list(history.values())) if history else None
+    return Outlook(
+        method,
+        history,
+        model,
+        tuple(
+            (c, work, None if model is None or work is None or work.method != method else model.estimate(work))
+            for c, work in works
+        ),
+        () if documents is None else tuple(sorted({r.provenance.host for r in documents.current(history).values()})),
+    )
+
+
+def started_s(documents: Documents, expected: Outlook) -> float:
+    """Return wall time × cores of the launches that calculations to be done have had, where both are known, s."""
+    identifiers = [calculation.id for calculation, _, _ in expected.items]
+    finished = _last_finished(documents, {"calculation": {"$in": identifiers}})
+    return sum(
+        float(one.get("wall_time_s") or 0.0) * (one.get("cores") or 0)
+        for one in documents.attempts.find({"calculation": {"$in": identifiers}})
+        if one["started"] > finished.get(one["calculation"], "")
+    )
+
+
 def _last_finished(documents: Documents, query: Mapping[str, Any]) -> dict[str, str]:
     """Return when the last of some records was finished, by calculation."""
     found: dict[str, str] = {}
@@ -65,3 +265,31 @@ def _last_finished(documents: Documents, query: Mapping[str, Any]) -> dict[str, 
         identifier, finished = document["calculation"], document["provenance"]["finished"]
         found[identifier] = max(finished, found.get(identifier, ""))
     return found
+
+
+_LAST = 10
+"""Launches that a rate is of."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The rate at which the last launches of a method worked: cores at work on average, while any was."""
+
+    cores: float
+    launches: int
+
+
+def pace(documents: Documents, history: Mapping[str, Spent]) -> Pace | None:
+    """Return the rate of the last launches behind some records; None if none says when it began and ended."""
+    query = {"calculation": {"$in": list(history)}, "wall_time_s": {"$gt": 0}, "ended": {"$ne": None}}
+    last = list(documents.attempts.find(query).sort("ended", -1).limit(_LAST))
+    core_s = sum(
+        float(one["wall_time_s"]) * (one.get("cores") or history[one["calculation"]].work.cores or 1) for one in last
+    )
+    ends = [datetime.fromisoformat(one["ended"]).timestamp() for one in last]
+    spans = sorted((end - float(one["wall_time_s"]), end) for end, one in zip(ends, last, strict=True))
+    busy_s, until = 0.0, 0.0
+    for begin, end in spans:
+        busy_s += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return Pace(core_s / busy_s, len(last)) if busy_s > 0 else None
