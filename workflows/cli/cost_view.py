@@ -40,12 +40,14 @@ def cost_lines(outlook: Outlook, cluster: ClusterFile | None = None) -> list[str
     """Return what is to be done by kind and, with a cluster file, by class, and what its ranges do not hold for."""
     if not outlook.items:
         return ["CPU-hours: none to be done, everything is recorded."]
-    if outlook.model is None:
-        return [f"CPU-hours: nothing is known: there is no record of {_method(outlook)} that says on how many cores."]
-    low, high = outlook.model.cores
+    if not outlook.models:
+        return [
+            f"CPU-hours: nothing is known: there is no record of {_methods(outlook)} that says on how many cores."
+        ]
+    low, high = outlook.cores
     cores = f"{low} core{'s' * (low > 1)}" if low == high else f"{low} to {high} cores"
     lines = [
-        f"CPU-hours to be done, by {_records(len(outlook.history))} with {outlook.method} "
+        f"CPU-hours to be done, by {_records(len(outlook.history))} with {listed(outlook.models)} "
         f"({cores}, on {listed(outlook.hosts)}):"
     ]
     rows = [(share.name, share) for share in outlook.shares(lambda calculation: calculation.kind)]
@@ -57,8 +59,8 @@ def cost_lines(outlook: Outlook, cluster: ClusterFile | None = None) -> list[str
     return [*lines, *(f"  {remark}" for remark in _remarks(outlook))]
 
 
-def _method(outlook: Outlook) -> str:
-    return outlook.method or "such calculations"
+def _methods(outlook: Outlook) -> str:
+    return listed(outlook.methods) or "such calculations"
 
 
 def _records(count: int) -> str:
@@ -84,7 +86,6 @@ def _number(hours: float) -> str:
 
 
 def _remarks(outlook: Outlook) -> list[str]:
-    assert outlook.model is not None
     remarks = []
     if outlook.total.estimate is not None and outlook.total.estimate.low_s is not None:
         remarks.append(
@@ -96,7 +97,7 @@ def _remarks(outlook: Outlook) -> list[str]:
             f"The largest calculation has {outlook.times_the_largest:.1f} times the size of the largest recorded "
             "one: ranges do not reach so far."
         )
-    most = outlook.model.cores[1]
+    most = outlook.cores[1]
     if outlook.most_cores > most:
         remarks.append(
             f"No record is of more than {most} cores, and up to {outlook.most_cores} are to be used: what these lose "
@@ -122,7 +123,7 @@ def to_do_lines(outlook: Outlook, started_s: float, pace: Pace | None) -> list[s
         return []
     if total.estimate is None:
         return [
-            f"  to do: {total.count}; nothing is known of their CPU-hours: no record of {_method(outlook)} is alike"
+            f"  to do: {total.count}; nothing is known of their CPU-hours: no record of {_methods(outlook)} is alike"
         ]
     line = f"  to do: {total.count}, {in_words(total.estimate)} CPU-hours"
     if total.unknown:
@@ -149,7 +150,7 @@ def cost_object(outlook: Outlook) -> dict[str, Any]:
         }
 
     return {
-        "method": outlook.method,
+        "methods": list(outlook.models),
         "records": len(outlook.history),
         "kinds": amounts(outlook.shares(lambda calculation: calculation.kind)),
         **amounts([outlook.total]),

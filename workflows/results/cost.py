@@ -6,7 +6,7 @@ The launches of a calculation are in the attempts of a database or an archive; a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -72,6 +72,10 @@ def _launches(record: Record, attempts: Sequence[Mapping[str, Any]], after: str)
     return Launches(wall_s, len(own), len(own) - len(timed), core_s, usual)
 
 
+_SINGLE_POINTS = ("static", "density")
+"""Kinds that are one self-consistent density of a sheet: records of one say what the other takes."""
+
+
 @lru_cache(maxsize=4096)
 def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
     """Return the size of a calculation, from what it declares; None of one that runs no code.
@@ -84,10 +88,11 @@ def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
     if atoms is None or protocol.get("cutoff_ev") is None:
         return None
     method = [calculation.engine, *(str(protocol.get(key) or "") for key in _HAMILTONIAN)]
+    group = "static" if calculation.kind in _SINGLE_POINTS else calculation.kind
     adsorbate = calculation.structure["op"] == "adsorbate"
     return Work(
         method=" ".join(filter(None, method)),
-        group=f"{calculation.kind}, adsorbate" if adsorbate else calculation.kind,
+        group=f"{group}, adsorbate" if adsorbate else group,
         electrons=float(sum(valence_electrons(number) for number in atoms.numbers)),
         volume_a3=float(atoms.get_volume()),
         cutoff_ev=float(protocol["cutoff_ev"]),
@@ -110,27 +115,27 @@ def _kpoints(atoms: Atoms, protocol: Mapping[str, Any]) -> int:
     return len(set(found[0].tolist()))
 
 
-def spent(documents: Documents, method: str) -> dict[str, Spent]:
-    """Return what the current records of a method took, by calculation; none whose number of cores is unknown.
+def spent(documents: Documents, methods: Collection[str]) -> dict[str, Spent]:
+    """Return what the current records of some methods took, by calculation; none whose number of cores is unknown.
 
     Parameters
     ----------
     documents
         The database or archive.
-    method
+    methods
         As in `Work`: the engine and the Hamiltonian.
     """
-    engine = method.split()[0]
+    engines = {method.split()[0] for method in methods}
     records = {
         identifier: record
         for identifier, record in documents.current().items()
-        if record.engine == engine and record.physical and not KINDS[record.kind].chooses
+        if record.engine in engines and record.physical and not KINDS[record.kind].chooses
     }
     graph = documents.graph(records)
     found = {}
     for identifier, launches in launches_of(documents, records).items():
         work = work_of(graph[identifier], launches.cores)
-        if work is not None and work.method == method and launches.core_s:
+        if work is not None and work.method in methods and launches.core_s:
             found[identifier] = Spent(work, launches.core_s)
     return found
 
@@ -163,21 +168,21 @@ class Outlook:
 
     Attributes
     ----------
-    method
-        Engine and Hamiltonian; empty without a calculation that runs a code.
+    methods
+        Engines and Hamiltonians of the calculations.
     history
-        What the records of this method took, by calculation.
-    model
-        The fit to it; None without a record.
+        What the records of these methods took, by calculation.
+    models
+        The fit to those of each method that has any.
     items
         The calculations that run a code, their sizes and estimates; None where the records say nothing.
     hosts
         The machines of the records.
     """
 
-    method: str
+    methods: tuple[str, ...]
     history: Mapping[str, Spent]
-    model: CostModel | None
+    models: Mapping[str, CostModel]
     items: tuple[tuple[Calculation, Work | None, Estimate | None], ...]
     hosts: tuple[str, ...] = ()
 
@@ -196,8 +201,18 @@ class Outlook:
     @property
     def times_the_largest(self) -> float:
         """How many times the size of the largest record the largest of those with an estimate has; 0 without one."""
-        sizes = [work.size for _, work, estimate in self.items if work is not None and estimate is not None]
-        return 0.0 if self.model is None else max(sizes, default=0.0) / self.model.largest
+        ratios = [
+            work.size / self.models[work.method].largest
+            for _, work, estimate in self.items
+            if work is not None and estimate is not None
+        ]
+        return max(ratios, default=0.0)
+
+    @property
+    def cores(self) -> tuple[int, int]:
+        """The smallest and the largest number of cores of the records; only with a model."""
+        ranges = [model.cores for model in self.models.values()]
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
 
     @property
     def most_cores(self) -> int:
@@ -230,21 +245,19 @@ def outlook(
         for calculation in calculations
         if not KINDS[calculation.kind].chooses
     ]
-    methods = dict.fromkeys(work.method for _, work in works if work is not None)
-    # All of a plan but references with protocols of their own are of one method: that of most.
-    method = max(methods, key=[work.method for _, work in works if work is not None].count, default="")
-    history = spent(documents, method) if documents is not None and method else {}
-    model = CostModel(list(history.values())) if history else None
-    return Outlook(
-        method,
-        history,
-        model,
-        tuple(
-            (c, work, None if model is None or work is None or work.method != method else model.estimate(work))
-            for c, work in works
-        ),
-        () if documents is None else tuple(sorted({r.provenance.host for r in documents.current(history).values()})),
-    )
+    methods = tuple(dict.fromkeys(work.method for _, work in works if work is not None))
+    history = spent(documents, methods) if documents is not None and methods else {}
+    by_method: dict[str, list[Spent]] = {}
+    for one in history.values():
+        by_method.setdefault(one.work.method, []).append(one)
+    models = {method: CostModel(by_method[method]) for method in methods if method in by_method}
+
+    def estimate(work: Work | None) -> Estimate | None:
+        return None if work is None or work.method not in models else models[work.method].estimate(work)
+
+    items = tuple((calculation, work, estimate(work)) for calculation, work in works)
+    hosts = {} if documents is None else {r.provenance.host: None for r in documents.current(history).values()}
+    return Outlook(methods, history, models, items, tuple(sorted(hosts)))
 
 
 def started_s(documents: Documents, expected: Outlook) -> float:

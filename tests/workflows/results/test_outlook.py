@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sodiate.analysis.cost import CostModel, Estimate, Spent
+from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.cli.cost_view import cores_by_kind, cost_lines, to_do_lines
 from sodiate.workflows.cli.status import status_lines
 from sodiate.workflows.clusters.cluster_file import load_cluster
@@ -32,7 +33,7 @@ def archive() -> Documents:
 
 @pytest.fixture(scope="module")
 def history(archive: Documents) -> dict[str, Spent]:
-    return spent(archive, METHOD)
+    return spent(archive, [METHOD])
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +136,11 @@ def test_a_larger_cell_is_told_and_another_kind_is_not_known(archive: Documents,
     missing = plan("wsse-gpaw-best").calculations
     expected = outlook(archive, missing)
     few = {
-        i: one for i, one in history.items() if one.work.group in ("atom", "bulk", "density") and one.work.size < 1e9
+        i: one for i, one in history.items() if one.work.group in ("atom", "bulk", "static") and one.work.size < 1e9
     }
     model = CostModel(list(few.values()))
     items = tuple((c, work, None if work is None else model.estimate(work)) for c, work, _ in expected.items)
-    lines = cost_lines(dataclasses.replace(expected, history=few, model=model, items=items))
+    lines = cost_lines(dataclasses.replace(expected, history=few, models={METHOD: model}, items=items))
     assert any(re.search(r"has \d+\.\d times the size of the largest recorded one", line) for line in lines)
     (relaxations,) = [line for line in lines if line.startswith("  relax ")]
     assert relaxations.endswith("nothing is known")
@@ -154,7 +155,8 @@ def test_records_of_another_hamiltonian_say_nothing(
     site = planned.names["WSSe/T_W@top"]
     other = dataclasses.replace(site, protocol={**site.protocol, key: value})
     expected = outlook(archive, [other])
-    assert expected.model is None
+    assert not expected.models
+    assert not expected.history
     assert expected.total.estimate is None
     assert cost_lines(expected) == [
         f"CPU-hours: nothing is known: there is no record of {present(work_of(other)).method} that says on how many "
@@ -163,15 +165,33 @@ def test_records_of_another_hamiltonian_say_nothing(
     assert "nothing is known of their CPU-hours" in to_do_lines(expected, 0.0, None)[0]
 
 
+def test_a_plan_of_two_functionals_is_estimated_where_records_are_of_one(archive: Documents, planned: Plan) -> None:
+    site = planned.names["WSSe/T_W@top"]
+    other = dataclasses.replace(site, protocol={**site.protocol, "functional": "HSE06"})
+    expected = outlook(archive, [site, other])
+    assert (expected.total.count, expected.total.unknown) == (2, 1)
+    assert expected.total.estimate == outlook(archive, [site]).total.estimate
+    assert cost_lines(expected)[1].endswith("; nothing is known of 1")
+
+
+def test_a_single_point_is_known_by_densities(archive: Documents, planned: Plan) -> None:
+    """The archive has no single point, but densities: one of WSSe in 3×3 took 0.22 CPU-hours, with Na 0.20."""
+    host = planned.names["WSSe"]
+    protocol = {key: value for key, value in host.protocol.items() if key != "max_force_ev_per_a"}
+    point = Calculation("static", {"op": "geometry", "recipe": 1}, "gpaw", protocol, {"geometry": host}, "WSSe/final")
+    estimate = present(outlook(archive, [point]).total.estimate)
+    assert present(estimate.low_s) / 3600 < 0.22 < present(estimate.high_s) / 3600
+
+
 def test_records_of_another_engine_say_nothing(archive: Documents) -> None:
     expected = outlook(archive, plan("wsse", "vasp").calculations)
-    assert expected.model is None
+    assert not expected.models
     assert not expected.history
 
 
 def test_mock_records_and_imported_runs_are_no_history(planned: Plan) -> None:
     documents = open_archive(ARCHIVE)
-    whole = spent(documents, METHOD)
+    whole = spent(documents, [METHOD])
     site = planned.names["WSSe/T_W@top"].id
     assert site in whole
     current = documents.current
@@ -181,7 +201,7 @@ def test_mock_records_and_imported_runs_are_no_history(planned: Plan) -> None:
             return {i: r.model_copy(update=update) if i == site else r for i, r in current().items()}
 
         documents.current = read  # type: ignore[method-assign, assignment]
-        return spent(documents, METHOD)
+        return spent(documents, [METHOD])
 
     assert set(changed(physical=False)) == set(whole) - {site}
     assert set(changed(notes=("imported: not made here",))) == set(whole) - {site}
@@ -193,7 +213,7 @@ def test_status_says_what_is_left_and_how_long_at_the_last_rate(planned: Plan) -
     (line,) = [line for line in lines if line.startswith("  to do: ")]
     assert line.startswith("  to do: ")
     number, hours = re.search(r"to do: (\d+), ([\d.]+) \(", line).groups()  # type: ignore[union-attr]
-    rate = present(pace(documents, spent(documents, METHOD)))
+    rate = present(pace(documents, spent(documents, [METHOD])))
     wall = re.search(
         r"; ([\d.]+) \(.*\) hours of running at the rate of the last 10 launches \(([\d.]+) cores\)", line
     )
@@ -211,7 +231,7 @@ def test_status_says_what_is_left_and_how_long_at_the_last_rate(planned: Plan) -
 def test_the_rate_counts_time_in_which_something_ran_once() -> None:
     """Two launches side by side for an hour, a night, then one for half an hour: 1.5 hours in which some ran."""
     documents = open_archive(ARCHIVE)
-    history = spent(documents, METHOD)
+    history = spent(documents, [METHOD])
     (first, second, *_) = history
     documents.attempts.delete_many({})
     day = "2026-11-27T"
@@ -238,7 +258,7 @@ def test_plan_by_an_archive(cli: Cli) -> None:
     assert "CPU-hours to be done, by 77 records with gpaw PBE" in done.stdout
     assert "class large" in done.stdout
     found = json.loads(cli("plan", "wsse-gpaw", "--archive", str(ARCHIVE), "--json").stdout)["cost"]
-    assert (found["method"], found["records"]) == (METHOD, 77)
+    assert (found["methods"], found["records"]) == ([METHOD], 77)
     assert found["kinds"]["relax"] == found["total"]
     assert found["total"]["cpu_hours_low"] < found["total"]["cpu_hours"] < found["total"]["cpu_hours_high"]
     assert re.search(r"\d+ done, \d+ new", cli("plan", "wsse-gpaw", "--archive", str(ARCHIVE), "--diff").stdout)
