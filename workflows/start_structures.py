@@ -115,9 +115,9 @@ def another_start(operation: Operation, start: int) -> Operation:
     return {**operation, "start": start}
 
 
-def geometry() -> Operation:
-    """Declare the final geometry of the parent ``geometry``."""
-    return _operation("geometry")
+def geometry(extra_vacuum_a: float | None = None) -> Operation:
+    """Declare the final geometry of the parent ``geometry``; with more vacuum (Å) along c, in the middle of it."""
+    return _operation("geometry") if extra_vacuum_a is None else _operation("geometry", extra_vacuum_a=extra_vacuum_a)
 
 
 def chosen(part: Part) -> Operation:
@@ -284,7 +284,7 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             placed = place(parents["host"], site, operation["element"], operation["height_a"])
             return _displaced(placed, operation["start"]) if "start" in operation else placed
         case "geometry":
-            return parents["geometry"].copy()
+            return _taller(parents["geometry"], operation.get("extra_vacuum_a", 0.0))
         case "chosen":
             return parents["lowest"][_PARTS[operation["part"]]] if "lowest" in parents else None
         case "atom":
@@ -297,6 +297,15 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             return Elemental(*(tuple(operation[key]) for key in ("symbols", "cell", "positions"))).atoms()
         case _:
             return None
+
+
+def _taller(atoms: Atoms, extra_a: float) -> Atoms:
+    """Return a copy in a cell that is higher along c, moved by half of the difference."""
+    copy: Atoms = atoms.copy()
+    if extra_a:
+        copy.cell[2, 2] += extra_a
+        copy.positions[:, 2] += extra_a / 2
+    return copy
 
 
 def _displaced(atoms: Atoms, start: int) -> Atoms:

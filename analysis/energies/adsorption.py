@@ -282,8 +282,8 @@ ON_SITE = "site "
 
 
 @dataclass(frozen=True)
-class _Energies:
-    """Ids of what ΔE is formed from: relaxations and their references, or single points and theirs.
+class Terms:
+    """Ids of the terms of ΔE: relaxations and their references, or single points and theirs.
 
     ``parents`` are the relaxations of which single points are the ends.
     """
@@ -304,9 +304,9 @@ class _Energies:
         return final_adsorption_energy((site, host), relaxed, records[reference])
 
 
-def _relaxed(model: ModelEntry, site: SiteEntry) -> _Energies:
+def _relaxed(model: ModelEntry, site: SiteEntry) -> Terms:
     bulk = model.quantities.get("bulk_reference")
-    return _Energies(
+    return Terms(
         model.host,
         site.calculation,
         model.quantities["adsorption_energy"].calculations["atom"],
@@ -314,14 +314,14 @@ def _relaxed(model: ModelEntry, site: SiteEntry) -> _Energies:
     )
 
 
-def _final(model: ModelEntry, site: SiteEntry) -> _Energies | None:
+def _final(model: ModelEntry, site: SiteEntry) -> Terms | None:
     """Return the single points of a site; None if the campaign asks for none."""
     entry = model.quantities.get(FINAL)
     if entry is None:
         return None
     ids = entry.calculations
     parents = site.calculation, model.host
-    return _Energies(ids["host"], ids[ON_SITE + site.name], ids["atom"], ids.get("bulk"), parents, "final energy: ")
+    return Terms(ids["host"], ids[ON_SITE + site.name], ids["atom"], ids.get("bulk"), parents, "final energy: ")
 
 
 def sources(model: ModelEntry, site: SiteEntry, bulk: bool = False) -> tuple[str, ...]:
@@ -336,8 +336,8 @@ def relaxed_sources(model: ModelEntry, site: SiteEntry) -> tuple[str, ...]:
     return energies.site, energies.host, energies.atom
 
 
-def _values(
-    energies: _Energies, adsorbate: str, records: Mapping[str, Record], missing: Callable[[str], str]
+def adsorption_values(
+    energies: Terms, adsorbate: str, records: Mapping[str, Record], missing: Callable[[str], str]
 ) -> tuple[float | None, float | None, str | None]:
     """Return ΔE against the isolated atom and the bulk metal, and why one of them is missing."""
     needed = {energies.site: "", energies.host: "no host: "}
@@ -366,11 +366,11 @@ def _site(
     missing: Callable[[str], str],
 ) -> SiteResult:
     record, final = records.get(site.calculation), _final(model, site)
-    value, bulk_value, reason = _values(_relaxed(model, site), entry.adsorbate, records, missing)
+    value, bulk_value, reason = adsorption_values(_relaxed(model, site), entry.adsorbate, records, missing)
     relaxed_value = final_record = None
     if final is not None:
         relaxed_value, final_record = value, records.get(final.site)
-        value, bulk_value, final_reason = _values(final, entry.adsorbate, records, missing)
+        value, bulk_value, final_reason = adsorption_values(final, entry.adsorbate, records, missing)
         reason = reason if record is None else final_reason or reason
     moments = (final_record or record).final_moments_mub if record is not None else None
     note = record.site.note if record is not None and record.site is not None else None

@@ -45,6 +45,9 @@ Sites = Literal["near-defect", "all"] | tuple[str, ...]
 
 Name = Annotated[str, AfterValidator(_name)]
 
+Uncertainty = Literal["kmesh", "cutoff", "vacuum", "supercell", "functional", "potential"]
+"""The parts of an error bar, as `sodiate.analysis.energies.uncertainty.PARTS`."""
+
 Starts = Annotated[int, Field(strict=True, ge=1, le=20)]
 """How many starts a site has."""
 
@@ -208,8 +211,8 @@ class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
     ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
-    its sites. ``incar`` has tags for one code, by kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its
-    engine reads them.
+    its sites. ``uncertainty`` are the parts of error bars to compute. ``incar`` has tags for one code, by kind
+    (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads them.
     """
 
     campaign: Name
@@ -225,6 +228,7 @@ class CampaignFile(Frozen):
     sites: Annotated[Sites, BeforeValidator(_sites)]
     starts: Starts = 1
     quantities: tuple[str, ...]
+    uncertainty: tuple[Uncertainty, ...] = ()
     bulk_references: dict[Element, ElementReference] = {}
     incar: dict[str, dict[str, Any]] = {}
     execution: Execution

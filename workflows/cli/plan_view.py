@@ -96,5 +96,5 @@ def _notes(plan: Plan) -> dict[str, str]:
             notes[calculation.id] = words.get(name.rpartition("/")[2], "")
         for part in quantity_plan.hosts.values():
             for role, calculation in part.calculations.items():
-                notes[calculation.id] = words.get(role, words.get("", ""))
+                notes[calculation.id] = notes.get(calculation.id) or words.get(role, words.get("", ""))
     return {name: f"  {note}" for name, c in plan.names.items() if (note := notes.get(c.id, ""))}

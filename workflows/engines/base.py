@@ -212,6 +212,9 @@ class Engine(Protocol):
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
         """Return the execution settings that act on a calculation; others are recorded as not applicable."""
 
+    def other_data_sets(self, protocol: Mapping[str, Any], elements: Sequence[str]) -> dict[str, str]:
+        """Return other data sets (``paw``) of the elements for which the code has some, to tell what they change."""
+
     def declaration(self, campaign: CampaignFile, where: str) -> Declaration:
         """Read the part of a campaign that is for this code; raise `InputError`, beginning with ``where``."""
 
@@ -294,6 +297,10 @@ class PlainEngine:
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
         """Return an empty set: no setting acts."""
         return frozenset()
+
+    def other_data_sets(self, protocol: Mapping[str, Any], elements: Sequence[str]) -> dict[str, str]:
+        """Return nothing."""
+        return {}
 
     def declaration(self, campaign: CampaignFile, where: str) -> Declaration:
         """Return a declaration without keys of its own."""

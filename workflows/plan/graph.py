@@ -90,12 +90,15 @@ class Plan:
                     names[name] = reference
             extra = {name: calculation for part in parts for name, calculation in part.names.items()}
             of_host = {name for name, calculation in extra.items() if follows(calculation, host.calculation)}
+            sites = host.sites.values()
+            of_sites = {name for name, later in extra.items() if any(follows(later, site) for site in sites)}
             of_choice = {name for name, calculation in extra.items() if follows(calculation, host.lowest)}
             names |= {name: calculation for name, calculation in extra.items() if name not in of_host}
             names[host.name] = host.calculation
-            names |= {name: calculation for name, calculation in extra.items() if name in of_host - of_choice}
+            names |= {name: calculation for name, calculation in extra.items() if name in of_host - of_sites}
             names |= {f"{host.name}/{site}": calculation for site, calculation in host.sites.items()}
             names |= {f"{host.name}/{_final_name(role)}": calculation for role, calculation in host.finals.items()}
+            names |= {name: calculation for name, calculation in extra.items() if name in of_sites - of_choice}
             names[f"{host.name}/lowest"] = host.lowest
             names |= {name: calculation for name, calculation in extra.items() if name in of_choice}
         return names

@@ -19,12 +19,14 @@ from .dos import DensityOfStates
 from .final_energy import FinalEnergy
 from .lattice import LatticeConstant
 from .published import PublishedValue
+from .uncertainty import Uncertainty
 from .vacancy_formation import VacancyFormation
 from .work_function import WorkFunction
 
 _OWN: tuple[type[Quantity], ...] = (
     AdsorptionEnergy,
     FinalEnergy,
+    Uncertainty,
     BulkReference,
     PublishedValue,
     BandStructure,

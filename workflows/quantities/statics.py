@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from .declare import Declare
 
 
-def static(declare: Declare, relaxed: Calculation, name: str, protocol: Protocol) -> Calculation:
-    """Declare a single point at the end of a relaxation, called ``LABEL/NAME`` after it."""
-    parents = {"geometry": relaxed}
-    return declare("static", start_structures.geometry(), parents, f"{relaxed.label}/{name}", protocol)
+def static(
+    declare: Declare, relaxed: Calculation, name: str, protocol: Protocol, extra_vacuum_a: float | None = None
+) -> Calculation:
+    """Declare a single point at the end of a relaxation, called ``LABEL/NAME`` after it; with more vacuum (Å)."""
+    operation, parents = start_structures.geometry(extra_vacuum_a), {"geometry": relaxed}
+    return declare("static", operation, parents, f"{relaxed.label}/{name}", protocol)
 
 
 def isolated_atom(declare: Declare, protocol: Protocol, name: str = "") -> Calculation:

@@ -1,0 +1,222 @@
+"""Error bars of adsorption energies, computed: how far ΔE moves if one setting is changed at the same geometry.
+
+The bar of a part is the largest change among its variants. Numerical parts (all but the functional) are added in
+quadrature: each is what one more step of convergence, more room or other data sets do, and they have little to do
+with one another. The functional's is stated apart: it is no error of the computation but the spread between theories;
+it mostly moves all sites and hosts together, and in quadrature it would hide whether a number is converged. A part
+that is not known counts as such, never as zero, so that the numerical bar is of the known ones.
+
+Differences of sites have bars of their own, from the differences in the same variants: what all sites share, as the
+isolated atom, cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import hypot
+from typing import Any
+
+from ..campaign_entry import CampaignEntry, ModelEntry
+from ..records import Record
+from .adsorption import ON_SITE, AdsorptionResult, SiteResult, Terms, adsorption_values
+
+UNCERTAINTY = "uncertainty"
+"""The quantity, in campaigns that ask for error bars."""
+
+FUNCTIONAL = "functional"
+
+PARTS = ("kmesh", "cutoff", "vacuum", "supercell", FUNCTIONAL, "potential")
+"""The parts of an error bar, in the order of tables."""
+
+NOT_ASKED = "not asked for"
+
+
+@dataclass(frozen=True)
+class SiteUncertainty:
+    """The error bar of ΔE of a site.
+
+    Attributes
+    ----------
+    site
+        Its name.
+    numerical_ev, functional_ev
+        The numerical parts in quadrature, and that of the functional; None if no part is known.
+    parts_ev
+        Each part that is known.
+    shifts_ev
+        By how much ΔE changes in each variant, by its words.
+    not_known
+        Why a part is not known, or why a variant of it is missing.
+    """
+
+    site: str
+    numerical_ev: float | None
+    functional_ev: float | None
+    parts_ev: Mapping[str, float]
+    shifts_ev: Mapping[str, float]
+    not_known: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class UncertaintyResult:
+    """The error bars of a host: of each site with a ΔE, what order of sites is undecided, and what is missing."""
+
+    sites: tuple[SiteUncertainty, ...]
+    best: SiteUncertainty | None
+    undecided: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Shifts:
+    """The changes of ΔE of a site by variant, and the reasons for those that are missing."""
+
+    known: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def uncertainty_result(
+    entry: CampaignEntry,
+    model: ModelEntry,
+    records: Mapping[str, Record],
+    missing: Callable[[str], str],
+    adsorption: AdsorptionResult,
+) -> UncertaintyResult:
+    """Evaluate the error bars of one host.
+
+    Parameters
+    ----------
+    entry, model, records, missing
+        As of `sodiate.analysis.energies.adsorption.adsorption_result`.
+    adsorption
+        Its result, of which these are the bars.
+    """
+    asked = model.quantities[UNCERTAINTY]
+    variants: Mapping[str, Mapping[str, str]] = asked.declared["variants"]
+    impossible: Mapping[str, str] = asked.declared["not_known"]
+    shifts = {
+        site.site: _shifts(entry, model, site, records, missing)
+        for site in adsorption.sites
+        if site.adsorption_energy_ev is not None
+    }
+    sites = tuple(_bars(name, found, variants, impossible) for name, found in shifts.items())
+    best = next((site for site in sites if site.site == adsorption.site), None)
+    reasons = {
+        f"uncertainty, {name}: {why}": None for found in shifts.values() for name, why in found.missing.items()
+    }
+    return UncertaintyResult(sites, best, tuple(_undecided(adsorption, shifts, variants)), tuple(reasons))
+
+
+def _shifts(
+    entry: CampaignEntry,
+    model: ModelEntry,
+    site: SiteResult,
+    records: Mapping[str, Record],
+    missing: Callable[[str], str],
+) -> _Shifts:
+    asked, shifts = model.quantities[UNCERTAINTY], _Shifts()
+    relaxed = {one.name: one.calculation for one in model.sites}[site.site]
+    for name in asked.declared["variants"]:
+        ids = {role: asked.calculations[f"{name} {role}"] for role in ("host", ON_SITE + site.site, "atom")}
+        terms = Terms(ids["host"], ids[ON_SITE + site.site], ids["atom"], None, (relaxed, model.host))
+        value, _, reason = adsorption_values(terms, entry.adsorbate, records, missing)
+        if value is None or site.adsorption_energy_ev is None:
+            shifts.missing[name] = reason or missing(ids["host"])
+        else:
+            shifts.known[name] = value - site.adsorption_energy_ev
+    return shifts
+
+
+def _bars(
+    site: str, shifts: _Shifts, variants: Mapping[str, Mapping[str, str]], impossible: Mapping[str, str]
+) -> SiteUncertainty:
+    parts = _parts(shifts.known, variants)
+    not_known = dict(impossible)
+    for name, why in shifts.missing.items():
+        part = variants[name]["part"]
+        not_known[part if name == part else f"{part} {name}"] = why
+    for part in PARTS:
+        if part not in parts and not any(key.split(" ")[0] == part for key in not_known):
+            not_known[part] = NOT_ASKED
+    return SiteUncertainty(
+        site=site,
+        numerical_ev=_quadrature(parts),
+        functional_ev=parts.get(FUNCTIONAL),
+        parts_ev=parts,
+        shifts_ev={variants[name]["words"]: shift for name, shift in shifts.known.items()},
+        not_known=not_known,
+    )
+
+
+def _parts(shifts: Mapping[str, float], variants: Mapping[str, Mapping[str, str]]) -> dict[str, float]:
+    """Return the largest change of each part, in the order of `PARTS`."""
+    found: dict[str, list[float]] = {}
+    for name, shift in shifts.items():
+        found.setdefault(variants[name]["part"], []).append(abs(shift))
+    return {part: max(found[part]) for part in PARTS if part in found}
+
+
+def _quadrature(parts: Mapping[str, float]) -> float | None:
+    numerical = [value for part, value in parts.items() if part != FUNCTIONAL]
+    return hypot(*numerical) if numerical else None
+
+
+def _undecided(
+    adsorption: AdsorptionResult, shifts: Mapping[str, _Shifts], variants: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """Return a sentence for each site whose distance from the best one is within the bar of their difference."""
+    best = adsorption.best
+    if best is None or best.site not in shifts or best.adsorption_energy_ev is None:
+        return []
+    sentences = []
+    for site in _others(best, adsorption.sites):
+        ours, theirs = shifts[best.site].known, shifts[site.site].known
+        apart = {name: theirs[name] - ours[name] for name in ours if name in theirs}
+        assert site.adsorption_energy_ev is not None  # has shifts
+        distance = site.adsorption_energy_ev - best.adsorption_energy_ev
+        why = _why_undecided(distance, apart, variants)
+        if why is not None:
+            sentences.append(f"{best.site} or {site.site}, {distance:.3f} eV apart: undecided, {why}")
+    return sentences
+
+
+def _others(best: SiteResult, sites: Sequence[SiteResult]) -> list[SiteResult]:
+    """Return the sites with a ΔE that are other places than the best one."""
+    same = {best.site, best.same_as}
+    return [
+        site
+        for site in sites
+        if site.adsorption_energy_ev is not None
+        and not site.desorbed
+        and site.site != best.site
+        and site.same_as not in same
+        and site.site not in same
+    ]
+
+
+def _why_undecided(
+    distance_ev: float, apart_ev: Mapping[str, float], variants: Mapping[str, Mapping[str, str]]
+) -> str | None:
+    bar = _quadrature(_parts(apart_ev, variants))
+    if bar is not None and distance_ev <= bar:
+        return f"their difference is known to ± {bar:.3f} eV"
+    turned = [
+        variants[name]["words"]
+        for name, shift in apart_ev.items()
+        if variants[name]["part"] == FUNCTIONAL and distance_ev + shift < 0
+    ]
+    return f"the other is lower with {', '.join(turned)}" if turned else None
+
+
+def as_values(bars: SiteUncertainty | None) -> dict[str, Any] | None:
+    """Return an error bar as plain values, for JSON."""
+    if bars is None:
+        return None
+    return {
+        "numerical_ev": bars.numerical_ev,
+        "functional_ev": bars.functional_ev,
+        "parts_ev": dict(bars.parts_ev),
+        "shifts_ev": dict(bars.shifts_ev),
+        "not_known": dict(bars.not_known),
+    }

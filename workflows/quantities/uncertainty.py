@@ -1,0 +1,145 @@
+"""Error bars of ΔE: from the relaxed geometries with one setting changed at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...analysis.columns import Column
+from ...analysis.energies.adsorption import ON_SITE
+from ...analysis.energies.uncertainty import (
+    FUNCTIONAL,
+    UNCERTAINTY,
+    SiteUncertainty,
+    UncertaintyResult,
+    as_values,
+    uncertainty_result,
+)
+from ...analysis.records import MOCK
+from ...analysis.words import distinct, listed
+from ..calculation import HOST
+from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan
+from .variants import planned_variants
+
+if TYPE_CHECKING:
+    from ...analysis.model_result import HostRecords, ModelResult
+    from ..calculation import Calculation
+    from .declare import Declare
+
+
+class Uncertainty(Quantity):
+    """How far ΔE of each site moves; asked for by the campaign's key ``uncertainty``."""
+
+    name = UNCERTAINTY
+    optional = False
+    words = {"": "for the error bar of ΔE"}
+    columns = (
+        Column(
+            "adsorption_energy_numerical_uncertainty_ev",
+            lambda r: None if r.best is None else r.best.numerical_ev,
+            table="± (eV){mock}",
+            page="±{mock} / eV",
+            manuscript="± (eV)",
+            only_with_values=True,
+            in_json=False,
+        ),
+        Column(
+            "adsorption_energy_functional_uncertainty_ev",
+            lambda r: None if r.best is None else r.best.functional_ev,
+            table="± functional (eV){mock}",
+            page="± of the functional{mock} / eV",
+            manuscript="± functional (eV)",
+            only_with_values=True,
+            in_json=False,
+        ),
+        Column("adsorption_energy_uncertainty_ev", lambda r: as_values(r.best), digits=None, in_csv=None),
+        Column(
+            "site_uncertainties",
+            lambda r: [{"site": bars.site, **(as_values(bars) or {})} for bars in r.sites],
+            digits=None,
+            in_csv=None,
+        ),
+        Column("undecided", lambda r: list(r.undecided), digits=None, in_csv="; ".join),
+    )
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare the variants of each host, if the campaign asks for parts of error bars."""
+        if not declare.campaign.spec.uncertainty:
+            return QuantityPlan()
+        return QuantityPlan(hosts={host.name: self._part(declare, host) for host in hosts})
+
+    def _part(self, declare: Declare, host: PlannedHost) -> HostPart:
+        planned, not_known = planned_variants(declare, host)
+        calculations: dict[str, Calculation] = {}
+        names: dict[str, Calculation] = {}
+        for one in planned:
+            variant = one.variant.name
+            for role, point in one.points.items():
+                calculations[f"{variant} {role if role == HOST else ON_SITE + role}"] = point
+                names[f"{host.name}/{variant}" if role == HOST else f"{host.name}/{role}/{variant}"] = point
+            calculations[f"{variant} atom"] = one.atom
+        variants = {one.variant.name: {"part": one.variant.part, "words": one.variant.words} for one in planned}
+        declared = {"variants": variants, "not_known": not_known}
+        return HostPart(calculations, declared, tuple(one.atom for one in planned), names)
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> UncertaintyResult | None:
+        """Hold the variants against ΔE of each site."""
+        if self.name not in host.model.quantities:
+            return None
+        return uncertainty_result(host.campaign, host.model, host.records, host.missing, results["adsorption_energy"])
+
+    def remarks(self, results: Sequence[ModelResult]) -> list[str]:
+        """Say of which parts each bar is, what is not known, and which order of sites is undecided."""
+        lines = []
+        for result in results:
+            found: UncertaintyResult | None = result.quantities.get(self.name)
+            if found is None:
+                continue
+            mock = "" if result.physical else f", {MOCK}"
+            if found.best is not None:
+                lines.append(f"{result.model}/{found.best.site}: ± of ΔE: {_words(found.best)}{mock}")
+            lines += [f"{result.model}: best site {sentence}{mock}" for sentence in found.undecided]
+        return lines
+
+    def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
+        """Say what bars are made of."""
+        declared = [host.model.quantities[self.name].declared for host in hosts if self.name in host.model.quantities]
+        variants = [one for each in declared for one in each["variants"].values()]
+        numerical = distinct(one["words"] for one in variants if one["part"] != FUNCTIONAL)
+        functionals = distinct(one["words"] for one in variants if one["part"] == FUNCTIONAL)
+        sentences = []
+        if numerical:
+            sentences.append(
+                "Error bars of adsorption energies are their changes, at the same geometries, with "
+                f"{numerical}, added in quadrature."
+            )
+        if functionals:
+            sentences.append(f"Those of the functional are the largest change among {functionals}.")
+        return sentences
+
+    def numbers(self, result: ModelResult) -> list[Number]:
+        """Return both bars of each site with the records behind them."""
+        found: UncertaintyResult | None = result.quantities.get(self.name)
+        if found is None:
+            return []
+        calculations = result.host.model.quantities[self.name].calculations
+        numbers = []
+        for bars in found.sites:
+            roles = (HOST, ON_SITE + bars.site, "atom")
+            records = tuple(
+                dict.fromkeys(i for role, i in calculations.items() if any(role.endswith(f" {one}") for one in roles))
+            )
+            for kind, value in (("numerical", bars.numerical_ev), ("functional", bars.functional_ev)):
+                if value is not None:
+                    numbers.append(Number(bars.site, f"adsorption_energy_{kind}_uncertainty_ev", value, records))
+        return numbers
+
+
+def _words(bars: SiteUncertainty) -> str:
+    shifts = ", ".join(f"{words} {shift:+.3f}" for words, shift in bars.shifts_ev.items())
+    reasons: dict[str, list[str]] = {}
+    for part, why in bars.not_known.items():
+        reasons.setdefault(why, []).append(part)
+    unknown = "; ".join(f"{listed(parts)} ({why})" for why, parts in reasons.items())
+    known = f"{shifts} eV" if shifts else "no part is known"
+    return f"{known}; not known: {unknown}" if unknown else known

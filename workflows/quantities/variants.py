@@ -1,0 +1,188 @@
+"""What an error bar is computed from: the relaxed geometries with one setting changed at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .. import start_structures
+from ..calculation import HOST
+from ..campaign.protocol import flatten
+from ..campaign.yaml import InputError
+from ..engines.shared.grids import kpoint_mesh
+from .statics import idle, isolated_atom, static
+
+if TYPE_CHECKING:
+    from ..calculation import Calculation
+    from ..campaign.protocol import Protocol
+    from .base import PlannedHost
+    from .declare import Declare
+
+EXTRA_VACUUM_A = 5.0
+"""By how much the cell of ``vacuum`` is higher."""
+
+_NEXT_CUTOFF = 1.2
+"""Cutoff of ``cutoff`` in units of the protocol's, before it is rounded up to 10 eV."""
+
+FUNCTIONALS = ("PBE", "RPBE", "PBEsol")
+"""Of ``functional``, each with and without the dispersion correction, as far as the engine has them."""
+
+DISPERSION = "d3bj"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One changed setting.
+
+    Attributes
+    ----------
+    name, part
+        Its name, and the part of the error bar that it belongs to.
+    words
+        What is changed, as ``k mesh 4×4×1``.
+    changes
+        Protocol keys.
+    extra_vacuum_a
+        By how much the cell is higher.
+    """
+
+    name: str
+    part: str
+    words: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    extra_vacuum_a: float | None = None
+
+
+@dataclass(frozen=True)
+class PlannedVariant:
+    """A variant with its single points, of the host as ``host`` and of the sites by name, and its isolated atom."""
+
+    variant: Variant
+    points: Mapping[str, Calculation]
+    atom: Calculation
+
+
+def energy_protocol(host: PlannedHost) -> Protocol:
+    """Return the protocol of the energies of which ΔE is formed."""
+    return host.final_protocol or host.protocol
+
+
+def planned_variants(declare: Declare, host: PlannedHost) -> tuple[list[PlannedVariant], dict[str, str]]:
+    """Declare the variants of a host's energies that its campaign asks for.
+
+    Returns
+    -------
+    tuple
+        The variants; and why others cannot be computed, by part, or by part and name (``functional PBEsol``).
+
+    Raises
+    ------
+    InputError
+        If the campaign fixes by hand what is to be varied.
+    """
+    planned: list[PlannedVariant] = []
+    not_known: dict[str, str] = {}
+    for variant in _variants(declare, host, not_known):
+        try:
+            found = _planned(declare, host, variant)
+        except InputError as error:
+            words = str(error).removeprefix(f"{declare.where}: ").rstrip(".")
+            not_known[_key(variant)] = words
+            continue
+        lacking = idle(variant.changes, found.points[HOST])
+        if lacking:
+            not_known[_key(variant)] = f"{lacking[0]} does not act with engine {declare.engine.name}"
+        else:
+            planned.append(found)
+    return planned, _joined(not_known, {one.variant.part for one in planned})
+
+
+def _joined(not_known: Mapping[str, str], known: set[str]) -> dict[str, str]:
+    """Return the reasons, one for a part of which no variant can be computed, all for one reason."""
+    reasons: dict[str, set[str]] = {}
+    for key, why in not_known.items():
+        reasons.setdefault(key.partition(" ")[0], set()).add(why)
+    whole = {part: why.pop() for part, why in reasons.items() if part not in known and len(why) == 1}
+    return whole | {key: why for key, why in not_known.items() if key.partition(" ")[0] not in whole}
+
+
+def _key(variant: Variant) -> str:
+    return variant.part if variant.name == variant.part else f"{variant.part} {variant.name}"
+
+
+def _planned(declare: Declare, host: PlannedHost, variant: Variant) -> PlannedVariant:
+    protocol = energy_protocol(host).at_relaxed_geometries(variant.changes)
+    relaxed = {HOST: host.calculation, **host.sites}
+    points = {
+        role: static(declare, parent, variant.name, protocol, variant.extra_vacuum_a)
+        for role, parent in relaxed.items()
+    }
+    return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name))
+
+
+def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) -> Iterator[Variant]:
+    """Yield what is asked for and can be varied; of other parts say in ``not_known`` why not."""
+    asked = declare.campaign.spec.uncertainty
+    values = flatten(energy_protocol(host), "static")
+    if "kmesh" in asked:
+        yield from _denser_mesh(declare, host, values, not_known)
+    if "cutoff" in asked:
+        cutoff = values.get("cutoff_ev")
+        if cutoff is None:
+            not_known["cutoff"] = "the protocol has no cutoff_ev"
+        else:
+            higher = 10.0 * -(-cutoff * _NEXT_CUTOFF // 10)
+            yield Variant("cutoff", "cutoff", f"cutoff {higher:g} eV", {"cutoff_ev": higher})
+    if "vacuum" in asked:
+        yield Variant("vacuum", "vacuum", f"{EXTRA_VACUUM_A:g} Å more vacuum", extra_vacuum_a=EXTRA_VACUUM_A)
+    if "functional" in asked:
+        yield from _functionals(values)
+    if "potential" in asked:
+        yield from _other_data_sets(declare, host, values, not_known)
+
+
+def _denser_mesh(
+    declare: Declare, host: PlannedHost, values: Mapping[str, Any], not_known: dict[str, str]
+) -> Iterator[Variant]:
+    """Yield the next mesh along both axes, of the same cell."""
+    if "kpoint_mesh" in values and "kpoint_mesh" in declare.engine.protocol_keys:
+        raise InputError(
+            f"{declare.where}: uncertainty: kmesh: model {host.name}: kpoint_mesh fixes the mesh by hand, so that "
+            "there is no next one; give kpoint_length_a in its place, or leave kmesh out."
+        )
+    length = values.get("kpoint_length_a")
+    if length is None:
+        not_known["kmesh"] = "the protocol has no kpoint_length_a"
+        return
+    atoms = start_structures.read_host(host.calculation.structure).pristine
+    mesh, edges = kpoint_mesh(atoms, length), atoms.cell.lengths()
+    # Half a step beyond, so that no last bit of an edge decides; a tenth of an Å is the same on every machine.
+    longer = round(max((count + 0.5) * edge for count, edge in zip(mesh[:2], edges[:2], strict=True)), 1)
+    words = "×".join(map(str, kpoint_mesh(atoms, longer)))
+    yield Variant("kmesh", "kmesh", f"k mesh {words}", {"kpoint_length_a": longer})
+
+
+def _functionals(values: Mapping[str, Any]) -> Iterator[Variant]:
+    """Yield every functional with and without dispersion, but for the energies' own."""
+    own, dispersion = values.get("functional"), values.get("dispersion", "none")
+    for functional in dict.fromkeys((own, *FUNCTIONALS)):
+        for other in dict.fromkeys(("none", dispersion if dispersion != "none" else DISPERSION)):
+            if functional is None or (functional, other) == (own, dispersion):
+                continue
+            name = functional if other == "none" else f"{functional}+{other}"
+            yield Variant(name, "functional", name, {"functional": functional, "dispersion": other})
+
+
+def _other_data_sets(
+    declare: Declare, host: PlannedHost, values: Mapping[str, Any], not_known: dict[str, str]
+) -> Iterator[Variant]:
+    """Yield the energies with other data sets of as many elements as the engine has some for."""
+    site = next(iter(host.sites.values()))
+    present = start_structures.elements(site)
+    changes = declare.engine.other_data_sets(values, present)
+    if not changes:
+        not_known["potential"] = f"engine {declare.engine.name} has no other data sets for {', '.join(present)}"
+        return
+    words = ", ".join(f"{element} {name}" for element, name in changes.items() if element in present)
+    yield Variant("potential", "potential", f"data sets {words}", {"paw": {**values.get("paw", {}), **changes}})
