@@ -183,7 +183,7 @@ def _undecided(
 
 def _others(best: SiteResult, sites: Sequence[SiteResult]) -> list[SiteResult]:
     """Return the sites with a ΔE that are other places than the best one."""
-    same = {best.site, best.same_as}
+    same = {name for name in (best.site, best.same_as) if name is not None}
     return [
         site
         for site in sites

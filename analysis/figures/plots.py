@@ -51,6 +51,8 @@ class AdsorptionBar:
         Name of the best site, such as ``T_W@top``.
     reason
         Why there is no value, in words.
+    numerical_ev, functional_ev
+        Half the length of the error bars; None for those that are not known.
     """
 
     model: str
@@ -58,6 +60,8 @@ class AdsorptionBar:
     paper_ev: float | None
     site: str | None
     reason: str | None
+    numerical_ev: float | None = None
+    functional_ev: float | None = None
 
 
 @styled
@@ -93,7 +97,9 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
     width = body + list_width
     figure = new_figure(width, 5.4)
     axes = figure.add_axes((0.9 / width, 0.17, (body - 1.1) / width, 0.72))
-    _bars(axes, rows, mock, offset=-0.14 if published and not mock else 0.0)
+    offset = -0.14 if published and not mock else 0.0
+    _bars(axes, rows, mock, offset)
+    with_errors = _error_bars(axes, rows, offset)
     if mock:
         heading(figure, f"Adsorption energy at the best site: {MOCK}", mock)
         axes.set_ylabel(r"mock $\mathrm{ΔE_{ads}}$ (eV), not physical", fontsize=NORMAL)
@@ -102,11 +108,14 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
         axes.set_ylabel(r"$\mathrm{ΔE_{ads}}$ (eV)", fontsize=NORMAL)
     if list_width:
         _published_list(figure.add_axes(((body + 0.2) / width, 0.17, 2.9 / width, 0.66)), published)
-    elif published:
+    elif published or with_errors:
         _published_markers(axes, rows)
         # The bars first; matplotlib would list the markers first.
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles[::-1], labels[::-1], loc="lower center", ncols=2, fontsize=NORMAL, frameon=False)
+        size = SMALL if with_errors else NORMAL
+        figure.legend(
+            handles[::-1], labels[::-1], loc="lower center", ncols=len(handles), fontsize=size, frameon=False
+        )
     return save(figure, path)
 
 
@@ -221,6 +230,8 @@ def _signed(value: float) -> str:
 def _bars(axes: Axes, rows: Sequence[AdsorptionBar], mock: bool, offset: float) -> None:
     """Draw the bars, their numbers beyond the zero line where no marker goes, and reasons in empty slots."""
     energies = [e for row in rows for e in (row.value_ev, None if mock else row.paper_ev) if e is not None]
+    widest = {row: max(row.numerical_ev or 0.0, row.functional_ev or 0.0) for row in rows}
+    energies += [row.value_ev + side * bar for row, bar in widest.items() if row.value_ev for side in (-1, 1)]
     low, high = min([*energies, 0.0]), max([*energies, 0.0])
     span = (high - low) or 1.0
     slots = {x: row.value_ev for x, row in enumerate(rows) if row.value_ev is not None}
@@ -256,6 +267,33 @@ def _bars(axes: Axes, rows: Sequence[AdsorptionBar], mock: bool, offset: float) 
     _plain(axes)
     if mock:
         _watermark(axes)
+
+
+def _error_bars(axes: Axes, rows: Sequence[AdsorptionBar], offset: float) -> bool:
+    """Draw the spread of functionals, wide and pale, and the numerical bars within; tell whether there are any."""
+    styles = {"functional": (GREY, 1.0, 9, "spread of functionals"), "numerical": ("black", 1.8, 5, "numerical ±")}
+    drawn = False
+    for kind, (colour, width, cap, label) in styles.items():
+        points = [
+            (x + offset, row.value_ev, bar)
+            for x, row in enumerate(rows)
+            if row.value_ev is not None and (bar := getattr(row, f"{kind}_ev")) is not None
+        ]
+        if points:
+            xs, ys, errors = zip(*points, strict=True)
+            axes.errorbar(
+                xs,
+                ys,
+                yerr=errors,
+                fmt="none",
+                ecolor=colour,
+                elinewidth=width,
+                capsize=cap,
+                capthick=width,
+                label=label,
+            )
+            drawn = True
+    return drawn
 
 
 def _published_markers(axes: Axes, rows: Sequence[AdsorptionBar]) -> None:

@@ -121,6 +121,8 @@ class AdsorptionEnergy(Quantity):
                 result.paper_adsorption_energy_ev,
                 result.site,
                 result.reasons[0] if result.reasons and result.adsorption_energy_ev is None else None,
+                result.adsorption_energy_numerical_uncertainty_ev,
+                result.adsorption_energy_functional_uncertainty_ev,
             )
             for result in results
         ]

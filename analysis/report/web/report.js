@@ -32,15 +32,27 @@
   const axis = (title, more) => ({ title: { text: title }, gridcolor: style("--line"), zerolinecolor: style("--soft"), ...more });
   const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
+  // Error bars of one kind; none where no bar is known.
+  function errors(known, kind, color, thickness) {
+    const bars = known.map((one) => (one.adsorption_energy_uncertainty_ev || {})[kind] ?? null);
+    return bars.some((bar) => bar !== null) ? { error_y: { type: "data", array: bars, color, thickness, width: 4 + 4 / thickness } } : {};
+  }
+
   function adsorption(group) {
     const known = group.objects.filter((one) => one.adsorption_energy_ev !== null);
     const mock = group.physical ? "" : " (mock)";
     const traces = [{
       type: "bar", name: "this work" + mock, x: known.map((one) => safe(one.model)), y: known.map((one) => one.adsorption_energy_ev),
       text: known.map((one) => one.adsorption_energy_ev.toFixed(2)), textposition: "outside", cliponaxis: false,
+      ...errors(known, "numerical_ev", style("--ink"), 2),
       customdata: known.map((one) => safe(one.site)), hovertemplate: "%{x}<br>%{customdata}<br>%{y:.3f} eV<extra></extra>",
       marker: { color: group.physical ? colours[0] : style("--panel"), line: { color: colours[0], width: 2 }, pattern: group.physical ? {} : { shape: "/", fgcolor: colours[0] } },
     }];
+    const spread = known.filter((one) => one.adsorption_energy_uncertainty_ev && one.adsorption_energy_uncertainty_ev.functional_ev !== null);
+    if (spread.length) traces.push({
+      type: "scatter", mode: "markers", name: "spread of functionals", marker: { size: 1, color: style("--soft") }, hoverinfo: "skip",
+      x: spread.map((one) => safe(one.model)), y: spread.map((one) => one.adsorption_energy_ev), ...errors(spread, "functional_ev", style("--soft"), 1),
+    });
     // Beside mock values there is nothing to compare with.
     const paper = group.physical ? group.objects.filter((one) => one.paper_adsorption_energy_ev !== null) : [];
     if (paper.length) traces.push({

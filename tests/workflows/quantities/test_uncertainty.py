@@ -1,0 +1,272 @@
+"""Error bars of ΔE: by hand from records, what is planned for them, refusals in words, and what is not known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, NamedCalculation, QuantityEntry, SiteEntry
+from sodiate.analysis.figures.plots import AdsorptionBar, adsorption_bars
+from sodiate.analysis.model_result import ModelResult
+from sodiate.analysis.records import Choice, Geometry, Method, ParentRef, Provenance, Record, Sampling
+from sodiate.workflows.campaign.yaml import CONFIGS, InputError
+from sodiate.workflows.engines.shared.grids import kpoint_mesh
+from sodiate.workflows.plan.graph import Plan
+from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.quantities.uncertainty import Uncertainty
+from sodiate.workflows.results.evaluate import evaluated
+from support.campaigns import small_campaign
+from support.cli import Cli
+
+CELL = ((10.0, 0.0, 0.0), (0.0, 10.0, 0.0), (0.0, 0.0, 21.0))
+PROVENANCE = Provenance(
+    versions={}, host="h", directory="d", firework_id=None, command=None, execution={}, started="", finished="",
+    wall_time_s=0.0, launches=1, ionic_steps=1, scf_steps=None,
+)  # fmt: skip
+
+
+def record(label: str, energy: float | None, parents: dict[str, str], variant: str = "", **changes: Any) -> Record:
+    symbols = {"s": ("W", "Na"), "h": ("W",)}.get(label[0], ("Na",))
+    method = Method(engine="gpaw", engine_version="26", functional=variant or "PBE")
+    values: dict[str, Any] = {
+        "calculation": label, "label": label, "kind": "atom" if label[0] == "N" else "relax", "engine": "gpaw",
+        "physical": True, "energy_ev": energy, "free_energy_ev": energy, "max_force_ev_per_a": 0.01,
+        "geometry": Geometry(symbols=symbols, positions_a=((0.0,) * 3,) * len(symbols), cell_a=CELL, pbc=(True,) * 3),
+        "method": method, "sampling": Sampling(cell_a=CELL), "input_digest": "", "provenance": PROVENANCE,
+        "parents": {role: ParentRef(calculation=parent, digest="") for role, parent in parents.items()},
+    }  # fmt: skip
+    return Record(**values | changes)
+
+
+VARIANTS = {
+    "kmesh": {"part": "kmesh", "words": "k mesh 4×4×1"},
+    "cutoff": {"part": "cutoff", "words": "cutoff 600 eV"},
+    "RPBE": {"part": "functional", "words": "RPBE"},
+    "PBE+d3bj": {"part": "functional", "words": "PBE+d3bj"},
+}
+NOT_KNOWN = {"potential": "engine gpaw has no other data sets", "functional PBEsol": "no data sets of it"}
+# ΔE is −1.000 at s1, −0.970 at s2; by hand what each variant moves it: of s1, of s2.
+SHIFTS = {"kmesh": (0.03, 0.01), "cutoff": (-0.04, -0.045), "RPBE": (0.5, 0.48), "PBE+d3bj": (-0.3, -0.2)}
+
+
+def case(
+    shifts: dict[str, tuple[float, float]] | None = None, gap: float = 0.03
+) -> tuple[CampaignEntry, dict[str, Record]]:
+    """Two sites, 0.03 eV apart, and variants in which the host and the atom have other energies, too."""
+    records = {
+        "h": record("h", -100.0, {}), "Na": record("Na", -1.0, {}), "s1": record("s1", -102.0, {"host": "h"}),
+        "s2": record("s2", -102.0 + gap, {"host": "h"}),
+        "low": record("low", None, {}, choice=Choice(site="T", energies_ev={}), geometry=None, sampling=None),
+    }  # fmt: skip
+    calculations: dict[str, str] = {}
+    for name, (first, second) in (SHIFTS if shifts is None else shifts).items():
+        ids = {role: f"{letter}-{name}" for role, letter in (("host", "h"), ("site T", "s1"), ("site H", "s2"))}
+        calculations |= {f"{name} {role}": i for role, i in ids.items()} | {f"{name} atom": f"Na-{name}"}
+        host, atom = -200.0, -1.5
+        energies = {"host": host, "site T": host + atom - 1.0 + first, "site H": host + atom - 1.0 + gap + second}
+        parents = {"host": "h", "site T": "s1", "site H": "s2"}
+        for role, identifier in ids.items():
+            records[identifier] = record(identifier, energies[role], {"geometry": parents[role]}, name, kind="static")
+        records[f"Na-{name}"] = record(f"Na-{name}", atom, {}, name)
+    asked = QuantityEntry(
+        calculations=calculations,
+        declared={
+            "variants": {n: VARIANTS[n] for n in (SHIFTS if shifts is None else shifts)},
+            "not_known": NOT_KNOWN,
+        },
+    )
+    model = ModelEntry(
+        name="W", label="W", supercell=(1, 1), host="h", lowest="low",
+        sites=tuple(SiteEntry(name=n, multiplicity=1, calculation=i) for n, i in (("T", "s1"), ("H", "s2"))),
+        quantities={"adsorption_energy": QuantityEntry(calculations={"atom": "Na"}), "uncertainty": asked},
+    )  # fmt: skip
+    names = tuple(NamedCalculation(name=n, calculation=n) for n in records)
+    entry = CampaignEntry(
+        campaign="c",
+        engine="gpaw",
+        method_id="m",
+        title="",
+        yaml="",
+        adsorbate="Na",
+        models=(model,),
+        calculations=names,
+    )
+    return entry, records
+
+
+def result(*given: Any, without: str = "") -> ModelResult:
+    entry, records = case(*given)
+    (one,) = evaluated(
+        entry, {k: r for k, r in records.items() if k != without}, {without: "failed: no memory"}, True
+    )
+    return one
+
+
+def test_by_hand() -> None:
+    """√(0.03² + 0.04²) = 0.05; of the functionals the larger of 0.5 and 0.3, stated apart."""
+    one = result()
+    assert one.adsorption_energy_ev == pytest.approx(-1.0)
+    assert one.adsorption_energy_numerical_uncertainty_ev == pytest.approx(0.05)
+    assert one.adsorption_energy_functional_uncertainty_ev == pytest.approx(0.5)
+    bars = one.adsorption_energy_uncertainty_ev
+    assert bars["parts_ev"] == pytest.approx({"kmesh": 0.03, "cutoff": 0.04, "functional": 0.5})
+    assert bars["shifts_ev"]["PBE+d3bj"] == pytest.approx(-0.3)
+    assert bars["not_known"] == {**NOT_KNOWN, "vacuum": "not asked for", "supercell": "not asked for"}
+    assert [site["numerical_ev"] for site in one.site_uncertainties] == pytest.approx([0.05, np.hypot(0.01, 0.045)])
+    assert one.reasons == ()
+
+
+def test_the_order_of_sites_has_bars_of_its_own() -> None:
+    """The atom's share cancels: 0.03 apart, known to ± √(0.02² + 0.005²) = 0.021; RPBE moves the other by −0.02."""
+    assert result().undecided == []
+    near = result(None, 0.02)
+    assert near.undecided == ["T or H, 0.020 eV apart: undecided, their difference is known to ± 0.021 eV"]
+    turned = result(SHIFTS | {"RPBE": (0.5, 0.45)}, 0.04)
+    assert turned.undecided == ["T or H, 0.040 eV apart: undecided, the other is lower with RPBE"]
+    assert any("best site T or H, 0.040 eV apart" in line for line in Uncertainty().remarks([turned]))
+
+
+def test_what_is_common_to_all_sites_decides_nothing() -> None:
+    """Each part is 0.2 eV, and not a meV of it is in the difference of the sites."""
+    same = dict.fromkeys(VARIANTS, (0.2, 0.2))
+    assert result(same).adsorption_energy_numerical_uncertainty_ev == pytest.approx(0.2 * 2**0.5)
+    assert result(same).undecided == []
+
+
+@pytest.mark.parametrize(
+    ("without", "numerical", "functional", "unknown"),
+    [
+        ("h-kmesh", 0.04, 0.5, "kmesh"),
+        ("s1-cutoff", 0.03, 0.5, "cutoff"),
+        ("Na-RPBE", 0.05, 0.3, "functional RPBE"),
+    ],
+)
+def test_what_failed_is_not_known_and_no_zero(
+    without: str, numerical: float, functional: float, unknown: str
+) -> None:
+    one = result(without=without)
+    assert one.adsorption_energy_numerical_uncertainty_ev == pytest.approx(numerical)
+    assert one.adsorption_energy_functional_uncertainty_ev == pytest.approx(functional)
+    assert "failed: no memory" in one.adsorption_energy_uncertainty_ev["not_known"][unknown]
+    assert any("failed: no memory" in reason for reason in one.reasons)
+    (line, *_) = Uncertainty().remarks([one])
+    assert "not known: " in line
+
+
+def test_without_any_part_there_is_no_bar() -> None:
+    one = result({})
+    assert one.adsorption_energy_numerical_uncertainty_ev is None
+    assert one.adsorption_energy_functional_uncertainty_ev is None
+    assert "no part is known; not known: " in Uncertainty().remarks([one])[0]
+
+
+def test_numbers_name_the_records_behind_them() -> None:
+    numbers = {(n.site, n.key): n for n in Uncertainty().numbers(result())}
+    number = numbers["T", "adsorption_energy_numerical_uncertainty_ev"]
+    assert number.value == pytest.approx(0.05)
+    assert {"h-kmesh", "s1-kmesh", "Na-kmesh"} <= set(number.records)
+    assert not any(identifier.startswith("s2") for identifier in number.records)
+
+
+# Planning.
+
+
+def paper(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((CONFIGS / "protocols" / "paper.yaml").read_text(encoding="utf-8"))
+    return values | changes
+
+
+def asking(folder: Path, *parts: str, engine: str | None = None, **changes: Any) -> Plan:
+    return plan(small_campaign(folder, uncertainty=list(parts), quantities=[], **changes), engine)
+
+
+def test_one_step_at_the_relaxed_geometry_and_nothing_else_anew(tmp_path: Path) -> None:
+    plain = asking(tmp_path, engine="gpaw")
+    asked = asking(tmp_path, "kmesh", "cutoff", "vacuum", engine="gpaw")
+    assert {name: c.id for name, c in plain.names.items()}.items() <= {
+        n: c.id for n, c in asked.names.items()
+    }.items()
+    added = [name for name in asked if name not in plain]
+    hosts = [f"WSSe+VS{site}" for site in ("", "/V_S@top", "/T_W@bottom")]
+    assert sorted(added) == sorted([f"{h}/{v}" for h in hosts for v in ("kmesh", "cutoff", "vacuum")] + ["Na-cutoff"])
+    site = asked["WSSe+VS/V_S@top"].calculation
+    for name, changes in (("kmesh", {"kpoint_length_a": 22.8}), ("cutoff", {"cutoff_ev": 600.0}), ("vacuum", {})):
+        point = asked[f"WSSe+VS/V_S@top/{name}"].calculation
+        assert point.parents == {"geometry": site}
+        assert {**point.protocol, "max_force_ev_per_a": 0.02} == {**site.protocol, **changes}
+    atoms = asked["WSSe+VS"].atoms()
+    assert [kpoint_mesh(atoms, length) for length in (19.5, 22.8)] == [(3, 3, 1), (4, 4, 1)]
+    relaxed, taller = (asked[f"WSSe+VS/V_S@top{end}"].atoms() for end in ("", "/vacuum"))
+    assert taller.cell[2, 2] - relaxed.cell[2, 2] == pytest.approx(5.0)
+    np.testing.assert_allclose(taller.get_all_distances(), relaxed.get_all_distances())
+    np.testing.assert_allclose(taller.positions[:, 2] - relaxed.positions[:, 2], 2.5)
+
+
+def test_with_final_energies_the_bars_are_theirs(tmp_path: Path) -> None:
+    planned = asking(tmp_path, "kmesh", "cutoff", engine="gpaw", protocol=paper(final_energy={"cutoff_ev": 700.0}))
+    assert planned["WSSe+VS/kmesh"].calculation.protocol["cutoff_ev"] == 700.0
+    assert planned["WSSe+VS/cutoff"].calculation.protocol["cutoff_ev"] == 840.0
+
+
+@pytest.mark.parametrize(
+    ("engine", "names", "unknown"),
+    [
+        ("gpaw", {"PBE+d3bj", "RPBE", "RPBE+d3bj"}, {"functional PBEsol", "functional PBEsol+d3bj"}),
+        ("vasp", {"PBE+d3bj", "RPBE", "RPBE+d3bj", "PBEsol", "PBEsol+d3bj"}, set()),
+        ("emt", set(), {"functional"}),
+    ],
+)
+def test_functionals_that_an_engine_has(tmp_path: Path, engine: str, names: set[str], unknown: set[str]) -> None:
+    planned = asking(tmp_path, "functional", engine=engine)
+    declared = planned.entry().models[0].quantities["uncertainty"].declared
+    assert declared["variants"].keys() == names
+    assert declared["not_known"].keys() == unknown
+
+
+def test_a_mesh_that_is_given_by_hand_has_no_next_one(tmp_path: Path) -> None:
+    protocol = paper(kpoint_mesh={"points": [3, 3, 1]})
+    with pytest.raises(InputError, match=r"uncertainty: kmesh: model .*kpoint_mesh fixes the mesh by hand"):
+        asking(tmp_path, "kmesh", engine="vasp", protocol=protocol)
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"uncertainty.0: 'mesh' should be 'kmesh', 'cutoff', 'vacuum'"):
+        asking(tmp_path, "mesh")
+
+
+def test_a_dry_run_with_bars(launchpad: Path, tmp_path: Path, cli: Cli) -> None:
+    """More vacuum changes nothing of a potential that ends at 5.4 Å, and no other part acts on it."""
+    parts = ["kmesh", "cutoff", "vacuum", "functional", "potential"]
+    path = small_campaign(tmp_path, uncertainty=parts, quantities=[])
+    run = cli("run", path, "--launchpad", launchpad, "--root", "root")
+    assert run.returncode == 0, run.stderr
+    assert "± of ΔE: 5 Å more vacuum +0.000 eV; not known: " in " ".join(run.stdout.split())
+    (one,) = json.loads(cli("results", "--launchpad", launchpad, "--format", "json").stdout)
+    bars = one["adsorption_energy_uncertainty_ev"]
+    assert bars["numerical_ev"] == pytest.approx(0.0, abs=1e-6)
+    assert bars["functional_ev"] is None
+    assert bars["not_known"].keys() == {"kmesh", "cutoff", "functional", "potential", "supercell"}
+    csv = cli("results", "--launchpad", launchpad, "--format", "csv").stdout
+    assert "adsorption_energy_numerical_uncertainty_ev" in csv.splitlines()[0]
+    assert cli("si", "--launchpad", launchpad, "--root", "root", "--out", "si").returncode == 0
+    assert "± (eV)" in (tmp_path / "si" / "adsorption.md").read_text()
+    assert "with 5 Å more vacuum, added in quadrature" in (tmp_path / "si" / "methods.md").read_text()
+
+
+def test_bars_are_drawn_as_long_as_they_are(tmp_path: Path) -> None:
+    row = AdsorptionBar("WSe2", -1.0, None, "T_W@top", None, 0.1, 0.4)
+    figure = adsorption_bars(
+        [row, AdsorptionBar("WSSe", -1.0, None, "T_W@top", None)], tmp_path / "a.png", mock=False
+    )
+    (axes,) = figure.axes
+    containers: list[Any] = [c for c in axes.containers if c.get_label() != "this work"]
+    drawn = {c.get_label(): c.lines[2][0].get_segments() for c in containers}
+    ends = {label: sorted(point[1] for segment in segments for point in segment) for label, segments in drawn.items()}
+    assert ends.keys() == {"numerical ±", "spread of functionals"}
+    assert ends["numerical ±"] == pytest.approx([-1.1, -0.9])
+    assert ends["spread of functionals"] == pytest.approx([-1.4, -0.6])
+    assert axes.get_ylim()[0] < -1.4
