@@ -197,6 +197,9 @@ class Engine(Protocol):
         Model of the keys of a cluster file's or an FWorker's ``env`` that the engine reads, each with a default.
     checkpoint_files
         Names or patterns of the files that a run resumes from, for export.
+    adds_dispersion
+        Whether a single point with a dispersion correction takes the energy of its parent ``without``, the same one
+        without correction, and adds to it.
     """
 
     name: str
@@ -205,6 +208,7 @@ class Engine(Protocol):
     protocol_keys: frozenset[str]
     worker_keys: type[Frozen]
     checkpoint_files: tuple[str, ...]
+    adds_dispersion: bool
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` if the engine cannot compute these elements."""
@@ -290,6 +294,7 @@ class PlainEngine:
     name = ""
     worker_keys: type[Frozen] = Frozen
     checkpoint_files: tuple[str, ...] = ()
+    adds_dispersion = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -16,10 +16,26 @@ if TYPE_CHECKING:
 
 
 def static(
-    declare: Declare, relaxed: Calculation, name: str, protocol: Protocol, extra_vacuum_a: float | None = None
+    declare: Declare,
+    relaxed: Calculation,
+    name: str,
+    protocol: Protocol,
+    extra_vacuum_a: float | None = None,
+    without: Calculation | None = None,
 ) -> Calculation:
-    """Declare a single point at the end of a relaxation, called ``LABEL/NAME`` after it; with more vacuum (Å)."""
-    operation, parents = start_structures.geometry(extra_vacuum_a), {"geometry": relaxed}
+    """Declare a single point at the end of a relaxation, called ``LABEL/NAME`` after it.
+
+    Parameters
+    ----------
+    relaxed, name, protocol
+        The relaxation, the name, the protocol.
+    extra_vacuum_a
+        More vacuum, Å.
+    without
+        The same energy without dispersion correction, for an engine that only adds to it.
+    """
+    parents = {"geometry": relaxed} | ({} if without is None else {"without": without})
+    operation = start_structures.geometry(extra_vacuum_a)
     return declare("static", operation, parents, f"{relaxed.label}/{name}", protocol)
 
 

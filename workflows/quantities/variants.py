@@ -45,6 +45,9 @@ class Variant:
         Protocol keys.
     extra_vacuum_a
         By how much the cell is higher.
+    without
+        The variant that is the same without dispersion correction, ``""`` for the energies themselves; None for no
+        such relation.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Variant:
     words: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     extra_vacuum_a: float | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def planned_variants(declare: Declare, host: PlannedHost) -> tuple[list[PlannedV
     not_known: dict[str, str] = {}
     for variant in _variants(declare, host, not_known):
         try:
-            found = _planned(declare, host, variant)
+            found = _planned(declare, host, variant, {one.variant.name: one.points for one in planned})
         except InputError as error:
             words = str(error).removeprefix(f"{declare.where}: ").rstrip(".")
             not_known[_key(variant)] = words
@@ -111,11 +115,16 @@ def _key(variant: Variant) -> str:
     return variant.part if variant.name == variant.part else f"{variant.part} {variant.name}"
 
 
-def _planned(declare: Declare, host: PlannedHost, variant: Variant) -> PlannedVariant:
+def _planned(
+    declare: Declare, host: PlannedHost, variant: Variant, others: Mapping[str, Mapping[str, Calculation]]
+) -> PlannedVariant:
     protocol = energy_protocol(host).at_relaxed_geometries(variant.changes)
     relaxed = {HOST: host.calculation, **host.sites}
+    without: Mapping[str, Calculation] = {}
+    if variant.without is not None and declare.engine.adds_dispersion:
+        without = (host.finals or relaxed) if variant.without == "" else others.get(variant.without, {})
     points = {
-        role: static(declare, parent, variant.name, protocol, variant.extra_vacuum_a)
+        role: static(declare, parent, variant.name, protocol, variant.extra_vacuum_a, without.get(role))
         for role, parent in relaxed.items()
     }
     return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name))
@@ -170,8 +179,12 @@ def _functionals(values: Mapping[str, Any]) -> Iterator[Variant]:
         for other in dict.fromkeys(("none", dispersion if dispersion != "none" else DISPERSION)):
             if functional is None or (functional, other) == (own, dispersion):
                 continue
-            name = functional if other == "none" else f"{functional}+{other}"
-            yield Variant(name, "functional", name, {"functional": functional, "dispersion": other})
+            name, changes = functional, {"functional": functional, "dispersion": other}
+            if other == "none":
+                yield Variant(name, "functional", name, changes)
+                continue
+            without = "" if (functional, "none") == (own, dispersion) else functional
+            yield Variant(f"{name}+{other}", "functional", f"{name}+{other}", changes, without=without)
 
 
 def _other_data_sets(

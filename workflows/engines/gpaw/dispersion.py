@@ -5,12 +5,14 @@ S. Grimme, J. Antony, S. Ehrlich, H. Krieg, J. Chem. Phys. 132, 154104 (2010).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..shared.relax import Ranks
 
 if TYPE_CHECKING:
-    import numpy as np
     from ase import Atoms
     from numpy.typing import NDArray
 
@@ -26,6 +28,33 @@ def dispersion_calculator(functional: str) -> Any:
     from dftd3.ase import DFTD3
 
     return DFTD3(damping="d3bj", params_tweaks={"method": functional, "atm": False})
+
+
+def with_dispersion(result: Mapping[str, Any], atoms: Atoms, key: str) -> dict[str, Any]:
+    """Return the result of a single point (``result.json``) with D3 added to it.
+
+    Parameters
+    ----------
+    result
+        Of the same single point without.
+    atoms
+        Its atoms.
+    key
+        Of the inputs of the new result.
+    """
+    from importlib.metadata import version
+
+    d3, still = dispersion_calculator(result["functional"]), atoms.copy()
+    energy, forces = float(d3.get_property("energy", still)), d3.get_property("forces", still)
+    return {
+        **{name: value for name, value in result.items() if name != "density_fingerprint"},
+        "key": key,
+        "steps": 0,
+        "energy_ev": result["energy_ev"] + energy,
+        "free_energy_ev": result["free_energy_ev"] + energy,
+        "forces_ev_per_a": (np.array(result["forces_ev_per_a"]) + forces).tolist(),
+        "versions": {**result["versions"], "dftd3": version("dftd3")},
+    }
 
 
 class Dispersed:

@@ -34,6 +34,7 @@ from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from ..shared.named import refuse_unknown
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
+from .dispersion import with_dispersion
 from .functionals import FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
 from .inputs import (
     COARSE,
@@ -43,6 +44,7 @@ from .inputs import (
     PARENT_DENSITY,
     PROTOCOL_KEYS,
     RESULT,
+    SAME_PLACE_A,
     SCRIPT,
     START,
     GpawInputs,
@@ -123,6 +125,7 @@ class GpawEngine(PlainEngine):
     protocol_keys = PROTOCOL_KEYS
     worker_keys: type[Frozen] = GpawWorkerKeys
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
+    adds_dispersion = True
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element without PAW data, if the data are installed here."""
@@ -161,7 +164,8 @@ class GpawEngine(PlainEngine):
         directory
             Created if necessary.
         parents
-            A DOS starts from the density of ``geometry`` if its files can be read.
+            A DOS starts from the density of ``geometry`` if its files can be read, and D3 is added to the energy of
+            ``without`` if its files can be read and it had these settings.
 
         Raises
         ------
@@ -188,6 +192,7 @@ class GpawEngine(PlainEngine):
         }
         if KINDS[kind].fixed_density:
             values["host"] = host_values(parents.get("geometry"))
+        values["without"] = result_without(parents.get("without"), values["calculator"], atoms)
         self._drop_other_corrections(directory, values, atoms)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
@@ -231,6 +236,10 @@ class GpawEngine(PlainEngine):
         inputs = GpawInputs.read(directory)
         if is_done(lambda: GpawResult.read(inputs).check(), directory / RESULT, stop):
             return
+        if inputs.without is not None:
+            self._check_d3(inputs)
+            write_json(directory / RESULT, with_dispersion(inputs.without, inputs.atoms, inputs.key))
+            return
         command = self._command(inputs)
         # Imported here because custodian takes a second to import.
         from .launch import launch
@@ -242,8 +251,7 @@ class GpawEngine(PlainEngine):
         where = inputs.directory
         if find_spec("gpaw") is None or find_spec("gpaw_data") is None:
             raise EngineError(f"{where}: GPAW or its PAW data are not installed here: {_INSTALL}.")
-        if inputs.protocol.get("dispersion") is not None and find_spec("dftd3") is None:
-            raise EngineError(f"{where}: the package dftd3, for the dispersion, is not installed here: {_INSTALL}.")
+        self._check_d3(inputs)
         cores = len(os.sched_getaffinity(0))
         ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else cores
         default = f"mpiexec -n {{ranks}} {Path(shutil.which('gpaw') or 'gpaw')} python {SCRIPT}"
@@ -259,6 +267,12 @@ class GpawEngine(PlainEngine):
                 f"{where}: '{command}' asks for {ranks_option[1]} ranks, but only {cores} cores are available."
             )
         return command
+
+    def _check_d3(self, inputs: GpawInputs) -> None:
+        if inputs.protocol.get("dispersion") is not None and find_spec("dftd3") is None:
+            raise EngineError(
+                f"{inputs.directory}: the package dftd3, for the dispersion, is not installed here: {_INSTALL}."
+            )
 
     def collect(self, directory: Path) -> Outcome:
         """Parse and check the outputs of `run`.
@@ -327,6 +341,23 @@ def host_values(parent: Artefacts | None) -> dict[str, Any] | None:
         "total_moment_mub": record.total_moment_mub,
         "density_fingerprint": expected,
     }
+
+
+def result_without(parent: Artefacts | None, calculator: Mapping[str, Any], atoms: Atoms) -> dict[str, Any] | None:
+    """Return the result of the same single point without dispersion correction; None if it is no such one, or away.
+
+    None of it belongs to the key of the inputs: it follows from the parent, which the id has.
+    """
+    if parent is None or parent.directory is None:
+        return None
+    try:
+        inputs = GpawInputs.read(parent.directory)
+        result = GpawResult.read(inputs)
+    except EngineError:
+        return None
+    same = inputs.calculator == calculator and inputs.protocol.get("dispersion") is None
+    apart = abs(result.geometry.atoms().positions - atoms.positions).max()
+    return result.values if same and apart < SAME_PLACE_A else None
 
 
 def _take_density(parent: Artefacts | None, directory: Path) -> None:

@@ -32,6 +32,9 @@ DENSITY = "density.gpw"
 PARENT_DENSITY = "parent-density.gpw"
 OUTPUTS = "gpaw*.txt"
 
+SAME_PLACE_A = 1e-6
+"""Atoms closer than this are at one place."""
+
 PROTOCOL_KEYS = frozenset(
     {
         *("functional", "cutoff_ev", "energy_convergence_ev", "max_force_ev_per_a", "kpoint_length_a", "smearing"),
@@ -166,6 +169,8 @@ class GpawInputs:
         Changes by error handlers, in words.
     host
         What the record says of the host whose density the run starts from (`host_values`); None if it is unknown.
+    without
+        The result of the same single point without dispersion correction, to which D3 is only added.
     """
 
     directory: Path
@@ -178,6 +183,7 @@ class GpawInputs:
     key: str
     corrections: tuple[str, ...]
     host: dict[str, Any] | None = None
+    without: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, directory: Path) -> GpawInputs:
@@ -210,6 +216,7 @@ class GpawInputs:
             key=key,
             corrections=tuple(correction["why"] for correction in corrections),
             host=values.get("host"),
+            without=values.get("without"),
         )
 
 

@@ -44,11 +44,9 @@ from .electrons import (
     read_density,
     same_place,
 )
-from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, GpawInputs
+from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, SAME_PLACE_A, GpawInputs
 
 _SHELLS = "spd"
-
-_SAME_PLACE_A = 1e-6
 
 LOCK_S = 30.0
 """How long to wait for another GPAW to release the directory."""
@@ -330,7 +328,7 @@ def _saved_density(inputs: GpawInputs) -> Any:
     if expected is not None and path.exists() and fingerprint(path) != expected:
         return None
     saved = read_density(path)
-    return saved if saved is not None and same_place(saved.atoms, inputs.atoms, _SAME_PLACE_A) else None
+    return saved if saved is not None and same_place(saved.atoms, inputs.atoms, SAME_PLACE_A) else None
 
 
 def _bands(calculator: Any) -> Bands:

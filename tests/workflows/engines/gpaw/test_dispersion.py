@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from ase.build import mx2
 from ase.calculators.emt import EMT
+from sodiate.workflows.engines.base import Artefacts
 from sodiate.workflows.engines.gpaw.dispersion import Dispersed, dispersion_calculator
+from sodiate.workflows.engines.gpaw.inputs import GpawInputs
 from sodiate.workflows.engines.shared.relax import Ranks
 from support import present
 from support.engine_cases import GPAW
@@ -74,3 +78,28 @@ def test_gpaw_with_d3_is_gpaw_and_d3(tmp_path: Path) -> None:
     assert difference == pytest.approx(d3.get_property("forces", without.atoms), abs=5e-3)
     assert (found.method.dispersion, without.method.dispersion) == ("d3bj", None)
     assert "dftd3" in found.versions
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_d3_is_added_to_an_energy_that_is_there_and_no_other_one(tmp_path: Path) -> None:
+    """The very number of a whole run, without one; of other atoms or settings there is a whole run."""
+    bare = GPAW.outcome(tmp_path / "without", "static")
+    assert bare.atoms is not None
+    parents: Any = {"without": Artefacts(SimpleNamespace(), tmp_path / "without")}  # type: ignore[arg-type]
+    calculation, engine = GPAW.calculation("static", dispersion="d3bj"), GPAW.engine()
+    found = {}
+    for name, given in (("added", parents), ("whole", {})):
+        engine.prepare(calculation, bare.atoms, tmp_path / name, given)
+        found[name] = GPAW.finish(tmp_path / name)
+    assert [len(list((tmp_path / name).glob("gpaw-*.txt"))) for name in found] == [0, 1]
+    assert found["added"].energy_ev == pytest.approx(present(found["whole"].energy_ev), abs=2e-4)
+    assert present(found["added"].forces_ev_per_a) == pytest.approx(present(found["whole"].forces_ev_per_a), abs=5e-3)
+    assert found["added"].method == found["whole"].method
+    assert found["added"].sampling == found["whole"].sampling
+    assert found["added"].versions.keys() == found["whole"].versions.keys()
+    moved = bare.atoms.copy()
+    moved.positions[-1] += 0.1
+    other = GPAW.calculation("static", dispersion="d3bj", kpoint_length_a=9.0)
+    for name, atoms, one in (("moved", moved, calculation), ("denser", bare.atoms, other)):
+        engine.prepare(one, atoms, tmp_path / name, parents)
+        assert GpawInputs.read(tmp_path / name).without is None
