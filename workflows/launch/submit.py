@@ -71,7 +71,8 @@ def _workflow(plan: Plan, entry: CampaignEntry, identifiers: Collection[str]) ->
     fireworks: dict[str, Firework] = {}
     for calculation in plan.calculations:
         if calculation.id in identifiers:
-            parents = [fireworks[p.id] for p in calculation.parents.values() if p.id in fireworks]
+            above = dict.fromkeys(parent.id for parent in calculation.parents.values())  # one may have two roles
+            parents = [fireworks[identifier] for identifier in above if identifier in fireworks]
             fireworks[calculation.id] = firework(calculation, parents, turns.get(calculation.id, 0))
     metadata = {"campaign": entry.campaign, "engine": entry.engine, "method_id": entry.method_id}
     return Workflow(list(fireworks.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata)

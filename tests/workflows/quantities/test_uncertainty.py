@@ -270,3 +270,27 @@ def test_bars_are_drawn_as_long_as_they_are(tmp_path: Path) -> None:
     assert ends["numerical ±"] == pytest.approx([-1.1, -0.9])
     assert ends["spread of functionals"] == pytest.approx([-1.4, -0.6])
     assert axes.get_ylim()[0] < -1.4
+
+
+def test_an_energy_with_d3_is_had_from_that_without(tmp_path: Path) -> None:
+    """Of the functional itself the relaxation's, or the final energy's; only an engine that adds takes it."""
+    planned = asking(tmp_path, "functional", engine="gpaw")
+    site, rpbe = (planned[f"WSSe+VS/V_S@top{end}"].calculation for end in ("", "/RPBE"))
+    assert planned["WSSe+VS/V_S@top/RPBE+d3bj"].calculation.parents == {"geometry": site, "without": rpbe}
+    assert planned["WSSe+VS/V_S@top/PBE+d3bj"].calculation.parents == {"geometry": site, "without": site}
+    dear = asking(tmp_path, "functional", engine="gpaw", protocol=paper(final_energy={"cutoff_ev": 700.0}))
+    final = dear["WSSe+VS/V_S@top/final"].calculation
+    assert dear["WSSe+VS/V_S@top/PBE+d3bj"].calculation.parents["without"] == final
+    other = asking(tmp_path, "functional", engine="vasp")["WSSe+VS/V_S@top/RPBE+d3bj"].calculation
+    assert other.parents.keys() == {"geometry"}
+
+
+def test_other_data_sets_of_the_release_for_which_the_cutoff_suffices(tmp_path: Path) -> None:
+    """Na_sv needs 646 eV and W_pv is no part of this release."""
+    point = asking(tmp_path, "potential", engine="vasp")["WSSe+VS/V_S@top/potential"].calculation
+    assert point.protocol["paw"] == {"W": "W", "S": "S_h", "Se": "Se_GW", "Na": "Na_pv"}
+    dear = paper(final_energy={"cutoff_ev": 700.0})
+    point = asking(tmp_path, "potential", engine="vasp", protocol=dear)["WSSe+VS/V_S@top/potential"].calculation
+    assert point.protocol["paw"]["Na"] == "Na_sv"
+    declared = asking(tmp_path, "potential", engine="gpaw").entry().models[0].quantities["uncertainty"].declared
+    assert declared["not_known"] == {"potential": "engine gpaw has no other data sets for W, Se, S, Na"}

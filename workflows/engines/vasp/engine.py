@@ -33,6 +33,7 @@ from .inputs import (
     VaspInputs,
     data_sets,
     has_charge_of,
+    other_data_sets,
     vasp_order,
     write_incars,
     write_kpoints,
@@ -120,6 +121,11 @@ class VaspEngine(PlainEngine):
         steps = frozenset({"max_steps"}) if kind.relaxes else frozenset()
         cell = frozenset({"cell"}) if kind.relaxes_cell else frozenset()
         return steps | cell | {"incar"}
+
+    def other_data_sets(self, protocol: Mapping[str, Any], elements: Sequence[str]) -> dict[str, str]:
+        """Return, of the elements that have one, another data set of the release for which the cutoff suffices."""
+        own, release = protocol.get("paw") or {}, str(protocol.get("paw_release"))
+        return other_data_sets(own, release, elements, float(protocol.get("cutoff_ev", 0.0)))
 
     def declaration(self, campaign: CampaignFile, where: str) -> VaspDeclaration:
         """Read the campaign's INCAR tags; raise `InputError` for one that VASP does not have."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -126,6 +127,50 @@ def _titles(release: str) -> frozenset[str]:
     with bz2.open(Path(inputs.__file__).parent / "potcar-summary-stats.json.bz2", "rt") as file:
         listed = json.load(file)
     return frozenset(title for name, titles in listed.items() if name.startswith(release) for title in titles)
+
+
+_OTHERS: Mapping[str, tuple[tuple[str, float], ...]] = {
+    "Na": (("Na_sv", 645.640), ("Na_pv", 259.561)),
+    "K": (("K_sv", 259.264), ("K_pv", 116.731)),
+    "W": (("W_sv", 223.057), ("W_pv", 223.057), ("W", 223.057)),
+    "Mo": (("Mo_sv", 242.676), ("Mo_pv", 224.584), ("Mo", 224.584)),
+    "S": (("S_h", 402.436), ("S_GW", 258.689)),
+    "Se": (("Se_GW", 211.555),),
+    "Te": (("Te_GW", 174.982),),
+}
+"""Data sets of elements with their ENMAX (eV), those with more electrons or smaller cores first. Li and Na without
+their semicore shells are no alternatives."""
+
+
+def other_data_sets(
+    own: Mapping[str, str], release: str, elements: Iterable[str], cutoff_ev: float
+) -> dict[str, str]:
+    """Return another data set of each element that has one in a release for which a cutoff suffices.
+
+    Parameters
+    ----------
+    own
+        The data sets of the elements.
+    release
+        Their release; of one that nobody knows, the names are taken as they are.
+    elements
+        Of which.
+    cutoff_ev
+        At least the ENMAX of a data set.
+    """
+    found = {}
+    for element in elements:
+        names = [name for name, enmax in _OTHERS.get(element, ()) if enmax <= cutoff_ev and name != own.get(element)]
+        present = [name for name in names if _is_in(name, release)]
+        if present:
+            found[element] = present[0]
+    return found
+
+
+def _is_in(name: str, release: str) -> bool:
+    """Tell whether a release has a data set of this name: its title is the name and the date."""
+    titles = _titles(release)
+    return not titles or any(re.fullmatch(rf"PAW_PBE{name}\d\d\w+", title) for title in titles)
 
 
 def is_of_release(title: str, release: str) -> bool:
