@@ -31,6 +31,9 @@ PARTS = ("kmesh", "cutoff", "vacuum", "supercell", FUNCTIONAL, "potential")
 
 NOT_ASKED = "not asked for"
 
+RELAXED = "relaxed"
+"""Stands in the role of a relaxation at whose end a variant has a single point, if it is one of the variant's own."""
+
 
 @dataclass(frozen=True)
 class SiteUncertainty:
@@ -115,17 +118,46 @@ def _shifts(
     records: Mapping[str, Record],
     missing: Callable[[str], str],
 ) -> _Shifts:
-    asked, shifts = model.quantities[UNCERTAINTY], _Shifts()
-    relaxed = {one.name: one.calculation for one in model.sites}[site.site]
-    for name in asked.declared["variants"]:
-        ids = {role: asked.calculations[f"{name} {role}"] for role in ("host", ON_SITE + site.site, "atom")}
-        terms = Terms(ids["host"], ids[ON_SITE + site.site], ids["atom"], None, (relaxed, model.host))
+    shifts = _Shifts()
+    for name in model.quantities[UNCERTAINTY].declared["variants"]:
+        terms = _terms(model, name, site.site)
+        if terms is None:
+            shifts.missing[name] = "a further start of its site was not computed"
+            continue
         value, _, reason = adsorption_values(terms, entry.adsorbate, records, missing)
-        if value is None or site.adsorption_energy_ev is None:
-            shifts.missing[name] = reason or missing(ids["host"])
+        elsewhere = _elsewhere(records, terms, site)
+        if value is None or site.adsorption_energy_ev is None or elsewhere is not None:
+            shifts.missing[name] = reason or elsewhere or missing(terms.site)
         else:
             shifts.known[name] = value - site.adsorption_energy_ev
     return shifts
+
+
+def _terms(model: ModelEntry, variant: str, site: str) -> Terms | None:
+    """Return the terms of ΔE of a site in a variant; None if it was not asked for.
+
+    Single points are at the ends of the campaign's relaxations, or of those of the variant's own cell; a cell of its
+    own without single points has the energies of its relaxations.
+    """
+    ids = model.quantities[UNCERTAINTY].calculations
+    names = "host", ON_SITE + site
+    host, point = (ids.get(f"{variant} {name}") for name in names)
+    if host is None or point is None:
+        return None
+    relaxed_host, relaxed = (ids.get(f"{variant} {RELAXED} {name}") for name in names)
+    parents = None if relaxed is None or relaxed_host is None else (relaxed, relaxed_host)
+    if parents is None and variant != "supercell":
+        parents = {one.name: one.calculation for one in model.sites}[site], model.host
+    return Terms(host, point, ids[f"{variant} atom"], None, parents)
+
+
+def _elsewhere(records: Mapping[str, Record], terms: Terms, site: SiteResult) -> str | None:
+    """Say that an adsorbate relaxed to another place than that of the site; None if it did not, or is not there."""
+    record = records.get(terms.site if terms.parents is None else terms.parents[0])
+    if record is None or record.site is None or site.end is None:
+        return None
+    end, own = record.site.end, site.end.partition(" (")[0]
+    return None if end == own else f"the adsorbate ended at {end} there, not at {own}"
 
 
 def _bars(

@@ -13,6 +13,7 @@ from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
 from ..kinds import KINDS
 from ..plan.graph import Plan
+from ..quantities.base import PlannedHost
 from .reconcile import remove_orphans
 from .tasks import RunCalculation, SameCalculation
 
@@ -78,12 +79,19 @@ def _workflow(plan: Plan, entry: CampaignEntry, identifiers: Collection[str]) ->
     return Workflow(list(fireworks.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata)
 
 
+_LAST = 999.0
+"""The turn of relaxations for error bars, which come after all others."""
+
+
 def _turns(plan: Plan) -> dict[str, float]:
     """Return the turns of the relaxations: the hosts in order, then the first site of each, then the second."""
     turns: dict[str, float] = {}
     for place, host in enumerate(plan.hosts):
         for turn, calculation in enumerate((host.calculation, *host.sites.values())):
             turns.setdefault(calculation.id, turn + place / len(plan.hosts))
+    larger = [host.larger for host in plan.hosts if isinstance(host.larger, PlannedHost)]
+    for calculation in (one for host in larger for one in (host.calculation, *host.sites.values())):
+        turns.setdefault(calculation.id, _LAST)
     return turns
 
 

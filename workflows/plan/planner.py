@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from ..quantities.declare import Declare
 from ..quantities.statics import idle, refuse_lacking, static
 from .differences import ComparisonSide, changes
 from .graph import Plan
+
+_SAME_SITE_A = 0.2
+"""Sites of two cells with one name lie at distances from a defect that differ by less: hosts are ideal."""
 
 
 def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
@@ -128,9 +132,47 @@ class _Planner:
 
     def _model(self, model: CampaignModel) -> PlannedHost:
         try:
-            return self._planned_host(model)
+            host = self._planned_host(model)
+            return replace(host, larger=self._larger(model, host)) if "supercell" in self.spec.uncertainty else host
         except (StructureError, Unsupported) as error:
             raise InputError(f"{self.where}: model {model.title}: {error}") from None
+
+    def _larger(self, model: CampaignModel, host: PlannedHost) -> PlannedHost | str:
+        """Return the host with one cell more along both axes and the same sites, or why there is none.
+
+        Raises
+        ------
+        InputError
+            If its sites cannot be told by their names there, or a mesh that is given by hand holds for one cell.
+        """
+        if model.remove or model.replace or model.ordering is not None:
+            return "atoms that are chosen by number, or an ordering, are others in another cell"
+        if model.own_sites:
+            return "own_sites are given by fractions of one cell"
+        repeat = host.repeat[0] + 1, host.repeat[1] + 1
+        cell = "×".join(map(str, repeat))
+        if "kpoint_mesh" in host.calculation.protocol:
+            raise InputError(
+                f"{self.where}: uncertainty: supercell: model {host.name}: kpoint_mesh fixes the mesh of one cell by "
+                f"hand; give kpoint_length_a, which gives {cell} cells one, or leave supercell out."
+            )
+        names = tuple(name for name in host.sites if ANOTHER_START not in name)
+        changes = {"supercell": repeat, "sites": names, "starts": 1}
+        ideal = start_structures.read_host(host.calculation.structure)
+        try:
+            larger = self._planned_host(model.model_copy(update=changes))
+        except InputError as error:
+            raise InputError(f"{error} (uncertainty: supercell, in {cell} cells)") from None
+        there = start_structures.read_host(larger.calculation.structure)
+        for name in names:
+            near, far = (one.sites[name].defect_distance for one in (ideal, there))
+            if near is not None and far is not None and abs(near - far) > _SAME_SITE_A:
+                raise InputError(
+                    f"{self.where}: uncertainty: supercell: model {host.name}: its site {name} is {near:.2f} Å from "
+                    f"a defect, and the site of this name in {cell} cells {far:.2f} Å; name sites that are the same "
+                    "in both, or leave supercell out."
+                )
+        return larger
 
     def _planned_host(self, model: CampaignModel) -> PlannedHost:
         protocol = self.campaign.protocol.changed(model.protocol)

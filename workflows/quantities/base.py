@@ -48,6 +48,9 @@ class PlannedHost:
     final_protocol, finals
         The protocol of the energies at relaxed geometries, and these single points: of the host, as ``host``, and of
         each site by its name. None, and nothing, where energies are those of the relaxations.
+    larger
+        The same host with one cell more along both axes, for the error bar that asks for it, or in words why there is
+        none; None if nothing asks.
     """
 
     name: str
@@ -62,6 +65,7 @@ class PlannedHost:
     lowest: Calculation
     final_protocol: Protocol | None = None
     finals: Mapping[str, Calculation] = field(default_factory=dict)
+    larger: PlannedHost | str | None = None
 
 
 @dataclass(frozen=True)

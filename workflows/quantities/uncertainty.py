@@ -9,6 +9,7 @@ from ...analysis.columns import Column
 from ...analysis.energies.adsorption import ON_SITE
 from ...analysis.energies.uncertainty import (
     FUNCTIONAL,
+    RELAXED,
     UNCERTAINTY,
     SiteUncertainty,
     UncertaintyResult,
@@ -19,7 +20,8 @@ from ...analysis.records import MOCK
 from ...analysis.words import distinct, listed
 from ..calculation import HOST
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan
-from .variants import planned_variants
+from .statics import isolated_atom
+from .variants import energy_protocol, planned_variants
 
 if TYPE_CHECKING:
     from ...analysis.model_result import HostRecords, ModelResult
@@ -79,8 +81,18 @@ class Uncertainty(Quantity):
                 names[f"{host.name}/{variant}" if role == HOST else f"{host.name}/{role}/{variant}"] = point
             calculations[f"{variant} atom"] = one.atom
         variants = {one.variant.name: {"part": one.variant.part, "words": one.variant.words} for one in planned}
+        atoms = [one.atom for one in planned]
+        if isinstance(host.larger, str):
+            not_known["supercell"] = host.larger
+        elif host.larger is not None:
+            atom = isolated_atom(declare, energy_protocol(host), "final" if host.finals else "")
+            calculations |= {"supercell atom": atom} | _of_larger(host.larger)
+            names |= _names_of_larger(host.name, host.larger)
+            words = "×".join(map(str, host.larger.repeat))
+            variants["supercell"] = {"part": "supercell", "words": f"{words} cell"}
+            atoms.append(atom)
         declared = {"variants": variants, "not_known": not_known}
-        return HostPart(calculations, declared, tuple(one.atom for one in planned), names)
+        return HostPart(calculations, declared, tuple(atoms), names)
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> UncertaintyResult | None:
         """Hold the variants against ΔE of each site."""
@@ -133,6 +145,24 @@ class Uncertainty(Quantity):
                 if value is not None:
                     numbers.append(Number(bars.site, f"adsorption_energy_{kind}_uncertainty_ev", value, records))
         return numbers
+
+
+def _of_larger(larger: PlannedHost) -> dict[str, Calculation]:
+    """Return the energies of host and sites of a larger cell by role, and of single points the relaxations, too."""
+    relaxed = {HOST: larger.calculation, **larger.sites}
+    roles = {role: role if role == HOST else ON_SITE + role for role in relaxed}
+    energies = {f"supercell {roles[role]}": one for role, one in (larger.finals or relaxed).items()}
+    ends = {f"supercell {RELAXED} {roles[role]}": one for role, one in relaxed.items()} if larger.finals else {}
+    return energies | ends
+
+
+def _names_of_larger(host: str, larger: PlannedHost) -> dict[str, Calculation]:
+    """Return the campaign's names of the calculations of a larger cell, parents first."""
+    names = {f"{host}/supercell": larger.calculation}
+    names |= {f"{host}/{site}/supercell": relaxed for site, relaxed in larger.sites.items()}
+    for role, final in larger.finals.items():
+        names[f"{host}/supercell/final" if role == HOST else f"{host}/{role}/supercell/final"] = final
+    return names
 
 
 def _words(bars: SiteUncertainty) -> str:

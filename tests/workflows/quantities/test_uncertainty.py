@@ -294,3 +294,74 @@ def test_other_data_sets_of_the_release_for_which_the_cutoff_suffices(tmp_path: 
     assert point.protocol["paw"]["Na"] == "Na_sv"
     declared = asking(tmp_path, "potential", engine="gpaw").entry().models[0].quantities["uncertainty"].declared
     assert declared["not_known"] == {"potential": "engine gpaw has no other data sets for W, Se, S, Na"}
+
+
+JANUS = {"model": "WSSe", "supercell": [1, 1], "sites": ["T_W@top", "H@top"]}
+
+
+def of_janus(folder: Path, **changes: Any) -> Path:
+    return small_campaign(folder, quantities=[], **{"sites": ["T_W@top"], "models": [JANUS], **changes})
+
+
+def test_a_larger_cell_is_that_of_a_campaign_in_it(tmp_path: Path) -> None:
+    asked = plan(of_janus(tmp_path, uncertainty=["supercell"]))
+    there = plan(of_janus(tmp_path, models=[{**JANUS, "supercell": [2, 2]}]))
+    for site in ("", "/T_W@top", "/H@top"):
+        assert asked[f"WSSe{site}/supercell"].calculation == there[f"WSSe{site}"].calculation
+    assert not [name for name in asked if "supercell" in name and "lowest" in name]
+    dear = plan(
+        of_janus(tmp_path, uncertainty=["supercell"], protocol=paper(final_energy={"cutoff_ev": 700})), "gpaw"
+    )
+    assert dear["WSSe/T_W@top/supercell/final"].calculation.parents == {
+        "geometry": dear["WSSe/T_W@top/supercell"].calculation
+    }
+    seen: set[str] = set()
+    for calculation in dear.calculations:
+        assert {parent.id for parent in calculation.parents.values()} <= seen
+        seen.add(calculation.id)
+
+
+@pytest.mark.parametrize("final", [None, {"cutoff_ev": 700.0}], ids=["relaxations", "final energies"])
+def test_the_part_of_the_cell_is_the_difference_of_two_campaigns(
+    final: dict[str, float] | None, launchpad: Path, tmp_path: Path, cli: Cli
+) -> None:
+    """1×1 and 2×2 of the dry engine, which no two Na apart by 6.5 Å notice, and two by 3.25 Å do."""
+    place = "--launchpad", launchpad, "--root", "root"
+    protocol = paper(**({} if final is None else {"final_energy": final}))
+    assert cli("run", of_janus(tmp_path, uncertainty=["supercell"], protocol=protocol), *place).returncode == 0
+    larger = of_janus(tmp_path, campaign="larger", models=[{**JANUS, "supercell": [2, 2]}])
+    assert cli("run", larger, *place).returncode == 0
+    found = {one["campaign"]: one for one in json.loads(cli("results", *place[:2], "--format", "json").stdout)}
+    there = {site["start"]: site["adsorption_energy_ev"] for site in found["larger"]["sites"]}
+    here = {site["start"]: site["adsorption_energy_ev"] for site in found["small"]["sites"]}
+    bars = {site["site"]: site for site in found["small"]["site_uncertainties"]}
+    assert abs(there["H@top"] - here["H@top"]) > 0.01
+    for site in here:
+        assert bars[site]["shifts_ev"] == pytest.approx({"2×2 cell": there[site] - here[site]}, abs=1e-12)
+        assert bars[site]["numerical_ev"] == pytest.approx(abs(there[site] - here[site]), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ({"remove": ["S@1"], "sites": ["V_S@top"], "supercell": [2, 2]}, "atoms that are chosen by number"),
+        ({"own_sites": {"mine": {"at": [0.2, 0.2], "face": "top", "height_a": 2.0}}}, "own_sites are given by"),
+    ],
+)
+def test_what_has_no_larger_cell_is_not_known(model: dict[str, Any], why: str, tmp_path: Path) -> None:
+    planned = plan(of_janus(tmp_path, models=[{**JANUS, **model}], uncertainty=["supercell"]))
+    assert why in planned.entry().models[0].quantities["uncertainty"].declared["not_known"]["supercell"]
+
+
+def test_a_name_of_another_site_in_the_larger_cell_is_refused(tmp_path: Path) -> None:
+    """In 2×2 the pair at 4.58 Å is a row, in 3×3 it is none."""
+    model = {"model": "WSSe+VS+VSe", "pair": 4.58, "supercell": [2, 2], "sites": ["V_S@top", "T_W@top-3"]}
+    words = r"its site T_W@top-3 is 3\.73 Å from a defect, and the site of this name in 3×3 cells 1\.88 Å"
+    with pytest.raises(InputError, match=words):
+        plan(of_janus(tmp_path, models=[model], sites=["V_S@top"], uncertainty=["supercell"]))
+
+
+def test_a_mesh_by_hand_is_that_of_one_cell(tmp_path: Path) -> None:
+    protocol = paper(kpoint_mesh={"points": [3, 3, 1]})
+    with pytest.raises(InputError, match="supercell: model WSSe: kpoint_mesh fixes the mesh of one cell by hand"):
+        plan(of_janus(tmp_path, uncertainty=["supercell"], protocol=protocol), "vasp")
