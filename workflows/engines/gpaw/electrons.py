@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +40,39 @@ def new_calculator(settings: dict[str, Any], text: str) -> Any:
 
 
 def _watched(calculator: Any) -> Any:
-    calculator.hooks["scf_step"] = partial(end_if_diverged, ranks=calculator.comm.size)
+    calculator.hooks["scf_step"] = DivergenceWatch(calculator.comm.size)
     return calculator
 
 
-def end_if_diverged(context: Any, ranks: int = 1) -> None:
-    """Raise `KohnShamConvergenceError` if the energy of an SCF iteration shows that the cycle has diverged.
+class DivergenceWatch:
+    """Ends an SCF cycle that has diverged in two iterations, one after the other.
 
-    Such a cycle does not recover; without this it would run to the limit of iterations.
+    A single one may be a step of the eigensolver that went astray: a Na atom at 300 eV had −12 keV in its third
+    iteration and was converged in its fifteenth.
+
+    Parameters
+    ----------
+    ranks
+        How many processes leave together.
+    """
+
+    def __init__(self, ranks: int) -> None:
+        self._ranks, self._astray = ranks, -2
+
+    def __call__(self, context: Any) -> None:
+        """Look at an iteration; raise `KohnShamConvergenceError` if it and the one before have diverged."""
+        try:
+            end_if_diverged(context, self._ranks)
+        except KohnShamConvergenceError:
+            if context.niter == self._astray + 1:
+                raise
+            self._astray = context.niter
+
+
+def end_if_diverged(context: Any, ranks: int = 1) -> None:
+    """Raise `KohnShamConvergenceError` if the energy of an SCF iteration is that of a cycle that has diverged.
+
+    Without this such a cycle would run to the limit of iterations.
     """
     energy = float(context.energies.total_extrapolated) * Hartree
     atoms = len(context.density.nct_aX.relpos_ac)

@@ -247,6 +247,26 @@ def test_a_cycle_that_diverges_is_ended_at_once() -> None:
 
 
 @pytest.mark.usefixtures("gpaw")
+def test_one_iteration_that_went_astray_ends_no_cycle() -> None:
+    """As those of a Na atom at 300 eV: −12043 eV in the third, −0.33 eV in the next."""
+    from gpaw import KohnShamConvergenceError
+    from sodiate.workflows.engines.gpaw.electrons import DivergenceWatch
+
+    def iteration(number: int, energy_ev: float) -> SimpleNamespace:
+        energies = SimpleNamespace(total_extrapolated=energy_ev / Hartree)
+        density = SimpleNamespace(nct_aX=SimpleNamespace(relpos_ac=np.zeros((1, 3))))
+        wfs = SimpleNamespace(world=SimpleNamespace(sum_scalar=lambda value: value))
+        return SimpleNamespace(energies=energies, density=density, niter=number, wfs=wfs)
+
+    watch = DivergenceWatch(1)
+    for number, energy in enumerate((-0.47, -0.49, -12043.4, -0.33, -0.45, -12043.4, -0.47), start=1):
+        watch(iteration(number, energy))
+    watch(iteration(8, -2e4))
+    with pytest.raises(KohnShamConvergenceError, match="after 9 iterations"):
+        watch(iteration(9, 3e5))
+
+
+@pytest.mark.usefixtures("gpaw")
 def test_a_real_cycle_that_diverges_is_ended_within_a_few_iterations(tmp_path: Path) -> None:
     """H2 with a mixer that overshoots eightfold: beyond 10 keV per atom after four iterations, of 333 allowed."""
     from gpaw import KohnShamConvergenceError
