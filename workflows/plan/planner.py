@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...analysis.energies.adsorption import ANOTHER_START
+from ...analysis.words import listed
 from ...structures.errors import StructureError
 from ...structures.host_names import parse_model, resolve_vacancies
 from ...structures.monolayers import Monolayer, box, build_monolayer
@@ -54,6 +55,15 @@ def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
     return _Planner(campaign).plan()
 
 
+def _not_known(quantity_plans: Mapping[str, QuantityPlan]) -> list[str]:
+    """Return a sentence for each part of an error bar that cannot be computed."""
+    reasons: dict[str, list[str]] = {}
+    for part in quantity_plans["uncertainty"].hosts.values():
+        for name, why in part.declared["not_known"].items():
+            reasons.setdefault(why, []).append(name)
+    return [f"uncertainty: {listed(dict.fromkeys(names))} will not be known: {why}" for why, names in reasons.items()]
+
+
 class _Planner:
     """The planning of one campaign with one engine."""
 
@@ -76,6 +86,7 @@ class _Planner:
         hosts = tuple(map(self._model, self.spec.models))
         self._refuse_unknown_sites()
         quantity_plans = {name: quantity.plan(self.declare, hosts) for name, quantity in table.items()}
+        self.dropped += _not_known(quantity_plans)
         keys = {**flatten(self.campaign.protocol, "relax"), **dict.fromkeys(self.spec.for_one_code)}
         plan = Plan(
             campaign=self.campaign,

@@ -92,7 +92,7 @@ def planned_variants(declare: Declare, host: PlannedHost) -> tuple[list[PlannedV
             found = _planned(declare, host, variant, {one.variant.name: one.points for one in planned})
         except InputError as error:
             words = str(error).removeprefix(f"{declare.where}: ").rstrip(".")
-            not_known[_key(variant)] = words
+            not_known[_key(variant)] = words.removeprefix(f"{host.calculation.label}/{variant.name}: ")
             continue
         lacking = idle(variant.changes, found.points[HOST])
         if lacking:
@@ -195,7 +195,7 @@ def _other_data_sets(
     present = start_structures.elements(site)
     changes = declare.engine.other_data_sets(values, present)
     if not changes:
-        not_known["potential"] = f"engine {declare.engine.name} has no other data sets for {', '.join(present)}"
+        not_known["potential"] = f"engine {declare.engine.name} has no other data sets of these elements"
         return
     words = ", ".join(f"{element} {name}" for element, name in changes.items() if element in present)
     yield Variant("potential", "potential", f"data sets {words}", {"paw": {**values.get("paw", {}), **changes}})

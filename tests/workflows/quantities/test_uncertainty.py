@@ -225,6 +225,8 @@ def test_functionals_that_an_engine_has(tmp_path: Path, engine: str, names: set[
     declared = planned.entry().models[0].quantities["uncertainty"].declared
     assert declared["variants"].keys() == names
     assert declared["not_known"].keys() == unknown
+    said = [sentence for sentence in planned.dropped if sentence.startswith("uncertainty: functional")]
+    assert len(said) == bool(unknown)
 
 
 def test_a_mesh_that_is_given_by_hand_has_no_next_one(tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_other_data_sets_of_the_release_for_which_the_cutoff_suffices(tmp_path: 
     point = asking(tmp_path, "potential", engine="vasp", protocol=dear)["WSSe+VS/V_S@top/potential"].calculation
     assert point.protocol["paw"]["Na"] == "Na_sv"
     declared = asking(tmp_path, "potential", engine="gpaw").entry().models[0].quantities["uncertainty"].declared
-    assert declared["not_known"] == {"potential": "engine gpaw has no other data sets for W, Se, S, Na"}
+    assert declared["not_known"] == {"potential": "engine gpaw has no other data sets of these elements"}
 
 
 JANUS = {"model": "WSSe", "supercell": [1, 1], "sites": ["T_W@top", "H@top"]}

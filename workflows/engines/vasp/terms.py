@@ -88,8 +88,10 @@ class Terms:
             if HOST in relaxed.parents:
                 _refuse(where, [term.difference(host) for host in self._like(term, relaxed.parents[HOST])])
             if relaxed.structure["op"] == "host":
-                for choices in references.values():
-                    _refuse(where, [term.difference(choice) for choice in choices])
+                for (operation, *_), choices in references.items():
+                    # Of error bars there are single points for which no metal was asked.
+                    if operation == "atom" or term.calculation.kind != "static":
+                        _refuse(where, [term.difference(choice) for choice in choices])
 
     def _like(self, term: Term, host: Calculation) -> list[Term]:
         """Return the terms of a host against which a site's may be held: its relaxation, or its single points."""
