@@ -68,15 +68,20 @@ def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) ->
     return declare("static", start_structures.geometry(), {"geometry": parent}, label, protocol, declared.section)
 
 
+def refuse_without_statics(declare: Declare, key: str) -> None:
+    """Raise `InputError` for a key of the campaign that needs single points, if the engine has none."""
+    if "static" not in declare.engine.capabilities:
+        raise InputError(f"{declare.where}: {key}: the engine {declare.engine.name} has no single points (static).")
+
+
 def refuse_lacking(declare: Declare, given: Mapping[str, Any], key: str) -> None:
     """Raise `InputError` for keys of a section that an engine with physical numbers has not.
 
     Of a dry engine it is said which keys do not act (`idle`).
     """
     engine = declare.engine
+    refuse_without_statics(declare, f"protocol.{key}")
     lacking = [name for name, value in given.items() if name not in engine.protocol_keys and not is_off(name, value)]
-    if "static" not in engine.capabilities:
-        raise InputError(f"{declare.where}: protocol.{key}: the engine {engine.name} has no single points (static).")
     if lacking and engine.physical:
         raise InputError(
             f"{declare.where}: protocol.{key}.{lacking[0]}: the engine {engine.name} has no such key; it has "

@@ -20,7 +20,7 @@ from ...analysis.records import MOCK
 from ...analysis.words import distinct, listed
 from ..calculation import HOST
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan
-from .statics import isolated_atom
+from .statics import isolated_atom, refuse_without_statics
 from .variants import energy_protocol, planned_variants
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Uncertainty(Quantity):
         """Declare the variants of each host, if the campaign asks for parts of error bars."""
         if not declare.campaign.spec.uncertainty:
             return QuantityPlan()
+        refuse_without_statics(declare, "uncertainty")
         return QuantityPlan(hosts={host.name: self._part(declare, host) for host in hosts})
 
     def _part(self, declare: Declare, host: PlannedHost) -> HostPart:

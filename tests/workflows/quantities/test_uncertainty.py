@@ -14,6 +14,7 @@ from sodiate.analysis.figures.plots import AdsorptionBar, adsorption_bars
 from sodiate.analysis.model_result import ModelResult
 from sodiate.analysis.records import Choice, Geometry, Method, ParentRef, Provenance, Record, Sampling
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
+from sodiate.workflows.engines.emt.engine import EmtEngine
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
@@ -367,3 +368,15 @@ def test_a_mesh_by_hand_is_that_of_one_cell(tmp_path: Path) -> None:
     protocol = paper(kpoint_mesh={"points": [3, 3, 1]})
     with pytest.raises(InputError, match="supercell: model WSSe: kpoint_mesh fixes the mesh of one cell by hand"):
         plan(of_janus(tmp_path, uncertainty=["supercell"], protocol=protocol), "vasp")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"uncertainty": ["vacuum"]}, {"protocol": paper(final_energy={"cutoff_ev": 700.0})}]
+)
+def test_an_engine_without_single_points_is_refused(
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmtEngine, "capabilities", EmtEngine.capabilities - {"static"})
+    key = "uncertainty" if "uncertainty" in changes else r"protocol\.final_energy"
+    with pytest.raises(InputError, match=rf"{key}: the engine emt has no single points"):
+        plan(of_janus(tmp_path, **changes))
