@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...analysis.energies.adsorption import ANOTHER_START
+from ...analysis.energies.uncertainty import PARTS
 from ...analysis.words import listed
 from ...structures.errors import StructureError
 from ...structures.host_names import parse_model, resolve_vacancies
@@ -268,7 +269,7 @@ class _Planner:
                 yield f"{name}{ANOTHER_START}{start}", start_structures.another_start(operation, start)
 
     def _own_sites(self, model: CampaignModel, ideal: start_structures.Host) -> dict[str, start_structures.Operation]:
-        taken = sorted((ideal.sites.keys() | {HOST, "final", "lowest"}) & model.own_sites.keys())
+        taken = sorted((ideal.sites.keys() | {HOST, "final", "lowest", *PARTS}) & model.own_sites.keys())
         if taken:
             raise InputError(f"{self.where}: own_sites: model {model.title} has a site {taken[0]} of its own.")
         element = self.spec.adsorbate.element
