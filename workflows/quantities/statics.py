@@ -39,8 +39,10 @@ def static(
     return declare("static", operation, parents, f"{relaxed.label}/{name}", protocol)
 
 
-def isolated_atom(declare: Declare, protocol: Protocol, name: str = "") -> Calculation:
-    """Declare the isolated atom of the campaign's adsorbate, called ``ELEMENT-NAME``.
+def isolated_atom(
+    declare: Declare, protocol: Protocol, name: str = "", without: Calculation | None = None
+) -> Calculation:
+    """Declare the isolated atom of the campaign's adsorbate, called ``ELEMENT-NAME``; ``without`` as in `static`.
 
     Raises
     ------
@@ -51,7 +53,8 @@ def isolated_atom(declare: Declare, protocol: Protocol, name: str = "") -> Calcu
     if box_a is None:
         raise InputError(f"{declare.where}: its protocol has no atom.box_a for the isolated {element} atom.")
     label = f"{element}-{name}" if name else element
-    return declare("atom", start_structures.atom(element, box_a), {}, label, protocol)
+    parents = {} if without is None else {"without": without}
+    return declare("atom", start_structures.atom(element, box_a), parents, label, protocol)
 
 
 def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) -> Calculation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def planned_variants(declare: Declare, host: PlannedHost) -> tuple[list[PlannedV
     not_known: dict[str, str] = {}
     for variant in _variants(declare, host, not_known):
         try:
-            found = _planned(declare, host, variant, {one.variant.name: one.points for one in planned})
+            found = _planned(declare, host, variant, _without(declare, host, variant, planned))
         except InputError as error:
             words = str(error).removeprefix(f"{declare.where}: ").rstrip(".")
             not_known[_key(variant)] = words.removeprefix(f"{host.calculation.label}/{variant.name}: ")
@@ -115,19 +115,33 @@ def _key(variant: Variant) -> str:
     return variant.part if variant.name == variant.part else f"{variant.part} {variant.name}"
 
 
+def _without(
+    declare: Declare, host: PlannedHost, variant: Variant, planned: Sequence[PlannedVariant]
+) -> dict[str, Calculation]:
+    """Return the energies to which a variant only adds, by role and `_ATOM`; nothing if it is computed on its own."""
+    if variant.without is None or not declare.engine.adds_dispersion:
+        return {}
+    if variant.without == "":
+        atom = isolated_atom(declare, energy_protocol(host), "final" if host.finals else "")
+        return {**(host.finals or {HOST: host.calculation, **host.sites}), _ATOM: atom}
+    found = [{**one.points, _ATOM: one.atom} for one in planned if one.variant.name == variant.without]
+    return found[0] if found else {}
+
+
+_ATOM = "isolated atom"
+"""Beside the names of sites, which have no blanks."""
+
+
 def _planned(
-    declare: Declare, host: PlannedHost, variant: Variant, others: Mapping[str, Mapping[str, Calculation]]
+    declare: Declare, host: PlannedHost, variant: Variant, without: Mapping[str, Calculation]
 ) -> PlannedVariant:
     protocol = energy_protocol(host).at_relaxed_geometries(variant.changes)
     relaxed = {HOST: host.calculation, **host.sites}
-    without: Mapping[str, Calculation] = {}
-    if variant.without is not None and declare.engine.adds_dispersion:
-        without = (host.finals or relaxed) if variant.without == "" else others.get(variant.without, {})
     points = {
         role: static(declare, parent, variant.name, protocol, variant.extra_vacuum_a, without.get(role))
         for role, parent in relaxed.items()
     }
-    return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name))
+    return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name, without.get(_ATOM)))
 
 
 def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) -> Iterator[Variant]:

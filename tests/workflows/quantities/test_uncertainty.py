@@ -281,6 +281,8 @@ def test_an_energy_with_d3_is_had_from_that_without(tmp_path: Path) -> None:
     site, rpbe = (planned[f"WSSe+VS/V_S@top{end}"].calculation for end in ("", "/RPBE"))
     assert planned["WSSe+VS/V_S@top/RPBE+d3bj"].calculation.parents == {"geometry": site, "without": rpbe}
     assert planned["WSSe+VS/V_S@top/PBE+d3bj"].calculation.parents == {"geometry": site, "without": site}
+    atoms = [planned[f"Na{end}"].calculation for end in ("", "-RPBE", "-PBE+d3bj", "-RPBE+d3bj")]
+    assert [atom.parents for atom in atoms] == [{}, {}, {"without": atoms[0]}, {"without": atoms[1]}]
     dear = asking(tmp_path, "functional", engine="gpaw", protocol=paper(final_energy={"cutoff_ev": 700.0}))
     final = dear["WSSe+VS/V_S@top/final"].calculation
     assert dear["WSSe+VS/V_S@top/PBE+d3bj"].calculation.parents["without"] == final
