@@ -11,7 +11,7 @@ from ...structures.elemental import Elemental, read_crystal, read_molecule
 from ...structures.errors import StructureError
 from ...structures.slabs import Slab, read_slab
 from .campaign_file import CampaignFile
-from .protocol import Protocol
+from .protocol import Changes, Protocol
 from .yaml import CONFIGS, InputError, load_yaml, nearest, validate
 
 
@@ -74,6 +74,7 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
     values = _with_defaults(load_yaml(CONFIGS / "defaults.yaml", "defaults"), load_yaml(path, "campaign"))
     if engine is not None:
         values["engine"] = engine
+    values["protocol"] = _with_base(values.get("protocol"), path.parent, where)
     spec = validate(CampaignFile, values, where)
     protocol = _protocol(spec.protocol, path.parent, where)
     return Campaign(
@@ -95,6 +96,17 @@ def _with_defaults(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, 
         elif value is not None or key not in defaults:
             values[key] = value
     return values
+
+
+def _with_base(value: Any, folder: Path, where: str) -> Any:
+    """Return the protocol ``{base: NAME, KEY: …}`` in full; anything else as it is."""
+    if not isinstance(value, dict) or "base" not in value:
+        return value
+    base = value["base"]
+    if not isinstance(base, str):
+        raise InputError(f"{where}: protocol.base: {base!r} should be the name of a protocol, or of its file.")
+    changes = validate(Changes, {key: kept for key, kept in value.items() if key != "base"}, f"{where}: protocol")
+    return _protocol(base, folder, where).changed(changes).model_dump(mode="json", exclude_none=True)
 
 
 def _protocol(name: str | Protocol, folder: Path, where: str) -> Protocol:

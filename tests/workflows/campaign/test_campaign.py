@@ -88,6 +88,10 @@ def test_the_bundled_campaigns_are_valid() -> None:
         ({"engine": "vosp"}, ["engine 'vosp'", "emt"]),
         ({"protocol": "papre"}, ["papre", "did you mean 'paper'"]),
         ({"protocol": {"functional": "PBE"}}, ["max_force_ev_per_a"]),
+        ({"protocol": {"base": "papre"}}, ["papre", "did you mean 'paper'"]),
+        ({"protocol": {"base": 3}}, ["protocol.base: 3", "name of a protocol"]),
+        ({"protocol": {"base": "paper", "cutof_ev": 400}}, ["'cutof_ev'", "did you mean 'cutoff_ev'"]),
+        ({"protocol": {"base": "paper", "cutoff_ev": -4}}, ["cutoff_ev", "greater than 0"]),
         ({"adsorbate": {"element": "Naa"}}, ["Naa", "no element"]),
         ({"adsorbate": {"element": "He"}}, ["He"]),
         ({"adsorbate": {"element": "Na", "start_heights_a": {"V": -1}}}, ["start_heights_a.V"]),
@@ -138,6 +142,26 @@ def test_a_bulk_or_a_broken_host_file(tmp_path: Path) -> None:
     close.positions[-1, 0] += 0.3
     write(tmp_path / "close.vasp", close, format="vasp")
     assert "Mo" in complaint(written(tmp_path, models=[{"name": "x", "file": "close.vasp"}]))
+
+
+def test_a_protocol_may_be_another_one_with_some_keys_changed(tmp_path: Path) -> None:
+    """What it does not name is the base's, sections key by key: as a model changes the campaign's protocol."""
+    changed: dict[str, object] = {"kpoint_length_a": 26.0, "dos": {"dos_broadening_ev": 0.1}}
+    base, given = plan(written(tmp_path)), plan(written(tmp_path, protocol={"base": "paper", **changed}))
+    in_model = plan(written(tmp_path, models=[{"model": "WSe2", "protocol": changed}]))
+    assert given.names["WSe2"].id == in_model.names["WSe2"].id != base.names["WSe2"].id
+    assert given.names["WSe2/dos"].id == in_model.names["WSe2/dos"].id
+    assert given.names["WSe2/dos"].protocol == {
+        **base.names["WSe2/dos"].protocol,
+        "dos_broadening_ev": 0.1,
+    }
+    assert given.names["Na"].id == base.names["Na"].id
+    nothing = plan(written(tmp_path, protocol={"base": "paper"}))
+    assert {name: c.id for name, c in nothing.names.items()} == {name: c.id for name, c in base.names.items()}
+    own = tmp_path / "mine.yaml"
+    own.write_text("functional: PBE\nmax_force_ev_per_a: 0.03\natom: {box_a: [12, 12.5, 13]}\n", encoding="utf-8")
+    path = written(tmp_path, protocol={"base": "mine.yaml", "kpoint_length_a": 26.0}, quantities=[])
+    assert plan(path).names["WSe2"].protocol == {"kpoint_length_a": 26.0, "max_force_ev_per_a": 0.03}
 
 
 def test_yaml_spelling_does_not_matter(tmp_path: Path) -> None:
