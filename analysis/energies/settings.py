@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import hypot
 
 from ..records import Record
 from .comparability import UNSET
@@ -48,6 +49,7 @@ def _said(record: Record) -> dict[str, str]:
     beside = "" if sampling.kmesh_shift is None else " beside Γ"
     width = "" if sampling.smearing_width_ev is None else f" of {sampling.smearing_width_ev:g} eV"
     return said | {
+        "height": f"a cell of {hypot(*sampling.cell_a[2]):.2f} Å along its normal",
         "mesh": f"a {mesh} k mesh{beside}" if mesh else "no k mesh",
         "smearing": f"{sampling.smearing or 'no'} smearing{width}",
         "spin": "spin polarisation" if sampling.spin_polarised else "no spin polarisation",

@@ -111,7 +111,10 @@ Shells = Annotated[dict[Literal["s", "p", "d", "f"], Positive], AfterValidator(_
 
 
 class FinalEnergy(Frozen):
-    """Keys that override the common keys for energies at relaxed geometries: of hosts, sites and their references."""
+    """Keys that override the common keys for energies at relaxed geometries: of hosts, sites and their references.
+
+    ``vacuum_a`` is no key of a protocol: the sheets are put into a cell of this vacuum as they are.
+    """
 
     functional: str | None = None
     cutoff_ev: Positive | None = None
@@ -126,11 +129,17 @@ class FinalEnergy(Frozen):
     dispersion: Dispersion | None = None
     hubbard_u_ev: dict[Element, Shells] | None = None
     spin_orbit: Truth | None = None
+    vacuum_a: Edge | None = None
 
     @property
     def given(self) -> dict[str, Any]:
         """The keys that are there, as plain values."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def of_protocol(self) -> dict[str, Any]:
+        """The keys that are there and change a protocol, as plain values."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"vacuum_a"})
 
 
 def _or_off(value: Any) -> Any:

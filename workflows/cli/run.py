@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from ..plan.graph import Plan
 
+UNRECORDED = "Not everything is recorded: `sodiate show LABEL` tells why, `sodiate retry` queues failures again."
+
 
 def run(
     campaign: CampaignArgument = "wsse",
@@ -66,10 +68,7 @@ def run(
         print(f"Stopped by {report.stopped}; finished work is kept. Go on with the same command.", file=sys.stderr)
         raise typer.Exit(128 + signal.Signals[report.stopped].value)
     if not report.complete:
-        print(
-            "Not everything is recorded: `sodiate show LABEL` tells why, `sodiate retry` queues failures again.",
-            file=sys.stderr,
-        )
+        print(UNRECORDED, file=sys.stderr)
         raise typer.Exit(1)
 
 

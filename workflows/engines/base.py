@@ -132,6 +132,9 @@ class Declaration(Protocol):
     def lines(self) -> list[str]:
         """Return a summary for `sodiate plan`, a line for each entry."""
 
+    def by_hand(self, calculation: Calculation) -> Mapping[str, str]:
+        """Return the keys of a calculation's protocol that entries override, and of each the entry's name."""
+
     def refuse_unmatched(self) -> None:
         """Raise `InputError` for entries that match no calculation; called after `protocol` was for each."""
 
@@ -277,6 +280,10 @@ class PlainDeclaration:
     def lines(self) -> list[str]:
         """Return nothing."""
         return []
+
+    def by_hand(self, calculation: Calculation) -> Mapping[str, str]:
+        """Return nothing."""
+        return {}
 
     def refuse_unmatched(self) -> None:
         """Refuse nothing."""

@@ -40,8 +40,17 @@ def changes(side: ComparisonSide, baseline: ComparisonSide) -> tuple[str, ...]:
 
 def _final_changes(host: PlannedHost, baseline: PlannedHost, known: list[str]) -> list[str]:
     """Return the changes of what energies are taken with, where it is not that of the relaxations in both."""
-    energies = ((one.finals.get(HOST) or one.calculation).protocol for one in (host, baseline))
-    ours, theirs = ({key: value for key, value in one.items() if key not in _FORCES} for one in energies)
+    ours, theirs = (
+        {
+            **{
+                key: value
+                for key, value in one.finals.get(HOST, one.calculation).protocol.items()
+                if key not in _FORCES
+            },
+            "extra_vacuum_a": one.extra_vacuum_a,
+        }
+        for one in (host, baseline)
+    )
     return [change for change in _protocol_changes(ours, theirs) if change not in known]
 
 

@@ -228,13 +228,16 @@ class _Planner:
         self, protocol: Protocol, relaxed: Mapping[str, Calculation]
     ) -> tuple[Protocol | None, dict[str, Calculation]]:
         """Declare the energies at relaxed geometries, if the protocol asks for some."""
-        given = {} if protocol.final_energy is None else protocol.final_energy.given
-        if not given:
+        asked = protocol.final_energy
+        if asked is None or not asked.given:
             return None, {}
+        given = asked.of_protocol
         refuse_lacking(self.declare, given, "final_energy")
         final = protocol.at_relaxed_geometries(given)
+        own = relaxed[HOST].structure["vacuum_a"]
+        extra = None if asked.vacuum_a in (None, own) else asked.vacuum_a - own
         try:
-            finals = {role: static(self.declare, parent, "final", final) for role, parent in relaxed.items()}
+            finals = {role: static(self.declare, parent, "final", final, extra) for role, parent in relaxed.items()}
         except InputError as error:
             raise InputError(f"{error} (protocol.final_energy)") from None
         left_out = idle(given, finals[HOST])

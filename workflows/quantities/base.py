@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...analysis.columns import Column
 from ...analysis.report.content import Panel
+from ..calculation import HOST
 
 if TYPE_CHECKING:
     from ...analysis.arrays import Density
@@ -66,6 +67,12 @@ class PlannedHost:
     final_protocol: Protocol | None = None
     finals: Mapping[str, Calculation] = field(default_factory=dict)
     larger: PlannedHost | str | None = None
+
+    @property
+    def extra_vacuum_a(self) -> float | None:
+        """By how much the cell of the energies is higher than that of the relaxations."""
+        extra: float | None = self.finals[HOST].structure.get("extra_vacuum_a") if self.finals else None
+        return extra
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,9 @@ def _planned(
 ) -> PlannedVariant:
     protocol = energy_protocol(host).at_relaxed_geometries(variant.changes)
     relaxed = {HOST: host.calculation, **host.sites}
+    extra_a = (host.extra_vacuum_a or 0.0) + (variant.extra_vacuum_a or 0.0) or None
     points = {
-        role: static(declare, parent, variant.name, protocol, variant.extra_vacuum_a, without.get(role))
+        role: static(declare, parent, variant.name, protocol, extra_a, without.get(role))
         for role, parent in relaxed.items()
     }
     return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name, without.get(_ATOM)))

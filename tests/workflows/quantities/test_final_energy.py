@@ -13,7 +13,7 @@ from sodiate.workflows.campaign.load import load_campaign
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.engines.shared.states import other_state_notes
 from sodiate.workflows.launch.corrections import retry
-from sodiate.workflows.plan.convergence_study import variants
+from sodiate.workflows.plan.convergence_study import studies
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.plan.preview import write_inputs
@@ -72,6 +72,40 @@ def test_a_denser_mesh_alone_needs_no_other_references(tmp_path: Path) -> None:
     part = planned.entry().models[0].quantities["final_energy"].calculations
     assert (part["atom"], part["bulk"]) == (planned["Na"].calculation.id, planned["Na-bcc"].calculation.id)
     assert not [name for name in planned if "-final" in name]
+
+
+@pytest.mark.parametrize("vacuum_a", [12.0, 25.0])
+def test_in_another_vacuum_the_sheet_stands_as_it_is_in_the_middle_of_its_cell(
+    vacuum_a: float, tmp_path: Path
+) -> None:
+    plain, dear = (with_finals(tmp_path, final, "gpaw") for final in (False, {"vacuum_a": vacuum_a}))
+    assert {name: i for name, i in ids(dear).items() if name in ids(plain) and name != "WSSe+VS/lowest"} == {
+        name: i for name, i in ids(plain).items() if name != "WSSe+VS/lowest"
+    }
+    heights = set()
+    for name in ("WSSe+VS", "WSSe+VS/V_S@top"):
+        before, after = (dear[each].atoms() for each in (name, f"{name}/final"))
+        assert dear[f"{name}/final"].calculation.protocol == {
+            key: value for key, value in dear[name].calculation.protocol.items() if key != "max_force_ev_per_a"
+        }
+        heights.add(round(float(after.cell[2, 2]), 9))
+        assert after.cell[2, 2] - before.cell[2, 2] == pytest.approx(vacuum_a - 15)
+        assert after.cell[:2] == pytest.approx(before.cell[:2])
+        # In z the distance to the middle of the cell is the same for each atom, in the plane nothing is.
+        middle = [atoms.positions[:, 2] - atoms.cell[2, 2] / 2 for atoms in (before, after)]
+        assert middle[0] == pytest.approx(middle[1], abs=1e-12)
+        assert after.positions[:, :2] == pytest.approx(before.positions[:, :2], abs=1e-12)
+    assert len(heights) == 1
+    # With the vacuum of the relaxation nothing moves.
+    same = with_finals(tmp_path, {"vacuum_a": 15.0}, "gpaw")
+    assert same["WSSe+VS/final"].atoms() == same["WSSe+VS"].atoms()
+
+
+def test_error_bars_are_of_energies_in_their_own_vacuum(tmp_path: Path) -> None:
+    """A denser mesh is tried in the cell of the energies, and more vacuum is more than theirs."""
+    planned = with_finals(tmp_path, {"vacuum_a": 20.0}, "gpaw", uncertainty=["vacuum", "kmesh"])
+    extra = {name: c.structure.get("extra_vacuum_a") for name, c in planned.names.items() if c.kind == "static"}
+    assert {name.rpartition("/")[2]: value for name, value in extra.items()} == {"final": 5, "kmesh": 5, "vacuum": 10}
 
 
 def test_a_model_may_have_more_keys_or_none(tmp_path: Path) -> None:
@@ -243,5 +277,11 @@ def test_another_moment_than_that_of_the_relaxation_is_noted(
 def test_convergence_is_not_tested_with_a_key_that_the_energies_have_of_their_own(tmp_path: Path) -> None:
     """Each setting would give the same ΔE but for the geometries."""
     path = small_campaign(tmp_path, protocol=paper(final_energy={"cutoff_ev": 700.0}), quantities=[])
-    with pytest.raises(InputError, match="final_energy gives cutoff_ev, so that --cutoff would vary the relaxations"):
-        list(variants(load_campaign(path, "gpaw"), (400.0, 500.0), ()))
+    with pytest.raises(InputError, match="final_energy gives cutoff_ev, so that --relax would vary the relaxations"):
+        studies(load_campaign(path, "gpaw"), {"cutoff": (400.0, 500.0)}, relax=True)
+    # At the relaxed geometries it is that key that is varied.
+    (study,) = studies(load_campaign(path, "gpaw"), {"cutoff": (400.0, 500.0)})
+    assert [host.finals["host"].protocol["cutoff_ev"] for one in study.variants for host in one.plan.hosts] == [
+        400,
+        500,
+    ]

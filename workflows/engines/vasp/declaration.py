@@ -35,6 +35,15 @@ def divided(tags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
+_KEYS: Mapping[str, str] = {
+    "ENCUT": "cutoff_ev",
+    "ENMAX": "cutoff_ev",
+    "ISMEAR": "smearing",
+    "SIGMA": "smearing",
+    "EDIFFG": "max_force_ev_per_a",
+}
+"""Tags that go before a key of the protocol."""
+
 _TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
 
@@ -105,6 +114,10 @@ class VaspDeclaration:
                 words = ", ".join(f"{tag} = {value}" for tag, value in part.items())
                 lines += [f"INCAR of {pattern}: {words}{what}"] if part else []
         return lines
+
+    def by_hand(self, calculation: Calculation) -> dict[str, str]:
+        """Return the keys of a calculation's protocol that tags override, with the name of each tag."""
+        return {_KEYS[tag]: f"incar: {tag}" for tag in self.of(calculation) if tag in _KEYS}
 
     def refuse_unmatched(self) -> None:
         """Raise `InputError` if a pattern matches no calculation; called after `protocol` was for each."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+from sodiate.workflows.campaign.load import load_campaign
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
@@ -24,6 +25,7 @@ from sodiate.workflows.engines.vasp.tags import (
     stages,
     with_user_tags,
 )
+from sodiate.workflows.plan.convergence_study import studies
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import small_campaign
@@ -195,6 +197,28 @@ def test_the_users_tags_win_and_those_by_element_are_expanded(tmp_path: Path) ->
     assert incar["LDAUU"] == [3.0 if symbol == "W" else 0.0 for symbol in species]
     assert incar["LDAUL"] == [2 if symbol == "W" else -1 for symbol in species]
     assert (incar["MAGMOM"][0], incar["MAGMOM"][-1], sum(incar["MAGMOM"])) == (0.7, 2.0, pytest.approx(4 * 0.7 + 2))
+
+
+@pytest.mark.parametrize(
+    ("option", "relax", "tags", "words"),
+    [
+        ("cutoff", False, {"*": {"ENCUT": 600}}, r"WSSe\+VS/final: incar: ENCUT goes before cutoff_ev"),
+        ("cutoff", True, {"*": {"ENCUT": 600}}, r"WSSe\+VS: incar: ENCUT goes before cutoff_ev"),
+        ("smearing", True, {"WSSe+VS/V_S*": {"SIGMA": 0.1}}, r"WSSe\+VS/V_S@top: incar: SIGMA goes before smearing"),
+        ("force", False, {"relax": {"EDIFFG": -0.01}}, "incar: EDIFFG goes before max_force_ev_per_a"),
+    ],
+)
+def test_what_a_tag_sets_by_hand_cannot_be_varied(
+    option: str, relax: bool, tags: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """ΔE would be the same at every setting, and look converged."""
+    campaign = load_campaign(small_campaign(tmp_path, incar=tags), "vasp")
+    with pytest.raises(InputError, match=words):
+        studies(campaign, {option: None}, relax)
+    # The smearing of the atom alone, and what a tag says beside it, are no obstacle.
+    plain = load_campaign(small_campaign(tmp_path, incar={"atom": {"SIGMA": 0.02}, "relax": {"NELM": 80}}), "vasp")
+    (study,) = studies(plain, {option: None}, relax)
+    assert len(study.variants) > 3
 
 
 def test_expansion_follows_the_order_of_atoms_and_species() -> None:
