@@ -111,19 +111,42 @@ def test_no_electron_is_lost(
 def test_cutoff_and_mesh_are_large_enough(
     where: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """500 eV and 6×6 in a 1×1 cell are within 5 meV of 600 eV and of 9×9."""
+    """500 eV and 6×6 in a 1×1 cell are within 5 meV of 600 eV, of 9×9 and of 12×12; all reach 0.01 eV."""
     path = CONVERGENCE
     if where == "anew":
         root = validation_root(request, tmp_path_factory)
         campaign = DATA / "convergence.yaml"
-        run_slowly("converge", campaign, "--cutoff", "400,500,600", "--kmesh", "3,6,9", "--root", root)
+        run_slowly("converge", campaign, "--cutoff", "400,500,600", "--kmesh", "3,6,9,12", "--root", root)
         path = root / "results" / "convergence-convergence" / "convergence.csv"
     rows = list(csv.DictReader(path.open(encoding="utf-8")))
     changes = {(row["quantity"], float(row["value"])): float(row["change_ev"]) for row in rows}
     assert abs(changes["cutoff", 500.0]) < 0.005
     assert abs(changes["kmesh", 6.0]) < 0.005
+    assert abs(changes["kmesh", 6.0] - changes["kmesh", 9.0]) < 0.005
     assert abs(changes["cutoff", 400.0]) < 0.01
-    assert changes["cutoff", 600.0] == changes["kmesh", 9.0] == 0.0
+    assert changes["cutoff", 600.0] == changes["kmesh", 12.0] == 0.0
+    reached = {(row["quantity"], float(row["value"])) for row in rows if row["reaches_tolerance"] == "True"}
+    assert reached == changes.keys() - {("kmesh", 3.0)}
+
+
+def test_geometries_relaxed_anew_change_little() -> None:
+    """At the relaxed geometries of 500 eV and 6×6, ΔE is that of the relaxations with each setting, as archived."""
+    with Results.open(ARCHIVE) as results:
+        names = {entry.campaign for entry in results.entries()}
+        relaxed = {
+            (row["quantity"], row["value"]): model.adsorption_energy_ev
+            for row in csv.DictReader(CONVERGENCE.open(encoding="utf-8"))
+            if (name := f"convergence-{row['quantity']}-{float(row['value']):g}") in names
+            for model in results.models(name)
+        }
+    fixed = {
+        (row["quantity"], row["value"]): float(row["adsorption_energy_ev"])
+        for row in csv.DictReader(CONVERGENCE.open(encoding="utf-8"))
+    }
+    assert len(relaxed) == 6
+    for setting, energy in relaxed.items():
+        margin = 0.002 if setting == ("kmesh", "3.0") else 0.0003
+        assert fixed[setting] == pytest.approx(energy, abs=margin)
 
 
 def test_quick_and_slow_agree_on_what_is_there() -> None:
