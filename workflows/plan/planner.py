@@ -236,6 +236,10 @@ class _Planner:
         final = protocol.at_relaxed_geometries(given)
         own = relaxed[HOST].structure["vacuum_a"]
         extra = None if asked.vacuum_a in (None, own) else asked.vacuum_a - own
+        if extra is None and flatten(final, "static") == flatten(protocol, "static"):
+            sentence = "final_energy: its settings are those of the relaxations, whose energies are taken"
+            self.dropped += [] if sentence in self.dropped else [sentence]
+            return None, {}
         try:
             finals = {role: static(self.declare, parent, "final", final, extra) for role, parent in relaxed.items()}
         except InputError as error:

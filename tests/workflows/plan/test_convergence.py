@@ -109,6 +109,9 @@ def test_at_fixed_geometries_nothing_is_relaxed_that_the_campaign_does_not_relax
             known = {c.id for c in base.calculations}
             own = {name: c for name, c in one.plan.names.items() if c.id not in known and c.kind != "lowest"}
             new[study.quantity, one.value] = set(own)
+            if one.value == {"cutoff": 500.0, "kmesh": 2.0, "smearing": 0.05, "vacuum": 15.0}[study.quantity]:
+                assert not own  # the campaign's own setting: its relaxations have these energies
+                continue
             points = {c.id for c in own.values() if c.kind == "static"}
             assert len(points) == len(relaxations(base))
             key = QUANTITIES[study.quantity].key
@@ -509,8 +512,9 @@ def test_it_stops_by_itself_goes_on_and_says_which_settings_reach_it(
     folder = tmp_path / "root" / "results" / "small-convergence"
     done = cli("converge", path, "--force", "0.1,0.05,0.02,0.001", "--vacuum", "15,20,25,30", *place)
     assert done.returncode == 0, done.stdout + done.stderr
-    # The vacuum is that of the cells, and the potential does not reach across it, so that sheets stood as they were.
-    assert done.stdout.count("WSSe+VS/V_S@top/final") == 3
+    # The vacuum is that of the cells, and the potential does not reach across it, so that sheets stood as they were;
+    # in the campaign's own vacuum the relaxations have these energies.
+    assert done.stdout.count("WSSe+VS/V_S@top/final") == 2
     # Three that agree are enough: 0.001 eV/Å and 30 Å are not computed.
     assert table(folder).keys() == {
         (name, v) for name, vs in {"force": (0.1, 0.05, 0.02), "vacuum": (15, 20, 25)}.items() for v in vs

@@ -96,9 +96,18 @@ def test_in_another_vacuum_the_sheet_stands_as_it_is_in_the_middle_of_its_cell(
         assert middle[0] == pytest.approx(middle[1], abs=1e-12)
         assert after.positions[:, :2] == pytest.approx(before.positions[:, :2], abs=1e-12)
     assert len(heights) == 1
-    # With the vacuum of the relaxation nothing moves.
-    same = with_finals(tmp_path, {"vacuum_a": 15.0}, "gpaw")
-    assert same["WSSe+VS/final"].atoms() == same["WSSe+VS"].atoms()
+
+
+def test_settings_of_the_relaxations_need_no_single_points(tmp_path: Path) -> None:
+    """Their energies are those; also in the vacuum that the relaxations have."""
+    plain = with_finals(tmp_path, False, "gpaw")
+    for final in ({"vacuum_a": 15.0}, {"kpoint_length_a": 19.5, "cutoff_ev": 500.0}):
+        same = with_finals(tmp_path, final, "gpaw")
+        assert ids(same) == ids(plain)
+        assert same.dropped == ("final_energy: its settings are those of the relaxations, whose energies are taken",)
+    # With a setting of their own they have those of the others, too.
+    other = with_finals(tmp_path, {"cutoff_ev": 500.0, "dispersion": "d3bj"}, "gpaw")
+    assert other["WSSe+VS/final"].calculation.protocol["dispersion"] == "d3bj"
 
 
 def test_error_bars_are_of_energies_in_their_own_vacuum(tmp_path: Path) -> None:
@@ -280,8 +289,8 @@ def test_convergence_is_not_tested_with_a_key_that_the_energies_have_of_their_ow
     with pytest.raises(InputError, match="final_energy gives cutoff_ev, so that --relax would vary the relaxations"):
         studies(load_campaign(path, "gpaw"), {"cutoff": (400.0, 500.0)}, relax=True)
     # At the relaxed geometries it is that key that is varied.
-    (study,) = studies(load_campaign(path, "gpaw"), {"cutoff": (400.0, 500.0)})
+    (study,) = studies(load_campaign(path, "gpaw"), {"cutoff": (400.0, 600.0)})
     assert [host.finals["host"].protocol["cutoff_ev"] for one in study.variants for host in one.plan.hosts] == [
         400,
-        500,
+        600,
     ]
