@@ -1,8 +1,9 @@
 """What sodiate adds to the computing itself: the bundled campaign, dry, against a bare ASE loop.
 
-Both are whole processes and relax the same hosts and sites from the same start geometries, with the same potential,
-optimizer, criterion and one BLAS thread (more only slow matrices of this size down, which would flatter sodiate).
-sodiate also computes five DOS and draws two figures. Run it on an idle machine:
+Both are whole processes and relax the same hosts and sites from the same start geometries to the same criterion,
+with one BLAS thread (more only slow matrices of this size down, which would flatter sodiate). The loop has ASE's own
+EMT and BFGS, the former with the dry run's parameters and repulsion (tests/support/ase_emt.py), of which sodiate's
+potential gives the same numbers. sodiate also computes five DOS and draws two figures. Run it on an idle machine:
 
     python benchmarks/overhead.py
 
@@ -24,17 +25,19 @@ from pathlib import Path
 
 REPEATS = 3
 
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+
 BARE = """
 import sys
 from pathlib import Path
 from ase.io import read
 from ase.optimize import BFGS
 from sodiate.workflows.engines.emt.parameters import load_parameters
-from sodiate.workflows.engines.emt.potential import potential
+from support.ase_emt import ase_emt
 
 for path in sorted(Path(sys.argv[1]).glob("*.extxyz")):
     atoms = read(path)
-    atoms.calc = potential(atoms.get_chemical_symbols(), load_parameters())
+    atoms.calc = ase_emt(atoms.get_chemical_symbols(), load_parameters())
     with BFGS(atoms, logfile=None, maxstep=0.2) as optimizer:
         optimizer.run(fmax=0.02, steps=300)
     print(path.stem, optimizer.nsteps, atoms.get_potential_energy())
@@ -60,7 +63,8 @@ def best(run: Callable[[], object]) -> float:
 
 def python(code: str, *arguments: str) -> None:
     command = [sys.executable, "-c", code, *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def run_campaign(root: Path) -> None:

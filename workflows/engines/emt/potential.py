@@ -1,79 +1,73 @@
-"""The dry run's potential: ASE's effective-medium theory with refitted parameters and a short pair repulsion."""
+"""The dry run's potential: effective-medium theory with refitted parameters, and a short pair repulsion.
+
+The functional form is that of ASE's EMT, after K. W. Jacobsen, P. Stoltze and J. K. Nørskov, Surf. Sci. 366, 394
+(1996), which is its oracle in the tests. ASE sums atom by atom in Python; here all pairs are in one array.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from math import log, sqrt
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
-from ase.calculators.emt import EMT
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers
 from ase.units import Bohr
 
+from .pairs import pairs_within
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ase import Atoms
     from numpy.typing import NDArray
 
     from .parameters import ElementRow, EmtParameters, PairRepulsion
 
+    Floats = NDArray[np.float64]
 
-class Pairs:
-    """All pairs of atoms within a radius, both ways, as a pure function of the geometry.
+BETA = 1.809
+"""Nearest-neighbour distance in fcc by Wigner–Seitz radius, (16π/3)^(1/3)/√2, as ASE rounds it."""
 
-    ASE's neighbour list keeps pairs from the positions at which it was last built, so the order of its sums, and
-    with it the last bits of an energy, depends on the path. A resumed run must give the same bits: here nothing is
-    kept.
+_NEAREST_A = BETA * 3.01 * Bohr
+"""That of silver, which has the largest radius in ASE's table; what follows from it is the same for all elements.
 
-    Parameters
-    ----------
-    radius
-        Pairs with ``r < radius`` are listed, Å.
+With a cutoff that depends on the elements present, E(host + Na) and E(host) would be of two different potentials.
+"""
 
-    Attributes
-    ----------
-    first, second
-        Indices of the atoms, shape (pairs,), sorted by ``first``.
-    vectors
-        From first to second, shape (pairs, 3), Å.
-    distances
-        Shape (pairs,), Å.
-    start
-        Pairs of atom ``i`` are ``start[i]:start[i + 1]``.
+CUTOFF_A = _NEAREST_A * (sqrt(3.0) + 2.0) / 2.0
+"""Where the cutoff function is ½: midway between the third and the fourth neighbours."""
+
+REACH_A = CUTOFF_A + 0.5
+"""Pairs further apart are left out."""
+
+_STEEPNESS = log(1e4 - 1.0) / (2.0 * _NEAREST_A - CUTOFF_A)
+"""1/Å: the cutoff function is 1e-4 at the fourth neighbours."""
+
+
+def _inside(distances: Floats) -> Floats:
+    """Return the cutoff function, a logistic one; its derivative is ``_STEEPNESS * (inside - 1) * inside``."""
+    inside: Floats = 1.0 / (1.0 + np.exp(_STEEPNESS * (distances - CUTOFF_A)))
+    return inside
+
+
+def _columns(row: ElementRow) -> tuple[float, ...]:
+    """Return an element's parameters in eV and Å: E0, V0, s0, η2, κ, λ, n0, 12 γ1 and γ2.
+
+    Both γ are sums over the first three shells of fcc, which make σ1 and σ2 what they are there.
     """
-
-    def __init__(self, radius: float) -> None:
-        self.radius = radius
-
-    def update(self, atoms: Atoms) -> None:
-        """Find the pairs of ``atoms``."""
-        # complete() adds a unit vector where a lattice vector is missing; it has no effect without periodicity.
-        cell = atoms.cell.complete().array
-        pbc = np.asarray(atoms.pbc, dtype=bool)
-        fractional = np.linalg.solve(cell.T, atoms.positions.T).T
-        wrapped = atoms.positions - (np.floor(fractional) * pbc) @ cell
-        heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-        reach = np.where(pbc, np.ceil(self.radius / heights), 0).astype(int)
-        images = np.array(list(product(*(range(-n, n + 1) for n in reach)))) @ cell
-        vectors = (wrapped + images[:, None, :])[None, :, :, :] - wrapped[:, None, None, :]
-        squares = np.einsum("imjx,imjx->imj", vectors, vectors)
-        indices = np.arange(len(atoms))
-        squares[indices, len(images) // 2, indices] = np.inf  # no atom is a pair with itself
-        matches = np.nonzero(squares < self.radius**2)
-        self.first, self.second = matches[0], matches[2]
-        self.vectors = vectors[matches]
-        self.distances = np.sqrt(squares[matches])
-        self.start = np.searchsorted(self.first, np.arange(len(atoms) + 1))
+    s0, eta, kappa = row.s0_bohr * Bohr, row.eta2_per_bohr / Bohr, row.kappa_per_bohr / Bohr
+    shells = BETA * s0 * np.sqrt([1.0, 2.0, 3.0])
+    weights = np.array([12.0, 6.0, 24.0]) * _inside(shells)
+    gamma1 = weights @ np.exp(-eta * (shells - BETA * s0))
+    gamma2 = weights @ np.exp(-kappa * (shells / BETA - s0)) / 12.0
+    decay, density = row.lambda_per_bohr / Bohr, row.n0_per_bohr3 / Bohr**3
+    return row.e0_ev, row.v0_ev, s0, eta, kappa, decay, density, float(gamma1), float(gamma2)
 
 
-class EmtPotential(EMT):
-    """ASE's EMT on a table of its own, plus a pair repulsion.
-
-    The functional form is ASE's, after Jacobsen, Stoltze and Nørskov, Surf. Sci. 366, 394 (1996). Its cutoff is
-    that of ASE's own table, the same for every composition: with a cutoff that depends on the elements present,
-    E(host + Na) and E(host) would be of two different potentials. ASE's module table is only read.
+class EmtPotential(Calculator):
+    """EMT on a table of its own, plus a pair repulsion.
 
     Parameters
     ----------
@@ -84,64 +78,22 @@ class EmtPotential(EMT):
 
     Notes
     -----
-    Energies in eV, relative to ``-E0`` of the free atoms as in ASE; forces in eV/Å; stress in eV/Å³. Results depend
-    on the geometry alone, bit for bit, and not on earlier calls.
+    Energies in eV, relative to ``-E0`` of the free atoms as in ASE; forces in eV/Å; stress, of a cell with three
+    lattice vectors, in eV/Å³. Results depend on the geometry alone, bit for bit, and not on earlier calls.
     """
+
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
 
     def __init__(self, rows: Mapping[str, ElementRow], repulsions: Mapping[tuple[str, str], PairRepulsion]) -> None:
         super().__init__()
-        self.rows = dict(rows)
-        self.repulsions = dict(repulsions)
-
-    def initialize(self, atoms: Atoms) -> None:
-        """Fill ASE's parameter arrays from our rows; ASE's own method reads its module table."""
-        self.rc, self.rc_list, self.acut = self._calc_cutoff(atoms)
-        unique, self.ia2iz = np.unique(atoms.numbers, return_inverse=True)
-        symbols = [chemical_symbols[number] for number in unique]
-        self.par = defaultdict(lambda: np.empty(len(unique)))
-        for i, symbol in enumerate(symbols):
-            self._set_row(i, self.rows[symbol])
-            self.par["Z"][i] = unique[i]
-        self.chi = self.par["n0"][None, :] / self.par["n0"][:, None]
-        self.energies = np.empty(len(atoms))
-        self.forces = np.empty((len(atoms), 3))
-        self.stress = np.empty((3, 3))
-        self.deds = np.empty(len(atoms))
-        self.pairs = Pairs(self.rc_list)
-        self.nl = self.pairs  # type: ignore[assignment]  # EMT.calculate only calls its update
-        self._set_repulsions(symbols)
-
-    def _set_row(self, i: int, row: ElementRow) -> None:
-        s0, eta2, kappa = row.s0_bohr * Bohr, row.eta2_per_bohr / Bohr, row.kappa_per_bohr / Bohr
-        gamma1, gamma2 = self._calc_gammas(s0, eta2, kappa)
-        values = {
-            "E0": row.e0_ev,
-            "s0": s0,
-            "V0": row.v0_ev,
-            "eta2": eta2,
-            "kappa": kappa,
-            "lambda": row.lambda_per_bohr / Bohr,
-            "n0": row.n0_per_bohr3 / Bohr**3,
-            "inv12gamma1": 1.0 / (12.0 * gamma1),
-            "neghalfv0overgamma2": -0.5 * row.v0_ev / gamma2,
-        }
-        for name, value in values.items():
-            self.par[name][i] = value
-
-    def _set_repulsions(self, symbols: Sequence[str]) -> None:
-        shape = (len(symbols), len(symbols))
-        # Width 1 where there is no repulsion keeps the division defined; cutoff 0 leaves such pairs out.
-        self.core = {"amplitude": np.zeros(shape), "width": np.ones(shape), "cutoff": np.zeros(shape)}
-        for (i, a), (j, b) in product(enumerate(symbols), repeat=2):
-            pair = self.repulsions.get((a, b))
-            if pair is not None:
-                self.core["amplitude"][i, j] = pair.amplitude_ev
-                self.core["width"][i, j] = pair.width_a
-                self.core["cutoff"][i, j] = pair.cutoff_a
-
-    def _get_neighbors(self, a1: int) -> tuple[NDArray[np.int_], NDArray[np.float64], NDArray[np.float64]]:
-        bounds = slice(self.pairs.start[a1], self.pairs.start[a1 + 1])
-        return self.pairs.second[bounds], self.pairs.vectors[bounds], self.pairs.distances[bounds]
+        self._kinds = {atomic_numbers[symbol]: kind for kind, symbol in enumerate(rows)}
+        self._elements = np.array([_columns(row) for row in rows.values()]).T
+        # Amplitude (eV), width and cutoff (Å). Width 1 where there is no repulsion keeps the division defined.
+        self._core = np.zeros((3, len(rows), len(rows)))
+        self._core[1] = 1.0
+        for (i, a), (j, b) in product(enumerate(rows), repeat=2):
+            if (pair := repulsions.get((a, b))) is not None:
+                self._core[:, i, j] = pair.amplitude_ev, pair.width_a, pair.cutoff_a
 
     def calculate(
         self,
@@ -150,35 +102,51 @@ class EmtPotential(EMT):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Compute energy, forces and (with three lattice vectors) stress."""
-        if "numbers" in system_changes:
-            Calculator.calculate(self, atoms, properties, system_changes)
         super().calculate(atoms, list(properties), list(system_changes))
-        self._add_repulsion()
+        assert self.atoms is not None
+        atoms = self.atoms
+        pairs = pairs_within(atoms, REACH_A)
+        kinds = np.array([self._kinds[number] for number in atoms.numbers.tolist()])
+        first, second, distances = pairs.first, pairs.second, pairs.distances
 
-    def _add_repulsion(self) -> None:
-        """Add the pair repulsion to the results of EMT; each pair is listed twice and counted half."""
-        pairs = self.pairs
-        kinds = self.ia2iz[pairs.first], self.ia2iz[pairs.second]
-        cutoff = self.core["cutoff"][kinds]
-        near = pairs.distances < cutoff
-        if not near.any():
-            return
-        first, vectors, distances = pairs.first[near], pairs.vectors[near], pairs.distances[near]
-        amplitude, width = self.core["amplitude"][kinds][near], self.core["width"][kinds][near]
-        x = (cutoff[near] - distances) / width
-        growth = np.expm1(x)
-        natoms = len(self.ia2iz)
-        energies = np.bincount(first, 0.5 * amplitude * (growth - x), natoms)
-        pulls = (-amplitude * growth / width / distances)[:, None] * vectors
-        forces = np.stack([np.bincount(first, pulls[:, axis], natoms) for axis in range(3)], axis=1)
-        self.results["energies"] = self.results["energies"] + energies
-        self.results["energy"] = self.results["energy"] + energies.sum()
-        self.results["free_energy"] = self.results["energy"]
-        self.results["forces"] = self.results["forces"] + forces
-        if "stress" in self.results and self.atoms is not None:
-            virial = 0.5 * vectors.T @ pulls / self.atoms.get_volume()
-            virial = 0.5 * (virial + virial.T)
-            self.results["stress"] = self.results["stress"] + virial.ravel()[[0, 4, 8, 5, 2, 1]]
+        def summed(values: Floats, by: NDArray[np.int_]) -> Any:  # numpy annotates whole numbers, without weights
+            return np.bincount(by, values, len(atoms))
+
+        # What the second atom of each pair adds to σ1 and to the attraction of the first.
+        e0, v0, s0, eta, kappa, decay, n0, gamma1, gamma2 = self._elements[:, kinds]
+        inside = _inside(distances)
+        share = n0[second] / n0[first] * inside
+        density = share * np.exp(-eta[second] * (distances - BETA * s0[second]))
+        attraction = share * np.exp(-kappa[second] * (distances / BETA - s0[second])) * (-0.5 * v0 / gamma2)[first]
+        cutting = _STEEPNESS * (inside - 1.0)
+
+        # The energy of each atom in its density, and its derivative by σ1; a free atom has none of either.
+        sigma = summed(density, first)
+        free = sigma == 0.0
+        sigma[free] = 1.0
+        radius = -np.log(sigma / gamma1) / (BETA * eta)  # s - s0
+        cohesion = e0 * np.exp(-decay * radius)
+        repulsion = 6.0 * v0 * np.exp(-kappa * radius)
+        embedding = np.where(free, 0.0, cohesion * (1.0 + decay * radius) + repulsion)
+        slope = (cohesion * decay**2 * radius + kappa * repulsion) / (BETA * eta * sigma)
+
+        # Each pair is listed twice: its core counts half here.
+        amplitude, width, cutoff = self._core[:, kinds[first], kinds[second]]
+        depth = np.maximum(cutoff - distances, 0.0) / width
+        growth = np.expm1(depth)
+        energy_of_pair = attraction + 0.5 * amplitude * (growth - depth)
+        pull = density * (cutting - eta[second]) * slope[first]
+        pull += attraction * (cutting - kappa[second] / BETA)
+        pull -= 0.5 * amplitude * growth / width
+        pulls = (pull / distances)[:, None] * pairs.vectors
+
+        energies = embedding - e0 + 0.5 * (summed(energy_of_pair, first) + summed(energy_of_pair, second))
+        forces = np.stack([summed(along, first) - summed(along, second) for along in pulls.T], axis=1)
+        energy = float(energies.sum())
+        self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
+        if atoms.cell.rank == 3:
+            virial = pairs.vectors.T @ pulls / atoms.get_volume()
+            self.results["stress"] = (0.5 * (virial + virial.T)).ravel()[[0, 4, 8, 5, 2, 1]]
 
 
 def potential(symbols: Sequence[str], parameters: EmtParameters) -> EmtPotential:

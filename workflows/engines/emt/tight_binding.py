@@ -16,7 +16,7 @@ from ....analysis.arrays import Bands, Dos
 from ....analysis.electrons.bandpath import filled_along
 from ....analysis.electrons.gap_and_dos import MAX_SPACING_EV, dos_from_bands
 from ..shared.grids import kpoint_mesh
-from .potential import Pairs
+from .pairs import pairs_within
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -128,8 +128,7 @@ class Hamiltonian:
     def _set_hoppings(self, atoms: Atoms) -> None:
         from ase.data import covalent_radii
 
-        pairs = Pairs(self.model.switch_a[1])
-        pairs.update(atoms)
+        pairs = pairs_within(atoms, self.model.switch_a[1])
         radii = covalent_radii[atoms.numbers]
         ratio = (radii[pairs.first] + radii[pairs.second]) / pairs.distances
         inner, outer = self.model.switch_a
