@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.io import read
-from ase.io.formats import filetype
 from ase.neighborlist import neighbor_list
 
 from .cif import DIGITS, mended
@@ -116,6 +114,8 @@ def read_slab(path: str | Path) -> Slab:
 
 def read_atoms(path: Path) -> Atoms:
     """Read the atoms of a structure file; raise `StructureError`, naming it, if it holds no ordered structure."""
+    from ase.io import read  # a plan without files does not wait for it
+
     if path.is_dir():
         raise StructureError(f"{path}: a directory, not a structure file; name the file in it.")
     if not path.exists():
@@ -174,6 +174,8 @@ def _refuse_more_atoms_than_lines(path: Path) -> None:
 
 def _poscar_lines(path: Path) -> list[str]:
     """Return the lines of a file that is a POSCAR, of another one none."""
+    from ase.io.formats import filetype
+
     if filetype(str(path), guess=True) != POSCAR:
         return []
     return path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -195,6 +197,8 @@ def _held_in_poscar(path: Path) -> int:
 
 def _read_cif(path: Path) -> Atoms:
     """Read a CIF, in which 0.33 is a third if it otherwise makes two atoms of one."""
+    from ase.io import read
+
     text = path.read_text(encoding="utf-8", errors="replace")
     for digits in (DIGITS, DIGITS - 1):
         atoms = read(StringIO(mended(text, str(path), digits)), format="cif")

@@ -168,9 +168,9 @@ def apply_defects(host: Atoms, defects: Sequence[Defect]) -> Atoms:
     for defect in defects:
         if defect.replacement is not None:
             defective.symbols[defect.index] = defect.replacement
-    removed = [defect.index for defect in defects if defect.replacement is None]
-    del defective[removed]
-    return defective
+    kept = np.ones(len(host), dtype=bool)
+    kept[[defect.index for defect in defects if defect.replacement is None]] = False
+    return defective[kept]
 
 
 def distinct_vacancies(host: Atoms, element: str) -> tuple[Vacancy, ...]:

@@ -6,6 +6,8 @@ import `campaign`, the kinds, `structures` and `analysis`; a code's folder impor
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from ..kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import EntryPoint, EntryPoints
 
     from ..calculation import Calculation
     from .base import Engine, Settings
@@ -43,7 +45,7 @@ def engine_of(calculation: Calculation, settings: Settings, failures: Mapping[st
 
 def engine_names() -> list[str]:
     """Return the names of the engines that are installed, whether they can be loaded or not."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    return sorted({entry.name for entry in _registered(tuple(sys.path))})
 
 
 def make_engine(name: str, settings: Settings) -> Engine:
@@ -56,7 +58,7 @@ def make_engine(name: str, settings: Settings) -> Engine:
     """
     from ..campaign.yaml import InputError, nearest
 
-    entries = list(entry_points(group=GROUP).select(name=name))
+    entries = list(_registered(tuple(sys.path)).select(name=name))
     if not entries:
         names = engine_names()
         hint = (
@@ -98,6 +100,13 @@ def engines_here() -> Iterator[Engine]:
             yield make_engine(name, Settings())
         except InputError:
             continue
+
+
+@lru_cache(maxsize=1)
+def _registered(path: tuple[str, ...]) -> EntryPoints:
+    """Return the entry points of engines on a search path, for which each installed package's files are read."""
+    del path
+    return entry_points(group=GROUP)
 
 
 def _package(entry: EntryPoint) -> str:

@@ -70,6 +70,7 @@ class Run:
         self.state = self.electronic_state()
         self.reference = self.atoms.copy()
         self.potential = _potential(self.atoms)
+        self.descent = Descent(3 * len(self.atoms))
 
     def go(self) -> None:
         self.xml = outputs.VaspRunXml(self.atoms, self.tags, self.sets, self.mesh, self.kpoints)
@@ -138,16 +139,9 @@ class Run:
         return bool(still and (self.tags.get("ISIF", 2) != 3 or abs(stress).max() < 0.01))
 
     def move(self, forces: Any) -> None:
-        from ase.calculators.singlepoint import SinglePointCalculator
-        from ase.optimize import BFGS
-
         if self.tags.get("IBRION") not in (1, 2):
             refuse("this stand-in moves ions with IBRION = 1 or 2")
-        if not hasattr(self, "optimizer"):
-            self.optimizer = BFGS(self.atoms, logfile=None)
-        self.atoms.calc = SinglePointCalculator(self.atoms, energy=0.0, forces=forces)
-        self.optimizer.step()
-        self.atoms.calc = None
+        self.atoms.positions += self.descent.step(self.atoms.get_positions(), forces)
         if self.tags.get("ISIF", 2) == 3:
             if self.tags.get("LATTICE_CONSTRAINTS") != [True, True, False]:
                 refuse("ISIF = 3 without LATTICE_CONSTRAINTS would collapse the vacuum")
@@ -277,6 +271,33 @@ class Run:
         if self.behaviour.stars:
             outputs.put_stars(self.behaviour.stars)
         sys.exit(self.behaviour.code)
+
+
+class Descent:
+    """BFGS as in ASE, whose optimizers take longer to be imported than a run takes.
+
+    Parameters
+    ----------
+    degrees
+        Of freedom.
+    """
+
+    def __init__(self, degrees: int) -> None:
+        self.hessian = 70.0 * np.eye(degrees)
+        self.last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def step(self, positions: np.ndarray, forces: np.ndarray) -> np.ndarray:
+        """Return the displacements of the next step, none longer than 0.2 Å."""
+        here = positions.ravel(), forces.ravel()
+        if self.last is not None:
+            moved, change = (now - before for now, before in zip(here, self.last, strict=True))
+            expected = self.hessian @ moved
+            self.hessian -= np.outer(change, change) / (moved @ change)
+            self.hessian -= np.outer(expected, expected) / (moved @ expected)
+        self.last = here
+        curvatures, modes = np.linalg.eigh(self.hessian)
+        step = (modes @ (modes.T @ here[1] / np.abs(curvatures))).reshape(-1, 3)
+        return step * min(1.0, 0.2 / np.linalg.norm(step, axis=1).max())
 
 
 def _periodic(atoms: Any) -> tuple[bool, bool, bool]:

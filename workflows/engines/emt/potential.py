@@ -95,6 +95,20 @@ class EmtPotential(Calculator):
             if (pair := repulsions.get((a, b))) is not None:
                 self._core[:, i, j] = pair.amplitude_ev, pair.width_a, pair.cutoff_a
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Return what has changed since the last calculation, all or nothing; ASE takes far longer for it."""
+        last = self.atoms
+        same = last is not None and all(
+            np.array_equal(now, before)
+            for now, before in (
+                (atoms.positions, last.positions),
+                (atoms.numbers, last.numbers),
+                (atoms.cell.array, last.cell.array),
+                (atoms.pbc, last.pbc),
+            )
+        )
+        return [] if same else list(all_changes)
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -336,6 +336,27 @@ def test_results_do_not_depend_on_the_path() -> None:
         assert np.array_equal(atoms.get_stress(), fresh.get_stress())
 
 
+@pytest.mark.parametrize(
+    "what", ["a position", "the cell", "an element", "the periodicity", "an atom less", "nothing"]
+)
+def test_any_change_is_computed(what: str) -> None:
+    atoms = with_potential(crowded())
+    before = atoms.get_potential_energy()
+    if what == "a position":
+        atoms.positions[3, 1] = np.nextafter(atoms.positions[3, 1], 9.0)
+    elif what == "the cell":
+        atoms.cell[0, 0] += 0.05
+    elif what == "an element":
+        atoms.symbols[-2] = "Na"
+    elif what == "the periodicity":
+        atoms.pbc = (True, False, False)
+    elif what == "an atom less":
+        del atoms[-1]
+    assert len(atoms.calc.check_state(atoms)) == (0 if what == "nothing" else 6)
+    assert atoms.get_potential_energy() == energy(atoms)
+    assert (atoms.get_potential_energy() == before) == (what == "nothing")
+
+
 # Roles.
 
 
