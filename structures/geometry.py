@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from .errors import StructureError
@@ -140,6 +139,8 @@ def check_overlaps(atoms: Atoms, where: str) -> None:
     StructureError
         If some are; the message names the two closest, their indices and their distance in Å.
     """
+    from ase.neighborlist import neighbor_list  # scipy with it, for which no reader of results should wait
+
     check_edges(atoms, where)
     first, second, distance = neighbor_list("ijd", atoms, list(OVERLAP * covalent_radii[atoms.numbers]))
     if len(distance) == 0:

@@ -1,7 +1,6 @@
 """Points that repeat along two lattice vectors, found by where they are in little more than constant time."""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from .geometry import Floats, Ints
 
@@ -25,6 +24,8 @@ class PeriodicPoints:
     """
 
     def __init__(self, fractions: Floats, cell: Floats, reach_a: float, heights_a: Floats | None = None) -> None:
+        from scipy.spatial import cKDTree
+
         self._cell, self._reach_a = cell, reach_a
         heights = np.zeros(len(fractions)) if heights_a is None else heights_a
         lengths = np.linalg.norm(cell, axis=1)

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 from ase import Atoms
-from scipy.spatial import Voronoi
 
 from .geometry import FACES, Floats, Ints, face_layers, in_plane_cell, in_plane_fractions, wrap
 from .periodic_points import PeriodicPoints
@@ -94,6 +93,8 @@ def _hollows(points: Floats, cell: Floats) -> Floats:
     The radius of an empty circle is at most R = (|a| + |b|)/2, so images up to R outside the cell determine
     every vertex in it.
     """
+    from scipy.spatial import Voronoi
+
     lengths = np.linalg.norm(cell, axis=1)
     margin = lengths.sum() / 2 / (abs(np.linalg.det(cell)) / lengths[::-1]) + 0.1
     reach = np.ceil(margin).astype(int)

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 from .cif import DIGITS, mended
 from .errors import StructureError
@@ -214,6 +213,8 @@ def _read_cif(path: Path) -> Atoms:
 
 def _double(atoms: Atoms) -> str | None:
     """Return the element of two atoms that are one but for rounding, if there are such."""
+    from ase.neighborlist import neighbor_list
+
     if atoms.cell.rank < 3:  # not periodic, so that nothing was taken elsewhere
         return None
     first, second = neighbor_list("ij", atoms, _ROUNDING)
@@ -248,6 +249,8 @@ def _check_sheet(atoms: Atoms, path: Path) -> None:
 
 def _ranks(atoms: Atoms, scale: float) -> list[int]:
     """Return along how many axes each bonded component repeats, 0 to 2, with all lengths times a scale."""
+    from ase.neighborlist import neighbor_list
+
     reach = list(STRETCHED * covalent_radii[atoms.numbers] / scale)
     first, second, shifts = neighbor_list("ijS", atoms, reach)
     neighbours: dict[int, list[tuple[int, tuple[int, int]]]] = {}

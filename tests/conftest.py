@@ -19,7 +19,7 @@ from support.cli import Cli
 from support.engine_cases import CASES, VASP_PACE, Case
 from support.fake_vasp import install, library
 from support.requirements import skip_unless_required
-from support.servers import own_launchpad
+from support.servers import own_launchpad, write_launchpad
 from support.warm import Warm
 from threadpoolctl import threadpool_limits
 
@@ -93,9 +93,7 @@ def group(item: pytest.Item, case: object) -> str | None:
 @pytest.fixture(autouse=True)
 def _side_by_side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let a test that is marked ``alone`` run while the other workers wait, between two of their tests."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+    folder = sharing.common_folder(tmp_path_factory)
     alone = request.node.get_closest_marker("alone") is not None
     with (folder / "room").open("ab") as room:
         with (folder / "door").open("ab") as door:  # in turn, so that nobody waits for ever
@@ -179,8 +177,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture(scope="session")
 def server(mongod: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMongod]:
-    """The one server of all tests (of a worker, with pytest-xdist) that are not about servers."""
-    with private_mongod(tmp_path_factory.mktemp("server")) as running:
+    """The one server of all tests, and of all workers, that are not about servers."""
+    with private_mongod(sharing.common_folder(tmp_path_factory) / "server") as running:
         yield running
 
 
@@ -192,15 +190,22 @@ def launchpad(server: PrivateMongod, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def finished(server: PrivateMongod, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    """The small campaign, run dry once for all tests that only read it."""
-    folder = tmp_path_factory.mktemp("finished")
-    with own_launchpad(server, tmp_path_factory.mktemp("launchpad")) as launchpad:
-        campaign = small_campaign(folder)
-        words = ["sodiate", "run", campaign.name, "--launchpad", str(launchpad), "--root", "root"]
+def finished(server: PrivateMongod, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The small campaign, run dry once for all tests, and all workers, that only read it."""
+    folder = sharing.common_folder(tmp_path_factory) / "finished"
+    folder.mkdir(exist_ok=True)
+    printed = folder / "printed.txt"
+
+    def run() -> None:
+        launchpad = write_launchpad(server, folder, "finished")
+        words = ["sodiate", "run", small_campaign(folder).name, "--launchpad", launchpad.name, "--root", "root"]
         done = warm.run(words, folder, 120)
         assert done.returncode == 0, done.stdout + done.stderr
-        yield Finished(campaign, folder / "root", launchpad, done.stdout)
+        printed.write_text(done.stdout, encoding="utf-8")
+
+    sharing.make_once(printed, run)
+    launchpad = folder / "my_launchpad.yaml"
+    return Finished(folder / "small.yaml", folder / "root", launchpad, printed.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -233,8 +238,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """A process that has imported sodiate and forks for each command."""
-    running = Warm(tmp_path_factory.mktemp("warm"))
+    """A process that has imported sodiate and forks for each command, the same for all workers."""
+    running = Warm(tmp_path_factory.mktemp("warm"), sharing.common_folder(tmp_path_factory))
     yield running
     running.close()
 

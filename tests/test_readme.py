@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sodiate.workflows.database.mongod import private_mongod
 from sodiate.workflows.plan.planner import plan
 from support import CHECKOUT
 
@@ -31,12 +32,21 @@ def test_commands_and_python(tmp_path: Path) -> None:
     assert len(commands) > 8
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     printed = {}
-    for command in commands:
+
+    def call(command: str) -> None:
         done = subprocess.run(
             shlex.split(command), capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
         )
         assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr)
         printed[command] = done.stdout
+
+    call(commands[0])
+    # To which the others attach; each would start and end one of its own.
+    with private_mongod(tmp_path / "sodiate-runs"):
+        for command in commands[1:]:
+            call(command)
+        for code in blocks("python"):
+            subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     shown, run = (rows(table) for table in (blocks("text")[0], printed["sodiate run"]))
     assert len(shown) == len(run) == 6
     assert shown[0] == run[0]
@@ -45,8 +55,6 @@ def test_commands_and_python(tmp_path: Path) -> None:
         # Starts on a saddle point of the dry potential fall to a side that the last bits of a machine decide.
         assert [float(ours[i]) for i in (3, 4, 6)] == pytest.approx([float(theirs[i]) for i in (3, 4, 6)], abs=0.1)
     assert "mock (dry run, not physical)" in printed["sodiate results --archive archive"]
-    for code in blocks("python"):
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 def rows(printed: str) -> list[list[str]]:

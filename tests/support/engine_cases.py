@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -25,6 +23,7 @@ from sodiate.workflows.stop import Stop
 
 from support import present
 from support.fake_vasp import Behaviour, install
+from support.warm import Warm
 
 EXECUTION = {"optimizer": "bfgs", "max_steps": 200, "max_step_a": 0.2}
 PROTOCOL: dict[str, Any] = {"max_force_ev_per_a": 0.02, "kpoint_length_a": 13.0, "dos_broadening_ev": 0.05}
@@ -309,19 +308,19 @@ make_engine(sys.argv[1], Settings()).run(Path(sys.argv[2]), Limits(), Slow())
 """
 
 
-def kill_in_the_middle(case: Case, directory: Path, writes: int, delay_s: float) -> None:
+def kill_in_the_middle(case: Case, warm: Warm, directory: Path, writes: int, delay_s: float) -> None:
     """Start a real process and SIGKILL its group some time after it has written its checkpoint ``writes`` times."""
+    patterns = case.engine().checkpoint_files
 
     def state() -> set[tuple[str, int, int]]:
-        found = [path for pattern in case.engine().checkpoint_files for path in directory.glob(pattern)]
+        found = [path for pattern in patterns for path in directory.glob(pattern)]
         seen = set()
         for path in found:
             with suppress(FileNotFoundError):  # moved aside meanwhile
                 seen.add((path.name, path.stat().st_mtime_ns, path.stat().st_ino))
         return seen
 
-    command = [sys.executable, "-c", SLOW_RUN, case.name, str(directory)]
-    child = subprocess.Popen(command, start_new_session=True, cwd=directory)
+    child = warm.start(["-c", case.name, str(directory)], directory, SLOW_RUN, own_group=True)
     try:
         seen, last, patience = 0, state(), time.monotonic() + 60
         while seen < writes and child.poll() is None and time.monotonic() < patience:
@@ -330,7 +329,8 @@ def kill_in_the_middle(case: Case, directory: Path, writes: int, delay_s: float)
             time.sleep(0.001)
         time.sleep(delay_s)
     finally:
-        os.killpg(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL, "the child ended before it was killed"
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    assert child.wait(10) == -signal.SIGKILL, f"ended before it was killed: {child.communicate(1)}"
     with pytest.raises(EngineError):
         case.engine().collect(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -13,13 +14,19 @@ from sodiate.workflows.database.mongod import DATABASE, PrivateMongod, launchpad
 _NUMBERS = count(1)
 
 
-@contextmanager
-def own_launchpad(server: PrivateMongod, folder: Path) -> Iterator[Path]:
-    """Write the launchpad file of a new database on a server; the database ends with the block."""
-    name = f"test-{next(_NUMBERS)}"
+def write_launchpad(server: PrivateMongod, folder: Path, name: str) -> Path:
+    """Write FireWorks' launchpad file of a database on a server into a folder."""
     folder.mkdir(exist_ok=True)
     path = folder / "my_launchpad.yaml"
     path.write_text(launchpad_yaml(server).replace(f"name: {DATABASE}", f"name: {name}"))
+    return path
+
+
+@contextmanager
+def own_launchpad(server: PrivateMongod, folder: Path) -> Iterator[Path]:
+    """Write the launchpad file of a new database on a server; the database ends with the block."""
+    name = f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'only')}-{next(_NUMBERS)}"
+    path = write_launchpad(server, folder, name)
     yield path
     with open_launchpad(path) as opened:
         opened.db.client.drop_database(name)

@@ -6,9 +6,11 @@ leaves the groups of its tests in a file, and the scheduler reads them there.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,20 @@ def leave_groups(groups: dict[str, str]) -> None:
         part = path.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps(groups))
         part.replace(path)
+
+
+def common_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of this test run, the same for all workers."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+def make_once(path: Path, make: Callable[[], None]) -> None:
+    """Let the first worker in need make something, of which a path is written last; the others wait."""
+    with path.with_name(f"{path.name}-door").open("ab") as door:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        if not path.exists():
+            make()
 
 
 class Plugin:

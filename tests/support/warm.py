@@ -9,6 +9,7 @@ test_readme.py, the Ctrl-C of cli/test_interrupts.py.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import json
 import os
@@ -38,33 +39,42 @@ SODIATE = "from sodiate.workflows.cli.main import main; main()"
 """The code of the console script ``sodiate``."""
 
 
+def _start(common: Path, known: Path) -> None:
+    """Start the process and write down its address, a socket's path, which must be short."""
+    address = tempfile.mktemp(prefix="warm-", dir="/tmp")
+    words = [sys.executable, __file__, address, str(common / "warm-users")]
+    with (common / "warm.log").open("ab") as log:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n", (common / "warm.log").read_text()
+    process.stdout.close()
+    known.write_text(address)
+
+
 class Warm:
-    """The process that forks, seen from the tests.
+    """The process that forks, seen from the tests: one for all workers of pytest-xdist, started by the first in need.
 
     Parameters
     ----------
     folder
-        Where its complaints go, and what commands print.
+        What commands print.
+    common
+        The same folder for all workers; what the process complains of is in it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, common: Path) -> None:
+        from support.sharing import make_once  # of the tests, on whose path the process itself is not
+
         self.folder, self.numbers = folder, count(1)
-        self.address = tempfile.mktemp(prefix="warm-", dir="/tmp")  # a socket's path must be short
-        with (folder / "warm.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__, self.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
-            )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n", (folder / "warm.log").read_text()
+        self.users = (common / "warm-users").open("ab")
+        fcntl.flock(self.users, fcntl.LOCK_SH)  # as long as anybody holds it, the process is there
+        known = common / "warm-address"
+        make_once(known, lambda: _start(common, known))
+        self.address = known.read_text()
 
     def close(self) -> None:
-        """End it; commands that still run go on."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
-        Path(self.address).unlink(missing_ok=True)
+        """Let go of it; it ends after the last worker, and commands that still run go on."""
+        self.users.close()
 
     def run(
         self, words: list[str], cwd: Path, timeout: float, code: str = SODIATE
@@ -182,25 +192,39 @@ def _draw_once() -> None:
     FigureCanvasAgg(figure).draw()
 
 
-def serve(address: str) -> dict[str, Any]:
-    """Fork for each request until the tests close our input; returns, in a child, the request."""
+def serve(address: str, users: str) -> dict[str, Any]:
+    """Fork for each request until no worker is left; returns, in a child, the request."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(16)
     print("ready", flush=True)
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [], 1.0)
+        ready, _, _ = select.select([listener], [], [], 1.0)
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if sys.stdin in ready:
-            os._exit(0)
-        if listener in ready:
+        if not ready:
+            _end_without_users(Path(address), Path(users))
+        else:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
                 return watch(connection)
             connection.close()
+
+
+def _end_without_users(address: Path, users: Path) -> None:
+    """End this process if no worker holds its lock any more; one that comes now waits, and starts another."""
+    try:
+        with users.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            users.with_name("warm-address").unlink(missing_ok=True)
+            address.unlink(missing_ok=True)
+            os._exit(0)
+    except BlockingIOError:
+        return
+    except FileNotFoundError:  # the folder of the test run is gone
+        os._exit(0)
 
 
 def watch(connection: socket.socket) -> dict[str, Any]:
@@ -227,7 +251,7 @@ def watch(connection: socket.socket) -> dict[str, Any]:
 
 def main() -> None:
     import_all()
-    request = serve(sys.argv[1])
+    request = serve(sys.argv[1], sys.argv[2])
     before, now = (_search_path(environment) for environment in (os.environ, request["environment"]))
     sys.path[:] = [*now, *(place for place in sys.path[1:] if place not in before)]
     os.environ.clear()

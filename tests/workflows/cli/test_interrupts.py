@@ -22,7 +22,7 @@ import pytest
 from rich.console import Console
 from sodiate.workflows import run
 from sodiate.workflows.cli.progress import show_progress
-from sodiate.workflows.database.connection import initialise, open_root
+from sodiate.workflows.database.connection import initialise, open_launchpad, open_root
 from sodiate.workflows.launch import reconcile
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
@@ -93,9 +93,23 @@ class Running:
     def again(self) -> subprocess.CompletedProcess[str]:
         return self.warm.run(self.command, self.root.parent, 120)
 
-    def wait_for_records(self, number: int) -> None:
-        """Wait until some relaxations have ended and another one has made steps."""
-        wait_until(lambda: len(list(self.root.glob("*/result.json"))) >= number and self.relaxing())
+    def hold(self, pid: int) -> None:
+        """Stop a run by SIGSTOP within a relaxation, after three results; it goes on by SIGCONT, or is killed so.
+
+        A relaxation takes a tenth of a second: without being held, it would often have ended when the test strikes.
+        """
+
+        def held() -> bool:
+            if len(list(self.root.glob("*/result.json"))) < 3 or not self.relaxing():
+                return False
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T"))
+            if not self.relaxing():
+                os.kill(pid, signal.SIGCONT)
+                return False
+            return True
+
+        wait_until(held)
 
     def relaxing(self) -> bool:
         return any(
@@ -140,8 +154,9 @@ def by_ctrl_c(running: Running) -> tuple[int, str, str]:
         with subprocess.Popen(command, env=os.environ | {"COLUMNS": "160"}, **streams) as process:
             os.close(inner)
             shown = pool.submit(read_all, terminal)
-            running.wait_for_records(3)
+            running.hold(process.pid)
             os.write(terminal, b"\x03")
+            process.send_signal(signal.SIGCONT)
             _, errors = process.communicate(timeout=60)
         output = shown.result(timeout=10)
     os.close(terminal)
@@ -160,8 +175,9 @@ def read_all(terminal: int) -> str:
 def by_sigterm(running: Running) -> tuple[int, str, str]:
     """As a batch system ends a job: its whole process group."""
     process = running.start()
-    running.wait_for_records(3)
+    running.hold(process.pid)
     os.killpg(process.pid, signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
     output, errors = process.communicate(timeout=60)
     return process.wait(1), output, errors
 
@@ -180,16 +196,17 @@ def test_a_stop_keeps_what_is_done(
     assert not servers(running.root)
     running.assert_nothing_half_written()
 
-    found = Found.below(running.root)
+    with open_root(running.root) as database:  # one server for all that looks and goes on
+        found = Found.of(database.db)
+        done = running.again()
+        later = Found.of(database.db)
     assert 3 <= len(found.records) < len(running.plan)
     assert all(states == ["current"] for states in found.records.values())
     (stopped,) = found.attempts.keys() - found.records.keys()
     assert found.attempts[stopped] == ["stopped"]
     assert all(found.attempts[label] == ["completed"] for label in found.records)
 
-    done = running.again()
     assert (done.returncode, done.stderr) == (0, "")
-    later = Found.below(running.root)
     later.assert_complete(running.plan)
     assert later.twice() == {stopped: ["stopped", "completed"]}
     assert later.launches[stopped] == 2  # it went on from its checkpoint
@@ -199,16 +216,17 @@ def test_a_stop_keeps_what_is_done(
 def test_kill_9_half_way(running: Running) -> None:
     """One calculation was under way, so one is started twice; every one is recorded once."""
     process = running.start()
-    running.wait_for_records(3)
+    running.hold(process.pid)
     process.kill()
     process.wait(10)
     start = time.monotonic()
     wait_until(lambda: not servers(running.root), seconds=10)
     print(f"the server ended {time.monotonic() - start:.2f} s after kill -9")
-    before = Found.below(running.root)
-    done = running.again()
+    with open_root(running.root) as database:
+        before = Found.of(database.db)
+        done = running.again()
+        found = Found.of(database.db)
     assert (done.returncode, done.stderr) == (0, "")
-    found = Found.below(running.root)
     found.assert_complete(running.plan)
     print(f"started twice: {found.twice()}")
     (label,) = found.twice()
@@ -221,8 +239,7 @@ def test_kill_9_half_way(running: Running) -> None:
 def test_other_commands_while_a_run_goes_on(running: Running, cli: Cli) -> None:
     """They attach to the run's server, and leave it running. The run is held meanwhile, so that it cannot end."""
     process = running.start()
-    running.wait_for_records(3)
-    process.send_signal(signal.SIGSTOP)
+    running.hold(process.pid)
     try:
         with ThreadPoolExecutor(2) as pool:
             asked = ("status",), ("results", "--format", "json")
@@ -307,24 +324,28 @@ def tiny_campaign(folder: Path) -> Path:
     return small_campaign(folder, models=["WSe2"], supercell=[1, 1], sites=["H@top"], quantities=[])
 
 
-def driven(warm: Warm, moment: str, campaign: Path, root: Path) -> subprocess.CompletedProcess[str]:
-    words = ["-c", moment, "run", str(campaign), "--root", str(root)]
+def driven(warm: Warm, moment: str, campaign: Path, launchpad: Path) -> subprocess.CompletedProcess[str]:
+    place = ["--launchpad", str(launchpad), "--root", str(campaign.parent / "runs")]
+    words = ["-c", moment, "run", str(campaign), *place]
     return warm.run(words, campaign.parent, 60, DRIVER)
 
 
 @pytest.mark.parametrize("moment", ["after(LaunchPad, '_get_a_fw_to_run', 2)", "before(Leases, 'claim', 2)"])
-def test_a_run_beside_one_that_has_not_got_its_lease_yet(warm: Warm, tmp_path: Path, cli: Cli, moment: str) -> None:
+def test_a_run_beside_one_that_has_not_got_its_lease_yet(
+    warm: Warm, launchpad: Path, tmp_path: Path, cli: Cli, moment: str
+) -> None:
     """The other run has checked a firework out and pauses before it takes the lease: it is waited for."""
-    root, mark = tmp_path / "runs", tmp_path / "paused"
+    mark = tmp_path / "paused"
     campaign = tiny_campaign(tmp_path)
     pause = f"import time\ndef strike(): open({str(mark)!r}, 'w').close(); time.sleep(3)\n"
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(driven, warm, pause + moment, campaign, root)
+        slow = pool.submit(driven, warm, pause + moment, campaign, launchpad)
         wait_until(mark.exists)
-        done = cli("run", campaign, "--root", root)
+        done = cli("run", campaign, "--launchpad", launchpad, "--root", tmp_path / "runs")
         assert (done.returncode, done.stderr) == (0, "")
         assert (slow.result().returncode, slow.result().stderr) == (0, "")
-    Found.below(root).assert_complete(plan(campaign))
+    with open_launchpad(launchpad) as database:
+        Found.of(database.db).assert_complete(plan(campaign))
 
 
 # -- killed between two writes
@@ -354,17 +375,18 @@ def at_most(seconds: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_between_two_writes(warm: Warm, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_between_two_writes(
+    warm: Warm, launchpad: Path, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """kill -9 at moments of milliseconds; test_kill_sweep.py has all the others, without their names."""
     monkeypatch.setattr(reconcile, "GRACE_S", 0.5)
     monkeypatch.setattr(reconcile, "LOCK_S", 0.5)
-    root, campaign = tmp_path / "runs", tiny_campaign(tmp_path)
+    campaign = tiny_campaign(tmp_path)
     planned = plan(campaign)
-    killed = driven(warm, MOMENTS[moment], campaign, root)
+    killed = driven(warm, MOMENTS[moment], campaign, launchpad)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    wait_until(lambda: not servers(root), seconds=10)
-    with open_root(root) as database, at_most(20):
-        bench = Bench(database, root)
+    with open_launchpad(launchpad) as database, at_most(20):
+        bench = Bench(database, tmp_path / "runs")
         before = Found.of(database.db)
         initialise(database, bench.launchpad)
         bench.submit(planned)

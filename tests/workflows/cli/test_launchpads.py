@@ -16,7 +16,10 @@ from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.results.archive import export_archive
 from support.cli import Cli, Refused, content, says
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc"),
+    pytest.mark.together("launchpads"),  # they share a server
+]
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ from sodiate.workflows.results.archive_checks import ArchiveError
 from support.campaigns import Bench, small_campaign
 from support.cli import Cli, Refused, content, everything, says, usage_message
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc"),
+    pytest.mark.together("mistakes"),  # they share a root with its server
+]
 NOTHING = "sodiate-runs"  # the default root, which no test here makes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,15 @@ OLD = DATA / "root-schema-1"
 
 
 @pytest.fixture
-def old_root(mongod: Path, tmp_path: Path) -> Path:
+def old_root(mongod: Path, tmp_path: Path) -> Iterator[Path]:
+    """Its server runs for the whole test, so that commands need not start one each."""
     for name in ("old.yaml", "S8.xyz", "Se.cif"):
         shutil.copy(OLD / name, tmp_path)
     with open_root(tmp_path / "root") as database, gzip.open(OLD / "root.jsonl.gz", "rt", encoding="utf-8") as lines:
         for line in lines:
             entry = json_util.loads(line)
             database.db[entry["collection"]].insert_one(entry["document"])
-    return tmp_path / "root"
+        yield tmp_path / "root"
 
 
 def _as_then(row: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:

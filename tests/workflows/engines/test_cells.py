@@ -18,6 +18,7 @@ from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped
 from sodiate.workflows.engines.shared.checks import cell_forces
 from support import present
 from support.engine_cases import EMT, GPAW, PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle, monolayer
+from support.warm import Warm
 
 CRITERION = PROTOCOL["max_force_ev_per_a"]
 VALENCE = {"S": 6, "Na": 7}
@@ -97,13 +98,13 @@ def test_stress_has_the_unit_and_sign_of_the_slope(case: Case, tmp_path: Path) -
 
 
 def test_a_killed_and_a_stopped_cell_relaxation_end_alike(
-    case: Case, undisturbed: Callable[[Case], Outcome], tmp_path: Path
+    case: Case, undisturbed: Callable[[Case], Outcome], warm: Warm, tmp_path: Path
 ) -> None:
     reference = undisturbed(case)
     directory = case.prepared(tmp_path / "killed", "relax_cell")
     with pytest.raises(Stopped):
         case.engine().run(directory, Limits(), StopAfter(2))
-    kill_in_the_middle(case, directory, 2, random.Random(5).uniform(0.0, 0.03))
+    kill_in_the_middle(case, warm, directory, 2, random.Random(5).uniform(0.0, 0.03))
     with pytest.raises(EngineError):
         case.engine().collect(directory)
     case.prepared(directory, "relax_cell")

@@ -19,6 +19,7 @@ from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped
 from sodiate.workflows.stop import Stop
 from support import present
 from support.engine_cases import PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle
+from support.warm import Warm
 
 
 class Undisturbed:
@@ -269,10 +270,12 @@ def test_a_finished_run_is_left_alone(case: Case, undisturbed: Undisturbed, tmp_
     assert_same(case, case.engine().collect(directory), first)
 
 
-def test_killed_and_resumed_is_the_same_record(case: Case, undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_killed_and_resumed_is_the_same_record(
+    case: Case, undisturbed: Undisturbed, warm: Warm, tmp_path: Path
+) -> None:
     directory = case.prepared(tmp_path / "killed", "relax")
     delays = random.Random(5)
     for writes in (1, case.steps // 3, case.steps // 2):
-        kill_in_the_middle(case, directory, writes, delays.uniform(0.0, 0.03))
+        kill_in_the_middle(case, warm, directory, writes, delays.uniform(0.0, 0.03))
         case.prepared(directory, "relax")
     assert_same(case, case.finish(directory), undisturbed(case))

@@ -36,6 +36,8 @@ class Killer(monitoring.CommandListener):
     def failed(self, event): pass
 
 monitoring.register(Killer())
+from sodiate.workflows import run
+run.write_files = lambda *given: []  # figures, after the last write
 from sodiate.workflows.launch import reconcile
 reconcile.GRACE_S = reconcile.LOCK_S = 0.5
 from sodiate.workflows.cli.main import app
