@@ -20,25 +20,22 @@ from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.plan.planner import plan
 from support import DOCS
 from support.campaigns import Bench, small_campaign
+from support.cli import wait_until
 from support.warm import SODIATE, Warm
 
 BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
-def served(mongod: Path, tmp_path: Path) -> Iterator[Path]:
+def served(mongod: Path, warm: Warm, tmp_path: Path) -> Iterator[Path]:
     """A root with a submitted campaign, served by the real command."""
     root = tmp_path / "root"
     with open_root(root) as database:
         bench = Bench(database, root)
         initialise(database, bench.launchpad)
         bench.submit(plan(small_campaign(tmp_path)))
-    command = [str(BIN / "sodiate"), "serve", "--root", str(root)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Ctrl-C" in line:
-            break
+        process = warm.start(["sodiate", "serve", "--root", str(root)], tmp_path)
+        wait_until(lambda: "Ctrl-C" in process.paths[0].read_text(encoding="utf-8"))
     yield root
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0

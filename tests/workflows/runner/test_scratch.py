@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from sodiate.workflows.runner.scratch import computing_in
 from sodiate.workflows.stop import Stop
 from support.campaigns import Bench, small_campaign
 from support.engine_cases import EMT, assert_same
+from support.warm import Warm
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -124,11 +122,11 @@ with computing_in(Path(sys.argv[1]), sys.argv[2], every_s=0.05) as place:
 """
 
 
-def test_a_killed_node_goes_on_from_what_came_back(tmp_path: Path) -> None:
+def test_a_killed_node_goes_on_from_what_came_back(warm: Warm, tmp_path: Path) -> None:
     """The oracle is an undisturbed run in the directory itself."""
     directory = EMT.prepared(tmp_path / "run", "relax")
     (tmp_path / "scratch").mkdir()
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(directory), str(tmp_path / "scratch")])
+    child = warm.start(["-c", str(directory), str(tmp_path / "scratch")], tmp_path, KILLED)
     try:
         end = time.monotonic() + 60
         while time.monotonic() < end and child.poll() is None:
@@ -137,8 +135,8 @@ def test_a_killed_node_goes_on_from_what_came_back(tmp_path: Path) -> None:
                 break
             time.sleep(0.02)
     finally:
-        os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+        child.kill()
+    assert child.wait(10) == -signal.SIGKILL
     steps = len((directory / "trajectory.jsonl").read_text().splitlines())
     with computing_in(directory, str(tmp_path / "scratch")) as place:
         assert len((place / "trajectory.jsonl").read_text().splitlines()) == steps

@@ -9,9 +9,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Setting
 from sodiate.workflows.stop import Stop
 from support.engine_cases import VASP
 from support.fake_vasp import Behaviour, install
+from support.warm import Warm
 
 HIGH, LOW, OTHER = (3.0, 0.0), (1.0, -0.1), (7.0, 0.2)
 """Moment (μB) and energy (eV): where the relaxation begins, a lower state, and a higher one."""
@@ -129,18 +127,20 @@ make_engine("vasp", Settings()).run(Path(sys.argv[1]), Limits(), Stop())
 """
 
 
-def test_a_launch_that_nobody_looked_at_is_judged_by_the_next(program: Path, alone: Outcome, tmp_path: Path) -> None:
+def test_a_launch_that_nobody_looked_at_is_judged_by_the_next(
+    program: Path, warm: Warm, alone: Outcome, tmp_path: Path
+) -> None:
     """Sodiate was killed together with a VASP that had gone on in a lower state."""
     directory = killed(program, tmp_path / "run")
     install(program, Behaviour(states=(LOW,), seconds_per_step=1.0))
-    sodiate = subprocess.Popen([sys.executable, "-c", SLOW, str(directory)])
+    sodiate = warm.start(["-c", str(directory)], tmp_path, SLOW)
     end = time.monotonic() + 60
     oszicar = directory / "OSZICAR"
     while not (any(directory.glob("launches/*")) and oszicar.exists() and oszicar.read_text().count(" F=") == 2):
         assert time.monotonic() < end
         time.sleep(0.05)
-    sodiate.send_signal(signal.SIGKILL)
-    sodiate.wait()
+    sodiate.kill()
+    sodiate.wait(10)
     assert json.loads((directory / "state.json").read_text())["expected"]
     outcome = resumed(program, directory, LOW)
     (note,) = [note for note in outcome.notes if "electronic state" in note]

@@ -11,8 +11,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from sodiate.workflows.stop import Stop
 from support import DATA
 from support.engine_cases import VASP, host_with_na
 from support.fake_vasp import HEADS, Behaviour, install
+from support.warm import Warm
 
 RECORDED = DATA / "vasp"
 
@@ -139,19 +138,19 @@ make_engine("vasp", Settings()).run(Path(sys.argv[1]), Limits(), Stop())
 """
 
 
-def test_a_vasp_that_outlives_its_sodiate_keeps_others_out(program: Path, tmp_path: Path) -> None:
+def test_a_vasp_that_outlives_its_sodiate_keeps_others_out(program: Path, warm: Warm, tmp_path: Path) -> None:
     """Where the kernel does not end it (another node, another system), the lock that it holds does."""
     install(program, Behaviour(seconds_per_step=60.0))
     directory = VASP.prepared(tmp_path / "run", "relax")
     code = "import sodiate.workflows.engines.shared.processes as p; p._end_with_parent = None\n" + PARENT
-    parent = subprocess.Popen([sys.executable, "-c", code, str(directory)])
+    parent = warm.start(["-c", str(directory)], tmp_path, code)
     end = time.monotonic() + 60
     while not (program / "runs").exists():
         assert time.monotonic() < end
         time.sleep(0.05)
     vasp_pid = int((program / "runs").read_text().split()[0])
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    parent.kill()
+    parent.wait(10)
     try:
         os.kill(vasp_pid, 0)  # it lives
         with pytest.raises(EngineError, match="another process still computes there"), locked(directory, 0.5):
