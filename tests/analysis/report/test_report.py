@@ -252,8 +252,9 @@ def test_half_finished_and_empty_say_what_is_missing(cli: Cli, tmp_path: Path) -
 
 def test_engines_are_kept_apart(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
     """One database with two campaigns: two sections, each with its method."""
-    small_campaign(tmp_path, campaign="one")
-    small_campaign(tmp_path, campaign="two", protocol={**_paper_protocol(), "kpoint_length_a": 10.0})
+    tiny: dict[str, object] = {"models": ["WSe2"], "supercell": [1, 1], "sites": ["H@top"]}
+    small_campaign(tmp_path, campaign="one", **tiny)
+    small_campaign(tmp_path, campaign="two", protocol={**_paper_protocol(), "kpoint_length_a": 10.0}, **tiny)
     for name in ("one", "two"):
         assert cli("run", f"{name}.yaml", "--launchpad", launchpad, "--root", "root").returncode == 0
     assert cli("report", "--launchpad", launchpad, "--root", "root").returncode == 0

@@ -20,11 +20,12 @@ from support import DOCS
 from support.engine_cases import EXECUTION, GPAW
 
 ARCHIVE = DOCS / "reproduction"
-SITE = "WSSe+VS/V_S@top"
+IMPORTED_ONCE = pytest.mark.together("chgnet")
+"""PyTorch takes longer to be imported than CHGNet to find a start."""
 
 
 def start() -> Atoms:
-    return plan("wsse-gpaw")[SITE].atoms()
+    return plan("validation")["WSe2/T_W@top"].atoms()
 
 
 def prepare(directory: Path, atoms: Atoms, operation: str = "adsorbate") -> None:
@@ -34,6 +35,7 @@ def prepare(directory: Path, atoms: Atoms, operation: str = "adsorbate") -> None
     engine.prepare(calculation, atoms, directory, {})
 
 
+@IMPORTED_ONCE
 @pytest.mark.usefixtures("chgnet")
 def test_the_adsorbate_alone_goes_nearer_to_where_pbe_has_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -54,6 +56,7 @@ def test_the_adsorbate_alone_goes_nearer_to_where_pbe_has_it(
     assert note.startswith("started with Na 0.1")
 
 
+@IMPORTED_ONCE
 @pytest.mark.usefixtures("chgnet")
 def test_it_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     atoms = start()
