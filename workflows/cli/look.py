@@ -23,6 +23,7 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
+    from ..clusters.cluster_file import ClusterFile
     from ..plan.graph import Plan
     from ..results.cost import Outlook
 
@@ -59,13 +60,12 @@ def plan(
 
     Without --root, --launchpad, --archive or --diff it opens no database. Example: sodiate plan wsse --root runs
     """
-    from ..clusters.cluster_file import load_cluster
     from ..plan.planner import plan as plan_campaign
     from .cost_view import DRY, NO_RECORDS, cores_by_kind, cost_lines, cost_object
     from .plan_view import plan_objects, plan_tree
 
     graph = plan_campaign(campaign, engine)
-    cluster_file = None if cluster is None else load_cluster(cluster)
+    cluster_file = None if cluster is None else _load_cluster(cluster)
     physical = is_physical(graph)
     found = None
     if diff or root is not None or launchpad is not None or archive is not None:
@@ -96,6 +96,12 @@ def plan(
     lines = [NO_RECORDS] if found is None else cost_lines(found.outlook, cluster_file)
     for line in lines if physical else [DRY]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _load_cluster(path: Path) -> ClusterFile:
+    from ..clusters.cluster_file import load_cluster  # imports all engines, whose keys it may hold
+
+    return load_cluster(path)
 
 
 @dataclass(frozen=True)
