@@ -13,21 +13,28 @@ number = str(len(list(jobs.iterdir())) + 101)
 with open(jobs / number, "w") as log:
     child = subprocess.Popen(["bash", sys.argv[1]], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                              start_new_session=True, env=dict(os.environ, PBS_JOBID=number + ".server"))
-(jobs.parent / "pids" / number).write_text(str(child.pid))
+name = next(line.split()[2] for line in open(sys.argv[1]) if line.startswith("#PBS -N"))
+(jobs.parent / "pids" / number).write_text(str(child.pid) + " " + name)
+print("Welcome to node7 of 12; 3% of your budget is left")
 print(number + ".server")
 """
 
 QSTAT = """
+import sys
 from pathlib import Path
+if "-B" in sys.argv:
+    print("Server: server")
+    sys.exit()
 print("Job id            Name             User              Time Use S Queue")
 print("----------------  ---------------- ----------------  -------- - -----")
 for path in sorted(Path({pids!r}).iterdir()):
+    pid, name = path.read_text().split()
     try:
-        state = Path("/proc", path.read_text(), "stat").read_text().rpartition(")")[2].split()[0]
+        state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         continue
     if state != "Z":
-        print(path.name + ".server        sodiate          me                00:00:00 R workq")
+        print(path.name + ".server        " + name.ljust(16) + " me                00:00:00 R workq")
 """
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,9 @@ from .shared import (
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
+
+_MOST_NAMES = 10
+"""Failed calculations that are named at the end of `queue`."""
 
 
 def submit(
@@ -61,26 +65,33 @@ def queue(
     cluster: ClusterOption,
     launchpad: LaunchpadFileOption,
     root: RootOption = ROOT,
-    max_jobs: Annotated[int | None, typer.Option(help="Instead of the cluster file's.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign; without it, all that are yours.")] = None,
+    max_jobs: Annotated[int | None, typer.Option(min=1, help="Instead of the cluster file's.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Submit ready calculations and end, for cron.")] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 60.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 60.0,
 ) -> None:
     """Keep jobs in the cluster's queue until everything is recorded, failed or cancelled; Ctrl-C ends it.
 
-    Jobs in the queue continue without it. Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
+    Jobs in the queue continue without it. A scheduler or a database that does not answer is waited for, an hour long.
+    The exit code is 1 if calculations failed.
+
+    Example: sodiate queue --cluster slurm.yaml --launchpad my_launchpad.yaml
     """
     from ..clusters.cluster_file import load_cluster
-    from ..clusters.queue import JobFiles, is_going_on, queue_once
 
     cluster_file = load_cluster(cluster)
-    files = JobFiles(cluster.resolve(), launchpad.resolve())
     with open_workbench(root, launchpad) as bench:
-        while True:
-            for job in queue_once(bench, cluster_file, files, max_jobs or cluster_file.max_jobs):
-                print(f"job {job.number}: {job.label}", flush=True)
-            if once or not is_going_on(bench.launchpad):
-                break
-            time.sleep(every)
+        from ..clusters.keep import keep
+        from ..clusters.queue import Queue
+
+        limit = max_jobs or cluster_file.max_jobs
+        kept = Queue(bench, cluster_file, cluster.resolve(), launchpad.resolve(), limit, campaign)
+        summary = keep(kept, once, every, partial(print, flush=True), partial(print, file=sys.stderr, flush=True))
+    print(", ".join(f"{number} {word}" for word, number in summary.counts.items()) or "no calculation")
+    if summary.failed:
+        names = ", ".join(summary.failed[:_MOST_NAMES]) + (", …" if len(summary.failed) > _MOST_NAMES else "")
+        print(f"Failed: {names}; `sodiate show LABEL` tells why, `sodiate retry` queues them again.", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def worker(
@@ -89,6 +100,7 @@ def worker(
     class_: Annotated[str, typer.Option("--class", help="The resource class of the job.")],
     root: RootOption = ROOT,
     fw_id: Annotated[int | None, typer.Option(help="The firework that is reserved to the job.")] = None,
+    job: Annotated[str | None, typer.Option(help="The tag at the end of the job's name.")] = None,
 ) -> None:
     """Compute in a job of the cluster: its reserved calculation, then others of its class while there is time.
 
@@ -101,9 +113,9 @@ def worker(
     cluster_file = load_cluster(cluster)
     cluster_file.resources(class_)
     with open_workbench(root, launchpad) as bench:
-        from ..clusters.worker import work
+        from ..clusters.worker import Assignment, work
 
-        report = work(bench, cluster_file, class_, fw_id)
+        report = work(bench, cluster_file, Assignment(class_, fw_id, job))
     print(f"{report.launches} launches; ended because: {report.ended}")
 
 
@@ -119,9 +131,10 @@ def recover(
     Checkpoints stay. `run` and `queue` do the same on their own. Example: sodiate recover --cluster slurm.yaml
     """
     from ..clusters.cluster_file import load_cluster
+    from ..clusters.jobs import JobBook
     from ..clusters.queue import recover as recover_all
 
-    scheduler = None if cluster is None else load_cluster(cluster).scheduler
+    cluster_file = None if cluster is None else load_cluster(cluster)
     with open_workbench(root, launchpad) as bench:
-        labels = recover_all(bench, scheduler)
+        labels = recover_all(bench, None if cluster_file is None else JobBook.open(bench, cluster_file))
     print(f"{len(labels)} queued again" + "".join(f"\n  {label}" for label in labels))

@@ -42,10 +42,10 @@ def status(
             lines = status_lines(bench.documents)
             if cluster is not None:
                 from ..clusters.cluster_file import load_cluster
-                from ..clusters.queue import jobs_of
+                from ..clusters.jobs import JobBook
                 from .status import job_lines
 
-                lines += job_lines(jobs_of(bench.launchpad, load_cluster(cluster).scheduler))
+                lines += job_lines(bench.documents, JobBook.open(bench, load_cluster(cluster)))
             return lines
 
         console = make_console()

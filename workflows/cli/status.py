@@ -19,14 +19,25 @@ from ..results.cost import outlook, pace, started_s
 from .cost_view import to_do_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from ..clusters.queue import Job
+    from ..clusters.jobs import JobBook
 
 
-def job_lines(jobs: Iterable[Job]) -> list[str]:
-    """Return a line for each job of a cluster: its number, its state, and its calculation."""
-    return [f"job {job.number} {job.state}: {job.label}" for job in jobs]
+def job_lines(documents: Documents, book: JobBook) -> list[str]:
+    """Return a line for each job of this user and root: number, state, why it waits, and what it computes."""
+    jobs = book.look()
+    attempts = documents.attempts.find({"outcome": "running", "job": {"$in": [job.tag for job in jobs]}})
+    running = {attempt["job"]: attempt["label"] for attempt in attempts}
+    reasons = book.reasons(jobs)
+    return [
+        f"job {job.number or '?'} {job.state}{_bracketed(reasons.get(job.tag))}: {running.get(job.tag, job.label)}"
+        for job in jobs
+    ]
+
+
+def _bracketed(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
 
 
 def status_lines(documents: Documents) -> list[str]:

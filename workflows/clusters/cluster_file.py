@@ -40,6 +40,17 @@ def _time(text: str) -> str:
     return text
 
 
+def _option(text: str) -> str:
+    if not text.startswith("-") or "\n" in text:
+        raise ValueError(
+            f"{text!r} is no option of a scheduler: write it as on the command line, such as '--qos=regular'."
+        )
+    return text
+
+
+Options = tuple[Annotated[str, AfterValidator(_option)], ...]
+
+
 def _worker_keys() -> Any:
     """Return a model with the worker keys of all engines that are installed here."""
     models = dict.fromkeys(engine.worker_keys for engine in engines_here())
@@ -64,19 +75,42 @@ class Environment(_AllWorkerKeys):
 class ResourceClass(Frozen):
     """The resources of a job of this class; its ``queue``, ``account`` and ``env`` override those of the file.
 
-    ``kinds: rest`` stands for every kind that no other class lists, also kinds of a later sodiate.
+    ``kinds: rest`` stands for every kind that no other class lists, also kinds of a later sodiate. ``tasks`` is the
+    total over all nodes, by default ``tasks_per_node`` on each; ``gpus`` and ``memory_gb`` are per node. Without
+    ``memory_gb`` none is asked for. ``options`` are directives of the scheduler, after those of the file.
     """
 
     kinds: Annotated[Kinds, BeforeValidator(_kinds)]
     nodes: Count = 1
-    tasks: Count = 1
+    tasks: Count | None = None
+    tasks_per_node: Count | None = None
     cpus_per_task: Count = 1
+    gpus: Count | None = None
+    exclusive: bool = Field(default=False, strict=True)
     wall_time: Annotated[str, AfterValidator(_time)]
-    memory_gb: Positive
+    memory_gb: Positive | None = None
     memory_max_gb: Positive | None = None
     queue: str | None = None
     account: str | None = None
+    options: Options = ()
     env: Environment = Environment()
+
+    @model_validator(mode="after")
+    def _tasks_have_room(self) -> ResourceClass:
+        room = self.nodes * (self.tasks_per_node or self.all_tasks)
+        if self.all_tasks > room:
+            raise ValueError(
+                f"tasks: {self.all_tasks} in all, but {self.nodes} nodes with {self.tasks_per_node} tasks_per_node "
+                f"hold {room}."
+            )
+        if self.memory_max_gb is not None and self.memory_gb is None:
+            raise ValueError("memory_max_gb: it limits memory_gb, which is not there.")
+        return self
+
+    @property
+    def all_tasks(self) -> int:
+        """The tasks over all nodes."""
+        return self.tasks or self.nodes * (self.tasks_per_node or 1)
 
     @property
     def wall_time_s(self) -> int:
@@ -87,12 +121,14 @@ class ResourceClass(Frozen):
 
 
 class ClusterFile(Frozen):
-    """The keys of a cluster file."""
+    """The keys of a cluster file; ``name`` tells clusters apart that share a database, if schedulers do not."""
 
+    name: str | None = None
     scheduler: Annotated[InstanceOf[Scheduler], BeforeValidator(_scheduler)]
     max_jobs: Count
     queue: str | None = None
     account: str | None = None
+    options: Options = ()
     modules: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     signal_s: Count = 300

@@ -10,11 +10,17 @@ from pathlib import Path
 from .cluster_file import ClusterFile
 from .scheduler import Request
 
+FAILED_LINE = 78
+"""The exit code of a job whose surroundings could not be set up (EX_CONFIG)."""
 
-def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command: Sequence[str], logs: Path) -> str:
+
+def script(
+    cluster: ClusterFile, name: str, job: str, memory_gb: float | None, command: Sequence[str], logs: Path
+) -> str:
     """Return the script of a job.
 
-    The worker replaces the shell (``exec``), so that the scheduler's signal reaches it.
+    A module or a line of ``setup`` that fails ends the job with its name; each is one command of its own. The worker
+    replaces the shell (``exec``), so that the scheduler's signal reaches it.
 
     Parameters
     ----------
@@ -25,7 +31,7 @@ def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command:
     job
         Name of the job.
     memory_gb
-        Per node.
+        Per node; None asks for none.
     command
         The worker with its arguments.
     logs
@@ -35,18 +41,35 @@ def script(cluster: ClusterFile, name: str, job: str, memory_gb: float, command:
     request = Request(
         name=job,
         nodes=resources.nodes,
-        tasks=resources.tasks,
+        tasks=resources.all_tasks,
         cpus_per_task=resources.cpus_per_task,
-        wall_time=resources.wall_time,
+        wall_time=_clock(resources.wall_time_s),
         memory_gb=memory_gb,
         queue=resources.queue or cluster.queue,
         account=resources.account or cluster.account,
         signal_s=cluster.signal_s,
         logs=logs,
+        tasks_per_node=resources.tasks_per_node,
+        gpus=resources.gpus,
+        exclusive=resources.exclusive,
+        options=(*cluster.options, *resources.options),
     )
-    modules = [f"module load {module}" for module in cluster.modules]
-    head = ["#!/bin/bash", *cluster.scheduler.header(request), ""]
-    return "\n".join([*head, *modules, *cluster.setup, f"exec {shlex.join(command)}", ""])
+    lines = ["#!/bin/bash", *cluster.scheduler.header(request), ""]
+    lines += [f"export {key}={value}" for key, value in cluster.scheduler.exports(request).items()]
+    for line in (*(f"module load {module}" for module in cluster.modules), *cluster.setup):
+        lines += [line, _or_end(line)]
+    return "\n".join([*lines, f"exec {shlex.join(command)}", ""])
+
+
+def _or_end(line: str) -> str:
+    """Return the line that ends the job if the one before it failed."""
+    message = f"sodiate: this job computes nothing, for a line of its cluster file failed: {line}"
+    return f"[ $? -eq 0 ] || {{ echo {shlex.quote(message)} >&2; exit {FAILED_LINE}; }}"
+
+
+def _clock(seconds: int) -> str:
+    """Return a time as hours, minutes and seconds; a day is 24 hours, which every scheduler reads."""
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 def seconds_left(cluster: ClusterFile, name: str, start: float, environment: Mapping[str, str]) -> float:

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..database.account import is_mine
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
@@ -20,10 +21,8 @@ from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
 from .cluster_file import ClusterFile
 from .job import script
-from .scheduler import MEMORY, Scheduler, SchedulerError
-
-if TYPE_CHECKING:
-    from fireworks.core.launchpad import LaunchPad
+from .jobs import UNNUMBERED_S, Job, JobBook
+from .scheduler import MEMORY, Full, NoAnswer, SchedulerError
 
 _MORE_MEMORY = 1.5
 
@@ -32,55 +31,70 @@ _IDLE_MINUTES = 10
 
 
 @dataclass(frozen=True)
-class JobFiles:
-    """The absolute paths of the cluster file and the launchpad file, for a job's worker."""
+class Queue:
+    """What `sodiate queue` keeps in a cluster's queue.
 
-    cluster: Path
-    launchpad: Path
+    Attributes
+    ----------
+    bench
+        The database and the root.
+    cluster
+        The cluster file.
+    cluster_path, launchpad_path
+        The absolute paths of the cluster file and the launchpad file, for a job's worker.
+    max_jobs
+        In the queue at once, of this user, database and root.
+    campaign
+        Only this one; None for all that are this user's.
+    """
+
+    bench: Workbench
+    cluster: ClusterFile
+    cluster_path: Path
+    launchpad_path: Path
+    max_jobs: int
+    campaign: str | None = None
+
+    def calculations(self) -> list[str]:
+        """Return the calculations that may be queued; see `chosen_calculations`."""
+        return chosen_calculations(self.bench.documents, self.campaign)
+
+    def is_going_on(self) -> bool:
+        """Tell whether one is ready, reserved or running; those that wait for failed parents do not count."""
+        query = ours_query(self.calculations(), states=["READY", "RESERVED", "RUNNING"])
+        return self.bench.launchpad.fireworks.find_one(query, {"_id": 1}) is not None
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job: its number, its state in the scheduler's word, and the firework reserved to it."""
+class Round:
+    """What one look at the queue did: new jobs, and what the scheduler said where it took no more."""
 
-    number: str
-    state: str
-    fw_id: int
-    label: str
+    jobs: tuple[Job, ...]
+    complaint: str | None = None
 
 
-def jobs_of(launchpad: LaunchPad, scheduler: Scheduler) -> list[Job]:
-    """Return the jobs whose firework is reserved or running, with their states.
+def chosen_calculations(documents: Documents, campaign: str | None) -> list[str]:
+    """Return the ids of a campaign's calculations; without a name those of all campaigns that are this user's.
 
     Raises
     ------
-    SchedulerError
-        If the scheduler cannot be asked.
+    InputError
+        If no campaign has this name.
     """
-    query = {"state": {"$in": ["RESERVED", "RUNNING"]}, "state_history.reservation_id": {"$exists": True}}
-    launches = launchpad.launches.find(query, {"fw_id": 1, "state_history.reservation_id": 1})
-    numbers = {launch["fw_id"]: _number(launch) for launch in launches}
-    labels = launchpad.fireworks.find({"fw_id": {"$in": list(numbers)}}, {"fw_id": 1, "spec.label": 1})
-    states = scheduler.states(numbers.values())
-    return [
-        Job(numbers[d["fw_id"]], states[numbers[d["fw_id"]]], d["fw_id"], d["spec"]["label"])
-        for d in labels.sort("fw_id", 1)
-    ]
+    entries, owners = documents.matching_entries(campaign, None, "the database"), documents.owners()
+    mine = [entry for entry in entries if campaign is not None or is_mine(owners.get(entry.campaign))]
+    return list(dict.fromkeys(identifier for entry in mine for identifier in entry.ids))
 
 
-def _number(launch: Mapping[str, Any]) -> str:
-    return next(str(entry["reservation_id"]) for entry in launch["state_history"] if "reservation_id" in entry)
-
-
-def recover(bench: Workbench, scheduler: Scheduler | None) -> list[str]:
+def recover(bench: Workbench, book: JobBook | None) -> list[str]:
     """Mend all states, and undo reservations whose job has ended; return the labels of what is queued again.
 
     Parameters
     ----------
     bench
         The database and the root.
-    scheduler
-        The scheduler of the reservations' jobs; None leaves reservations alone.
+    book
+        The jobs that are judged: those of this user, root and cluster. None judges none.
 
     Raises
     ------
@@ -88,92 +102,157 @@ def recover(bench: Workbench, scheduler: Scheduler | None) -> list[str]:
         If the scheduler cannot be asked; then nothing is changed.
     """
     labels = []
-    if scheduler is not None:
-        for job in jobs_of(bench.launchpad, scheduler):
-            if not scheduler.is_live(job.state) and _release(bench.launchpad, job):
-                labels.append(f"{job.label} (job {job.number}: {job.state})")
+    if book is not None:
+        book.look()
+        labels = _released(bench, book)
     return labels + reconcile(bench, bench.documents.calculations.distinct("_id"))
 
 
-def _release(launchpad: LaunchPad, job: Job) -> bool:
-    """Undo the reservation of a job that never began; return whether the firework was still reserved."""
-    launch = launchpad.launches.find_one({"fw_id": job.fw_id, "state": "RESERVED"}, {"launch_id": 1})
-    if launch is None:
-        return False
-    launchpad.cancel_reservation(launch["launch_id"])
-    return True
+def _released(bench: Workbench, book: JobBook) -> list[str]:
+    """Undo the reservations of jobs that ended before they began, and those that no job was submitted for."""
+    labels = []
+    launches = bench.launchpad.launches
+    for firework in bench.launchpad.fireworks.find(ours_query(states=["RESERVED"]), {"launches": 1, "spec.label": 1}):
+        query = {"launch_id": {"$in": firework["launches"]}, "state": "RESERVED"}
+        for launch in launches.find(query, {"launch_id": 1, "state_history": 1}):
+            job = bench.documents.jobs.find_one({"launch": launch["launch_id"]})
+            if job is not None and book.is_over(job):
+                why = f"job {job['number']}: {job['state']}" if job["number"] else job["state"]
+            elif job is None and _is_left_behind(launch):
+                why = "reserved, and no job was submitted for it"
+            else:
+                continue
+            bench.launchpad.cancel_reservation(launch["launch_id"])
+            labels.append(f"{firework['spec']['label']} ({why})")
+    return labels
 
 
-def queue_once(bench: Workbench, cluster: ClusterFile, files: JobFiles, max_jobs: int) -> list[Job]:
-    """Recover, then submit a job for each ready calculation, up to the limit; return the new jobs.
+def _is_left_behind(launch: Mapping[str, Any]) -> bool:
+    """Tell whether a reservation without a job of ours has no number after minutes, so that nobody will use it."""
+    history = launch["state_history"]
+    is_numbered = any("reservation_id" in entry for entry in history)
+    return not is_numbered and age_s(history[-1]["created_on"]) > UNNUMBERED_S
+
+
+def queue_once(queue: Queue) -> Round:
+    """Recover, then submit a job for each ready calculation, up to the limit.
 
     Raises
     ------
+    NoAnswer
+        If the scheduler cannot be asked.
     SchedulerError
-        If the scheduler refuses or cannot be asked; the reservation of the refused job is undone.
+        If it refuses, or the last jobs ended before they began; the reservation of a refused job is undone.
     """
-    recover(bench, cluster.scheduler)
-    room = max_jobs - sum(cluster.scheduler.is_live(job.state) for job in jobs_of(bench.launchpad, cluster.scheduler))
-    jobs: list[Job] = []
-    for name in cluster.classes:
-        fworker = OurFWorker(WorkerSettings(bench.root), kinds=cluster.kinds(name))
-        while len(jobs) < room and bench.launchpad.run_exists(fworker):
-            job = _queue(bench, cluster, name, files, fworker)
-            if job is None:
-                break
-            jobs.append(job)
-    return jobs
+    book = JobBook.open(queue.bench, queue.cluster)
+    with queue.bench.documents.queueing(book.prefix):
+        recover(queue.bench, book)
+        live = book.look()
+        jobs: list[Job] = []
+        for name in queue.cluster.classes:
+            fworker = OurFWorker(
+                WorkerSettings(queue.bench.root), queue.calculations(), kinds=queue.cluster.kinds(name)
+            )
+            while len(live) + len(jobs) < queue.max_jobs and queue.bench.launchpad.run_exists(fworker):
+                try:
+                    job = _queue(queue, book, name, fworker)
+                except Full as error:
+                    if not live and not jobs:  # none of these jobs could end and make room
+                        raise
+                    return Round(tuple(jobs), str(error))
+                except NoAnswer as error:  # no more until it is known what became of this one
+                    return Round((*jobs, *_found(book, error)), str(error))
+                if job is None:
+                    break
+                jobs.append(job)
+    return Round(tuple(jobs))
 
 
-def is_going_on(launchpad: LaunchPad) -> bool:
-    """Tell whether a calculation is ready, reserved or running; those that wait for failed parents do not count."""
-    query = ours_query(states=["READY", "RESERVED", "RUNNING"])
-    return launchpad.fireworks.find_one(query, {"_id": 1}) is not None
+class _Unanswered(NoAnswer):
+    """A submission of which it is not known whether the scheduler took it."""
+
+    def __init__(self, message: str, tag: str) -> None:
+        super().__init__(message)
+        self.tag = tag
 
 
-def _queue(bench: Workbench, cluster: ClusterFile, name: str, files: JobFiles, fworker: OurFWorker) -> Job | None:
+def _found(book: JobBook, error: NoAnswer) -> list[Job]:
+    """Look for a job by its name after a submission that had no answer."""
+    try:
+        return [job for job in book.look() if isinstance(error, _Unanswered) and job.tag == error.tag and job.number]
+    except SchedulerError:
+        return []
+
+
+def _queue(queue: Queue, book: JobBook, name: str, fworker: OurFWorker) -> Job | None:
     """Reserve a calculation of a class and submit its job."""
+    bench = queue.bench
     logs = bench.root / "logs" / "jobs"
     logs.mkdir(parents=True, exist_ok=True)
+    _refuse_idle_jobs(book, logs)
     firework, launch_id = bench.launchpad.reserve_fw(fworker, str(logs))
     if firework is None:
         return None
-    label = firework.spec["label"]
+    label, tag = firework.spec["label"], None
     try:
         calculation = firework.spec["_tasks"][0]["calculation"]
-        _refuse_idle_jobs(bench, firework.fw_id, calculation, logs)
-        program = Path(sys.executable).with_name("sodiate")
-        command = [str(program), "worker", "--cluster", str(files.cluster)]
-        command += ["--class", name, "--launchpad", str(files.launchpad), "--root", str(bench.root)]
-        command += ["--fw-id", str(firework.fw_id)]
-        memory = memory_gb(bench.documents, cluster, name, calculation)
-        job_name = "".join(c if c.isalnum() or c in "+-_." else "_" for c in label)
-        path = logs / f"{job_name}-{firework.fw_id}.sh"
-        path.write_text(script(cluster, name, job_name, memory, command, logs), encoding="utf-8")
-        number = cluster.scheduler.submit(path)
-    except (SchedulerError, OSError):
+        values = {"firework": firework.fw_id, "calculation": calculation, "label": label, "class": name}
+        tag = book.begin(launch_id, {**values, "campaign": queue.campaign})
+        path = logs / f"{_plain(label)}-{firework.fw_id}.sh"
+        memory = memory_gb(bench.documents, queue.cluster, name, calculation)
+        command = _worker_command(queue, name, firework.fw_id, tag)
+        path.write_text(
+            script(queue.cluster, name, f"{_plain(label)}.{tag}", memory, command, logs), encoding="utf-8"
+        )
+        number = queue.cluster.scheduler.submit(path)
+    except NoAnswer as error:
+        raise _Unanswered(str(error), str(tag)) from None
+    except BaseException as error:  # Ctrl-C, too: a job that was taken all the same finds other work
         bench.launchpad.cancel_reservation(launch_id)
+        if tag is not None:
+            book.end(tag, "refused" if isinstance(error, SchedulerError) else "not submitted")
         raise
-    bench.launchpad.set_reservation_id(launch_id, number)
-    return Job(number, "submitted", firework.fw_id, label)
+    book.number(tag, number)
+    return Job(tag, number, "submitted", "", label)
 
 
-def _refuse_idle_jobs(bench: Workbench, fw_id: int, calculation: str, logs: Path) -> None:
-    """Refuse to submit more jobs if several ended before their calculation began: all jobs would."""
-    last = bench.documents.attempts.find_one({"calculation": calculation}, sort=[("started", -1)])
-    span = 60.0 * _IDLE_MINUTES if last is None else min(60.0 * _IDLE_MINUTES, age_s(last["started"]))
-    query = {"fw_id": fw_id, "state": "READY", "state_history.reservation_id": {"$exists": True}}
-    launches = bench.launchpad.launches.find(query, {"state_history": 1})
-    if sum(age_s(launch["state_history"][0]["created_on"]) < span for launch in launches) >= _IDLE_JOBS:
+def _plain(label: str) -> str:
+    """Return a label with nothing but letters, digits and ``+-_``."""
+    return "".join(c if c.isalnum() or c in "+-_" else "_" for c in label)
+
+
+def _worker_command(queue: Queue, name: str, fw_id: int, tag: str) -> list[str]:
+    program = Path(sys.executable).with_name("sodiate")
+    command = [str(program), "worker", "--cluster", str(queue.cluster_path), "--class", name]
+    command += ["--launchpad", str(queue.launchpad_path), "--root", str(queue.bench.root)]
+    return [*command, "--fw-id", str(fw_id), "--job", tag]
+
+
+def _refuse_idle_jobs(book: JobBook, logs: Path) -> None:
+    """Refuse to submit more jobs if the last ones ended before their calculation began: all jobs would."""
+    last = book.last_ended(_IDLE_JOBS)
+    idle = [job for job in last if _ended_by_itself(job) and age_s(job["submitted"]) < 60.0 * _IDLE_MINUTES]
+    if len(idle) >= _IDLE_JOBS:
+        numbers = ", ".join(job["number"] for job in reversed(idle))
         raise SchedulerError(
-            f"the last {_IDLE_JOBS} jobs of firework {fw_id} ended before its calculation began: read what they "
+            f"each of the last {_IDLE_JOBS} jobs ({numbers}) ended before its calculation began: read what they "
             f"printed in {logs}, mend it, and queue again; it is tried again {_IDLE_MINUTES} minutes after the first."
         )
 
 
-def memory_gb(documents: Documents, cluster: ClusterFile, name: str, calculation: str) -> float:
-    """Return the memory of a job: 50 % more for each time that the calculation ran out of it, up to the limit."""
+def _ended_by_itself(job: Mapping[str, Any]) -> bool:
+    """Tell whether a job was submitted, and ended without beginning although nobody cancelled it."""
+    return bool(job["number"]) and "began" not in job and not job["state"].upper().startswith("CANCEL")
+
+
+def memory_gb(documents: Documents, cluster: ClusterFile, name: str, calculation: str) -> float | None:
+    """Return the memory of a job: 50 % more for each time that the calculation ran out of it, up to the limit.
+
+    None if the class asks for none.
+    """
     resources = cluster.resources(name)
+    if resources.memory_gb is None:
+        return None
     attempts = documents.attempts.find({"calculation": calculation, "reason": {"$ne": None}}, {"reason": 1})
     failures = sum(bool(MEMORY.search(attempt["reason"])) for attempt in attempts)
     return float(min(resources.memory_gb * _MORE_MEMORY**failures, resources.memory_max_gb or resources.memory_gb))

@@ -22,12 +22,58 @@ _TIMEOUT_S = 60
 GONE = "gone"
 """The state of a job that its scheduler no longer knows."""
 
+_BUSY = re.compile(
+    r"tim(ed|e) ?out|unable to contact|connection|communication|not respond|try again|unreachable", re.IGNORECASE
+)
+"""Words of a submission whose outcome is not known: the scheduler did not answer, and may have taken the job."""
+
+_LIMIT = re.compile(
+    r"max\w*job\w*limit|job submit limit|would exceed|per-user limit|job slot limit|pending job|too many jobs",
+    re.IGNORECASE,
+)
+"""Words of a refusal that the next ended job lifts: the user has as many jobs as the site allows."""
+
 MEMORY = re.compile(r"out[ _-]of[ _-]memory|oom.?kill|MemoryError|cannot allocate memory", re.IGNORECASE)
 """Messages of schedulers, kernels and codes that ran out of memory."""
 
 
 class SchedulerError(SodiateError):
     """A command of the scheduler is missing, or failed; the message has its own words."""
+
+
+class NoAnswer(SchedulerError):
+    """The scheduler did not answer, or said of a submission neither that it is taken nor that it is refused."""
+
+
+class Full(SchedulerError):
+    """The scheduler refuses a further job of this user at present."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A job as its scheduler lists it.
+
+    Attributes
+    ----------
+    number
+        As `Scheduler.submit` returns it.
+    name
+        As the header asked for it, or its `tag` alone.
+    state
+        In the scheduler's word.
+    reason
+        Why it waits, in the scheduler's words; empty if the list does not say so.
+    """
+
+    number: str
+    name: str
+    state: str
+    reason: str = ""
+
+    @property
+    def tag(self) -> str:
+        """The part of the name that says which job of which queue it is."""
+        return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -37,15 +83,21 @@ class Request:
     Attributes
     ----------
     name
-        Of the job: letters, digits and ``+-_.``.
-    nodes, tasks, cpus_per_task
-        ``tasks`` is the total over all nodes.
+        Of the job: letters, digits and ``+-_.``. It ends with a dot and the job's `tag`.
+    nodes, tasks, tasks_per_node, cpus_per_task
+        ``tasks`` is the total over all nodes; ``tasks_per_node`` None leaves their places to the scheduler.
+    gpus
+        Per node; None for none.
+    exclusive
+        Whether no other job may share its nodes.
     wall_time
-        As ``24:00:00`` or ``1-00:00:00``.
+        As ``24:00:00``; days are hours here.
     memory_gb
-        Per node.
+        Per node; None asks for none, where a site gives whole nodes.
     queue, account
         None for the default of the cluster.
+    options
+        Further directives, as the cluster file has them.
     signal_s
         Seconds before the wall time at which the worker should get the signal USR1. A scheduler without signals may
         ignore it: the worker watches the clock as well.
@@ -58,16 +110,25 @@ class Request:
     tasks: int
     cpus_per_task: int
     wall_time: str
-    memory_gb: float
+    memory_gb: float | None
     queue: str | None
     account: str | None
     signal_s: int
     logs: Path
+    tasks_per_node: int | None = None
+    gpus: int | None = None
+    exclusive: bool = False
+    options: tuple[str, ...] = ()
 
     @property
-    def memory_mb(self) -> int:
+    def tag(self) -> str:
+        """The part of the name that no other job has; it has at most 15 letters and begins with one."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def memory_mb(self) -> int | None:
         """The memory of a node in whole megabytes."""
-        return round(self.memory_gb * 1024)
+        return None if self.memory_gb is None else round(self.memory_gb * 1024)
 
 
 class Scheduler(ABC):
@@ -78,34 +139,56 @@ class Scheduler(ABC):
     name
         As in cluster files.
     submit_command
-        The program that submits a job's script.
+        The program that submits a job's script, and its options.
+    number_line
+        What the line of its output that has the job's number looks like, with the number as first group; programs
+        and sites print banners, budgets and host names before it.
     ask_command
         A command that succeeds only where the scheduler runs; its programs may be installed without a cluster.
     job_variable
         The environment variable of a job that has its number.
-    live_states
-        The states, in its own words, of jobs that wait or run.
+    ended_states
+        The states, in its own words, of jobs that have ended for good; a job in any other state waits or runs.
     """
 
     name: ClassVar[str]
-    submit_command: ClassVar[str]
+    submit_command: ClassVar[Sequence[str]]
+    number_line: ClassVar[re.Pattern[str]]
     ask_command: ClassVar[Sequence[str]]
     job_variable: ClassVar[str]
-    live_states: ClassVar[frozenset[str]]
+    ended_states: ClassVar[frozenset[str]]
 
     @abstractmethod
     def header(self, request: Request) -> list[str]:
-        """Return the directives at the head of a job's script."""
+        """Return the directives at the head of a job's script; ``request.options`` come last."""
 
     @abstractmethod
-    def known_states(self) -> dict[str, str]:
-        """Return the state of each known job, in the scheduler's word, by the job's number.
+    def listed(self) -> list[Listed]:
+        """Return the jobs of this user that the scheduler knows, ended ones too if it still does.
 
         Raises
         ------
-        SchedulerError
-            If the scheduler cannot be asked.
+        NoAnswer
+            If it cannot be asked.
         """
+
+    def exports(self, request: Request) -> dict[str, str]:
+        """Return the variables of a job's environment by which its programs know their share."""
+        return {"OMP_NUM_THREADS": str(request.cpus_per_task)}
+
+    def cluster_name(self) -> str | None:
+        """Return the name by which the scheduler knows its cluster; None if it has none.
+
+        Raises
+        ------
+        NoAnswer
+            If it cannot be asked.
+        """
+        return None
+
+    def reasons(self, jobs: Iterable[Listed]) -> dict[str, str]:
+        """Return why jobs wait, by their numbers."""
+        return {job.number: job.reason for job in jobs if job.reason}
 
     def seconds_left(self, environment: Mapping[str, str]) -> float | None:
         """Return the seconds until the wall time of the job with this environment; None if unknown."""
@@ -116,35 +199,52 @@ class Scheduler(ABC):
 
         Raises
         ------
+        NoAnswer
+            If it is not known whether the job was taken: no answer in time, or none that has a number.
+        Full
+            If the user has as many jobs as the site allows.
         SchedulerError
             If the scheduler refuses, with its own words.
         """
-        answer = call([self.submit_command, str(script)])
-        number = re.search(r"(\d+)", answer.stdout)
-        if answer.returncode != 0 or number is None:
-            words = (answer.stderr or answer.stdout).strip() or "it said nothing"
-            raise SchedulerError(f"{self.submit_command} refused {script}: {words}")
-        return number[1]
+        return self.number_in(call([*self.submit_command, str(script)]), script)
+
+    def number_in(self, answer: subprocess.CompletedProcess[str], script: Path) -> str:
+        """Return the number of the job in the answer to its submission: in the last line that looks like one.
+
+        Raises
+        ------
+        NoAnswer, Full, SchedulerError
+            As `submit`.
+        """
+        program = self.submit_command[0]
+        words = "\n".join(filter(None, (answer.stderr.strip(), answer.stdout.strip()))) or "it said nothing"
+        if answer.returncode != 0:
+            failure = NoAnswer if _BUSY.search(words) else Full if _LIMIT.search(words) else SchedulerError
+            raise failure(f"{program} refused {script}: {words}")
+        matches = [match for line in answer.stdout.splitlines() if (match := self.number_line.match(line.strip()))]
+        if not matches:
+            raise NoAnswer(f"{program} {script} printed no number of a job: {words}")
+        return matches[-1][1]
 
     def states(self, jobs: Iterable[str]) -> dict[str, str]:
         """Return the state of each job, in the scheduler's word; ``gone`` for an unknown job.
 
         Raises
         ------
-        SchedulerError
+        NoAnswer
             If the scheduler cannot be asked.
         """
         numbers = list(jobs)
-        states = self.known_states() if numbers else {}
+        states = {job.number: job.state for job in self.listed()} if numbers else {}
         return {number: states.get(number, GONE) for number in numbers}
 
     def is_live(self, state: str) -> bool:
         """Tell whether a job with this state waits or runs."""
-        return state in self.live_states
+        return state != GONE and state not in self.ended_states
 
     def answers(self) -> bool:
         """Tell whether the scheduler can be reached from this machine."""
-        if shutil.which(self.submit_command) is None:
+        if shutil.which(self.submit_command[0]) is None:
             return False
         try:
             return call(self.ask_command).returncode == 0
@@ -156,22 +256,33 @@ class Scheduler(ABC):
         return self.job_variable in os.environ
 
 
-def call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command of a scheduler.
+def call(command: Sequence[str], stdin: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of a scheduler, with a file as its input if one is given.
 
     Raises
     ------
+    NoAnswer
+        If it does not answer in time.
     SchedulerError
-        If it is missing or does not answer.
+        If it is missing.
     """
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        with Path(os.devnull if stdin is None else stdin).open(encoding="utf-8") as given:
+            return subprocess.run(
+                command,
+                stdin=given,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
     except FileNotFoundError:
         raise SchedulerError(
             f"{command[0]} is not found here: run this where the scheduler's commands are."
         ) from None
     except subprocess.TimeoutExpired:
-        raise SchedulerError(f"{command[0]} gave no answer within {_TIMEOUT_S} s.") from None
+        raise NoAnswer(f"{command[0]} gave no answer within {_TIMEOUT_S} s.") from None
 
 
 def output_of(command: Sequence[str]) -> str:
@@ -179,10 +290,10 @@ def output_of(command: Sequence[str]) -> str:
 
     Raises
     ------
-    SchedulerError
+    NoAnswer
         If it fails, with its own words.
     """
     answer = call(command)
     if answer.returncode != 0:
-        raise SchedulerError(f"{command[0]}: {answer.stderr.strip() or 'no answer'}")
+        raise NoAnswer(f"{command[0]}: {answer.stderr.strip() or answer.stdout.strip() or 'no answer'}")
     return answer.stdout

@@ -1,4 +1,4 @@
-"""SLURM, by sbatch and squeue."""
+"""SLURM, by sbatch, squeue and scontrol."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import shutil
 import time
 from collections.abc import Mapping
 
-from .scheduler import Request, Scheduler, call, output_of
+from .scheduler import Listed, Request, Scheduler, call, output_of
 
-_LIVE = "PENDING RUNNING CONFIGURING COMPLETING SUSPENDED REQUEUED RESIZING STAGE_OUT SIGNALING"
+_ENDED = "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY REVOKED TIMEOUT"
 
 
 class Slurm(Scheduler):
     """SLURM."""
 
     name = "slurm"
-    submit_command = "sbatch"
+    submit_command = ("sbatch", "--parsable")
+    number_line = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S+)?$")
     ask_command = ("squeue", "--noheader", "--me")
     job_variable = "SLURM_JOB_ID"
-    live_states = frozenset(_LIVE.split())
+    ended_states = frozenset(_ENDED.split())
 
     def header(self, request: Request) -> list[str]:
         """Return the lines ``#SBATCH``; ``B:`` sends the signal to the worker, which replaces the shell."""
@@ -29,19 +30,32 @@ class Slurm(Scheduler):
             f"--ntasks={request.tasks}",
             f"--cpus-per-task={request.cpus_per_task}",
             f"--time={request.wall_time}",
-            f"--mem={request.memory_mb}M",
             f"--signal=B:USR1@{request.signal_s}",
             f"--output={request.logs}/%x-%j.out",
         ]
+        options += [f"--ntasks-per-node={request.tasks_per_node}"] if request.tasks_per_node else []
+        options += [f"--gpus-per-node={request.gpus}"] if request.gpus else []
+        options += [f"--mem={request.memory_mb}M"] if request.memory_mb else []
+        options += ["--exclusive"] if request.exclusive else []
         options += [f"--partition={request.queue}"] if request.queue else []
         options += [f"--account={request.account}"] if request.account else []
-        return [f"#SBATCH {option}" for option in options]
+        return [f"#SBATCH {option}" for option in (*options, *request.options)]
 
-    def known_states(self) -> dict[str, str]:
-        """Ask squeue for jobs in all states."""
-        output = output_of(["squeue", "--noheader", "--states=all", "--format=%i %T"])
-        rows = [line.split() for line in output.splitlines()]
-        return {row[0]: row[1] for row in rows if len(row) >= 2}
+    def exports(self, request: Request) -> dict[str, str]:
+        """Tell srun, too, which from SLURM 22.05 on does not take it from the job."""
+        return {**super().exports(request), "SRUN_CPUS_PER_TASK": str(request.cpus_per_task)}
+
+    def listed(self) -> list[Listed]:
+        """Ask squeue for this user's jobs in all states."""
+        output = output_of(["squeue", "--noheader", "--me", "--states=all", "--format=%i|%T|%r|%j"])
+        rows = [line.strip().split("|", 3) for line in output.splitlines()]
+        jobs = [(number, name, state, reason) for number, state, reason, name in (r for r in rows if len(r) == 4)]
+        return [Listed(number, name, state, "" if why == "None" else why) for number, name, state, why in jobs]
+
+    def cluster_name(self) -> str | None:
+        """Read the name in the configuration of the controller."""
+        name = re.search(r"^ClusterName\s*=\s*(\S+)", output_of(["scontrol", "show", "config"]), re.M)
+        return name and name[1]
 
     def seconds_left(self, environment: Mapping[str, str]) -> float | None:
         """Read the job's end from its environment, else ask squeue."""

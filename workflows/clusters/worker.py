@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fireworks.core.rocket import Rocket
 
+from ..database.account import Account
 from ..database.workbench import Workbench
 from ..engines.base import Limits
 from ..launch.loop import launch_directory
@@ -22,6 +24,7 @@ from ..runner.run_calculation import WorkerSettings
 from ..stop import Stop, signals_stop
 from .cluster_file import ClusterFile
 from .job import seconds_left
+from .queue import chosen_calculations
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
@@ -41,19 +44,42 @@ class WorkReport:
     ended: str
 
 
-def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -> WorkReport:
+@dataclass(frozen=True)
+class Assignment:
+    """What a job was submitted for.
+
+    Attributes
+    ----------
+    resource_class
+        Name of the resource class.
+    fw_id
+        The firework that is reserved to the job.
+    tag
+        The job's tag, by which its document is found.
+    """
+
+    resource_class: str
+    fw_id: int | None = None
+    tag: str | None = None
+
+
+def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> WorkReport:
     """Compute until the time is over, nothing is ready, or the scheduler signals the end.
+
+    It takes what its queue would: calculations of one campaign, or of all that are this user's.
 
     Parameters
     ----------
     bench
         The database and the root.
-    cluster, name
-        The cluster file, and the class of this job.
-    fw_id
-        The firework that is reserved to this job.
+    cluster
+        The cluster file.
+    assignment
+        What this job was submitted for.
     """
-    start = time.time()
+    start, name = time.time(), assignment.resource_class
+    job = _begun(bench, cluster, assignment.tag)
+    account = Account.here(job.get("cluster"), assignment.tag)
     resources, stop = cluster.resources(name), Stop()
     launches = 0
     timer = _request_before_end(stop, seconds_left(cluster, name, start, os.environ), cluster.signal_s)
@@ -66,17 +92,30 @@ def work(bench: Workbench, cluster: ClusterFile, name: str, fw_id: int | None) -
             if seconds <= 0 or (launches and seconds < _SHARE * resources.wall_time_s):
                 reason = "too little of its wall time is left"
                 break
-            worker = WorkerSettings(root=bench.root, env=cluster.environment(name), limits=Limits(seconds), stop=stop)
-            reservation = fw_id if not launches else None
+            env = cluster.environment(name)
+            worker = WorkerSettings(bench.root, env, Limits(seconds), stop, account=account)
+            reservation = assignment.fw_id if not launches else None
             if reservation is not None and not _is_reserved(bench.launchpad, reservation):
                 reservation = None
-            fworker = OurFWorker(worker, kinds=cluster.kinds(name))
+            calculations = chosen_calculations(bench.documents, job.get("campaign"))
+            fworker = OurFWorker(worker, calculations, kinds=cluster.kinds(name))
             if not Rocket(bench.launchpad, fworker, reservation).run(err_file=errors):
                 reason = "nothing more is ready"
                 break
             launches += 1
     reconcile(bench, bench.documents.calculations.distinct("_id"))
     return WorkReport(launches, reason)
+
+
+def _begun(bench: Workbench, cluster: ClusterFile, tag: str | None) -> Mapping[str, Any]:
+    """Store that a job has begun, and its number, which its submission may not have learned; return its document."""
+    if tag is None:
+        return {}
+    jobs, number = bench.documents.jobs, os.environ.get(cluster.scheduler.job_variable)
+    jobs.update_one({"_id": tag}, {"$set": {"began": datetime.now(UTC).isoformat(timespec="milliseconds")}})
+    if number is not None:
+        jobs.update_one({"_id": tag, "number": None}, {"$set": {"number": number.split(".")[0]}})
+    return jobs.find_one({"_id": tag}) or {}
 
 
 @contextmanager

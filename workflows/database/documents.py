@@ -6,6 +6,7 @@ docs/database.md describes each document.
 from __future__ import annotations
 
 import io
+import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -81,12 +82,50 @@ class Documents:
         self.campaigns = self.db["campaigns"]
         self.attempts = self.db["attempts"]
         self.records = self.db["records"]
+        self.jobs = self.db["jobs"]
         self.leases = Leases(self.calculations, lease_seconds)
 
     def submitting(self) -> AbstractContextManager[None]:
         """Hold the right to add workflows; other processes wait."""
-        self.db["sodiate"].update_one({"_id": "submit"}, {"$set": {"label": "submitting"}}, upsert=True)
-        return Leases(self.db["sodiate"], 60.0).held("submit")
+        return self._only_one("submit", "submitting")
+
+    def queueing(self, tag: str) -> AbstractContextManager[None]:
+        """Hold the right to count and submit the jobs of a tag; other processes wait."""
+        return self._only_one(f"queue {tag}", "queueing")
+
+    def _only_one(self, name: str, label: str) -> AbstractContextManager[None]:
+        self.db["sodiate"].update_one({"_id": name}, {"$set": {"label": label}}, upsert=True)
+        return Leases(self.db["sodiate"], 60.0).held(name)
+
+    def identity(self) -> str:
+        """Return what tells this database from every other one, however it is reached."""
+        update = {"$setOnInsert": {"value": secrets.token_hex(8)}}
+        document = self.db["sodiate"].find_one_and_update(
+            {"_id": "identity"}, update, upsert=True, return_document=True
+        )
+        return str(document["value"])
+
+    def cancelled(self, identifiers: Iterable[str]) -> set[str]:
+        """Return those of some calculations that are taken out of the queue and have no record."""
+        query = {"_id": {"$in": list(identifiers)}, "cancelled": True, "record": {"$exists": False}}
+        return {document["_id"] for document in self.calculations.find(query, {"_id": 1})}
+
+    def labels(self, identifiers: Iterable[str]) -> dict[str, str]:
+        """Return the labels of calculations by id."""
+        query = {"_id": {"$in": list(identifiers)}}
+        return {document["_id"]: document["label"] for document in self.calculations.find(query, {"label": 1})}
+
+    # -- owners
+
+    def owners(self) -> dict[str, str]:
+        """Return the user of each campaign by its name; a campaign of before there were owners has none."""
+        return {document["_id"]: document["user"] for document in self.db["owners"].find()}
+
+    def own(self, campaign: str, user: str) -> str:
+        """Give a campaign to a user, unless it has one; return whose it is."""
+        update = {"$setOnInsert": {"user": user}}
+        document = self.db["owners"].find_one_and_update({"_id": campaign}, update, upsert=True, return_document=True)
+        return str(document["user"])
 
     # -- campaigns and calculations
 

@@ -172,15 +172,17 @@ class Leases:
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """Hold a lease during a short block; wait while another process holds it."""
+        """Hold a lease during a block; wait while another process holds it."""
+        owner = Owner.here()
         while True:
             try:
-                lease = self.claim(name, Owner.here())
+                lease = self.claim(name, owner)
                 break
             except LeaseHeld:
                 sleep(0.1)
         try:
-            yield
+            with self.heartbeat(lease, owner, Stop()):
+                yield
         finally:
             self.release(lease)
 

@@ -73,6 +73,8 @@ class _Sweep:
             return self._wake(document["fw_id"], calculation)
         if state == "FIZZLED" and not is_recorded and not self._continues(calculation):
             return False
+        if not is_recorded and calculation.id in self.bench.standing([calculation.id]).records:
+            return False  # recorded since the records were read; its state follows with the next sweep
         self.bench.launchpad.rerun_fw(document["fw_id"])
         return True
 

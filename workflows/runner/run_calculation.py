@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from ...analysis.records import Geometry, ParentRef, Provenance, Record, SiteCha
 from ...errors import SodiateError
 from .. import start_structures
 from ..calculation import Calculation
+from ..database.account import Account
 from ..database.documents import Documents
 from ..database.lease import Lease, LeaseLost, Owner
 from ..database.standing import failure, failures, standing_above
@@ -46,7 +47,8 @@ class OldRecipe(SodiateError):
 class WorkerSettings:
     """Where this process computes and how far: root of the directories, the FWorker's ``env``, wall time, a stop.
 
-    With ``finished`` the directories hold finished runs already: nothing is prepared, and no code is started.
+    ``account`` says for whom and in which job; attempts name it. With ``finished`` the directories hold finished runs
+    already: nothing is prepared, and no code is started.
     """
 
     root: Path
@@ -54,6 +56,7 @@ class WorkerSettings:
     limits: Limits = field(default_factory=Limits)
     stop: Stop = field(default_factory=Stop)
     finished: bool = False
+    account: Account = field(default_factory=Account.here)
 
 
 def run_calculation(
@@ -270,6 +273,7 @@ class _Run:
             {
                 **self.begun,
                 "firework_id": self.firework_id,
+                **asdict(self.worker.account),
                 "directory": str(self.directory),
                 "started": self.started,
                 "outcome": "running",

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from sodiate.workflows.clusters.scheduler import MEMORY, SchedulerError
 from sodiate.workflows.clusters.slurm import Slurm
 from sodiate.workflows.database.connection import LaunchpadFile
 from sodiate.workflows.kinds import KINDS, Kind
-from support import DOCS
+from support import CHECKOUT, DOCS
 from support.campaigns import small_campaign
 from support.cli import Cli
 from support.slurm import Slurm as Cluster
@@ -62,12 +63,64 @@ def test_the_bundled_files_are_valid(name: str) -> None:
     assert found.environment("large")["vasp_std"].endswith("vasp_std")
 
 
+SITES = {
+    "perlmutter-cpu": (
+        "--constraint=cpu --qos=regular --account=m0000 --ntasks-per-node=128 --ntasks=128 --cpus-per-task=2",
+        "export OMP_NUM_THREADS=1",
+    ),
+    "perlmutter-gpu": (
+        "--constraint=gpu --qos=regular --account=m0000_g --gpus-per-node=4 --ntasks-per-node=4 --cpus-per-task=32",
+        "export OMP_NUM_THREADS=8",
+    ),
+    "lumi-c": (
+        "--partition=standard --account=project_465000000 --exclusive --ntasks-per-node=128 --time=24:00:00",
+        "export SRUN_CPUS_PER_TASK=1",
+    ),
+    "archer2": ("--partition=standard --qos=standard --account=e00-chem --ntasks-per-node=128", "module load vasp/6"),
+    "stampede3": ("--partition=skx --nodes=1 --ntasks=48 --account=TG-ABC123456", "module load vasp/6.4.3"),
+    "debian-slurm": ("--ntasks=8 --mem=32768M --time=48:00:00", "export OMP_NUM_THREADS=1"),
+    "pbs-pro": (
+        "select=1:ncpus=64:mpiprocs=64:mem=204800mb walltime=36:00:00 place=scatter:excl",
+        "cd $PBS_O_WORKDIR",
+    ),
+    "openpbs": ("select=1:ncpus=16:mpiprocs=16:mem=32768mb walltime=24:00:00 workq", "export OMP_NUM_THREADS=1"),
+    "lsf": ("-n 32 24:00 span[ptile=32]", "export OMP_NUM_THREADS=1"),
+}
+"""What each site's own pages show in a job of its large class: directives, and a line of the script."""
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_the_worked_files_ask_for_what_their_sites_document(name: str, tmp_path: Path) -> None:
+    found = load_cluster(Path(name))
+    assert sorted(kind for one in found.classes for kind in found.kinds(one)) == sorted(KINDS)
+    directives, line = SITES[name]
+    text = script(found, "large", "x.sdabcde-1", found.resources("large").memory_gb, ["sodiate"], tmp_path)
+    head = [one for one in text.splitlines() if one.startswith("#")]
+    words = " ".join(head).replace('"', " ").split()
+    assert {*directives.split()} <= {*words}
+    body = [one for one in text.splitlines() if not one.startswith("#")]
+    assert line in body
+    last = [one for one in body if one.startswith("export OMP_NUM_THREADS")][-1]
+    assert not line.startswith("export OMP") or last == line  # what a file sets up counts, not the default before it
+    if name in ("perlmutter-cpu", "perlmutter-gpu", "archer2", "stampede3"):
+        assert "--mem" not in text
+    (tmp_path / "job.sh").write_text(text)
+    subprocess.run(["bash", "-n", str(tmp_path / "job.sh")], check=True)
+
+
+def test_each_bundled_file_is_looked_at() -> None:
+    names = {path.stem for path in (CHECKOUT / "configs" / "clusters").glob("*.yaml")}
+    assert names == {*SITES, "slurm", "pbs"}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"scheduller": "slurm"}, "unknown key 'scheduller'.*scheduler"),
-        ({"scheduler": "lsf"}, "scheduler: 'lsf' should be 'slurm' or 'pbs'[.]"),
-        ({"scheduler": "slrum"}, "should be 'slurm' or 'pbs' .did you mean 'slurm'."),
+        ({"scheduler": "moab"}, "scheduler: 'moab' should be 'slurm' or 'pbs' or 'lsf'[.]"),
+        ({"scheduler": "slrum"}, "should be 'slurm' or 'pbs' or 'lsf' .did you mean 'slurm'."),
+        ({"options": ["qos=regular"]}, "'qos=regular' is no option of a scheduler.*--qos=regular"),
+        ({"options": ["--qos=a\n#SBATCH --time=1"]}, "is no option of a scheduler"),
         ({"max_jobs": 0}, "max_jobs"),
         ({"signal_s": 3000}, "classes.all: calculations are ended signal_s .3000 s. before"),
         ({"env": {"vasp": "srun vasp_std"}}, "unknown key 'env.vasp'.*vasp_std"),
@@ -79,6 +132,14 @@ def test_the_bundled_files_are_valid(name: str) -> None:
             "'relaxx' is no kind.*relax",
         ),
         ({"classes": {"a": {"kinds": ALL, "wall_time": 3600, "memory_gb": 1}}}, "wall_time"),
+        (
+            {"classes": {"a": {"kinds": ALL, "wall_time": "01:00:00", "nodes": 2, "tasks": 9, "tasks_per_node": 4}}},
+            "tasks: 9 in all, but 2 nodes with 4 tasks_per_node hold 8",
+        ),
+        (
+            {"classes": {"a": {"kinds": ALL, "wall_time": "01:00:00", "memory_max_gb": 4}}},
+            "memory_max_gb: it limits memory_gb, which is not there",
+        ),
         ({"classes": {"a": {"kinds": ALL, "wall_time": "1 hour", "memory_gb": 1}}}, "'1 hour' is no time"),
     ],
 )
@@ -128,16 +189,71 @@ def test_a_slurm_script_hands_the_signal_on() -> None:
     assert lines[0] == "#!/bin/bash"
     for directive in ("--ntasks=8", "--time=01:30:00", "--mem=15360M", "--signal=B:USR1@300", "--account=b"):
         assert f"#SBATCH {directive}" in lines
-    assert lines[-3:] == ["module load vasp/6", "ulimit -s unlimited", "exec sodiate worker --root 'a b'"]
+    commands = [line for line in lines[-7:] if not line.startswith("[")]
+    assert commands[-3:] == ["module load vasp/6", "ulimit -s unlimited", "exec sodiate worker --root 'a b'"]
+
+
+def test_a_line_that_fails_ends_the_job_and_is_named(tmp_path: Path) -> None:
+    """As a module that is not there does, with any version of the module command that tells so by its exit code."""
+    lines = ["module() { test $2 = vasp/6; }", "source there.sh", "export HERE=yes  # a comment", "echo ready"]
+    (tmp_path / "there.sh").write_text("false\ntrue\n")
+    for modules, setup, ends in (
+        (["vasp/6"], [], "HERE=yes\n"),
+        (["vasp/7"], [], "a line of its cluster file failed: module load vasp/7"),
+        ([], ["source 'gone'.sh"], "a line of its cluster file failed: source 'gone'.sh"),
+    ):
+        text = script(cluster(modules=modules, setup=setup), "all", "x", None, ["env"], tmp_path)
+        start = text.index("export OMP_NUM_THREADS")
+        path = tmp_path / "job.sh"
+        path.write_text(text[:start] + "\n".join([*lines, text[start:]]))
+        done = subprocess.run(["bash", str(path)], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode == 0) == (ends == "HERE=yes\n")
+        assert ends in done.stdout + done.stderr
+        if done.returncode:
+            assert done.returncode == 78
+            assert "HERE" not in done.stdout
+
+
+def test_threads_are_told_to_the_codes_and_to_srun() -> None:
+    """From 22.05 on srun does not take --cpus-per-task from the job: SLURM's release notes."""
+    one = {"kinds": ALL, "tasks": 8, "cpus_per_task": 4, "wall_time": "01:30:00"}
+    text = script(cluster(classes={"all": one}), "all", "x", None, ["sodiate"], Path("/logs"))
+    lines = text.splitlines()
+    assert {"export OMP_NUM_THREADS=4", "export SRUN_CPUS_PER_TASK=4", "#SBATCH --cpus-per-task=4"} <= set(lines)
+    assert "--mem" not in text
+
+
+@pytest.mark.parametrize("name", ["slurm", "pbs"])
+def test_a_day_is_24_hours_also_where_there_are_no_days(name: str) -> None:
+    """PBS refuses 1-12:00:00 (qsub: Illegal attribute or resource value); SLURM reads 36 hours as well."""
+    one = {"kinds": ALL, "wall_time": "1-12:00:00", "memory_gb": 1}
+    text = script(cluster(scheduler=name, classes={"all": one}), "all", "x", 1.0, ["sodiate"], Path("/logs"))
+    assert "36:00:00" in text
+    assert "1-12" not in text
+
+
+def test_a_sites_own_selection_replaces_ours() -> None:
+    one = {"kinds": ALL, "nodes": 2, "tasks_per_node": 40, "exclusive": True, "wall_time": "01:00:00"}
+    ours = script(cluster(scheduler="pbs", classes={"all": one}), "all", "x", None, ["s"], Path("/logs"))
+    assert "#PBS -l select=2:ncpus=40:mpiprocs=40\n" in ours
+    assert "#PBS -l place=scatter:excl" in ours
+    theirs = one | {"options": ["-l select=2:ncpus=40:mpiprocs=40:model=cas_ait"]}
+    text = script(cluster(scheduler="pbs", classes={"all": theirs}), "all", "x", None, ["s"], Path("/logs"))
+    assert text.count("-l select=") == 1
+    assert "model=cas_ait" in text
 
 
 def test_a_pbs_script_has_the_documented_directives(command, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """PBS Professional's user guide: select with ncpus, mpiprocs and mem, walltime, -j oe, names of 15 letters."""
     one = {"kinds": ALL, "nodes": 2, "tasks": 64, "cpus_per_task": 2, "wall_time": "24:00:00", "memory_gb": 100}
     wanted = cluster(scheduler="pbs", classes={"all": one | {"queue": "long"}})
-    text = script(wanted, "all", "WSSe+VS_V_S_top_long", 100.0, ["sodiate", "worker"], Path("/logs"))
+    text = script(wanted, "all", "WSSe+VS_V_S_top_long.sdabcde-17", 100.0, ["sodiate", "worker"], Path("/logs"))
     lines = text.splitlines()
-    for directive in ("-N WSSe+VS_V_S_top", "-l select=2:ncpus=64:mpiprocs=32:mem=102400mb", "-l walltime=24:00:00"):
+    for directive in (
+        "-N sdabcde-17",
+        "-l select=2:ncpus=64:mpiprocs=32:ompthreads=2:mem=102400mb",
+        "-l walltime=24:00:00",
+    ):
         assert f"#PBS {directive}" in lines
     assert "#PBS -q long" in lines
     path = tmp_path / "job.sh"

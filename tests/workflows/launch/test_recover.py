@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sodiate.workflows.clusters.cluster_file import load_cluster
-from sodiate.workflows.clusters.queue import jobs_of, memory_gb, recover
+from sodiate.workflows.clusters.jobs import JobBook
+from sodiate.workflows.clusters.queue import memory_gb, recover
 from sodiate.workflows.clusters.registry import SCHEDULERS
 from sodiate.workflows.clusters.scheduler import SchedulerError
+from sodiate.workflows.database.account import Account
+from sodiate.workflows.database.standing import Standing, standing_of
+from sodiate.workflows.database.workbench import Workbench
 from sodiate.workflows.launch.tasks import OurFWorker
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.runner.run_calculation import WorkerSettings
@@ -19,21 +26,33 @@ from support.campaigns import Bench, small_campaign
 SLURM = SCHEDULERS["slurm"]
 
 
-@pytest.fixture
-def reserved(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A campaign whose Na atom is reserved to job 17, and a folder on the path for a stand-in squeue."""
-    bench.submit(plan(small_campaign(tmp_path, quantities=[])))
+def book_of(bench: Bench, **changes: str) -> JobBook:
+    """The jobs of this user on cluster ``here``."""
+    return JobBook(bench, SLURM, replace(Account.here("here"), **changes))
+
+
+def reserve(bench: Bench, tmp_path: Path) -> int:
     firework, launch = bench.launchpad.reserve_fw(
         OurFWorker(WorkerSettings(bench.root), kinds=["atom"]), str(tmp_path)
     )
     assert firework.spec["label"] == "Na"
-    bench.launchpad.set_reservation_id(launch, "17")
+    return int(launch)
+
+
+@pytest.fixture
+def reserved(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A campaign whose Na atom is reserved to job 17, and a folder on the path for a stand-in squeue."""
+    bench.submit(plan(small_campaign(tmp_path, quantities=[])))
+    book = book_of(bench)
+    book.number(book.begin(reserve(bench, tmp_path), {"label": "Na"}), "17")
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     return bench
 
 
 def squeue(tmp_path: Path, out: str, code: int = 0) -> None:
+    """Write a squeue that lists jobs by number and state, each of which somebody has named anew."""
+    out = "\n".join(f"{line.replace(' ', '|')}|None|renamed" for line in out.splitlines())
     path = tmp_path / "bin" / "squeue"
     path.write_text(f"#!{sys.executable}\nimport sys\nprint({out!r})\nsys.exit({code})\n")
     path.chmod(0o755)
@@ -45,30 +64,89 @@ def state(bench: Bench) -> str:
     return str(found["state"])
 
 
-@pytest.mark.parametrize("word", ["PENDING", "RUNNING", "CONFIGURING"])
+@pytest.mark.parametrize(
+    "word", ["PENDING", "RUNNING", "CONFIGURING", "PREEMPTED", "REQUEUE_HOLD", "SPECIAL_EXIT", "WHAT_COMES_NEXT"]
+)
 def test_a_job_that_waits_or_runs_keeps_its_calculation(word: str, reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, f"17 {word}\n18 PENDING")
-    assert recover(reserved, SLURM) == []
+    assert recover(reserved, book_of(reserved)) == []
     assert state(reserved) == "RESERVED"
-    (job,) = jobs_of(reserved.launchpad, SLURM)
+    (job,) = book_of(reserved).look()
     assert (job.number, job.state, job.label) == ("17", word, "Na")
 
 
 @pytest.mark.parametrize("out", ["18 PENDING", "", "17 CANCELLED", "17 NODE_FAIL", "17 COMPLETED"])
 def test_a_job_that_is_gone_gives_it_back(out: str, reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, out)
-    (told,) = recover(reserved, SLURM)
+    (told,) = recover(reserved, book_of(reserved))
     assert told.startswith("Na (job 17: ")
     assert state(reserved) == "READY"
-    assert jobs_of(reserved.launchpad, SLURM) == []
+    assert book_of(reserved).look() == []
 
 
 def test_a_scheduler_without_an_answer_changes_nothing(reserved: Bench, tmp_path: Path) -> None:
     squeue(tmp_path, "", 1)
     with pytest.raises(SchedulerError, match="squeue: no answer"):
-        recover(reserved, SLURM)
+        recover(reserved, book_of(reserved))
     assert recover(reserved, None) == []
     assert state(reserved) == "RESERVED"
+
+
+@pytest.mark.parametrize("other", [{"user": "anna"}, {"cluster": "there"}])
+def test_jobs_of_another_user_or_cluster_are_not_judged(
+    other: dict[str, str], reserved: Bench, tmp_path: Path
+) -> None:
+    """A scheduler that never heard of job 17 says nothing about job 17 of another one."""
+    squeue(tmp_path, "")
+    theirs = book_of(reserved, **other)
+    assert theirs.look() == []
+    assert recover(reserved, theirs) == []
+    assert state(reserved) == "RESERVED"
+    assert recover(reserved, book_of(reserved)) == ["Na (job 17: gone)"]
+
+
+def made_old(bench: Bench, launch: int) -> None:
+    """Let a reservation be of four minutes ago."""
+    moment = (datetime.now(UTC) - timedelta(minutes=4)).isoformat()
+    bench.launchpad.launches.update_one({"launch_id": launch}, {"$set": {"state_history.0.created_on": moment}})
+    bench.documents.jobs.update_many({"launch": launch}, {"$set": {"submitted": moment}})
+
+
+@pytest.mark.parametrize("has_document", [True, False])
+def test_a_reservation_without_a_number_is_given_back_after_minutes(
+    has_document: bool, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kill while sbatch runs leaves it, before or after the job is stored."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    squeue(tmp_path, "")
+    bench.submit(plan(small_campaign(tmp_path, quantities=[])))
+    launch = reserve(bench, tmp_path)
+    if has_document:
+        book_of(bench).begin(launch, {"label": "Na"})
+    assert recover(bench, book_of(bench)) == []
+    made_old(bench, launch)
+    (told,) = recover(bench, book_of(bench))
+    assert told.startswith("Na (never submitted" if has_document else "Na (reserved, and no job was submitted")
+    assert state(bench) == "READY"
+
+
+def test_a_record_that_comes_meanwhile_is_not_queued_again(bench: Bench, tmp_path: Path) -> None:
+    """Recover reads records, then fireworks: what was recorded between the two is done."""
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    bench.submit(planned)
+    before = bench.standing([calculation.id for calculation in planned.calculations])
+    bench.launch(planned)
+    assert set(bench.states().values()) == {"COMPLETED"}
+    late = iter([before])
+
+    def standing(identifiers: Iterable[str]) -> Standing:
+        return next(late, None) or standing_of(bench.documents, identifiers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workbench, "standing", lambda self, identifiers: standing(identifiers))
+        assert recover(bench, None) == []
+    assert set(bench.states().values()) == {"COMPLETED"}
 
 
 def test_memory_is_raised_by_half_each_time_it_was_too_small(reserved: Bench) -> None:
