@@ -41,6 +41,7 @@ from .inputs import (
     write_potcar,
 )
 from .lattice_scan import scan_of
+from .parallel import with_fewer_groups
 from .tags import Tags, is_meta, is_noncollinear, number_of_bands, stages, with_user_tags, wrong_lengths
 from .worker_keys import VaspWorkerKeys
 
@@ -214,6 +215,8 @@ class VaspEngine(PlainEngine):
             **execution.get("incar", {}),
             **(protocol.get("incar") or {}),
         }
+        mesh = _mesh(atoms, protocol)
+        user_tags = with_fewer_groups(user_tags, sorted_atoms, mesh["mesh"], mesh.get("mesh_shift"))
 
         own: Tags = {"SYSTEM": calculation.label, **_bands(protocol, user_tags, sorted_atoms, sets)}
 
@@ -238,7 +241,7 @@ class VaspEngine(PlainEngine):
             "kind": kind,
             "stages": tags,
             **optional,
-            **_mesh(atoms, protocol),
+            **mesh,
             "order": order,
             "protocol": {key: protocol[key] for key in _RUN_KEYS if protocol.get(key) is not None},
             "execution": {"max_steps": settings["max_steps"]},

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk, mx2
+from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+from pymatgen.io.vasp.outputs import Vasprun
 from sodiate.workflows.campaign.load import load_campaign
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Settings
 from sodiate.workflows.engines.vasp.inputs import data_sets, vasp_order
 from sodiate.workflows.engines.vasp.method import functional_of
+from sodiate.workflows.engines.vasp.parallel import least_kpoints
 from sodiate.workflows.engines.vasp.tags import (
     DISPERSIONS,
     FUNCTIONALS,
@@ -28,6 +32,7 @@ from sodiate.workflows.engines.vasp.tags import (
 from sodiate.workflows.plan.convergence_study import studies
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
+from support import DATA
 from support.campaigns import small_campaign
 from support.cli import Cli
 from support.fake_vasp import library as make_library
@@ -548,3 +553,51 @@ def test_inputs_are_written_without_licence_or_database(cli: Cli, tmp_path: Path
     assert "not a new or empty folder" in again.stderr
     assert cli("inputs", "wsse-gpaw", "--out", "gpaw").returncode == 0
     assert len(list((tmp_path / "gpaw").glob("*/run.py"))) > 30
+
+
+# KPAR of a class, and the k points of its calculations.
+
+
+@pytest.mark.parametrize(
+    ("structure", "mesh", "shift", "count"),
+    [
+        ("fcc", (4, 4, 4), None, 8),
+        ("fcc", (4, 4, 4), (0.5, 0.5, 0.5), 10),
+        ("bcc", (4, 4, 4), None, 8),
+        ("sheet", (3, 3, 1), None, 3),
+        ("sheet", (6, 6, 1), None, 7),
+        ("atom", (1, 1, 1), None, 1),
+    ],
+)
+def test_k_points_that_symmetry_leaves(
+    structure: str, mesh: tuple[int, int, int], shift: tuple[float, float, float] | None, count: int
+) -> None:
+    """The numbers that VASP and textbooks give (fcc 4×4×4: 8 with Γ, 10 by Monkhorst and Pack)."""
+    atoms = {
+        "fcc": bulk("Al", "fcc", 4.05),
+        "bcc": bulk("Na", "bcc", 4.2),
+        "sheet": mx2("WSe2", a=3.3, vacuum=8.0),
+        "atom": Atoms("Na", cell=[10, 11, 12], pbc=True),
+    }[structure]
+    assert least_kpoints(atoms, mesh, shift or (0, 0, 0)) == count
+
+
+@pytest.mark.parametrize(("name", "part"), [("Al_metal_spin_static", 1.0), ("NaCl_insulator_static", 10 / 125)])
+def test_vasp_had_as_many_k_points_or_more(name: str, part: float) -> None:
+    """Runs of real VASPs on odd meshes, one of them with its symmetry switched off."""
+    run = Vasprun(DATA / "vasp" / f"vasprun_{name}.xml.gz", parse_dos=False, parse_potcar_file=False)
+    atoms = AseAtomsAdaptor.get_atoms(run.final_structure)
+    assert least_kpoints(atoms, run.kpoints.kpts[0], (0, 0, 0)) == part * len(run.actual_kpoints)
+
+
+def test_kpar_leaves_no_group_without_a_k_point(library: Path, tmp_path: Path) -> None:
+    """The atom has one k point, and VASP would end with an error; a divisor, so that ranks divide as before."""
+    worker: dict[str, Any] = {"potcars": str(library), "incar": {"KPAR": 12, "NCORE": 4}}
+    atom = Incar.from_file(prepared("Na", tmp_path / "atom", **worker) / "INCAR")
+    assert (atom["KPAR"], atom["NCORE"]) == (1, 4)
+    host = prepared("WSSe+VS", tmp_path / "host", **worker)
+    mesh = Kpoints.from_file(host / "KPOINTS").kpts[0]
+    kpar = Incar.from_file(host / "INCAR")["KPAR"]
+    assert 12 % kpar == 0
+    assert 1 <= kpar <= np.prod(mesh)
+    assert "KPAR" not in Incar.from_file(prepared("Na", tmp_path / "plain", potcars=str(library)) / "INCAR")
