@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.model_result import ModelResult
+from .database.account import user_name
 from .database.documents import Documents
 from .database.workbench import Workbench
 from .plan.graph import Plan
@@ -51,6 +52,7 @@ def run(plan: Plan, bench: Workbench, progress: Progress) -> RunReport:
             entry = _compute(plan, bench, progress, stop)
     else:
         entry = bench.documents.add_plan(plan)
+        bench.documents.own(entry.campaign, user_name())
     standing = bench.standing(entry.ids)
     models = Results(bench.documents, bench.database.title).of(entry)
     files = write_files(bench.documents, entry, models, bench.root, launched)

@@ -16,6 +16,7 @@ from .shared import (
     EngineOption,
     LaunchpadOption,
     RootOption,
+    YesOption,
     is_physical,
     open_workbench,
 )
@@ -33,6 +34,7 @@ def submit(
     engine: EngineOption = None,
     root: RootOption = ROOT,
     cluster: ClassesOption = None,
+    yes: YesOption = False,
 ) -> None:
     """Plan a campaign and add it to a launchpad, and say the CPU-hours to be done; runs nothing.
 
@@ -46,9 +48,11 @@ def submit(
     cluster_file = None if cluster is None else load_cluster(cluster)
     lines = [DRY]
     with open_workbench(root, launchpad, create=True) as bench:
+        from ..launch.ownership import refuse_foreign_name
         from ..launch.submit import submit as submit_plan
         from ..results.cost import outlook
 
+        refuse_foreign_name(bench.documents, plan.campaign.spec.campaign, yes)
         bench.initialise()
         count = len(submit_plan(plan, bench).added)
         if is_physical(plan):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, LaunchpadOption, RootOption, make_console, open_workbench
+from .shared import ROOT, LaunchpadOption, RootOption, YesOption, make_console, open_workbench
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,21 +99,26 @@ def redo(
     engine: OnlyEngine = None,
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
+    yes: YesOption = False,
 ) -> None:
     """Supersede a record and everything that follows from it; the next run computes them anew.
 
     Example: sodiate redo WSSe+VS --because "a better start geometry"
     """
     with open_workbench(root, launchpad) as bench:
-        from ..launch.corrections import find_calculation
+        from ..launch.corrections import descendants, find_calculation
         from ..launch.corrections import redo as redo_calculation
+        from ..launch.ownership import refuse_foreign
 
         identifier = find_calculation(bench.documents, label, campaign, engine)
+        refuse_foreign(bench.documents, descendants(bench.documents, identifier), campaign, yes)
         _list("to be computed anew", redo_calculation(bench, identifier, because))
 
 
 def retry(
-    label: Annotated[str | None, typer.Argument(help="A calculation's name or id; all failures without it.")] = None,
+    label: Annotated[
+        str | None, typer.Argument(help="A calculation's name or id; all your failures without it.")
+    ] = None,
     campaign: OnlyCampaign = None,
     engine: OnlyEngine = None,
     root: RootOption = ROOT,
@@ -131,33 +136,54 @@ def retry(
 
 
 def cancel(
-    label: Annotated[str | None, typer.Argument(help="A calculation's name or id; all without it.")] = None,
+    label: Annotated[str | None, typer.Argument(help="A calculation's name or id; all of yours without it.")] = None,
     campaign: OnlyCampaign = None,
     engine: OnlyEngine = None,
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
+    yes: YesOption = False,
 ) -> None:
     """Take calculations out of the queue and ask running ones to stop; `run` or `retry` queues them again.
 
-    With --campaign, calculations that another campaign needs, too, stay. Example: sodiate cancel --campaign wsse
+    Without a name, all of your own campaigns. Calculations that another campaign needs, too, stay, unless they are
+    named.
+
+    Example: sodiate cancel --campaign wsse
     """
     with open_workbench(root, launchpad) as bench:
         from ..launch.corrections import cancel as cancel_calculations
+        from ..launch.ownership import refuse_foreign
 
-        identifiers = _chosen(bench.documents, label, campaign, engine)
-        keep = set()
-        if label is None and campaign is not None:
-            keep = {i for entry in bench.documents.entries() if entry.campaign != campaign for i in entry.ids}
+        identifiers, keep = _chosen(bench.documents, label, campaign, engine), set()
+        if label is None:
+            keep = _of_others(bench.documents, campaign)
+        refuse_foreign(bench.documents, [i for i in identifiers if i not in keep], campaign, yes)
         _list("cancelled", cancel_calculations(bench, identifiers, keep))
 
 
 def _chosen(documents: Documents, label: str | None, campaign: str | None, engine: str | None) -> list[str]:
+    from ..database.account import is_mine
     from ..launch.corrections import find_calculation
 
     if label is not None:
         return [find_calculation(documents, label, campaign, engine)]
-    entries = documents.matching_entries(campaign, engine, "the database")
+    entries, owners = documents.matching_entries(campaign, engine, "the database"), documents.owners()
+    if campaign is None:
+        entries = [entry for entry in entries if is_mine(owners.get(entry.campaign))]
     return list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
+
+
+def _of_others(documents: Documents, campaign: str | None) -> set[str]:
+    """Return the calculations of all campaigns but this one; without a name, of those that are somebody else's."""
+    from ..database.account import is_mine
+
+    owners = documents.owners()
+    others = [
+        entry
+        for entry in documents.entries()
+        if (not is_mine(owners.get(entry.campaign)) if campaign is None else entry.campaign != campaign)
+    ]
+    return {identifier for entry in others for identifier in entry.ids}
 
 
 def _list(state: str, labels: list[str]) -> None:

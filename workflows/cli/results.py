@@ -38,10 +38,12 @@ def results(
     from ..campaign.yaml import refuse_unknown_model
     from ..results.rows import matching, to_csv, to_json
     from ..results.tables import remark_lines, results_table
+    from .status import owner_lines
 
     matching([], query)  # refuse a bad query before opening a database
     with open_results(root, launchpad, archive) as source:
         rows = source.models(campaign, engine)
+        owners = {} if archive is not None else source.documents.owners()
     names = [row.model for row in rows]
     if model is not None and names:
         refuse_unknown_model(model, names)
@@ -53,5 +55,5 @@ def results(
     else:
         console = make_console()
         console.print(results_table(rows, f"Results in {archive or launchpad or root}"))
-        for line in remark_lines(rows):
+        for line in (*owner_lines(owners, [row.campaign for row in rows]), *remark_lines(rows)):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from .shared import (
     LaunchpadOption,
     RootOption,
     is_physical,
+    YesOption,
     make_console,
     open_workbench,
 )
@@ -37,6 +38,7 @@ def run(
     here: Annotated[
         bool, typer.Option("--here", help="Compute on this machine although it has a scheduler.")
     ] = False,
+    yes: YesOption = False,
 ) -> None:
     """Plan a campaign, submit it, launch it, and print its adsorption energies.
 
@@ -45,6 +47,7 @@ def run(
 
     Example: sodiate run wsse --root ./sodiate-runs
     """
+    from ..launch.ownership import refuse_foreign_name
     from ..plan.planner import plan as plan_campaign
     from ..run import run as run_session
     from .progress import show_progress
@@ -56,6 +59,7 @@ def run(
     console = make_console()
     announce(plan, root, console)
     with open_workbench(root, launchpad, create=True) as bench:
+        refuse_foreign_name(bench.documents, plan.campaign.spec.campaign, yes)
         report = run_session(plan, bench, partial(show_progress, console=console))
     from ..results.tables import remark_lines, results_table
 

@@ -26,6 +26,7 @@ LaunchpadOption = Annotated[
 ]
 ArchiveOption = Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")]
 ClassesOption = Annotated[Path | None, typer.Option("--cluster", help="Say CPU-hours by class of this file, too.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Also where it is somebody else's campaign.")]
 ROOT = Path("sodiate-runs")
 
 

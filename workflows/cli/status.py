@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..calculation import Calculation
+from ..database.account import is_mine
 from ..database.documents import Documents
 from ..database.standing import standing_of
 from ..database.workbench import Workbench
@@ -19,7 +20,7 @@ from ..results.cost import outlook, pace, started_s
 from .cost_view import to_do_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..clusters.jobs import JobBook
 
@@ -41,22 +42,26 @@ def _bracketed(reason: str | None) -> str:
 
 
 def status_lines(documents: Documents) -> list[str]:
-    """Return the progress of each campaign, and a line for each failed, running or interrupted calculation."""
+    """Return the progress of each campaign, and a line for each calculation that failed, runs, or has a job."""
     entries, complaints = documents.read_entries()
     identifiers = list(dict.fromkeys(identifier for entry in entries for identifier in entry.ids))
-    reasons = standing_of(documents, identifiers).reasons
-    steps = _steps_so_far(documents)
+    reasons = {**standing_of(documents, identifiers).reasons}
+    places = places_in_line(documents, [i for i, reason in reasons.items() if reason == _IDLE])
+    reasons |= {i: place for i, place in places.items() if place != _WAITS}
+    steps, owners = _steps_so_far(documents), _told_owners(documents.owners())
     lines = [sentence for _, sentence in complaints]
     for entry in entries:
         counts = Counter(_word(reasons.get(identifier)) for identifier in entry.ids)
-        summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())
-        lines.append(
-            f"{entry.campaign} ({entry.engine}, method {entry.method_id}, revision {entry.revision}): {summary}"
-        )
+        waiting = sum(places.get(identifier) == _WAITS for identifier in entry.ids)
+        words = {_IDLE: f" ({waiting} of them for others)"} if waiting else {}
+        summary = ", ".join(f"{number} {word}{words.get(word, '')}" for word, number in counts.most_common())
+        whose = f", {owners[entry.campaign]}'s" if entry.campaign in owners else ""
+        title = f"{entry.engine}, method {entry.method_id}, revision {entry.revision}{whose}"
+        lines.append(f"{entry.campaign} ({title}): {summary}")
         lines += [
             f"  {name}: {reasons[identifier]}{steps.get(identifier, '')}"
             for name, identifier in entry.names.items()
-            if reasons.get(identifier, "not yet run") != "not yet run"
+            if reasons.get(identifier, _IDLE) != _IDLE
         ]
         lines += _to_do_lines(documents, entry.engine, [i for i in entry.ids if i in reasons])
     return lines or ["no campaign"]
@@ -70,6 +75,45 @@ def _to_do_lines(documents: Documents, name: str, missing: Sequence[str]) -> lis
     graph = documents.graph(missing)
     expected = outlook(documents, [graph[identifier] for identifier in missing])
     return to_do_lines(expected, started_s(documents, expected), pace(documents, expected.history))
+
+
+_IDLE = "not yet run"
+_WAITS = "waits for others"
+
+
+def places_in_line(documents: Documents, identifiers: Iterable[str]) -> dict[str, str]:
+    """Return where calculations stand that nobody began: cancelled, reserved to a job, or waiting for others."""
+    identifiers = list(identifiers)
+    query = {"spec._tasks.calculation": {"$in": identifiers}, "state": {"$in": ["RESERVED", "WAITING"]}}
+    fireworks = documents.db["fireworks"].find(query, {"state": 1, "launches": 1, "spec._tasks.calculation": 1})
+    places = dict.fromkeys(documents.cancelled(identifiers), "cancelled")
+    for firework in sorted(fireworks, key=lambda one: str(one["state"]), reverse=True):  # RESERVED comes last
+        identifier = firework["spec"]["_tasks"][0]["calculation"]
+        if identifier not in places or places[identifier] == _WAITS:
+            is_reserved = firework["state"] == "RESERVED"
+            places[identifier] = _reserved(documents, firework["launches"]) if is_reserved else _WAITS
+    return places
+
+
+def _reserved(documents: Documents, launches: list[int]) -> str:
+    """Return to which job a calculation is reserved; FireWorks' own launcher leaves no document."""
+    job = documents.jobs.find_one({"launch": {"$in": launches}}, sort=[("launch", -1)])
+    if job is None:
+        return "reserved"
+    number = f"job {job['number']}" if job["number"] else "a job whose number is not known"
+    cluster = f" on {job['cluster']}" if job["cluster"] else ""
+    return f"reserved, for {number} of {job['user']}{cluster}"
+
+
+def _told_owners(owners: Mapping[str, str]) -> Mapping[str, str]:
+    """Return whose campaigns are, if any is somebody else's."""
+    return owners if any(not is_mine(owner) for owner in owners.values()) else {}
+
+
+def owner_lines(owners: Mapping[str, str], campaigns: Iterable[str]) -> list[str]:
+    """Return a line for each campaign that says whose it is, if any is somebody else's."""
+    told = _told_owners(owners)
+    return [f"campaign {campaign}: {told[campaign]}'s" for campaign in dict.fromkeys(campaigns) if campaign in told]
 
 
 def _steps_so_far(documents: Documents) -> dict[str, str]:
@@ -103,10 +147,22 @@ def calculation_lines(bench: Workbench, identifier: str) -> list[str]:
         *(f"  parent      {role}: {parent.label}  {parent.id}" for role, parent in calculation.parents.items()),
     ]
     lines += _force_lines(documents, calculation, directory)
+    lines += _campaign_lines(documents, identifier)
     lines += [_attempt_line(attempt) for attempt in attempts]
     records = documents.records.find({"calculation": identifier, "state": "superseded"})
     lines += [f"  superseded  {record['_id']}: {record['superseded']}" for record in records]
     return lines
+
+
+def _campaign_lines(documents: Documents, identifier: str) -> list[str]:
+    """Return a line for each campaign that needs a calculation, with its owner."""
+    owners = documents.owners()
+    entries = [entry for entry in documents.read_entries()[0] if identifier in entry.ids]
+    return [
+        f"  campaign    {entry.campaign} ({entry.engine})"
+        + (f", {owners[entry.campaign]}'s" if entry.campaign in owners else "")
+        for entry in entries
+    ]
 
 
 def _force_lines(documents: Documents, calculation: Calculation, directory: Path) -> list[str]:
@@ -162,6 +218,7 @@ def _attempt_line(attempt: dict[str, Any]) -> str:
     parts = [
         f"  attempt     {str(attempt.get('started'))[:19].replace('T', ' ')} UTC",
         f"on {attempt.get('host')}",
+        _by(attempt),
         str(attempt.get("outcome")),
         f"{seconds:.1f} s" if isinstance(seconds, int | float) else "",
         f"on {attempt['cores']} core{'s' * (attempt['cores'] > 1)}" if attempt.get("cores") else "",
@@ -169,3 +226,10 @@ def _attempt_line(attempt: dict[str, Any]) -> str:
         f"— {reason}" if reason else "",
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _by(attempt: Mapping[str, Any]) -> str:
+    """Return the user of an attempt and the cluster; attempts of before they were stored have neither."""
+    if attempt.get("user") is None:
+        return ""
+    return f"by {attempt['user']}" + (f" on cluster {attempt['cluster']}" if attempt.get("cluster") else "")

@@ -99,6 +99,9 @@ class Documents:
 
     def identity(self) -> str:
         """Return what tells this database from every other one, however it is reached."""
+        found = self.db["sodiate"].find_one({"_id": "identity"})  # who may only read, reads
+        if found is not None:
+            return str(found["value"])
         update = {"$setOnInsert": {"value": secrets.token_hex(8)}}
         document = self.db["sodiate"].find_one_and_update(
             {"_id": "identity"}, update, upsert=True, return_document=True

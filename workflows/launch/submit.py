@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fireworks.core.firework import Firework, Workflow
 
 from ..calculation import Calculation
+from ..database.account import user_name
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
 from ..kinds import KINDS
@@ -56,6 +57,7 @@ def submit(plan: Plan, bench: Workbench) -> Submission:
     """
     with bench.documents.submitting():
         entry, launchpad = bench.documents.add_plan(plan), bench.launchpad
+        bench.documents.own(entry.campaign, user_name())
         remove_orphans(launchpad, entry.ids)
         records = bench.standing(entry.ids).records
         queued_ids = _queued_ids(launchpad, entry)

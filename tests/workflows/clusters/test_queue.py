@@ -19,6 +19,7 @@ from sodiate.workflows.clusters.keep import Patience, keep
 from sodiate.workflows.clusters.queue import Queue, queue_once, recover
 from sodiate.workflows.clusters.registry import SCHEDULERS
 from sodiate.workflows.clusters.scheduler import Full, Listed, NoAnswer, Request, Scheduler, SchedulerError
+from sodiate.workflows.database.account import user_name
 from sodiate.workflows.database.connection import open_launchpad
 from sodiate.workflows.launch.corrections import cancel
 from sodiate.workflows.plan.planner import plan
@@ -140,6 +141,20 @@ def test_names_of_jobs_differ_by_user_database_and_root(
     assert all(re.fullmatch(r"sd[0-9a-z]{5}-\d{1,7}", tag) for tag in tags)
     scheduler.jobs += [Listed("7", f"x.{hers.prefix}1", "WAITING"), Listed("8", "interactive", "WAITING")]
     assert {job.number for job in mine.look()} == {"101", "102"}
+
+
+def test_only_ones_own_campaigns_are_queued_unless_one_is_named(submitted: Bench, scheduler: Obedient) -> None:
+    owners = submitted.documents.db["owners"]
+    owners.update_one({"_id": "small"}, {"$set": {"user": "anna"}})
+    assert queue_once(queue_of(submitted)).jobs == ()
+    assert not queue_of(submitted).is_going_on()
+    assert len(queue_once(queue_of(submitted, campaign="small")).jobs) == 2
+    jobs = list(submitted.documents.jobs.find())
+    assert {(job["campaign"], job["user"], job["cluster"]) for job in jobs} == {("small", user_name(), "here")}
+    owners.delete_one({"_id": "small"})  # of before there were owners: everybody's
+    assert queue_of(submitted).is_going_on()
+    with pytest.raises(SodiateError, match=r"no campaign 'smal'.*did you mean 'small'"):
+        queue_once(queue_of(submitted, campaign="smal"))
 
 
 # -- a submission without an answer
