@@ -1,13 +1,18 @@
-"""A database of its own for each test, on a server that all of them share."""
+"""A database of its own for each test, on a server that all of them share; and servers as users have them."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+from pymongo import MongoClient
 from sodiate.workflows.database.connection import open_launchpad
 from sodiate.workflows.database.mongod import DATABASE, PrivateMongod, launchpad_yaml
 
@@ -30,3 +35,32 @@ def own_launchpad(server: PrivateMongod, folder: Path) -> Iterator[Path]:
     yield path
     with open_launchpad(path) as opened:
         opened.db.client.drop_database(name)
+
+
+@contextmanager
+def asks_for_password(mongod: Path, folder: Path) -> Iterator[MongoClient[dict[str, Any]]]:
+    """Run a server on a port that asks for a password, and yield a client that may do everything."""
+    (folder / "db").mkdir()
+    log = folder / "log"
+    options = ["--bind_ip", "127.0.0.1", "--port", "0", "--nounixsocket", "--auth", "--quiet", "--logpath", str(log)]
+    light = ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+    server = subprocess.Popen([mongod, "--dbpath", folder / "db", *options, *light], stdout=subprocess.DEVNULL)
+    try:
+        port = _listening_port(log)
+        with MongoClient[dict[str, Any]]("127.0.0.1", port) as first:  # the first user may be made without one
+            first["admin"].command("createUser", "anna", pwd="right horse", roles=["root"])
+        with MongoClient[dict[str, Any]]("127.0.0.1", port, username="anna", password="right horse") as client:
+            yield client
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _listening_port(log: Path) -> int:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for line in log.read_text().splitlines() if log.exists() else ():
+            if '"Waiting for connections"' in line:
+                return int(json.loads(line)["attr"]["port"])
+        time.sleep(0.02)
+    raise TimeoutError(log)

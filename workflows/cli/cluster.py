@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,11 @@ from .shared import (
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
+
+_OUTAGE_S = 600.0
+"""So long after its begin a worker tries to reach the database again."""
+
+_RETRY_S = 10.0
 
 _MOST_NAMES = 10
 """Failed calculations that are named at the end of `queue`."""
@@ -108,18 +114,29 @@ def worker(
 ) -> None:
     """Compute in a job of the cluster: its reserved calculation, then others of its class while there is time.
 
-    `sodiate queue` writes the job that runs it. USR1 and TERM end it cleanly; the next job continues.
+    `sodiate queue` writes the job that runs it. USR1 and TERM end it cleanly; the next job continues. A database that
+    does not answer is waited for, ten minutes long.
 
     Example: sodiate worker --cluster slurm.yaml --class large --launchpad my_launchpad.yaml
     """
     from ..clusters.cluster_file import load_cluster
+    from ..database.connection import Unreachable
 
     cluster_file = load_cluster(cluster)
     cluster_file.resources(class_)
-    with open_workbench(root, launchpad) as bench:
-        from ..clusters.worker import Assignment, work
+    last_try = time.monotonic() + _OUTAGE_S
+    while True:
+        try:
+            with open_workbench(root, launchpad) as bench:
+                from ..clusters.worker import Assignment, work
 
-        report = work(bench, cluster_file, Assignment(class_, fw_id, job))
+                report = work(bench, cluster_file, Assignment(class_, fw_id, job))
+                break
+        except Unreachable as error:  # what was being computed is lost, its files are not: it goes on from them
+            if time.monotonic() > last_try:
+                raise
+            print(f"{error} Trying again.", file=sys.stderr, flush=True)
+            time.sleep(_RETRY_S)
     print(f"{report.launches} launches; ended because: {report.ended}")
 
 

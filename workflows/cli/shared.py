@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +64,14 @@ def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> 
     from ..database.connection import open_launchpad, open_root
 
     with open_root(root) if launchpad is None else open_launchpad(launchpad) as database:
+        from ..database.connection import is_exposed
         from ..database.workbench import Workbench
 
+        if launchpad is not None and is_exposed(launchpad, database.settings):
+            print(
+                f"Warning: {launchpad} holds a password, and other users may read it: chmod 600 {launchpad}",
+                file=sys.stderr,
+            )
         yield Workbench(database, root.resolve())
 
 

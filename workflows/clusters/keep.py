@@ -41,28 +41,33 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     _since: float | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
-    def failed(self, what: str) -> None:
-        """Wait after a failure.
+    def failed(self, who: str, what: str) -> None:
+        """Wait after a failure of somebody, who is told of once.
 
         Raises
         ------
         SodiateError
             If nothing was answered for an hour.
         """
+        sentence = f"{who} does not answer: {what.rstrip('.')}."
         if self._since is None:
             self._since = self.clock()
-            self.tell(f"{what.rstrip('.')}. Looking again, for an hour; jobs in the queue go on meanwhile.")
         elif self.clock() - self._since > _PATIENCE_S:
-            raise SodiateError(f"given up after an hour: {what}")
+            raise SodiateError(f"given up after an hour: {sentence}")
+        if who not in self._told:
+            self._told.add(who)
+            self.tell(f"{sentence} Looking again, for an hour; jobs in the queue go on meanwhile.")
         self.pause(min(self.every_s * 2**self._failures, _LONGEST_WAIT_S))
         self._failures = min(self._failures + 1, 20)
 
     def answered(self) -> None:
         """Begin anew after an answer."""
         if self._since is not None:
-            self.tell(f"answered again after {self.clock() - self._since:.0f} s.")
+            self.tell(f"Answered again after {self.clock() - self._since:.0f} s.")
         self._since, self._failures = None, 0
+        self._told.clear()
 
 
 @dataclass(frozen=True)
@@ -114,21 +119,19 @@ def keep(
             going_on = queue.is_going_on()
             summary = summary_of(queue)
             patience.answered()
-        except (NoAnswer, ConnectionFailure) as error:
+        except NoAnswer as error:
             if once:
                 raise
-            patience.failed(_sentence(error))
+            patience.failed("The scheduler", str(error))
+            continue
+        except ConnectionFailure as error:  # pymongo adds its timeouts and its view of the servers to the reason
+            if once:
+                raise
+            patience.failed("MongoDB", str(error).split(" (configured timeouts")[0].split(", Timeout:")[0])
             continue
         if once or not going_on:
             return summary
         pause(every_s)
-
-
-def _sentence(error: Exception) -> str:
-    """Return a failure in one line; pymongo adds its timeouts and its view of the servers to the reason."""
-    if isinstance(error, NoAnswer):
-        return f"The scheduler does not answer: {error}"
-    return f"MongoDB does not answer: {str(error).split(' (configured timeouts')[0].split(', Timeout:')[0]}"
 
 
 def summary_of(queue: Queue) -> Summary:

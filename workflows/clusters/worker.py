@@ -92,7 +92,7 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
             if seconds <= 0 or (launches and seconds < _SHARE * resources.wall_time_s):
                 reason = "too little of its wall time is left"
                 break
-            env = cluster.environment(name)
+            env = {"tasks": resources.all_tasks, **cluster.environment(name)}
             worker = WorkerSettings(bench.root, env, Limits(seconds), stop, account=account)
             reservation = assignment.fw_id if not launches else None
             if reservation is not None and not _is_reserved(bench.launchpad, reservation):

@@ -32,6 +32,10 @@ class DatabaseError(SodiateError):
     """The database cannot be reached, or sodiate must not write to it."""
 
 
+class Unreachable(DatabaseError):
+    """No server answers, or none any more."""
+
+
 class LaunchpadFile(Frozen):
     """The keys of FireWorks' ``my_launchpad.yaml``."""
 
@@ -74,6 +78,8 @@ class Database:
         guard()
         log_directory.mkdir(parents=True, exist_ok=True)
         settings = self.settings.model_dump(exclude={"logdir", "strm_lvl"})
+        patience = {"serverSelectionTimeoutMS": SERVER_TIMEOUT_MS}
+        settings["mongoclient_kwargs"] = {**patience, **settings["mongoclient_kwargs"]}
         launchpad: LaunchPad = GuardedLaunchPad(strm_lvl="ERROR", **settings)
         quiet_logs(log_directory)
         return launchpad
@@ -102,8 +108,10 @@ def open_launchpad(path: Path) -> Iterator[Database]:
     ------
     InputError
         If the file cannot be read.
+    Unreachable
+        If no server answers, also after the block began.
     DatabaseError
-        If no server answers, or it refuses the user.
+        If it refuses the user.
     """
     settings = validate(LaunchpadFile, load_yaml(path, "launchpad"), f"launchpad {path}")
     if settings.uri_mode and not settings.name:
@@ -126,8 +134,13 @@ def _connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
     except ConnectionFailure as error:
         # After the first reason pymongo adds its timeouts and the topology.
         reason = str(error).split(" (configured timeouts")[0].split(", Timeout:")[0].splitlines()[0]
-        raise DatabaseError(f"{title}: no MongoDB answers at {where} ({reason}). Is the server running?") from None
+        raise Unreachable(f"{title}: no MongoDB answers at {where} ({reason}). Is the server running?") from None
     except OperationFailure as error:
+        if error.code == 13 and settings.username:
+            raise DatabaseError(
+                f"{title}: user {settings.username} of MongoDB at {where} has no permission for this: it needs to "
+                f"write to the database {db.name} (the role readWrite)."
+            ) from None
         if error.code in (13, 18):
             raise DatabaseError(
                 f"{title}: MongoDB at {where} refused user {settings.username or '(none)'}: check username, "
@@ -136,6 +149,12 @@ def _connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
         raise
     except ConfigurationError as error:
         raise DatabaseError(f"{title}: MongoDB at {where}: {error}") from None
+
+
+def is_exposed(path: Path, settings: LaunchpadFile) -> bool:
+    """Tell whether a launchpad file holds a password and other users of this machine may read it."""
+    has_password = bool(settings.password) or (settings.uri_mode and "@" in (settings.host or ""))
+    return has_password and bool(path.stat().st_mode & 0o044)
 
 
 def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from zipfile import BadZipFile
 
@@ -117,6 +118,28 @@ class Documents:
         """Return the labels of calculations by id."""
         query = {"_id": {"$in": list(identifiers)}}
         return {document["_id"]: document["label"] for document in self.calculations.find(query, {"label": 1})}
+
+    def close_attempts(self, identifier: str) -> None:
+        """Mark the attempts that a dead process left open; they lasted until its last heartbeat, if that is known."""
+        keys = {"started": 1, "token": 1}
+        for attempt in self.attempts.find({"calculation": identifier, "outcome": "running"}, keys):
+            outcome = {"outcome": "lost", "reason": "its process ended without a word (killed, or out of wall time)"}
+            outcome |= self._until_last_heartbeat(identifier, attempt)
+            if self.records.find_one({"_id": attempt["_id"]}, {"_id": 1}):
+                outcome = {"outcome": "completed"}
+            self.attempts.update_one({"_id": attempt["_id"]}, {"$set": outcome})
+
+    def _until_last_heartbeat(self, identifier: str, attempt: Mapping[str, Any]) -> dict[str, Any]:
+        """Return end and wall time of an attempt whose process ended without writing them; nothing if none knows."""
+        calculation = self.calculations.find_one({"_id": identifier}, {"token": 1, "last_heartbeat": 1}) or {}
+        last = calculation.get("last_heartbeat")
+        if last is None or calculation["token"] != attempt.get("token"):
+            return {}
+        end = last.replace(tzinfo=UTC)
+        seconds = (end - datetime.fromisoformat(attempt["started"])).total_seconds()
+        if seconds <= 0:
+            return {}
+        return {"ended": end.isoformat(timespec="milliseconds"), "wall_time_s": round(seconds, 3)}
 
     # -- owners
 

@@ -65,7 +65,7 @@ class _Sweep:
             return False
         if is_busy(self.bench, document):
             return False
-        self._close_attempts(calculation.id)
+        self.bench.documents.close_attempts(calculation.id)
         if self._is_cancelled(calculation.id):
             self.bench.launchpad.defuse_fw(document["fw_id"])
             return False
@@ -87,17 +87,6 @@ class _Sweep:
         query = {"_id": identifier, "cancelled": True}
         return self.bench.documents.calculations.find_one(query, {"_id": 1}) is not None
 
-    def _close_attempts(self, identifier: str) -> None:
-        """Mark the attempts that a dead process left open; they lasted until its last heartbeat, if that is known."""
-        documents = self.bench.documents
-        keys = {"started": 1, "token": 1}
-        for attempt in documents.attempts.find({"calculation": identifier, "outcome": "running"}, keys):
-            outcome = {"outcome": "lost", "reason": "its process ended without a word (killed, or out of wall time)"}
-            outcome |= _until_last_heartbeat(documents, identifier, attempt)
-            if documents.records.find_one({"_id": attempt["_id"]}, {"_id": 1}):
-                outcome = {"outcome": "completed"}
-            documents.attempts.update_one({"_id": attempt["_id"]}, {"$set": outcome})
-
     def _wake(self, fw_id: int, calculation: Calculation) -> bool:
         """Refresh a firework whose parents are done: a kill came before FireWorks updated it."""
         if failures(self.bench.documents, calculation, self.records) is None:
@@ -113,17 +102,6 @@ class _Sweep:
         if last is not None and last["outcome"] == "failed":
             return False
         return failures(self.bench.documents, calculation, self.records) is not None
-
-
-def _until_last_heartbeat(documents: Documents, identifier: str, attempt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return end and wall time of an attempt whose process ended without writing them; nothing if none knows."""
-    calculation = documents.calculations.find_one({"_id": identifier}, {"token": 1, "last_heartbeat": 1}) or {}
-    last = calculation.get("last_heartbeat")
-    if last is None or calculation["token"] != attempt.get("token"):
-        return {}
-    end = last.replace(tzinfo=UTC)
-    seconds = (end - datetime.fromisoformat(attempt["started"])).total_seconds()
-    return {"ended": end.isoformat(timespec="milliseconds"), "wall_time_s": round(seconds, 3)} if seconds > 0 else {}
 
 
 def is_busy(bench: Workbench, document: Mapping[str, Any]) -> bool:

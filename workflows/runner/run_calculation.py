@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pymongo.errors import ConnectionFailure
 
 from ...analysis.electrons.gap_and_dos import band_gap
 from ...analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
@@ -212,6 +213,9 @@ class _Run:
         except SodiateError as error:
             self._end_attempt("failed", str(error))
             raise
+        except ConnectionFailure as error:  # not of the calculation, whose files stay; the next launch goes on
+            self._end_attempt("lost", f"the database could not be reached: {str(error).splitlines()[0]}")
+            raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             self._end_attempt("failed", reason)
@@ -269,6 +273,7 @@ class _Run:
     # -- attempt and record
 
     def _begin_attempt(self) -> None:
+        self.documents.close_attempts(self.calculation.id)  # under the lease, so that nobody works on one of them
         self.documents.attempts.insert_one(
             {
                 **self.begun,
@@ -298,7 +303,10 @@ class _Run:
         )
 
     def _lease_is_lost(self) -> bool:
-        return not self.documents.leases.renew(self.lease, Owner.here())
+        try:
+            return not self.documents.leases.renew(self.lease, Owner.here())
+        except ConnectionFailure:  # nobody can tell
+            return True
 
     def _record(
         self,

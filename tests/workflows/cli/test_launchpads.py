@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,9 @@ from pymongo import MongoClient
 from sodiate.analysis.records import SCHEMA_VERSION
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.results.archive import export_archive
+from support.campaigns import small_campaign
 from support.cli import Cli, Refused, content, says
+from support.servers import asks_for_password
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc"),
@@ -85,31 +86,8 @@ def test_a_server_that_does_not_answer(refused: Refused, tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def secured(mongod: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoClient[dict[str, Any]]]:
     """A server on a port that asks for a password, and a client that may do everything."""
-    folder = tmp_path_factory.mktemp("secured")
-    (folder / "db").mkdir()
-    log = folder / "log"
-    options = ["--bind_ip", "127.0.0.1", "--port", "0", "--nounixsocket", "--auth", "--quiet", "--logpath", str(log)]
-    light = ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
-    server = subprocess.Popen([mongod, "--dbpath", folder / "db", *options, *light], stdout=subprocess.DEVNULL)
-    try:
-        port = listening_port(log)
-        with MongoClient[dict[str, Any]]("127.0.0.1", port) as first:  # the first user may be made without one
-            first["admin"].command("createUser", "anna", pwd="right horse", roles=["root"])
-        with MongoClient[dict[str, Any]]("127.0.0.1", port, username="anna", password="right horse") as client:
-            yield client
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def listening_port(log: Path) -> int:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        for line in log.read_text().splitlines() if log.exists() else ():
-            if '"Waiting for connections"' in line:
-                return int(json.loads(line)["attr"]["port"])
-        time.sleep(0.02)
-    raise TimeoutError(log)
+    with asks_for_password(mongod, tmp_path_factory.mktemp("secured")) as client:
+        yield client
 
 
 def launchpad_file(folder: Path, client: MongoClient[dict[str, Any]], name: str, **keys: str) -> Path:
@@ -131,6 +109,37 @@ def test_a_wrong_password(refused: Refused, tmp_path: Path, secured: MongoClient
         says(message, file, "127.0.0.1:", f"refused user {user}", "password and authsource")
         assert "hunter2" not in message
     assert not {"wrong", "nobody"} & set(secured.list_database_names())
+
+
+def test_a_user_who_may_only_read_is_told_so(
+    cli: Cli, refused: Refused, tmp_path: Path, secured: MongoClient[dict[str, Any]]
+) -> None:
+    """Reading works; the password is right, and nobody is sent to check it."""
+    small_campaign(tmp_path, quantities=[])
+    whole = launchpad_file(tmp_path, secured, "group")
+    whole.chmod(0o600)
+    assert cli("submit", "small.yaml", "--launchpad", whole).returncode == 0
+    secured["group"].command("createUser", "reader", pwd="blue moon", roles=["read"])
+    reading = launchpad_file(tmp_path, secured, "group", username="reader", password="blue moon", authsource="group")
+    reading.chmod(0o600)
+    assert "not yet run" in cli("status", "--launchpad", reading).stdout
+    for words in (("cancel",), ("redo", "Na", "--because", "no"), ("submit", "small.yaml")):
+        done = cli(*words, "--launchpad", reading, "--yes")
+        assert done.returncode == 2
+        says(done.stderr, "user reader", "no permission", "readWrite")
+        assert "check" not in done.stderr
+
+
+def test_a_launchpad_file_that_others_can_read_is_warned_of(
+    cli: Cli, tmp_path: Path, secured: MongoClient[dict[str, Any]]
+) -> None:
+    path = launchpad_file(tmp_path, secured, "exposed")
+    path.chmod(0o640)
+    done = cli("status", "--launchpad", path)
+    assert done.returncode == 0
+    says(done.stderr, "Warning", path, "chmod 600")
+    path.chmod(0o600)
+    assert cli("status", "--launchpad", path).stderr == ""
 
 
 def test_a_database_of_other_data_is_refused_and_untouched(

@@ -281,14 +281,16 @@ def test_patience_tells_once_waits_longer_and_gives_up_after_an_hour() -> None:
 
     patience = Patience(60.0, told.append, pause, lambda: now[0])
     for _ in range(3):
-        patience.failed("squeue: Socket timed out.")
+        patience.failed("The scheduler", "squeue: Socket timed out.")
     assert waits == [60.0, 120.0, 240.0]
+    patience.failed("MongoDB", "refused")
     patience.answered()
-    assert [line.split(".")[0] for line in told] == ["squeue: Socket timed out", "answered again after 420 s"]
+    words = ["The scheduler does not answer: squeue: Socket timed out", "MongoDB does not answer: refused"]
+    assert [line.split(".")[0] for line in told] == [*words, "Answered again after 900 s"]
     waits.clear()
-    with pytest.raises(SodiateError, match="given up after an hour: squeue: Socket timed out"):
-        list(map(patience.failed, ["squeue: Socket timed out."] * 50))
-    assert len(told) == 3
+    with pytest.raises(SodiateError, match="given up after an hour: The scheduler does not answer: squeue: Socket"):
+        list(map(patience.failed, ["The scheduler"] * 50, ["squeue: Socket timed out."] * 50))
+    assert len(told) == 4
     assert waits[0] == 60.0
     assert max(waits) == 600.0
     assert 3600.0 < sum(waits) < 4800.0
@@ -325,7 +327,7 @@ def test_the_queue_goes_on_when_somebody_answers_again(
     scheduler.asked = asked
     summary = keep(queue_of(submitted), False, 0.01, told.append, complaints.append, pause)
     assert len(told) == 2
-    assert [bool(re.search("does not answer|answered again", line)) for line in complaints] == [True, True]
+    assert [bool(re.search("does not answer|Answered again", line)) for line in complaints] == [True, True]
     assert summary.counts == {"cancelled": 5}
     silences.append(failure)
     with pytest.raises(type(failure)):

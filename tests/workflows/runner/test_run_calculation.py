@@ -130,6 +130,30 @@ def test_a_network_that_fails_for_a_moment_and_one_that_stays_away(
     assert "could not be reached" in stop.reason
 
 
+@pytest.mark.parametrize("answers_again", [True, False])
+def test_a_calculation_during_an_outage_is_lost_and_has_not_failed(
+    answers_again: bool, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with it: the next launch goes on by itself, without a retry."""
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    bench.submit(planned)
+    atom = planned.names["Na"].id
+
+    def away(*_: Any, **__: Any) -> None:
+        raise AutoReconnect("connection refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Documents, "publish", away)
+        if not answers_again:
+            patch.setattr("sodiate.workflows.runner.run_calculation._Run._end_attempt", away)
+        with pytest.raises(AutoReconnect):
+            run_calculation(bench.documents, atom, WorkerSettings(bench.root))
+    bench.launch(planned)
+    lost, done = bench.attempts(atom)
+    assert (lost["outcome"], done["outcome"]) == ("lost", "completed")
+    assert "failed" not in lost["reason"]
+
+
 def test_the_first_start_is_kept_through_other_last_bits(tmp_path: Path) -> None:
     planned = plan("wsse")
     site, atoms = planned["WSe2/H@top"].calculation, planned["WSe2/H@top"].atoms()

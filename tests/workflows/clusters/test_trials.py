@@ -1,0 +1,213 @@
+"""The queue on a real SLURM and MongoDB that behave as on a bad day: banners, hiccups, restarts, two at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pymongo import MongoClient
+from support.campaigns import small_campaign
+from support.cli import Cli, wait_until
+from support.slurm import Slurm
+from support.warm import Process, Warm
+
+CLUSTER: dict[str, Any] = {
+    "scheduler": "slurm",
+    "max_jobs": 2,
+    "signal_s": 30,
+    "classes": {"all": {"kinds": "rest", "wall_time": "00:05:00", "memory_gb": 0.5}},
+}
+
+OPTIONS = ("--cluster", "cluster.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root")
+
+BANNER = "Welcome to login4 of Stampede3: 12% of 500 project hours used"
+
+
+@dataclass
+class Mongod:
+    """A server on a port, which goes away and comes back."""
+
+    program: Path
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        (self.folder / "db").mkdir(parents=True, exist_ok=True)
+        options = ["--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket", "--quiet"]
+        options += ["--logpath", str(self.folder / "log"), "--logappend", "--wiredTigerCacheSizeGB", "0.25"]
+        options += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--dbpath", str(self.folder / "db")]
+        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL)
+        with MongoClient[dict[str, Any]]("127.0.0.1", self.port, serverSelectionTimeoutMS=30000) as client:
+            client.admin.command("ping")
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def own_server(mongod: Path, tmp_path: Path) -> Iterator[Mongod]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = Mongod(mongod, tmp_path / "mongod", port)
+    running.start()
+    (tmp_path / "my_launchpad.yaml").write_text(f"host: 127.0.0.1\nport: {port}\nname: trial\n")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def bad_commands(slurm_cluster: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An sbatch that prints a banner and whose first answer is lost, and a squeue of which each fourth call fails."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    real = {name: shutil.which(name) for name in ("sbatch", "squeue")}
+    (folder / "sbatch").write_text(
+        f"#!/bin/bash\necho '{BANNER}'\n{real['sbatch']} \"$@\" > {folder}/answer || exit 1\n"
+        f"if mkdir {folder}/first 2>/dev/null; then\n"
+        "  echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv' >&2; exit 1\nfi\n"
+        f"cat {folder}/answer\n"
+    )
+    (folder / "squeue").write_text(
+        f"#!/bin/bash\necho x >> {folder}/calls\n"
+        f"if [ $(($(wc -l < {folder}/calls) % 4)) -eq 0 ]; then echo 'Socket timed out' >&2; exit 1; fi\n"
+        f'exec {real["squeue"]} "$@"\n'
+    )
+    for name in real:
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+@dataclass
+class Watch:
+    """How many jobs were alive at each look, counted beside the queue."""
+
+    slurm: Slurm
+    counts: list[int] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        over = threading.Event()
+        real = next(p for p in ("/usr/bin/squeue", shutil.which("squeue")) if p and Path(p).exists())
+
+        def look() -> None:
+            while not over.wait(0.2):
+                words = [real, "-h", "-t", "PD,R,CF,CG,S", "-o", "%i"]
+                env = {**os.environ, **self.slurm.environment}
+                done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+                if done.returncode == 0:
+                    self.counts.append(len(done.stdout.split()))
+                    self.numbers.update(done.stdout.split())
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def prepared(cli: Cli, tmp_path: Path) -> None:
+    small_campaign(tmp_path)
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(CLUSTER))
+    (tmp_path / "my_launchpad.yaml").chmod(0o600)
+    done = cli("submit", "small.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root")
+    assert done.returncode == 0, done.stderr
+
+
+def wait_for(process: Process, words: str, seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while words not in process.paths[1].read_text():
+        assert time.monotonic() < end, process.paths[1].read_text()
+        assert process.poll() is None, process.paths[1].read_text()
+        time.sleep(0.1)
+
+
+def recorded(port: int) -> tuple[Counter[str], int]:
+    with MongoClient[dict[str, Any]]("127.0.0.1", port) as client:
+        outcomes = Counter(attempt["outcome"] for attempt in client["trial"]["attempts"].find())
+        return outcomes, client["trial"]["records"].count_documents({"state": "current"})
+
+
+def test_a_bad_day(
+    own_server: Mongod, slurm_cluster: Slurm, bad_commands: Path, cli: Cli, warm: Warm, tmp_path: Path
+) -> None:
+    """Two queues, a lost answer, lists that fail, a database and a controller that go away: two jobs at most."""
+    prepared(cli, tmp_path)
+    watch = Watch(slurm_cluster)
+    with watch.watching():
+        words = ["sodiate", "queue", *OPTIONS, "--every", "0.5"]
+        first, second = queues = [warm.start(words, tmp_path) for _ in range(2)]
+        try:
+            wait_for(first, "The scheduler does not answer")
+            own_server.stop()
+            for process in queues:
+                wait_for(process, "MongoDB does not answer")
+            own_server.start()
+            slurm_cluster.restart_controller()
+            ends = [process.communicate(120) for process in queues]
+        finally:
+            for process in queues:
+                process.kill()
+            slurm_cluster.call("scancel", "--me")
+    assert (first.returncode, second.returncode) == (0, 0), ends
+    outcomes, records = recorded(own_server.port)
+    assert records == 6
+    assert outcomes["completed"] == 6
+    assert outcomes["failed"] == 0
+    assert max(watch.counts) == 2
+    assert all("6 recorded" in out for out, _ in ends)
+    for _, complaints in ends:  # each is told once and not at each look
+        assert complaints.count("MongoDB does not answer") == 1
+    print(f"looks {len(watch.counts)}, jobs {len(watch.numbers)}, alive {Counter(watch.counts)}", file=sys.stderr)
+
+
+def test_a_requeued_job_is_counted(own_server: Mongod, slurm_cluster: Slurm, cli: Cli, tmp_path: Path) -> None:
+    """Its firework is long given back, or recorded; SLURM has the job and so has the count, and says why it waits."""
+    prepared(cli, tmp_path)
+    setup = {**CLUSTER, "setup": ["sleep 30"], "max_jobs": 1}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(setup))
+    assert "job " in cli("queue", *OPTIONS, "--once").stdout
+    wait_until(lambda: slurm_cluster.call("squeue", "-h", "-t", "R", "-o", "%i"))
+    (number,) = slurm_cluster.call("squeue", "-h", "-t", "R", "-o", "%i").split()
+    slurm_cluster.call("scontrol", "requeuehold", number)
+    with MongoClient[dict[str, Any]]("127.0.0.1", own_server.port) as client:
+        client["trial"]["launches"].update_many({}, {"$set": {"state": "READY"}})
+        client["trial"]["fireworks"].update_many({"state": "RESERVED"}, {"$set": {"state": "READY", "launches": []}})
+    for _ in range(2):
+        assert "job " not in cli("queue", *OPTIONS, "--once").stdout
+    told = cli("status", "--launchpad", "my_launchpad.yaml", "--root", "root", "--cluster", "cluster.yaml").stdout
+    assert f"job {number} " in told
+    assert "held state" in told  # SLURM's own reason
+    slurm_cluster.call("scancel", number)
+    assert "job " in cli("queue", *OPTIONS, "--once").stdout
+    slurm_cluster.call("scancel", "--me")
+
+
+def test_failures_are_named_at_the_end(own_server: Mongod, slurm_cluster: Slurm, cli: Cli, tmp_path: Path) -> None:
+    """An engine that is not there fails everything that can begin; the exit code says so."""
+    prepared(cli, tmp_path)
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({**CLUSTER, "env": {"scratch": "/dev/null/none"}}))
+    done = cli("queue", *OPTIONS, "--every", "0.5", timeout=200)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Failed: " in done.stderr
+    assert "2 failed" in done.stdout
