@@ -1,4 +1,4 @@
-"""A private SLURM for tests: no munge, no root needed, one node with two cores."""
+"""A private SLURM for tests: no munge, no root needed, one node, which says that it is a large one."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1,bf_interval=1
+SlurmdParameters=config_overrides
+PrivateData=jobs
 MpiDefault=none
 ReturnToService=2
 KillWait=5
@@ -41,7 +43,7 @@ MinJobAge=300
 JobCompType=jobcomp/none
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=128 RealMemory=512000 State=UNKNOWN
 PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -21,10 +18,8 @@ from sodiate.workflows.clusters.pbs import Pbs
 from sodiate.workflows.clusters.registry import on_login_node
 from sodiate.workflows.clusters.scheduler import MEMORY, SchedulerError
 from sodiate.workflows.clusters.slurm import Slurm
-from sodiate.workflows.database.connection import LaunchpadFile
 from sodiate.workflows.kinds import KINDS, Kind
-from support import CHECKOUT, DOCS
-from support.campaigns import small_campaign
+from support import CHECKOUT
 from support.cli import Cli
 from support.slurm import Slurm as Cluster
 
@@ -305,30 +300,3 @@ def test_a_login_node_is_not_for_computing(slurm_cluster: Cluster, cli: Cli, mon
     assert "--here" in done.stderr
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert on_login_node() is None
-
-
-GUIDE = (DOCS / "clusters.md").read_text(encoding="utf-8")
-
-
-def test_the_guides_files_are_valid(tmp_path: Path) -> None:
-    launchpad, found = re.findall(r"```yaml\n(.*?)```", GUIDE, re.S)
-    (tmp_path / "slurm.yaml").write_text(found)
-    assert load_cluster(tmp_path / "slurm.yaml").resources("large").wall_time_s == 86400
-    assert LaunchpadFile.model_validate(yaml.safe_load(launchpad)).mongoclient_kwargs == {"tls": True}
-
-
-def test_the_guides_commands_work(slurm_cluster: Cluster, cli: Cli, launchpad: Path, tmp_path: Path) -> None:
-    """On a campaign as small as the guide's is large, dry, with a cluster file cut to this SLURM."""
-    commands = re.findall(r"```console\n(.*?)```", GUIDE, re.S)[0].splitlines()
-    assert len(commands) == 7
-    small_campaign(tmp_path)
-    one = {"kinds": ALL, "wall_time": "00:10:00", "memory_gb": 0.5}
-    (tmp_path / "slurm.yaml").write_text(
-        yaml.safe_dump({"scheduler": "slurm", "max_jobs": 1, "classes": {"all": one}})
-    )
-    shutil.copy(launchpad, tmp_path)
-    for line in commands:
-        words = shlex.split(line.replace("wsse", "small.yaml").replace("--engine vasp", "--engine emt"))
-        done = cli(*words[1:])
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
-    slurm_cluster.call("scancel", "--me")

@@ -252,7 +252,8 @@ class GpawEngine(PlainEngine):
         if find_spec("gpaw") is None or find_spec("gpaw_data") is None:
             raise EngineError(f"{where}: GPAW or its PAW data are not installed here: {_INSTALL}.")
         self._check_d3(inputs)
-        cores = len(os.sched_getaffinity(0))
+        tasks = self.settings.worker.get("tasks")  # of a job of a cluster, which may have several nodes
+        cores = tasks or len(os.sched_getaffinity(0))
         ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else cores
         default = f"mpiexec -n {{ranks}} {Path(shutil.which('gpaw') or 'gpaw')} python {SCRIPT}"
         command = str(self.settings.worker.get("gpaw_command", default)).replace("{ranks}", str(ranks))
