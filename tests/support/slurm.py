@@ -15,7 +15,7 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 
-_CONFIGURATION = """ClusterName=t
+_CONFIGURATION = """ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
@@ -108,12 +108,12 @@ def _free_ports() -> list[int]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Slurm]:
+def cluster(folder: Path, name: str = "t") -> Iterator[Slurm]:
     """Run a cluster in a folder; its jobs end with it."""
-    for name in ("state", "spool"):
-        (folder / name).mkdir()
+    for part in ("state", "spool"):
+        (folder / part).mkdir()
     host = socket.gethostname().split(".")[0]
-    text = _CONFIGURATION.format(host=host, ports=_free_ports(), user=getpass.getuser(), folder=folder)
+    text = _CONFIGURATION.format(name=name, host=host, ports=_free_ports(), user=getpass.getuser(), folder=folder)
     (folder / "slurm.conf").write_text(text)
     slurm = Slurm(folder, _start("slurmctld", folder))
     node = _start("slurmd", folder, "-N", host)

@@ -28,6 +28,9 @@ _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 _TAG = re.compile(r"sd[0-9a-z]{5}-\d+")
 
+NEVER_SUBMITTED = "never submitted"
+"""The last state of a job that got no number and was never listed."""
+
 WAITS_FOR_NUMBER = "submitted without an answer"
 """The state of a job that has no number yet."""
 
@@ -142,7 +145,7 @@ class JobBook:
                 live.append(Job(tag, found.number if found else number, state, found.reason if found else "",
                                 document["label"]))  # fmt: skip
             else:
-                self.end(tag, state or "never submitted")
+                self.end(tag, state or NEVER_SUBMITTED)
         return live + self._others(listed, {document["_id"] for document in documents})
 
     def reasons(self, jobs: Iterable[Job]) -> dict[str, str]:

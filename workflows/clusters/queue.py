@@ -21,11 +21,12 @@ from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
 from .cluster_file import ClusterFile
 from .job import script
-from .jobs import UNNUMBERED_S, Job, JobBook
+from .jobs import NEVER_SUBMITTED, UNNUMBERED_S, Job, JobBook
 from .scheduler import MEMORY, Full, NoAnswer, SchedulerError
 
 _MORE_MEMORY = 1.5
 
+_LOST_MINUTES = 30
 _IDLE_JOBS = 3
 _IDLE_MINUTES = 10
 
@@ -154,6 +155,7 @@ def queue_once(queue: Queue) -> Round:
                 WorkerSettings(queue.bench.root), queue.calculations(), kinds=queue.cluster.kinds(name)
             )
             while len(live) + len(jobs) < queue.max_jobs and queue.bench.launchpad.run_exists(fworker):
+                _refuse_idle_jobs(book, _logs(queue))
                 try:
                     job = _queue(queue, book, name, fworker)
                 except Full as error:
@@ -186,10 +188,8 @@ def _found(book: JobBook, error: NoAnswer) -> list[Job]:
 
 def _queue(queue: Queue, book: JobBook, name: str, fworker: OurFWorker) -> Job | None:
     """Reserve a calculation of a class and submit its job."""
-    bench = queue.bench
-    logs = bench.root / "logs" / "jobs"
+    bench, logs = queue.bench, _logs(queue)
     logs.mkdir(parents=True, exist_ok=True)
-    _refuse_idle_jobs(book, logs)
     firework, launch_id = bench.launchpad.reserve_fw(fworker, str(logs))
     if firework is None:
         return None
@@ -216,6 +216,11 @@ def _queue(queue: Queue, book: JobBook, name: str, fworker: OurFWorker) -> Job |
     return Job(tag, number, "submitted", "", label)
 
 
+def _logs(queue: Queue) -> Path:
+    """Return the folder of what jobs print, and of their scripts."""
+    return queue.bench.root / "logs" / "jobs"
+
+
 def _plain(label: str) -> str:
     """Return a label with nothing but letters, digits and ``+-_``."""
     return "".join(c if c.isalnum() or c in "+-_" else "_" for c in label)
@@ -229,8 +234,18 @@ def _worker_command(queue: Queue, name: str, fw_id: int, tag: str) -> list[str]:
 
 
 def _refuse_idle_jobs(book: JobBook, logs: Path) -> None:
-    """Refuse to submit more jobs if the last ones ended before their calculation began: all jobs would."""
+    """Refuse to submit more jobs if the last ones ended before their calculation began, or were never seen again.
+
+    All jobs would; and jobs that are nowhere listed may be there all the same, more of them with each look.
+    """
     last = book.last_ended(_IDLE_JOBS)
+    recent = [job for job in last if age_s(job["submitted"]) < 60.0 * _LOST_MINUTES]
+    if [job["state"] for job in recent] == [NEVER_SUBMITTED] * _IDLE_JOBS:
+        raise NoAnswer(
+            f"the last {_IDLE_JOBS} submissions had no answer with a number, and no jobs of their names are listed: "
+            f"look whether jobs named …{recent[0]['_id']} are there, and what "
+            f"{book.scheduler.submit_command[0]} prints"
+        )
     idle = [job for job in last if _ended_by_itself(job) and age_s(job["submitted"]) < 60.0 * _IDLE_MINUTES]
     if len(idle) >= _IDLE_JOBS:
         numbers = ", ".join(job["number"] for job in reversed(idle))

@@ -271,6 +271,7 @@ def _indexes(db: MongoDatabase[dict[str, Any]]) -> None:
     db["records"].create_index("calculation")
     db["records"].create_index([("calculation", 1), ("state", 1)])
     db["records"].create_index("label")
+    db["jobs"].create_index("launch")
     db["attempts"].create_index([("calculation", 1), ("started", 1)])
     db["campaigns"].create_index([("campaign", 1), ("engine", 1), ("method_id", 1)])
     # An older database that has two of one calculation works on: each read refuses these in words, and once they are

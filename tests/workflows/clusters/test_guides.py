@@ -124,8 +124,8 @@ def test_gpaw_through_the_queue_with_two_ranks(
 ) -> None:
     """As many ranks as its class has tasks, whatever cores the node says that it has."""
     small_campaign(
-        tmp_path, engine="gpaw", supercell=[1, 1], models=["WSe2"], sites=[], quantities=[],
-        protocol={"cutoff_ev": 250, "kpoint_length_a": 10, "vacuum_a": 8, "max_force_ev_per_a": 2.0},
+        tmp_path, supercell=[1, 1], sites=["T_W@top"], quantities=[], vacuum_a=6.0,
+        models=[{"model": "WSe2", "protocol": {"cutoff_ev": 250, "kpoint_length_a": 8, "max_force_ev_per_a": 2.0}}],
     )  # fmt: skip
     one = {"kinds": "rest", "tasks": 2, "wall_time": "00:10:00", "memory_gb": 1}
     command = f"{launcher} {Path(sys.executable).with_name('gpaw')} python run.py"
@@ -133,8 +133,11 @@ def test_gpaw_through_the_queue_with_two_ranks(
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "my_launchpad.yaml").write_bytes(launchpad.read_bytes())
     place = ("--launchpad", "my_launchpad.yaml", "--root", "root")
-    assert cli("submit", "small.yaml", "--engine", "gpaw", *place).returncode == 0
+    done = cli("submit", "small.yaml", "--engine", "gpaw", *place)
+    assert done.returncode == 0, done.stderr
+    for name in ("Na", "WSe2/Na", "WSe2/T_W@top", "WSe2/lowest"):
+        assert cli("cancel", name, *place).returncode == 0
     done = cli("queue", "--cluster", "cluster.yaml", *place, "--every", "2", timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     text = "".join(path.read_text() for path in (tmp_path / "root").glob("*/gpaw-*.txt"))
-    assert re.search(r"cores: 2|Total number of cores used: 2|parallel.*2", text), text[:2000]
+    assert re.search(r"^cores: +2$", text, re.M), text[:2000]

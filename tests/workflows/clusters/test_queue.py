@@ -220,6 +220,20 @@ def test_a_number_that_is_not_printed_is_found_at_once(submitted: Bench, schedul
     assert len(scheduler.submitted) == 1
 
 
+def test_jobs_that_are_nowhere_to_be_seen_do_not_flood_the_queue(
+    submitted: Bench, scheduler: Obedient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site whose qsub prints no number and whose list shows no names: three jobs, and an explanation."""
+    monkeypatch.setattr("sodiate.workflows.clusters.jobs.UNNUMBERED_S", -1.0)
+    scheduler.before = no_answer
+    for _ in range(3):
+        queue_once(queue_of(submitted))
+    for _ in range(3):
+        with pytest.raises(NoAnswer, match=r"last 3 submissions had no answer with a number.*…sd\w{5}-\d"):
+            queue_once(queue_of(submitted))
+    assert len(scheduler.submitted) == 3
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SchedulerError("no such account"), OSError("disk full")])
 def test_what_ends_a_submission_leaves_nothing_reserved(
     error: BaseException, submitted: Bench, scheduler: Obedient

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from pymongo import MongoClient
+from support import slurm
 from support.campaigns import small_campaign
 from support.cli import Cli, wait_until
 from support.slurm import Slurm
@@ -201,6 +202,48 @@ def test_a_requeued_job_is_counted(own_server: Mongod, slurm_cluster: Slurm, cli
     slurm_cluster.call("scancel", number)
     assert "job " in cli("queue", *OPTIONS, "--once").stdout
     slurm_cluster.call("scancel", "--me")
+
+
+def test_two_clusters_and_two_people_on_one_database(
+    own_server: Mongod,
+    slurm_cluster: Slurm,
+    cli: Cli,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither takes what is another one's: reservations, calculations, room in the queue."""
+    prepared(cli, tmp_path)
+    recover = ("recover", *OPTIONS)
+    with slurm.cluster(tmp_path_factory.mktemp("other"), "u") as other:
+        for one in (slurm_cluster, other):
+            hold(one)
+        assert cli("queue", *OPTIONS, "--once", "--max-jobs", "1").stdout.count("job ") == 1
+        monkeypatch.setenv("SLURM_CONF", other.environment["SLURM_CONF"])
+        assert cli(*recover).stdout.startswith("0 queued again")
+        assert cli("queue", *OPTIONS, "--once", "--max-jobs", "1").stdout.count("job ") == 1
+        assert cli("queue", *OPTIONS, "--once", "--max-jobs", "1").stdout.count("job ") == 0
+        with monkeypatch.context() as patch:
+            patch.setenv("LOGNAME", "somebody-else")
+            assert cli(*recover).stdout.startswith("0 queued again")
+            assert cli("queue", *OPTIONS, "--once").stdout == "no calculation\n"
+            named = cli("queue", *OPTIONS, "--once", "--campaign", "small").stdout
+            assert named.startswith("6 not recorded")  # both that are ready have their jobs
+        told = cli("status", "--launchpad", "my_launchpad.yaml").stdout
+        assert "on t\n" in told
+        assert "on u\n" in told
+        counts = [len(one.call("squeue", "-h", "-o", "%i").split()) for one in (slurm_cluster, other)]
+        assert counts == [1, 1]
+        other.call("scancel", "--me")
+        assert cli(*recover).stdout.startswith("1 queued again")
+    slurm_cluster.call("scancel", "--me")
+    hold(slurm_cluster, "resume")
+
+
+def hold(cluster: Slurm, state: str = "drain") -> None:
+    """Let jobs wait, or go on."""
+    name = cluster.call("sinfo", "-h", "-N", "-o", "%N").split()[0]
+    cluster.call("scontrol", "update", f"nodename={name}", f"state={state}", "reason=test")
 
 
 def test_failures_are_named_at_the_end(own_server: Mongod, slurm_cluster: Slurm, cli: Cli, tmp_path: Path) -> None:
