@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from ..database.account import Account
@@ -89,7 +90,7 @@ class JobBook:
         """
         return cls(bench, cluster.scheduler, Account.here(cluster.name or cluster.scheduler.cluster_name()))
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """How the tags of these jobs begin: the same for this user, database and root, and for no other."""
         text = "\n".join((self.bench.documents.identity(), self.account.user, str(self.bench.root)))

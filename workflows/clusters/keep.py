@@ -116,8 +116,7 @@ def keep(
             if done.complaint is not None and done.complaint != complaint:
                 complain(f"{done.complaint.rstrip('.')}. No more jobs are submitted until the next look.")
             complaint = done.complaint
-            going_on = queue.is_going_on()
-            summary = summary_of(queue)
+            summary = summary_of(queue) if once or not queue.is_going_on() else None
             patience.answered()
         except NoAnswer as error:
             if once:
@@ -129,7 +128,7 @@ def keep(
                 raise
             patience.failed("MongoDB", str(error).split(" (configured timeouts")[0].split(", Timeout:")[0])
             continue
-        if once or not going_on:
+        if summary is not None:
             return summary
         pause(every_s)
 
