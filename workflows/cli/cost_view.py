@@ -25,7 +25,7 @@ _MUCH_LARGER = 1.5
 def cores_by_kind(cluster: ClusterFile) -> dict[str, int]:
     """Return on how many cores a cluster's jobs run calculations of each kind."""
     return {
-        kind: cluster.resources(name).tasks * cluster.resources(name).cpus_per_task
+        kind: cluster.resources(name).all_tasks * cluster.resources(name).cpus_per_task
         for name in cluster.classes
         for kind in cluster.kinds(name)
     }

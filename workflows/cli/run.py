@@ -16,8 +16,8 @@ from .shared import (
     EngineOption,
     LaunchpadOption,
     RootOption,
-    is_physical,
     YesOption,
+    is_physical,
     make_console,
     open_workbench,
 )

@@ -22,7 +22,6 @@ from ..kinds import KINDS
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
 
-    from ..database.documents import Documents
 
 GRACE_S = 5.0
 """How long a firework may be RESERVED or RUNNING before its worker has a lease, or after it published."""

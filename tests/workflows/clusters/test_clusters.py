@@ -15,7 +15,7 @@ import pytest
 import yaml
 from sodiate.workflows.database.connection import Database
 from sodiate.workflows.results.results import Results
-from support import pbs
+from support import lsf, pbs
 from support.campaigns import Finished, small_campaign
 from support.cli import Cli
 from support.fake_vasp import Behaviour, install
@@ -240,6 +240,26 @@ def test_a_stand_in_for_pbs_to_the_complete_table(
     with Results.open(tmp_path / "my_launchpad.yaml") as results:
         assert results["WSSe+VS"].record.provenance.launches == 2
     assert any("wall time" in path.read_text() for path in (tmp_path / "pbs" / "jobs").iterdir())
+
+
+def test_a_stand_in_for_lsf_to_the_complete_table(
+    reachable: Database, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bsub reads the script from its input; jobs are counted, numbered and named by what bjobs prints."""
+    monkeypatch.setenv("PATH", f"{lsf.install(tmp_path / 'lsf')}{os.pathsep}{os.environ['PATH']}")
+    small_campaign(tmp_path)
+    submit(cli, "small.yaml")
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({**CLUSTER, "scheduler": "lsf"}))
+    printed = queue(cli, "--every", "0.5")
+    assert "job 101: " in printed
+    assert printed.splitlines()[-1] == "6 recorded"
+    assert outcomes(reachable) == {"completed": 6}
+    jobs = list(reachable.db["jobs"].find())
+    assert {job["cluster"] for job in jobs} == {"stand-in"}
+    assert {attempt["job"] for attempt in reachable.db["attempts"].find()} <= {job["_id"] for job in jobs}
+    script = next((tmp_path / "lsf").glob("*.sh")).read_text()
+    assert "#BSUB -W 0:05" in script
+    assert "rusage[mem=512MB/host]" in script
 
 
 def node(slurm_cluster: Slurm) -> str:

@@ -120,9 +120,17 @@ def test_qlaunch_with_the_two_files_of_its_page(
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["mpiexec -n {ranks}", "srun --mpi=pmix -n {ranks}"])
 def test_gpaw_through_the_queue_with_two_ranks(
-    launcher: str, gpaw: None, slurm_cluster: Slurm, launchpad: Path, cli: Cli, tmp_path: Path
+    launcher: str,
+    gpaw: None,
+    slurm_cluster: Slurm,
+    launchpad: Path,
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As many ranks as its class has tasks, whatever cores the node says that it has."""
+    for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
+        monkeypatch.setenv(variable, "1")
     small_campaign(
         tmp_path, supercell=[1, 1], sites=["T_W@top"], quantities=[], vacuum_a=6.0,
         models=[{"model": "WSe2", "protocol": {"cutoff_ev": 250, "kpoint_length_a": 8, "max_force_ev_per_a": 2.0}}],

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.cli.cost_view import cores_by_kind
 from sodiate.workflows.clusters.cluster_file import ClusterFile, load_cluster
 from sodiate.workflows.clusters.job import script, seconds_left
 from sodiate.workflows.clusters.pbs import Pbs
@@ -101,6 +102,8 @@ def test_the_worked_files_ask_for_what_their_sites_document(name: str, tmp_path:
         assert "--mem" not in text
     (tmp_path / "job.sh").write_text(text)
     subprocess.run(["bash", "-n", str(tmp_path / "job.sh")], check=True)
+    large = found.resources("large")
+    assert cores_by_kind(found)["relax"] == large.all_tasks * large.cpus_per_task
 
 
 def test_each_bundled_file_is_looked_at() -> None:
