@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,11 +23,6 @@ from .shared import (
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
-
-_OUTAGE_S = 600.0
-"""So long after its begin a worker tries to reach the database again."""
-
-_RETRY_S = 10.0
 
 _MOST_NAMES = 10
 """Failed calculations that are named at the end of `queue`."""
@@ -120,23 +114,17 @@ def worker(
     Example: sodiate worker --cluster slurm.yaml --class large --launchpad my_launchpad.yaml
     """
     from ..clusters.cluster_file import load_cluster
-    from ..database.connection import Unreachable
 
     cluster_file = load_cluster(cluster)
     cluster_file.resources(class_)
-    last_try = time.monotonic() + _OUTAGE_S
-    while True:
-        try:
-            with open_workbench(root, launchpad) as bench:
-                from ..clusters.worker import Assignment, work
+    from ..clusters.worker import Assignment, work, work_through_outages
 
-                report = work(bench, cluster_file, Assignment(class_, fw_id, job))
-                break
-        except Unreachable as error:  # what was being computed is lost, its files are not: it goes on from them
-            if time.monotonic() > last_try:
-                raise
-            print(f"{error} Trying again.", file=sys.stderr, flush=True)
-            time.sleep(_RETRY_S)
+    assignment = Assignment(class_, fw_id, job)
+    report = work_through_outages(
+        lambda: open_workbench(root, launchpad),
+        lambda bench: work(bench, cluster_file, assignment),
+        partial(print, file=sys.stderr, flush=True),
+    )
     print(f"{report.launches} launches; ended because: {report.ended}")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Timer
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fireworks.core.rocket import Rocket
 
 from ..database.account import Account
+from ..database.connection import Unreachable
 from ..database.workbench import Workbench
 from ..engines.base import Limits
 from ..launch.loop import launch_directory
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 _MARGIN_S = 30.0
 """Reserve of the wall time for recording and releasing."""
+
+_OUTAGE_S = 600.0
+"""So long a worker waits for a database that does not answer."""
+
+_RETRY_S = 10.0
 
 _SHARE = 0.25
 """A further calculation begins only while this share of the class's wall time is left."""
@@ -56,11 +62,14 @@ class Assignment:
         The firework that is reserved to the job.
     tag
         The job's tag, by which its document is found.
+    began
+        When the job's worker began, in seconds of the system's clock; an outage in between does not change it.
     """
 
     resource_class: str
     fw_id: int | None = None
     tag: str | None = None
+    began: float = field(default_factory=time.time)
 
 
 def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> WorkReport:
@@ -77,7 +86,7 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
     assignment
         What this job was submitted for.
     """
-    start, name = time.time(), assignment.resource_class
+    start, name = assignment.began, assignment.resource_class
     job = _begun(bench, cluster, assignment.tag)
     account = Account.here(job.get("cluster"), assignment.tag)
     resources, stop = cluster.resources(name), Stop()
@@ -105,6 +114,47 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
             launches += 1
     reconcile(bench, bench.documents.calculations.distinct("_id"))
     return WorkReport(launches, reason)
+
+
+def work_through_outages(
+    opened: Callable[[], AbstractContextManager[Workbench]],
+    act: Callable[[Workbench], WorkReport],
+    tell: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> WorkReport:
+    """Work, and begin again when a database that went away answers again.
+
+    What was being computed is lost then, but its files are not: it goes on from them.
+
+    Parameters
+    ----------
+    opened
+        Opens the database and the root.
+    act
+        Works there.
+    tell
+        Takes a line for each attempt in vain.
+    pause, clock
+        Waits for some seconds; seconds that only grow.
+
+    Raises
+    ------
+    Unreachable
+        If the database was away for ten minutes.
+    """
+    last_try: float | None = None
+    while True:
+        try:
+            with opened() as bench:
+                last_try = None  # it answers
+                return act(bench)
+        except Unreachable as error:
+            last_try = clock() + _OUTAGE_S if last_try is None else last_try
+            if clock() > last_try:
+                raise
+            tell(f"{error} Trying again.")
+            pause(_RETRY_S)
 
 
 def _begun(bench: Workbench, cluster: ClusterFile, tag: str | None) -> Mapping[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from sodiate.workflows.clusters.keep import Patience, keep
 from sodiate.workflows.clusters.queue import Queue, queue_once, recover
 from sodiate.workflows.clusters.registry import SCHEDULERS
 from sodiate.workflows.clusters.scheduler import Full, Listed, NoAnswer, Request, Scheduler, SchedulerError
+from sodiate.workflows.clusters.worker import WorkReport, work_through_outages
 from sodiate.workflows.database.account import user_name
-from sodiate.workflows.database.connection import open_launchpad
+from sodiate.workflows.database.connection import Unreachable, open_launchpad
 from sodiate.workflows.launch.corrections import cancel
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
@@ -356,3 +358,36 @@ def test_the_summary_names_what_failed(submitted: Bench, scheduler: Obedient) ->
     summary = keep(queue_of(submitted), True, 1.0, lambda line: None, lambda line: None)
     assert (summary.counts["failed"], summary.failed) == (1, ("Na",))
     assert recover(submitted, None) == []
+
+
+def test_a_worker_outlasts_an_outage_that_comes_hours_after_its_begin() -> None:
+    """Ten minutes count from when the database went away, each time anew."""
+    now = [0.0]
+    away = {0: 5, 3: 2}  # so often in vain, before the first and the fourth time that it works
+    begun: list[float] = []
+    told: list[str] = []
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        if away.get(len(begun), 0):
+            away[len(begun)] -= 1
+            raise Unreachable("no MongoDB answers.")
+        yield None
+
+    def act(bench: Any) -> WorkReport:
+        begun.append(now[0])
+        now[0] += 7200.0
+        if len(begun) < 5:
+            raise Unreachable("no MongoDB answers.")
+        return WorkReport(len(begun), "nothing more is ready")
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    report = work_through_outages(opened, act, told.append, pause, lambda: now[0])
+    assert report.launches == 5
+    assert len(told) == 5 + 2 + 4
+    away[5] = 100
+    with pytest.raises(Unreachable):
+        work_through_outages(opened, act, told.append, pause, lambda: now[0])
+    assert 0 < away[5] < 45
