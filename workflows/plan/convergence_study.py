@@ -228,7 +228,8 @@ class _Planner:
         keys = [self._key(value) for value in values]
         settings = zip(campaigns, values, keys, strict=True)
         plans = [plan(self._campaign(one, value, key)) for one, value, key in settings]
-        self._refuse_by_hand(plans[0])
+        for one in reversed(plans):  # the campaign's own setting has no single points, in which tags could be seen
+            self._refuse_by_hand(one)
         variants = tuple(map(Variant, values, keys, plans))
         meshes = _meshes(variants) if self.quantity == "supercell" else ()
         return Study(self.quantity, own, not self.relaxes, variants, (self._way(), *remarks, *meshes))

@@ -25,6 +25,7 @@ from ..campaign.protocol import Protocol, flatten, split
 from ..campaign.yaml import InputError, nearest
 from ..engines import make_engine
 from ..engines.base import Engine, Settings, Unsupported
+from ..kinds import keys_of
 from ..quantities import quantities
 from ..quantities.base import PlannedHost, Quantity, QuantityPlan
 from ..quantities.declare import Declare
@@ -236,14 +237,15 @@ class _Planner:
         final = protocol.at_relaxed_geometries(given)
         own = relaxed[HOST].structure["vacuum_a"]
         extra = None if asked.vacuum_a in (None, own) else asked.vacuum_a - own
-        if extra is None and flatten(final, "static") == flatten(protocol, "static"):
-            sentence = "final_energy: its settings are those of the relaxations, whose energies are taken"
-            self.dropped += [] if sentence in self.dropped else [sentence]
-            return None, {}
         try:
             finals = {role: static(self.declare, parent, "final", final, extra) for role, parent in relaxed.items()}
         except InputError as error:
             raise InputError(f"{error} (protocol.final_energy)") from None
+        same = extra is None and flatten(final, "static") == flatten(protocol, "static")
+        if same and all(_has_settings_of(finals[role], relaxation) for role, relaxation in relaxed.items()):
+            sentence = "final_energy: its settings are those of the relaxations, whose energies are taken"
+            self.dropped += [] if sentence in self.dropped else [sentence]
+            return None, {}
         left_out = idle(given, finals[HOST])
         if left_out:
             sentence = f"final_energy: {', '.join(left_out)} do not act with engine {self.engine.name}"
@@ -345,3 +347,9 @@ class _Planner:
                     f"{self.where}: sites: no model has {name!r}{nearest(name, sites)}; "
                     f"sites: {'. '.join((', '.join(sites), *self.remarks))}."
                 )
+
+
+def _has_settings_of(point: Calculation, relaxation: Calculation) -> bool:
+    """Tell whether a single point has a relaxation's settings, those for one code alone among them."""
+    settings = {key: value for key, value in relaxation.protocol.items() if key in keys_of("static", [key])}
+    return point.protocol == settings

@@ -105,6 +105,11 @@ def test_settings_of_the_relaxations_need_no_single_points(tmp_path: Path) -> No
         same = with_finals(tmp_path, final, "gpaw")
         assert ids(same) == ids(plain)
         assert same.dropped == ("final_energy: its settings are those of the relaxations, whose energies are taken",)
+    # So it is with VASP, unless a tag that moves energies is for single points alone.
+    vasp = with_finals(tmp_path, {"cutoff_ev": 500.0}, "vasp")
+    assert not vasp.hosts[0].finals
+    tagged = with_finals(tmp_path, {"cutoff_ev": 500.0}, "vasp", incar={"static": {"SIGMA": 0.02}})
+    assert tagged.hosts[0].finals
     # With a setting of their own they have those of the others, too.
     other = with_finals(tmp_path, {"cutoff_ev": 500.0, "dispersion": "d3bj"}, "gpaw")
     assert other["WSSe+VS/final"].calculation.protocol["dispersion"] == "d3bj"
