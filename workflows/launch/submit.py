@@ -86,7 +86,10 @@ _LAST = 999.0
 
 
 def _turns(plan: Plan) -> dict[str, float]:
-    """Return the turns of the relaxations: the hosts in order, then the first site of each, then the second."""
+    """Return the turns of the relaxations: the hosts in order, then the first site of each, then the second.
+
+    What starts from the end of a relaxation has its turn.
+    """
     turns: dict[str, float] = {}
     for place, host in enumerate(plan.hosts):
         for turn, calculation in enumerate((host.calculation, *host.sites.values())):
@@ -94,6 +97,10 @@ def _turns(plan: Plan) -> dict[str, float]:
     larger = [host.larger for host in plan.hosts if isinstance(host.larger, PlannedHost)]
     for calculation in (one for host in larger for one in (host.calculation, *host.sites.values())):
         turns.setdefault(calculation.id, _LAST)
+    for calculation in plan.calculations:
+        relaxation = calculation.parents.get("geometry")
+        if relaxation is not None and relaxation.id in turns:
+            turns.setdefault(calculation.id, turns[relaxation.id])
     return turns
 
 

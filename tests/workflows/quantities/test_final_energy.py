@@ -233,6 +233,15 @@ def test_where_a_relaxation_failed_its_single_point_has_and_the_choice_goes_on(b
     assert choice.ignored == {}
 
 
+def test_single_points_come_in_the_order_of_the_campaign(bench: Bench, tmp_path: Path) -> None:
+    planned = with_finals(tmp_path, DEAR, models=["WSSe+VS", "WSSe"], sites=["T_W@bottom", "T_W@top"])
+    bench.submit(planned)
+    priorities = {d["spec"]["label"]: d["spec"]["_priority"] for d in bench.launchpad.fireworks.find({})}
+    points = sorted((name for name in priorities if name.endswith("/final")), key=lambda name: -priorities[name])
+    sites = [f"{host}/{site}/final" for site in ("T_W@bottom", "T_W@top") for host in ("WSSe+VS", "WSSe")]
+    assert points == ["WSSe+VS/final", "WSSe/final", *sites]
+
+
 # With a code: VASP's stand-in.
 
 
