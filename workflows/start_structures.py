@@ -18,6 +18,7 @@ from ..structures.elemental import Elemental
 from ..structures.geometry import bond_reach
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.sites import EndSite, Site, end_site, find_sites, own_site, place
+from ..structures.sites_of_cells import Surroundings, surroundings
 from ..structures.slabs import Slab, build_slab
 from ..structures.symmetry import find_symmetry
 from ..structures.vacancies import Defect, apply_defects, distinct_pairs, distinct_vacancies
@@ -203,6 +204,11 @@ class Host:
             reach = bond_reach(pristine.numbers[defect.index], pristine.numbers)
             near |= set((pristine.get_distances(defect.index, range(len(pristine)), mic=True) < reach).nonzero()[0])
         return ["next_to_defect" if i in near else "other" for i in range(len(pristine)) if i not in removed]
+
+    @cached_property
+    def surroundings(self) -> dict[str, Surroundings]:
+        """Surroundings of each site, by which it is found in another cell."""
+        return surroundings(self.atoms, [role == "next_to_defect" for role in self.roles], self.sites)
 
     @property
     def label(self) -> str:

@@ -20,8 +20,34 @@ DESORBED = "desorbed"
 ANOTHER_START = "#"
 """Stands in a site's name before the number of its start, from the second."""
 
+_BETWEEN, _AND = "between ", " and "
+"""How an end between two sites is named: ``between H@top and T_W@top``, the nearer one first."""
+
 TIE_EV = 0.001
 """Sites closer in energy than this are tied; the first name wins."""
+
+
+def sites_of_end(end: str) -> tuple[str, ...]:
+    """Return the site or the two sites of an end, without its note in brackets.
+
+    Of two the order is that of the names: which one is nearer by a hair makes no other place.
+    """
+    place = end.partition(" (")[0]
+    return tuple(sorted(place.removeprefix(_BETWEEN).split(_AND))) if place.startswith(_BETWEEN) else (place,)
+
+
+def named(end: str, names: Mapping[str, str]) -> str:
+    """Return an end without its note, by the names that its sites have elsewhere.
+
+    Parameters
+    ----------
+    end
+        The end.
+    names
+        What sites are called in another cell; others keep their names.
+    """
+    sites = tuple(sorted(names.get(site, site) for site in sites_of_end(end)))
+    return sites[0] if len(sites) == 1 else _BETWEEN + _AND.join(sites)
 
 
 def lowest(energies_ev: Mapping[str, float], ignored: Mapping[str, str]) -> Choice:
@@ -405,7 +431,9 @@ def _mark_same(sites: list[SiteResult]) -> list[SiteResult]:
             for earlier in marked
             if site.energy_ev is not None
             and earlier.energy_ev is not None
-            and earlier.end == site.end
+            and earlier.end is not None
+            and site.end is not None
+            and sites_of_end(earlier.end) == sites_of_end(site.end)
             and abs(earlier.energy_ev - site.energy_ev) < 0.005
         ]
         marked.append(replace(site, same_as=matches[0]) if matches else site)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .adsorption import sites_of_end
+
 LEAST = 3
 """Settings that have to agree: one small change can be luck, as with k meshes, which go up and down."""
 
@@ -134,9 +136,9 @@ def _limit(energies: Sequence[float]) -> float:
     return energies[-1] + last * ratio / (1 - ratio)
 
 
-def _places(site: Series) -> set[str]:
+def _places(site: Series) -> set[tuple[str, ...]]:
     """Return where the adsorbate ended over the settings, without the notes in brackets."""
-    return {setting.end.partition(" (")[0] for setting in site.settings if setting.end}
+    return {sites_of_end(setting.end) for setting in site.settings if setting.end}
 
 
 def rows(series: Sequence[Series], verdicts: Sequence[Verdict], note: str) -> list[dict[str, object]]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..campaign_entry import CampaignEntry, ModelEntry
 from ..records import Record
-from .adsorption import ON_SITE, AdsorptionResult, SiteResult, Terms, adsorption_values
+from .adsorption import ON_SITE, AdsorptionResult, SiteResult, Terms, adsorption_values, named
 
 UNCERTAINTY = "uncertainty"
 """The quantity, in campaigns that ask for error bars."""
@@ -30,6 +30,10 @@ PARTS = ("kmesh", "cutoff", "vacuum", "supercell", FUNCTIONAL, "potential")
 """The parts of an error bar, in the order of tables."""
 
 NOT_ASKED = "not asked for"
+
+Variants = Mapping[str, Mapping[str, Any]]
+"""As declared, by name: the ``part`` of each and what is changed in ``words``; with ``ends`` in a larger cell, what
+its sites are called in the campaign's."""
 
 RELAXED = "relaxed"
 """Stands in the role of a relaxation at whose end a variant has a single point, if it is one of the variant's own."""
@@ -96,7 +100,7 @@ def uncertainty_result(
         Its result, of which these are the bars.
     """
     asked = model.quantities[UNCERTAINTY]
-    variants: Mapping[str, Mapping[str, str]] = asked.declared["variants"]
+    variants: Variants = asked.declared["variants"]
     impossible: Mapping[str, str] = asked.declared["not_known"]
     shifts = {
         site.site: _shifts(entry, model, site, records, missing)
@@ -119,13 +123,14 @@ def _shifts(
     missing: Callable[[str], str],
 ) -> _Shifts:
     shifts = _Shifts()
-    for name in model.quantities[UNCERTAINTY].declared["variants"]:
+    variants: Variants = model.quantities[UNCERTAINTY].declared["variants"]
+    for name in variants:
         terms = _terms(model, name, site.site)
         if terms is None:
             shifts.missing[name] = "a further start of its site was not computed"
             continue
         value, _, reason = adsorption_values(terms, entry.adsorbate, records, missing)
-        elsewhere = _elsewhere(records, terms, site)
+        elsewhere = _elsewhere(records, terms, site, variants[name].get("ends", {}))
         if value is None or site.adsorption_energy_ev is None or elsewhere is not None:
             shifts.missing[name] = reason or elsewhere or missing(terms.site)
         else:
@@ -151,18 +156,19 @@ def _terms(model: ModelEntry, variant: str, site: str) -> Terms | None:
     return Terms(host, point, ids[f"{variant} atom"], None, parents)
 
 
-def _elsewhere(records: Mapping[str, Record], terms: Terms, site: SiteResult) -> str | None:
-    """Say that an adsorbate relaxed to another place than that of the site; None if it did not, or is not there."""
+def _elsewhere(records: Mapping[str, Record], terms: Terms, site: SiteResult, names: Mapping[str, str]) -> str | None:
+    """Say that an adsorbate relaxed to another place than that of the site; None if it did not, or is not there.
+
+    ``names`` are what the sites of another cell are called in that of the site.
+    """
     record = records.get(terms.site if terms.parents is None else terms.parents[0])
     if record is None or record.site is None or site.end is None:
         return None
-    end, own = record.site.end, site.end.partition(" (")[0]
-    return None if end == own else f"the adsorbate ended at {end} there, not at {own}"
+    there, own = named(record.site.end, names), named(site.end, {})
+    return None if there == own else f"the adsorbate ended at {there} there, not at {own}"
 
 
-def _bars(
-    site: str, shifts: _Shifts, variants: Mapping[str, Mapping[str, str]], impossible: Mapping[str, str]
-) -> SiteUncertainty:
+def _bars(site: str, shifts: _Shifts, variants: Variants, impossible: Mapping[str, str]) -> SiteUncertainty:
     parts = _parts(shifts.known, variants)
     not_known = dict(impossible)
     for name, why in shifts.missing.items():
@@ -181,7 +187,7 @@ def _bars(
     )
 
 
-def _parts(shifts: Mapping[str, float], variants: Mapping[str, Mapping[str, str]]) -> dict[str, float]:
+def _parts(shifts: Mapping[str, float], variants: Variants) -> dict[str, float]:
     """Return the largest change of each part, in the order of `PARTS`."""
     found: dict[str, list[float]] = {}
     for name, shift in shifts.items():
@@ -194,9 +200,7 @@ def _quadrature(parts: Mapping[str, float]) -> float | None:
     return hypot(*numerical) if numerical else None
 
 
-def _undecided(
-    adsorption: AdsorptionResult, shifts: Mapping[str, _Shifts], variants: Mapping[str, Mapping[str, str]]
-) -> list[str]:
+def _undecided(adsorption: AdsorptionResult, shifts: Mapping[str, _Shifts], variants: Variants) -> list[str]:
     """Return a sentence for each site whose distance from the best one is within the bar of their difference."""
     best = adsorption.best
     if best is None or best.site not in shifts or best.adsorption_energy_ev is None:
@@ -227,9 +231,7 @@ def _others(best: SiteResult, sites: Sequence[SiteResult]) -> list[SiteResult]:
     ]
 
 
-def _why_undecided(
-    distance_ev: float, apart_ev: Mapping[str, float], variants: Mapping[str, Mapping[str, str]]
-) -> str | None:
+def _why_undecided(distance_ev: float, apart_ev: Mapping[str, float], variants: Variants) -> str | None:
     bar = _quadrature(_parts(apart_ev, variants))
     if bar is not None and distance_ev <= bar:
         return f"their difference is known to ± {bar:.3f} eV"

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ...analysis.energies.adsorption import ANOTHER_START
+from ...analysis.energies.adsorption import ANOTHER_START, named
 from ...analysis.energies.convergence import Series, Setting
+from ...structures.sites_of_cells import names_in
 from ..calculation import HOST
 from ..campaign.load import Campaign
 from ..campaign.yaml import InputError
 from ..engines import make_engine
 from ..engines.base import Settings
 from ..engines.shared.grids import kpoint_mesh
-from ..start_structures import ideal_atoms
+from ..start_structures import Host, ideal_atoms, read_host
 from .graph import Plan
 from .planner import plan
 from .supercell_series import in_supercells
@@ -392,14 +393,28 @@ def series(study: Study, results: Sequence[Sequence[ModelResult]]) -> list[Serie
     """
     settings: dict[str, list[Setting]] = {}
     for variant, models in zip(study.variants, results, strict=False):
+        names = _names(study, variant)
         points: dict[str, list[Setting]] = {}
         for model in models:
             for site in model.adsorption.sites:
                 label = f"{model.model}/{site.site.partition(ANOTHER_START)[0]}"
-                points.setdefault(label, []).append(Setting(variant.value, site.adsorption_energy_ev, site.end))
+                end = None if site.end is None else named(site.end, names.get(model.model, {}))
+                points.setdefault(label, []).append(Setting(variant.value, site.adsorption_energy_ev, end))
         for label, starts in points.items():
             settings.setdefault(label, []).append(min(starts, key=_energy))
     return [Series(label, study.quantity, tuple(found)) for label, found in settings.items()]
+
+
+def _names(study: Study, variant: Variant) -> dict[str, dict[str, str]]:
+    """Return for each host what its sites are called in the first cell of a series of supercells."""
+    if study.quantity != "supercell":
+        return {}
+    first, there = ({host.name: _ideal(host) for host in one.plan.hosts} for one in (study.variants[0], variant))
+    return {name: names_in(first[name].surroundings, host.surroundings) for name, host in there.items()}
+
+
+def _ideal(host: PlannedHost) -> Host:
+    return read_host(host.calculation.structure)
 
 
 def _energy(setting: Setting) -> float:

@@ -15,6 +15,7 @@ from ...structures.host_names import parse_model, resolve_vacancies
 from ...structures.monolayers import Monolayer, box, build_monolayer
 from ...structures.orderings import mix
 from ...structures.sites import Site, near_defect, noise_in_symmetry
+from ...structures.sites_of_cells import SAME_A, apart
 from ...structures.slabs import Slab, build_slab
 from ...structures.vacancies import Defect, apply_defects, parse_site_atom
 from .. import start_structures
@@ -32,9 +33,6 @@ from ..quantities.declare import Declare
 from ..quantities.statics import idle, refuse_lacking, static
 from .differences import ComparisonSide, changes
 from .graph import Plan
-
-_SAME_SITE_A = 0.2
-"""Sites of two cells with one name lie at distances from a defect that differ by less: hosts are ideal."""
 
 
 def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
@@ -178,12 +176,13 @@ class _Planner:
             raise InputError(f"{error} (uncertainty: supercell, in {cell} cells)") from None
         there = start_structures.read_host(larger.calculation.structure)
         for name in names:
-            near, far = (one.sites[name].defect_distance for one in (ideal, there))
-            if near is not None and far is not None and abs(near - far) > _SAME_SITE_A:
+            near, far = ideal.surroundings[name], there.surroundings[name]
+            if apart(near, far) > SAME_A:
                 raise InputError(
-                    f"{self.where}: uncertainty: supercell: model {host.name}: its site {name} is {near:.2f} Å from "
-                    f"a defect, and the site of this name in {cell} cells {far:.2f} Å; name sites that are the same "
-                    "in both, or leave supercell out."
+                    f"{self.where}: uncertainty: supercell: model {host.name}: its site {name} is {near[0]:.2f} Å "
+                    f"from a defect and {near[1]:.2f} Å from an atom next to one, and the site of this name in "
+                    f"{cell} cells {far[0]:.2f} and {far[1]:.2f} Å; name sites that are the same in both, or leave "
+                    "supercell out."
                 )
         return larger
 

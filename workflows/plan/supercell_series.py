@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...structures.geometry import in_plane_cell, in_plane_fractions, lateral_distances
+from ...structures.sites_of_cells import SAME_A, Surroundings, apart
 from .. import start_structures
 from ..campaign.load import Campaign
 from ..campaign.yaml import InputError
@@ -17,9 +17,6 @@ from .varied_campaign import energies_alone, sites_by_rule, some_hosts
 
 if TYPE_CHECKING:
     from ..campaign.campaign_file import CampaignModel
-
-_SAME_A = 0.05
-"""By how much distances may differ at sites that are the same one."""
 
 
 def in_supercells(campaign: Campaign, repeats: Sequence[int]) -> tuple[list[Campaign], tuple[str, ...]]:
@@ -71,7 +68,7 @@ def _shared_sites(
     if len(model.remove) + len(model.replace) > 1:
         return [], ["more than one atom is named by its number in one cell; left out"]
     words = ["own_sites are points of one cell; left out"] if model.own_sites else []
-    found: list[dict[str, tuple[float, ...]]] = []
+    found: list[dict[str, Surroundings]] = []
     for n in repeats:
         alone = some_hosts(campaign, {position: _keys(campaign, position, n, "all")})
         try:
@@ -79,7 +76,7 @@ def _shared_sites(
         except InputError as error:
             reason = str(error).rpartition(f"model {model.title}: ")[2].rstrip(".")
             return [], [f"not in {n}×{n} ({reason}); left out"]
-        found.append(_surroundings(start_structures.read_host(host.calculation.structure)))
+        found.append(start_structures.read_host(host.calculation.structure).surroundings)
     shared = [name for name in wanted if _is_one_site([sites.get(name) for sites in found])]
     lost = [name for name in wanted if name not in shared]
     if not wanted:
@@ -95,26 +92,10 @@ def _keys(campaign: Campaign, position: int, n: int, sites: Sequence[str]) -> di
     return {**_renumbered(campaign, campaign.spec.models[position], n), "own_sites": None, "sites": sites}
 
 
-def _surroundings(host: start_structures.Host) -> dict[str, tuple[float, ...]]:
-    """Return how far each site is from the nearest defect, and from the nearest atom that is bonded to one, in Å.
-
-    Two sites as far from a vacancy may lie on different sides of it. Nothing for a host without defects.
-    """
-    near = [role == "next_to_defect" for role in host.roles]
-    if not any(near):
-        return dict.fromkeys(host.sites, ())
-    fractions, cell = in_plane_fractions(host.atoms)[near], in_plane_cell(host.atoms)
-    return {
-        name: (site.defect_distance or 0.0, float(lateral_distances(fractions - site.fractional, cell).min()))
-        for name, site in host.sites.items()
-    }
-
-
-def _is_one_site(surroundings: Sequence[tuple[float, ...] | None]) -> bool:
+def _is_one_site(surroundings: Sequence[Surroundings | None]) -> bool:
     """Tell whether each cell has a site, and with the same surroundings."""
     known = [distances for distances in surroundings if distances is not None]
-    apart = [max(distances) - min(distances) for distances in zip(*known, strict=True)]
-    return len(known) == len(surroundings) and all(difference < _SAME_A for difference in apart)
+    return len(known) == len(surroundings) and all(apart(known[0], distances) < SAME_A for distances in known)
 
 
 def _renumbered(campaign: Campaign, model: CampaignModel, n: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ...analysis.energies.adsorption import (
     AdsorptionResult,
     SiteResult,
     adsorption_result,
+    sites_of_end,
     sources,
 )
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
@@ -56,7 +57,7 @@ def _sites_in_a_cell(sites: Sequence[Mapping[str, Any]]) -> str:
 def _starts_in_words(sites: Sequence[SiteResult]) -> str:
     """Say how high the ends of a site's starts lie above the lowest, and where they are if not at one place."""
     energies = [site.adsorption_energy_ev for site in sites if site.adsorption_energy_ev is not None]
-    apart = len({site.end for site in sites}) > 1
+    apart = len({None if site.end is None else sites_of_end(site.end) for site in sites}) > 1
     words = []
     for site in sites:
         end = f" ({site.end})" if apart and site.end is not None else ""

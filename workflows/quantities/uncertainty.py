@@ -18,6 +18,8 @@ from ...analysis.energies.uncertainty import (
 )
 from ...analysis.records import MOCK
 from ...analysis.words import distinct, listed
+from ...structures.sites_of_cells import Surroundings, names_in
+from .. import start_structures
 from ..calculation import HOST
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan
 from .statics import isolated_atom, refuse_without_statics
@@ -81,7 +83,9 @@ class Uncertainty(Quantity):
                 calculations[f"{variant} {role if role == HOST else ON_SITE + role}"] = point
                 names[f"{host.name}/{variant}" if role == HOST else f"{host.name}/{role}/{variant}"] = point
             calculations[f"{variant} atom"] = one.atom
-        variants = {one.variant.name: {"part": one.variant.part, "words": one.variant.words} for one in planned}
+        variants: dict[str, Any] = {
+            one.variant.name: {"part": one.variant.part, "words": one.variant.words} for one in planned
+        }
         atoms = [one.atom for one in planned]
         if isinstance(host.larger, str):
             not_known["supercell"] = host.larger
@@ -90,7 +94,8 @@ class Uncertainty(Quantity):
             calculations |= {"supercell atom": atom} | _of_larger(host.larger)
             names |= _names_of_larger(host.name, host.larger)
             words = "×".join(map(str, host.larger.repeat))
-            variants["supercell"] = {"part": "supercell", "words": f"{words} cell"}
+            ends = names_in(*(_surroundings(one) for one in (host, host.larger)))
+            variants["supercell"] = {"part": "supercell", "words": f"{words} cell", "ends": ends}
             atoms.append(atom)
         declared = {"variants": variants, "not_known": not_known}
         return HostPart(calculations, declared, tuple(atoms), names)
@@ -146,6 +151,10 @@ class Uncertainty(Quantity):
                 if value is not None:
                     numbers.append(Number(bars.site, f"adsorption_energy_{kind}_uncertainty_ev", value, records))
         return numbers
+
+
+def _surroundings(host: PlannedHost) -> Mapping[str, Surroundings]:
+    return start_structures.read_host(host.calculation.structure).surroundings
 
 
 def _of_larger(larger: PlannedHost) -> dict[str, Calculation]:

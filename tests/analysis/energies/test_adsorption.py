@@ -265,6 +265,16 @@ def test_a_whole_model() -> None:
     assert [s.same_as for s in model.sites] == [None, "T_W@top"]  # 3 meV apart and in one place
 
 
+def test_which_of_two_sites_is_nearer_by_a_hair_makes_no_other_place() -> None:
+    ends = {"s1": "between H@top and T_W@top", "s2": "between T_W@top and H@top"}
+    moved = {
+        name: ALL[name].model_copy(update={"site": SiteChange(start=name, end=end, moved=True, note=note)})
+        for (name, end), note in zip(ends.items(), (None, "moved to an equivalent site"), strict=True)
+    }
+    (model,) = evaluated(ENTRY, ALL | moved, {}, physical=True)
+    assert [s.same_as for s in model.sites] == [None, "T_W@top"]
+
+
 @pytest.mark.parametrize("gone", ["Na", "bcc", "h", "s1", "s2", "low"])
 def test_what_is_missing_is_named_and_the_rest_stands(gone: str) -> None:
     known = {k: v for k, v in ALL.items() if k != gone}

@@ -109,3 +109,9 @@ def test_rows_say_which_settings_reach_it() -> None:
 
 def test_changes_are_against_the_last_value_that_is_known() -> None:
     assert series([-1.0, None, -1.25, None]).changes_ev() == (0.25, None, 0.0, None)
+
+
+def test_which_of_two_sites_is_nearer_by_a_hair_is_no_other_place() -> None:
+    ends = ["between H and T", "between T and H (moved to an equivalent site)", "between H and T"]
+    assert not judge([series([-1.0, -1.0, -1.0], ends=ends)], 0.01).moved
+    assert judge([series([-1.0, -1.0, -1.0], ends=[*ends[:2], "T"])], 0.01).moved == ("A/T",)

@@ -12,7 +12,9 @@ import yaml
 from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry, NamedCalculation, QuantityEntry, SiteEntry
 from sodiate.analysis.figures.plots import AdsorptionBar, adsorption_bars
 from sodiate.analysis.model_result import ModelResult
-from sodiate.analysis.records import Choice, Geometry, Method, ParentRef, Provenance, Record, Sampling
+from sodiate.analysis.records import Choice, Geometry, Method, ParentRef, Provenance, Record, Sampling, SiteChange
+from sodiate.structures.sites_of_cells import names_in
+from sodiate.workflows import start_structures
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.engines.emt.engine import EmtEngine
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
@@ -361,9 +363,64 @@ def test_what_has_no_larger_cell_is_not_known(model: dict[str, Any], why: str, t
 def test_a_name_of_another_site_in_the_larger_cell_is_refused(tmp_path: Path) -> None:
     """In 2×2 the pair at 4.58 Å is a row, in 3×3 it is none."""
     model = {"model": "WSSe+VS+VSe", "pair": 4.58, "supercell": [2, 2], "sites": ["V_S@top", "T_W@top-3"]}
-    words = r"its site T_W@top-3 is 3\.73 Å from a defect, and the site of this name in 3×3 cells 1\.88 Å"
+    words = r"its site T_W@top-3 is 3\.73 Å from a defect and .* of this name in 3×3 cells 1\.88 and"
     with pytest.raises(InputError, match=words):
         plan(of_janus(tmp_path, models=[model], sites=["V_S@top"], uncertainty=["supercell"]))
+
+
+def test_a_place_has_other_numbers_in_a_larger_cell(tmp_path: Path) -> None:
+    """Sites are numbered anew in each cell: by their distances, which are those of points, not of names."""
+    model = {"model": "WSSe+VS", "supercell": [2, 2], "sites": ["V_S@top"]}
+    planned = plan(of_janus(tmp_path, models=[model], sites=["V_S@top"], uncertainty=["supercell"]))
+    ends = planned.entry().models[0].quantities["uncertainty"].declared["variants"]["supercell"]["ends"]
+    here, there = (
+        start_structures.read_host(planned[name].calculation.structure).sites
+        for name in ("WSSe+VS", "WSSe+VS/supercell")
+    )
+    assert ends["H@top-3"] == "H@top-3 of that cell"  # as far from a vacancy as nothing in 2×2
+    for name, own in ends.items():
+        if own not in here:
+            continue
+        assert there[name].defect_distance == pytest.approx(here[own].defect_distance, abs=1e-6)
+        assert (there[name].kind, there[name].face) == (here[own].kind, here[own].face)
+    assert ends["V_S@top"] == "V_S@top"
+    # The sixth and the seventh of 4×4 are the seventh and the sixth of 5×5 where two vacancies lie beside each other.
+    here_a, there_a = {"T_X@top-6": (5.63, 3.75), "T_X@top-7": (5.63, 4.96)}, {"T_X@top-6": (5.63, 4.96)}
+    assert names_in(here_a, there_a) == {"T_X@top-6": "T_X@top-7"}
+
+
+@pytest.mark.parametrize(
+    ("end", "ended", "known"),
+    [
+        ("H@top-2", "H@top-3", True),
+        ("H@top-2", "H@top-2", False),
+        ("between H@top-2 and V_S@top", "between V_S@top and H@top-3", True),
+        ("desorbed", "desorbed", True),
+    ],
+)
+def test_a_larger_cell_counts_if_the_adsorbate_ended_at_the_same_place(end: str, ended: str, known: bool) -> None:
+    entry, records = case({"kmesh": (0.03, 0.01)})
+    asked = entry.models[0].quantities["uncertainty"]
+    ids = {name.replace("kmesh", "supercell"): i for name, i in asked.calculations.items()}
+    variant = {
+        "part": "supercell",
+        "words": "3×3 cell",
+        "ends": {"H@top-3": "H@top-2", "H@top-2": "H@top-2 of that cell"},
+    }
+    larger = QuantityEntry(calculations=ids, declared={"variants": {"supercell": variant}, "not_known": {}})
+    model = entry.models[0].model_copy(update={"quantities": entry.models[0].quantities | {"uncertainty": larger}})
+    entry = entry.model_copy(update={"models": (model,)})
+    for name, place in (("s1", end), ("s1-kmesh", ended)):
+        site = SiteChange(start="T", end=place, moved=False)
+        records[name] = records[name].model_copy(update={"site": site})
+    host = ParentRef(calculation="h-kmesh", digest="")
+    for name in ("s1-kmesh", "s2-kmesh"):
+        records[name] = records[name].model_copy(update={"parents": {"host": host}})
+    (one,) = evaluated(entry, records, {}, True)
+    bars = {site["site"]: site for site in one.site_uncertainties}
+    assert ("supercell" in bars["T"]["parts_ev"]) == known
+    assert known or "the adsorbate ended at H@top-2 of that cell there, not at H@top-2" in one.reasons[0]
+    assert bars["H"]["parts_ev"] == pytest.approx({"supercell": 0.01})
 
 
 def test_a_mesh_by_hand_is_that_of_one_cell(tmp_path: Path) -> None:
