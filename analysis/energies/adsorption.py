@@ -356,6 +356,12 @@ def sources(model: ModelEntry, site: SiteEntry, bulk: bool = False) -> tuple[str
     return energies.site, energies.host, str(energies.bulk if bulk else energies.atom)
 
 
+def energy_of_host(model: ModelEntry) -> str:
+    """Return the id of the calculation whose energy is that of the host in ΔE."""
+    entry = model.quantities.get(FINAL)
+    return model.host if entry is None else entry.calculations["host"]
+
+
 def relaxed_sources(model: ModelEntry, site: SiteEntry) -> tuple[str, ...]:
     """Return the ids of the relaxations that ΔE of a site is formed from, and of their atom."""
     energies = _relaxed(model, site)

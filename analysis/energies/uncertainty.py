@@ -19,7 +19,8 @@ from typing import Any
 
 from ..campaign_entry import CampaignEntry, ModelEntry
 from ..records import Record
-from .adsorption import ON_SITE, AdsorptionResult, SiteResult, Terms, adsorption_values, named
+from .adsorption import ON_SITE, AdsorptionResult, SiteResult, Terms, adsorption_values, energy_of_host, named
+from .comparability import method_differences, sampling_differences
 
 UNCERTAINTY = "uncertainty"
 """The quantity, in campaigns that ask for error bars."""
@@ -130,8 +131,9 @@ def _shifts(
             shifts.missing[name] = "a further start of its site was not computed"
             continue
         value, _, reason = adsorption_values(terms, entry.adsorbate, records, missing)
+        reason = reason or _more_than_varied(records, terms.host, energy_of_host(model), variants[name]["part"])
         elsewhere = _elsewhere(records, terms, site, variants[name].get("ends", {}))
-        if value is None or site.adsorption_energy_ev is None or elsewhere is not None:
+        if value is None or site.adsorption_energy_ev is None or reason is not None or elsewhere is not None:
             shifts.missing[name] = reason or elsewhere or missing(terms.site)
         else:
             shifts.known[name] = value - site.adsorption_energy_ev
@@ -154,6 +156,38 @@ def _terms(model: ModelEntry, variant: str, site: str) -> Terms | None:
     if parents is None and variant != "supercell":
         parents = {one.name: one.calculation for one in model.sites}[site], model.host
     return Terms(host, point, ids[f"{variant} atom"], None, parents)
+
+
+_VARIED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "kmesh": ((), ("kmesh", "kmesh_shift")),
+    "cutoff": (("cutoff_ev",), ()),
+    "vacuum": ((), ()),
+    "supercell": ((), ("kmesh", "kmesh_shift")),
+    FUNCTIONAL: (("functional", "dispersion", "paw"), ()),
+    "potential": (("paw",), ()),
+}
+"""What each part changes of the method and of the sampling."""
+
+
+def _more_than_varied(records: Mapping[str, Record], variant: str, own: str, part: str) -> str | None:
+    """Say what differs between two hosts beside the setting that a part changes, as another release of the code.
+
+    Single points may be added years after the relaxations, and what came between is no error of either.
+    """
+    if variant not in records or own not in records:
+        return None
+    ours, theirs = records[own], records[variant]
+    of_method, of_sampling = _VARIED[part]
+    apart: dict[str, Any] = {"settings": None, "numerics": None}
+    apart |= {key: {} if key == "paw" else None for key in of_method}
+    methods = [record.method.model_copy(update=apart) for record in (theirs, ours)]
+    differences = method_differences(methods[0], methods[1], ours.method.paw.keys() & theirs.method.paw.keys())
+    if ours.sampling is not None and theirs.sampling is not None:
+        samplings = [one.model_copy(update={"settings": None}) for one in (theirs.sampling, ours.sampling)]
+        differences += sampling_differences(samplings[0], samplings[1], *of_sampling)
+    if not differences:
+        return None
+    return f"{theirs.label} differs from {ours.label} in more than what is varied: {', '.join(differences)}"
 
 
 def _elsewhere(records: Mapping[str, Record], terms: Terms, site: SiteResult, names: Mapping[str, str]) -> str | None:

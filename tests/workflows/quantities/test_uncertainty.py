@@ -34,7 +34,12 @@ PROVENANCE = Provenance(
 
 def record(label: str, energy: float | None, parents: dict[str, str], variant: str = "", **changes: Any) -> Record:
     symbols = {"s": ("W", "Na"), "h": ("W",)}.get(label[0], ("Na",))
-    method = Method(engine="gpaw", engine_version="26", functional=variant or "PBE")
+    part = VARIANTS.get(variant, {}).get("part")
+    functional, _, dispersion = (variant if part == "functional" else "PBE").partition("+")
+    method = Method(
+        engine="gpaw", engine_version="26", functional=functional, dispersion=dispersion or None,
+        cutoff_ev=600.0 if part == "cutoff" else 500.0,
+    )  # fmt: skip
     values: dict[str, Any] = {
         "calculation": label, "label": label, "kind": "atom" if label[0] == "N" else "relax", "engine": "gpaw",
         "physical": True, "energy_ev": energy, "free_energy_ev": energy, "max_force_ev_per_a": 0.01,
@@ -158,6 +163,29 @@ def test_what_failed_is_not_known_and_no_zero(
     assert any("failed: no memory" in reason for reason in one.reasons)
     (line, *_) = Uncertainty().remarks([one])
     assert "not known: " in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"engine_version": "27"}, "engine_version 27 ≠ 26"),
+        ({"cutoff_ev": 700.0}, "cutoff_ev 700.0 ≠ 500.0"),
+        ({"paw": {"W": "new"}}, "PAW of W new ≠ old"),
+    ],
+)
+def test_a_variant_that_differs_in_more_than_its_setting_is_not_known(changes: dict[str, Any], words: str) -> None:
+    """All of its energies are of one method, so that ΔE means something; its difference from the other does not."""
+    entry, records = case()
+    for name, known in records.items():
+        method = known.method.model_copy(update={"paw": {"W": "old"}})
+        records[name] = known.model_copy(update={"method": method})
+    for name in ("h-kmesh", "s1-kmesh", "s2-kmesh", "Na-kmesh"):
+        method = records[name].method.model_copy(update=changes)
+        records[name] = records[name].model_copy(update={"method": method})
+    (one,) = evaluated(entry, records, {}, True)
+    assert one.adsorption_energy_numerical_uncertainty_ev == pytest.approx(0.04)  # the cutoff's alone
+    assert words in one.adsorption_energy_uncertainty_ev["not_known"]["kmesh"]
+    assert any(words in reason for reason in one.reasons)
 
 
 def test_without_any_part_there_is_no_bar() -> None:
