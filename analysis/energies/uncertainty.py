@@ -19,6 +19,7 @@ from typing import Any
 
 from ..campaign_entry import CampaignEntry, ModelEntry
 from ..records import Record
+from ..words import listed
 from .adsorption import ON_SITE, AdsorptionResult, SiteResult, Terms, adsorption_values, energy_of_host, named
 from .comparability import method_differences, sampling_differences
 
@@ -64,6 +65,11 @@ class SiteUncertainty:
     parts_ev: Mapping[str, float]
     shifts_ev: Mapping[str, float]
     not_known: Mapping[str, str]
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """What was asked for and is not known."""
+        return tuple(part for part, why in self.not_known.items() if why != NOT_ASKED)
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,8 @@ def _shifts(
 ) -> _Shifts:
     shifts = _Shifts()
     variants: Variants = model.quantities[UNCERTAINTY].declared["variants"]
-    for name in variants:
+    # An archive keeps them in another order than a database.
+    for name in sorted(variants, key=lambda name: (PARTS.index(variants[name]["part"]), name)):
         terms = _terms(model, name, site.site)
         if terms is None:
             shifts.missing[name] = "a further start of its site was not computed"
@@ -245,7 +252,7 @@ def _undecided(adsorption: AdsorptionResult, shifts: Mapping[str, _Shifts], vari
         apart = {name: theirs[name] - ours[name] for name in ours if name in theirs}
         assert site.adsorption_energy_ev is not None  # has shifts
         distance = site.adsorption_energy_ev - best.adsorption_energy_ev
-        why = _why_undecided(distance, apart, variants)
+        why = _why_undecided(distance, apart, variants) or _why_not_known(distance, (ours, theirs), variants)
         if why is not None:
             sentences.append(f"{best.site} or {site.site}, {distance:.3f} eV apart: undecided, {why}")
     return sentences
@@ -275,6 +282,16 @@ def _why_undecided(distance_ev: float, apart_ev: Mapping[str, float], variants: 
         if variants[name]["part"] == FUNCTIONAL and distance_ev + shift < 0
     ]
     return f"the other is lower with {', '.join(turned)}" if turned else None
+
+
+def _why_not_known(distance_ev: float, both_ev: Sequence[Mapping[str, float]], variants: Variants) -> str | None:
+    """Say that a part is not known of one of two sites that are closer than the bar of the other."""
+    lacking = {one["part"]: None for name, one in variants.items() if any(name not in known for known in both_ev)}
+    numerical = [part for part in lacking if part != FUNCTIONAL]
+    bar = max((_quadrature(_parts(known, variants)) or 0.0 for known in both_ev), default=0.0)
+    if not numerical or distance_ev > bar:
+        return None
+    return f"{listed(numerical)} of their difference not known, and ΔE of one is known to ± {bar:.3f} eV alone"
 
 
 def as_values(bars: SiteUncertainty | None) -> dict[str, Any] | None:

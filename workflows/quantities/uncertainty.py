@@ -21,6 +21,8 @@ from ...analysis.words import distinct, listed
 from ...structures.sites_of_cells import Surroundings, names_in
 from .. import start_structures
 from ..calculation import HOST
+from ..campaign.protocol import flatten
+from ..engines.shared.grids import kpoint_mesh
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan
 from .statics import isolated_atom, refuse_without_statics
 from .variants import energy_protocol, planned_variants
@@ -63,6 +65,15 @@ class Uncertainty(Quantity):
             digits=None,
             in_csv=None,
         ),
+        Column(
+            "adsorption_energy_uncertainty_lacks",
+            lambda r: None if r.best is None else ", ".join(r.best.lacking) or None,
+            page="± is without",
+            manuscript="± is without",
+            digits=None,
+            only_with_values=True,
+            in_json=False,
+        ),
         Column("undecided", lambda r: list(r.undecided), digits=None, in_csv="; ".join),
     )
 
@@ -93,9 +104,9 @@ class Uncertainty(Quantity):
             atom = isolated_atom(declare, energy_protocol(host), "final" if host.finals else "")
             calculations |= {"supercell atom": atom} | _of_larger(host.larger)
             names |= _names_of_larger(host.name, host.larger)
-            words = "×".join(map(str, host.larger.repeat))
+            words = "×".join(map(str, host.larger.repeat)) + " cell" + _other_mesh(declare, host, host.larger)
             ends = names_in(*(_surroundings(one) for one in (host, host.larger)))
-            variants["supercell"] = {"part": "supercell", "words": f"{words} cell", "ends": ends}
+            variants["supercell"] = {"part": "supercell", "words": words, "ends": ends}
             atoms.append(atom)
         declared = {"variants": variants, "not_known": not_known}
         return HostPart(calculations, declared, tuple(atoms), names)
@@ -151,6 +162,24 @@ class Uncertainty(Quantity):
                 if value is not None:
                     numbers.append(Number(bars.site, f"adsorption_energy_{kind}_uncertainty_ev", value, records))
         return numbers
+
+
+def _other_mesh(declare: Declare, host: PlannedHost, larger: PlannedHost) -> str:
+    """Say which mesh a larger cell has, if it is not as dense, so that ΔE changes by that, too."""
+    length = flatten(energy_protocol(host), "static").get("kpoint_length_a")
+    if length is None or not declare.engine.physical:
+        return ""
+    meshes = [
+        kpoint_mesh(start_structures.read_host(one.calculation.structure).pristine, length)[:2]
+        for one in (host, larger)
+    ]
+    ours, theirs = (
+        "×".join(str(count * n) for count, n in zip(mesh, one.repeat, strict=True))
+        for mesh, one in zip(meshes, (host, larger), strict=True)
+    )
+    if ours == theirs:
+        return ""
+    return f" with k mesh {'×'.join(map(str, meshes[1]))}, of one cell {theirs} in place of {ours}"
 
 
 def _surroundings(host: PlannedHost) -> Mapping[str, Surroundings]:

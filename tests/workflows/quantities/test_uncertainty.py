@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from csv import DictReader
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,19 @@ def test_the_order_of_sites_has_bars_of_its_own() -> None:
     assert any("best site T or H, 0.040 eV apart" in line for line in Uncertainty().remarks([turned]))
 
 
+def test_a_part_that_is_not_known_of_one_site_decides_no_order() -> None:
+    """0.02 apart, and a higher cutoff moves one by 0.04; what it does to the other is not known."""
+    entry, records = case({"kmesh": (0.0, 0.0), "cutoff": (-0.04, -0.04)}, 0.02)
+    del records["s2-cutoff"]
+    (one,) = evaluated(entry, records, {}, True)
+    (words,) = one.undecided
+    assert "T or H, 0.020 eV apart: undecided, cutoff of their difference not known" in words
+    # Two that are further apart than either bar are told apart.
+    entry, records = case({"kmesh": (0.0, 0.0), "cutoff": (-0.04, -0.04)}, 0.05)
+    del records["s2-cutoff"]
+    assert evaluated(entry, records, {}, True)[0].undecided == []
+
+
 def test_what_is_common_to_all_sites_decides_nothing() -> None:
     """Each part is 0.2 eV, and not a meV of it is in the difference of the sites."""
     same = dict.fromkeys(VARIANTS, (0.2, 0.2))
@@ -186,6 +201,13 @@ def test_a_variant_that_differs_in_more_than_its_setting_is_not_known(changes: d
     assert one.adsorption_energy_numerical_uncertainty_ev == pytest.approx(0.04)  # the cutoff's alone
     assert words in one.adsorption_energy_uncertainty_ev["not_known"]["kmesh"]
     assert any(words in reason for reason in one.reasons)
+
+
+def test_an_archive_s_order_of_variants_is_that_of_a_database() -> None:
+    (backwards,) = evaluated(*case(dict(reversed(SHIFTS.items()))), {}, True)
+    assert list(backwards.adsorption_energy_uncertainty_ev["shifts_ev"]) == [
+        "k mesh 4×4×1", "cutoff 600 eV", "PBE+d3bj", "RPBE",
+    ]  # fmt: skip
 
 
 def test_without_any_part_there_is_no_bar() -> None:
@@ -285,8 +307,11 @@ def test_a_dry_run_with_bars(launchpad: Path, tmp_path: Path, cli: Cli) -> None:
     assert bars["not_known"].keys() == {"kmesh", "cutoff", "functional", "potential", "supercell"}
     csv = cli("results", "--launchpad", launchpad, "--format", "csv").stdout
     assert "adsorption_energy_numerical_uncertainty_ev" in csv.splitlines()[0]
+    (row,) = DictReader(StringIO(csv))
+    assert row["adsorption_energy_uncertainty_lacks"] == "kmesh, cutoff, functional, potential"
     assert cli("si", "--launchpad", launchpad, "--root", "root", "--out", "si").returncode == 0
     assert "± (eV)" in (tmp_path / "si" / "adsorption.md").read_text()
+    assert "| kmesh, cutoff, functional, potential |" in (tmp_path / "si" / "adsorption.md").read_text()
     assert "with 5 Å more vacuum, added in quadrature" in (tmp_path / "si" / "methods.md").read_text()
 
 
@@ -394,6 +419,19 @@ def test_a_name_of_another_site_in_the_larger_cell_is_refused(tmp_path: Path) ->
     words = r"its site T_W@top-3 is 3\.73 Å from a defect and .* of this name in 3×3 cells 1\.88 and"
     with pytest.raises(InputError, match=words):
         plan(of_janus(tmp_path, models=[model], sites=["V_S@top"], uncertainty=["supercell"]))
+
+
+def test_a_mesh_that_is_less_dense_in_the_larger_cell_is_said(tmp_path: Path) -> None:
+    """19.5 Å are 6×6 in 1×1 (edges of 3.25 Å) and 3×3 in 2×2, as dense; of 16 Å, 5×5 and 3×3, that is 6×6."""
+
+    def words(length: float, engine: str = "gpaw") -> str:
+        path = of_janus(tmp_path, uncertainty=["supercell"], protocol=paper(kpoint_length_a=length))
+        (model,) = plan(path, engine).entry().models
+        return str(model.quantities["uncertainty"].declared["variants"]["supercell"]["words"])
+
+    assert words(19.5) == "2×2 cell"
+    assert words(16.0) == "2×2 cell with k mesh 3×3, of one cell 6×6 in place of 5×5"
+    assert words(16.0, "emt") == "2×2 cell"
 
 
 def test_a_place_has_other_numbers_in_a_larger_cell(tmp_path: Path) -> None:
