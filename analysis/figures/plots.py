@@ -53,6 +53,8 @@ class AdsorptionBar:
         Why there is no value, in words.
     numerical_ev, functional_ev
         Half the length of the error bars; None for those that are not known.
+    lacking
+        The parts of the error bars that were asked for and are not known.
     """
 
     model: str
@@ -62,6 +64,7 @@ class AdsorptionBar:
     reason: str | None
     numerical_ev: float | None = None
     functional_ev: float | None = None
+    lacking: tuple[str, ...] = ()
 
 
 @styled
@@ -281,6 +284,8 @@ def _error_bars(axes: Axes, rows: Sequence[AdsorptionBar], offset: float) -> boo
         ]
         if points:
             xs, ys, errors = zip(*points, strict=True)
+            lacking = {part.partition(" ")[0] == "functional" for row in rows for part in row.lacking}
+            known = ", some not known" if (kind == "functional") in lacking else ""
             axes.errorbar(
                 xs,
                 ys,
@@ -290,7 +295,7 @@ def _error_bars(axes: Axes, rows: Sequence[AdsorptionBar], offset: float) -> boo
                 elinewidth=width,
                 capsize=cap,
                 capthick=width,
-                label=label,
+                label=label + known,
             )
             drawn = True
     return drawn

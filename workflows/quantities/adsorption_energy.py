@@ -17,6 +17,7 @@ from ...analysis.energies.adsorption import (
     sites_of_end,
     sources,
 )
+from ...analysis.energies.uncertainty import UNCERTAINTY
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
 from .statics import isolated_atom
 
@@ -124,6 +125,7 @@ class AdsorptionEnergy(Quantity):
                 result.reasons[0] if result.reasons and result.adsorption_energy_ev is None else None,
                 result.adsorption_energy_numerical_uncertainty_ev,
                 result.adsorption_energy_functional_uncertainty_ev,
+                bars.best.lacking if (bars := result.quantities.get(UNCERTAINTY)) and bars.best else (),
             )
             for result in results
         ]

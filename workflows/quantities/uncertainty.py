@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.columns import Column
-from ...analysis.energies.adsorption import ON_SITE
+from ...analysis.energies.adsorption import ON_SITE, sources
 from ...analysis.energies.uncertainty import (
     FUNCTIONAL,
     RELAXED,
@@ -28,6 +28,7 @@ from .statics import isolated_atom, refuse_without_statics
 from .variants import energy_protocol, planned_variants
 
 if TYPE_CHECKING:
+    from ...analysis.campaign_entry import ModelEntry
     from ...analysis.model_result import HostRecords, ModelResult
     from ..calculation import Calculation
     from .declare import Declare
@@ -151,17 +152,27 @@ class Uncertainty(Quantity):
         found: UncertaintyResult | None = result.quantities.get(self.name)
         if found is None:
             return []
-        calculations = result.host.model.quantities[self.name].calculations
+        model = result.host.model
+        entries = {site.name: site for site in model.sites}
         numbers = []
         for bars in found.sites:
-            roles = (HOST, ON_SITE + bars.site, "atom")
-            records = tuple(
-                dict.fromkeys(i for role, i in calculations.items() if any(role.endswith(f" {one}") for one in roles))
-            )
             for kind, value in (("numerical", bars.numerical_ev), ("functional", bars.functional_ev)):
                 if value is not None:
-                    numbers.append(Number(bars.site, f"adsorption_energy_{kind}_uncertainty_ev", value, records))
+                    records = (*sources(model, entries[bars.site]), *_behind(model, bars, kind))
+                    key = f"adsorption_energy_{kind}_uncertainty_ev"
+                    numbers.append(Number(bars.site, key, value, tuple(dict.fromkeys(records))))
         return numbers
+
+
+def _behind(model: ModelEntry, bars: SiteUncertainty, kind: str) -> Iterator[str]:
+    """Yield the ids of the records that a bar of a site is formed from, beside those of its ΔE."""
+    asked = model.quantities[UNCERTAINTY]
+    roles = {HOST, ON_SITE + bars.site, "atom"}
+    for name, variant in asked.declared["variants"].items():
+        if variant["words"] in bars.shifts_ev and (variant["part"] == FUNCTIONAL) == (kind == FUNCTIONAL):
+            for role, identifier in asked.calculations.items():
+                if role.startswith(f"{name} ") and role.removeprefix(f"{name} ").removeprefix(f"{RELAXED} ") in roles:
+                    yield identifier
 
 
 def _other_mesh(declare: Declare, host: PlannedHost, larger: PlannedHost) -> str:

@@ -223,6 +223,12 @@ def test_numbers_name_the_records_behind_them() -> None:
     assert number.value == pytest.approx(0.05)
     assert {"h-kmesh", "s1-kmesh", "Na-kmesh"} <= set(number.records)
     assert not any(identifier.startswith("s2") for identifier in number.records)
+    assert {"h", "s1", "Na"} <= set(number.records)  # of which they are the changes
+    assert not any("RPBE" in identifier or "d3bj" in identifier for identifier in number.records)
+    numbers = {(n.site, n.key): n for n in Uncertainty().numbers(result(without="h-kmesh"))}
+    number = numbers["T", "adsorption_energy_numerical_uncertainty_ev"]
+    assert number.value == pytest.approx(0.04)
+    assert not any("kmesh" in identifier for identifier in number.records)
 
 
 # Planning.
@@ -328,6 +334,25 @@ def test_bars_are_drawn_as_long_as_they_are(tmp_path: Path) -> None:
     assert ends["numerical ±"] == pytest.approx([-1.1, -0.9])
     assert ends["spread of functionals"] == pytest.approx([-1.4, -0.6])
     assert axes.get_ylim()[0] < -1.4
+
+
+@pytest.mark.parametrize(
+    ("lacking", "labels"),
+    [
+        (("supercell",), {"numerical ±, some not known", "spread of functionals"}),
+        (("functional PBEsol",), {"numerical ±", "spread of functionals, some not known"}),
+    ],
+)
+def test_a_figure_says_of_bars_that_a_part_lacks(lacking: tuple[str, ...], labels: set[str], tmp_path: Path) -> None:
+    row = AdsorptionBar("WSe2", -1.0, None, "T_W@top", None, 0.1, 0.4, lacking)
+    figure = adsorption_bars([row], tmp_path / "a.png", mock=False)
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == labels | {"this work"}
+
+
+def test_the_figure_is_told_what_lacks() -> None:
+    whole, without = result(), result(without="h-kmesh")
+    assert whole.quantities["uncertainty"].best.lacking == ("potential", "functional PBEsol")
+    assert set(without.quantities["uncertainty"].best.lacking) == {"potential", "functional PBEsol", "kmesh"}
 
 
 def test_an_energy_with_d3_is_had_from_that_without(tmp_path: Path) -> None:
