@@ -308,3 +308,12 @@ def test_convergence_is_not_tested_with_a_key_that_the_energies_have_of_their_ow
         400,
         600,
     ]
+
+
+@pytest.mark.parametrize("engine", ["emt", "gpaw", "vasp"])
+def test_a_cell_in_which_sheets_touch_is_refused_when_planned(engine: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"final_energy.vacuum_a: in 2 Å of vacuum images of a sheet overlap; give 6"
+    ):
+        with_finals(tmp_path, {"vacuum_a": 2.0}, engine)
+    assert "WSSe+VS/final" in with_finals(tmp_path, {"vacuum_a": 6.0}, engine)
