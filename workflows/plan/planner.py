@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ...analysis.energies.adsorption import ANOTHER_START
 from ...analysis.energies.uncertainty import PARTS
@@ -248,8 +249,9 @@ class _Planner:
             finals = {role: static(self.declare, parent, "final", final, extra) for role, parent in relaxed.items()}
         except InputError as error:
             raise InputError(f"{error} (protocol.final_energy)") from None
-        same = extra is None and flatten(final, "static") == flatten(protocol, "static")
-        if same and all(_has_settings_of(finals[role], relaxation) for role, relaxation in relaxed.items()):
+        common = flatten(final, "static")
+        same = extra is None and common == flatten(protocol, "static")
+        if same and all(_has_tags_of(finals[role], relaxation, common) for role, relaxation in relaxed.items()):
             sentence = "final_energy: its settings are those of the relaxations, whose energies are taken"
             self.dropped += [] if sentence in self.dropped else [sentence]
             return None, {}
@@ -356,7 +358,13 @@ class _Planner:
                 )
 
 
-def _has_settings_of(point: Calculation, relaxation: Calculation) -> bool:
-    """Tell whether a single point has a relaxation's settings, those for one code alone among them."""
-    settings = {key: value for key, value in relaxation.protocol.items() if key in keys_of("static", [key])}
-    return point.protocol == settings
+def _has_tags_of(point: Calculation, relaxation: Calculation, common: Mapping[str, Any]) -> bool:
+    """Tell whether a single point has a relaxation's settings for one code alone.
+
+    The ``common`` keys are the same; one that does not act on single points, as a dry run's mesh, is in no point.
+    """
+    tags, theirs = (
+        {key: value for key, value in one.protocol.items() if key not in common and key in keys_of("static", [key])}
+        for one in (point, relaxation)
+    )
+    return tags == theirs
