@@ -112,10 +112,11 @@ class Launches:
 
 @dataclass(frozen=True)
 class Spent:
-    """A calculation that was run: its size, with cores, and the CPU time of all its launches, s."""
+    """A calculation that was run: its size, with cores, the CPU time of all its launches, s, and its last host."""
 
     work: Work
     cpu_s: float
+    host: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ geometries of the records, by the package dftd3 (extra ``[gpaw]``).
 from __future__ import annotations
 
 import argparse
-import base64
-import gzip
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -23,6 +20,7 @@ from typing import Any
 import numpy as np
 from sodiate.analysis.model_result import ModelResult
 from sodiate.analysis.records import Record
+from sodiate.analysis.report.page import drawn
 from sodiate.workflows.quantities.dos import DensityOfStates
 from sodiate.workflows.results.cost import launches_of
 from sodiate.workflows.results.results import Results
@@ -145,9 +143,7 @@ class Reproduction:
 
     @property
     def _drawn(self) -> dict[str, Any]:
-        packed = self.page.split('id="data">')[1].split("</script>")[0]
-        groups: list[dict[str, Any]] = json.loads(gzip.decompress(base64.b64decode(packed)))
-        return next(group for group in groups if group["campaign"] == "wsse-gpaw-best")
+        return next(group for group in drawn(self.page) if group["campaign"] == "wsse-gpaw-best")
 
     def cost(self) -> Iterator[Sequence[str]]:
         """Wall times over all launches: relaxations of the hosts of Figure 5 one by one, others by kind."""

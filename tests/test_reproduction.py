@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from reproduction_tables import Explanation, Reproduction, written
 from sodiate.analysis.model_result import ModelResult
+from sodiate.analysis.report.page import drawn
 from sodiate.workflows.quantities.dos import DensityOfStates
 from sodiate.workflows.results.results import Results
 from support import DOCS
-from support.campaigns import drawn_groups
 
 TEXT = (DOCS / "reproduction.md").read_text(encoding="utf-8")
 
@@ -144,7 +144,7 @@ def test_the_tables_are_those_of_the_archive(archive: Results, dftd3: None) -> N
 
 def test_the_page_is_that_of_the_archive(archive: Results) -> None:
     page = (DOCS / "reproduction" / "report.html").read_text(encoding="utf-8")
-    groups = drawn_groups(page)
+    groups = drawn(page)
     assert groups[0]["campaign"] == "wsse-gpaw-best"
     for group in groups:
         found = models(archive, group["campaign"])

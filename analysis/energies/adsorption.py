@@ -20,6 +20,12 @@ DESORBED = "desorbed"
 ANOTHER_START = "#"
 """Stands in a site's name before the number of its start, from the second."""
 
+
+def site_of(start: str) -> str:
+    """Return the name of the site of a start: ``V_S@top`` of ``V_S@top#2``, and of itself."""
+    return start.partition(ANOTHER_START)[0]
+
+
 _BETWEEN, _AND = "between ", " and "
 """How an end between two sites is named: ``between H@top and T_W@top``, the nearer one first."""
 
@@ -303,8 +309,12 @@ def _choice_reasons(
 FINAL = "final_energy"
 """The quantity of energies at relaxed geometries, in campaigns that ask for them."""
 
-ON_SITE = "site "
-"""How the role of a single point at a site's geometry begins in that quantity; the site's name follows."""
+_ON_SITE = "site "
+
+
+def point_role(role: str) -> str:
+    """Return the role in that quantity of the single point of the host, or of a site by its name."""
+    return role if role == "host" else _ON_SITE + role
 
 
 @dataclass(frozen=True)
@@ -347,7 +357,7 @@ def _final(model: ModelEntry, site: SiteEntry) -> Terms | None:
         return None
     ids = entry.calculations
     parents = site.calculation, model.host
-    return Terms(ids["host"], ids[ON_SITE + site.name], ids["atom"], ids.get("bulk"), parents, "final energy: ")
+    return Terms(ids["host"], ids[point_role(site.name)], ids["atom"], ids.get("bulk"), parents, "final energy: ")
 
 
 def sources(model: ModelEntry, site: SiteEntry, bulk: bool = False) -> tuple[str, ...]:

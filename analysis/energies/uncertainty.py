@@ -20,7 +20,7 @@ from typing import Any
 from ..campaign_entry import CampaignEntry, ModelEntry
 from ..records import Record
 from ..words import listed
-from .adsorption import ON_SITE, AdsorptionResult, SiteResult, Terms, adsorption_values, energy_of_host, named
+from .adsorption import AdsorptionResult, SiteResult, Terms, adsorption_values, energy_of_host, named, point_role
 from .comparability import method_differences, sampling_differences
 
 UNCERTAINTY = "uncertainty"
@@ -154,7 +154,7 @@ def _terms(model: ModelEntry, variant: str, site: str) -> Terms | None:
     own without single points has the energies of its relaxations.
     """
     ids = model.quantities[UNCERTAINTY].calculations
-    names = "host", ON_SITE + site
+    names = "host", point_role(site)
     host, point = (ids.get(f"{variant} {name}") for name in names)
     if host is None or point is None:
         return None

@@ -21,6 +21,13 @@ from .content import CampaignContent, CostRow, HostContent, RelaxationContent
 _WEB = files(__package__) / "web"
 
 
+def drawn(page: str) -> list[dict[str, Any]]:
+    """Return what a page draws, campaign by campaign, out of its packed data."""
+    packed = page.split('id="data">')[1].split("</script>")[0]
+    groups: list[dict[str, Any]] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return groups
+
+
 def render(title: str, groups: Sequence[CampaignContent]) -> str:
     """Return the page.
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,6 @@ from sodiate.workflows.launch.reconcile import reconcile
 from sodiate.workflows.launch.submit import Submission, submit
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.runner.run_calculation import WorkerSettings
-
-
-def drawn_groups(page: str) -> list[dict[str, Any]]:
-    """Return what a report's page draws, out of its packed data."""
-    packed = page.split('id="data">')[1].split("</script>")[0]
-    groups: list[dict[str, Any]] = json.loads(gzip.decompress(base64.b64decode(packed)))
-    return groups
 
 
 def small_campaign(folder: Path, **changes: Any) -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.words import listed
+from ..kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from ...analysis.cost import Estimate
-    from ..calculation import Calculation
     from ..clusters.cluster_file import ClusterFile
     from ..results.cost import Outlook, Pace, Share
 
@@ -24,16 +24,8 @@ _MUCH_LARGER = 1.5
 
 def cores_by_kind(cluster: ClusterFile) -> dict[str, int]:
     """Return on how many cores a cluster's jobs run calculations of each kind."""
-    return {
-        kind: cluster.resources(name).all_tasks * cluster.resources(name).cpus_per_task
-        for name in cluster.classes
-        for kind in cluster.kinds(name)
-    }
-
-
-def _class_of(cluster: ClusterFile) -> Callable[[Calculation], str]:
-    names = {kind: name for name in cluster.classes for kind in cluster.kinds(name)}
-    return lambda calculation: names[calculation.kind]
+    classes = {kind: cluster.resources(cluster.class_of(kind)) for kind in KINDS}
+    return {kind: resources.all_tasks * resources.cpus_per_task for kind, resources in classes.items()}
 
 
 def cost_lines(outlook: Outlook, cluster: ClusterFile | None = None) -> list[str]:
@@ -52,7 +44,10 @@ def cost_lines(outlook: Outlook, cluster: ClusterFile | None = None) -> list[str
     ]
     rows = [(share.name, share) for share in outlook.shares(lambda calculation: calculation.kind)]
     if cluster is not None:
-        rows += [(f"class {share.name}", share) for share in outlook.shares(_class_of(cluster))]
+        rows += [
+            (f"class {share.name}", share)
+            for share in outlook.shares(lambda calculation: cluster.class_of(calculation.kind))
+        ]
     rows.append(("total", outlook.total))
     width = max(len(name) for name, _ in rows)
     lines += [f"  {name:<{width}}{_amount(share)}" for name, share in rows]

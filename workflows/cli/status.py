@@ -16,12 +16,13 @@ from ..database.standing import standing_of
 from ..database.workbench import Workbench
 from ..engines import find_engine
 from ..engines.shared.files import TRAJECTORY
-from ..results.cost import outlook, pace, started_s
+from ..results.cost import expected_of, methods_of, pace, spent, started_s
 from .cost_view import to_do_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ...analysis.campaign_entry import CampaignEntry
     from ..clusters.jobs import JobBook
 
 
@@ -50,7 +51,9 @@ def status_lines(documents: Documents) -> list[str]:
     reasons |= {i: place for i, place in places.items() if place != _WAITS}
     steps, owners = _steps_so_far(documents), _told_owners(documents.owners())
     lines = [sentence for _, sentence in complaints]
-    for entry in entries:
+    to_do = _to_do(documents, entries, reasons)
+    past = spent(documents, methods_of(calculation for these in to_do for calculation in these))
+    for entry, calculations in zip(entries, to_do, strict=True):
         counts = Counter(_word(reasons.get(identifier)) for identifier in entry.ids)
         waiting = sum(places.get(identifier) == _WAITS for identifier in entry.ids)
         words = {_IDLE: f" ({waiting} of them for others)"} if waiting else {}
@@ -63,18 +66,21 @@ def status_lines(documents: Documents) -> list[str]:
             for name, identifier in entry.names.items()
             if reasons.get(identifier, _IDLE) != _IDLE
         ]
-        lines += _to_do_lines(documents, entry.engine, [i for i in entry.ids if i in reasons])
+        if calculations:
+            expected = expected_of(calculations, past)
+            lines += to_do_lines(expected, started_s(documents, expected), pace(documents, expected.history))
     return lines or ["no campaign"]
 
 
-def _to_do_lines(documents: Documents, name: str, missing: Sequence[str]) -> list[str]:
-    """Return what is left of a campaign, in CPU-hours; none of a dry run, nor of an engine that is not here."""
-    engine = find_engine(name)
-    if engine is None or not engine.physical or not missing:
-        return []
-    graph = documents.graph(missing)
-    expected = outlook(documents, [graph[identifier] for identifier in missing])
-    return to_do_lines(expected, started_s(documents, expected), pace(documents, expected.history))
+def _to_do(
+    documents: Documents, entries: Sequence[CampaignEntry], reasons: Mapping[str, str]
+) -> list[list[Calculation]]:
+    """Return what is left of each campaign; nothing of a dry run, nor of an engine that is not here."""
+    engines = {entry.engine: find_engine(entry.engine) for entry in entries}
+    physical = {name for name, engine in engines.items() if engine is not None and engine.physical}
+    missing = [[i for i in entry.ids if i in reasons] if entry.engine in physical else [] for entry in entries]
+    graph = documents.graph(dict.fromkeys(identifier for these in missing for identifier in these))
+    return [[graph[identifier] for identifier in these] for these in missing]
 
 
 _IDLE = "not yet run"

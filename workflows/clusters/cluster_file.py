@@ -166,6 +166,10 @@ class ClusterFile(Frozen):
         }
         return tuple(kind for kind in KINDS if kind not in listed_kinds)
 
+    def class_of(self, kind: str) -> str:
+        """Return the class of a kind of calculations; each has one."""
+        return next(name for name in self.classes if kind in self.kinds(name))
+
     def environment(self, name: str) -> dict[str, Any]:
         """Return the settings of the codes in jobs of a class."""
         return {

@@ -12,11 +12,11 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from ..database.account import Account
+from ..database.documents import now
 from ..database.workbench import Workbench
 from ..launch.reconcile import age_s
 from .cluster_file import ClusterFile
@@ -103,7 +103,7 @@ class JobBook:
         tag = f"{self.prefix}{launch_id}"
         values = {"user": self.account.user, "cluster": self.account.cluster, "root": str(self.bench.root)}
         self.bench.documents.jobs.insert_one(
-            {"_id": tag, "launch": launch_id, **document, **values, "number": None, "submitted": _now()}
+            {"_id": tag, "launch": launch_id, **document, **values, "number": None, "submitted": now()}
         )
         return tag
 
@@ -120,7 +120,7 @@ class JobBook:
 
     def end(self, tag: str, state: str) -> None:
         """Store that a job has ended, in the scheduler's word."""
-        self.bench.documents.jobs.update_one({"_id": tag}, {"$set": {"ended": _now(), "state": state}})
+        self.bench.documents.jobs.update_one({"_id": tag}, {"$set": {"ended": now(), "state": state}})
 
     def look(self) -> list[Job]:
         """Return the jobs that wait or run; store numbers that were not known, and which jobs have ended.
@@ -187,7 +187,3 @@ def _state(document: Mapping[str, Any], listed: Listed | None) -> str | None:
     if document["number"] is not None:
         return GONE
     return WAITS_FOR_NUMBER if age_s(document["submitted"]) < UNNUMBERED_S else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -102,10 +102,14 @@ def recover(bench: Workbench, book: JobBook | None) -> list[str]:
     SchedulerError
         If the scheduler cannot be asked; then nothing is changed.
     """
-    labels = []
     if book is not None:
         book.look()
-        labels = _released(bench, book)
+    return _mended(bench, book)
+
+
+def _mended(bench: Workbench, book: JobBook | None) -> list[str]:
+    """Do what `recover` does, by the last look at the jobs."""
+    labels = [] if book is None else _released(bench, book)
     return labels + reconcile(bench, bench.documents.calculations.distinct("_id"))
 
 
@@ -147,13 +151,12 @@ def queue_once(queue: Queue) -> Round:
     """
     book = JobBook.open(queue.bench, queue.cluster)
     with queue.bench.documents.queueing(book.prefix):
-        recover(queue.bench, book)
         live = book.look()
+        _mended(queue.bench, book)
+        calculations = queue.calculations()
         jobs: list[Job] = []
         for name in queue.cluster.classes:
-            fworker = OurFWorker(
-                WorkerSettings(queue.bench.root), queue.calculations(), kinds=queue.cluster.kinds(name)
-            )
+            fworker = OurFWorker(WorkerSettings(queue.bench.root), calculations, kinds=queue.cluster.kinds(name))
             while len(live) + len(jobs) < queue.max_jobs and queue.bench.launchpad.run_exists(fworker):
                 _refuse_idle_jobs(book, _logs(queue))
                 try:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from fireworks.core.rocket import Rocket
 
 from ..database.account import Account
 from ..database.connection import Unreachable
+from ..database.documents import now
 from ..database.workbench import Workbench
 from ..engines.base import Limits
 from ..launch.loop import launch_directory
@@ -162,7 +162,7 @@ def _begun(bench: Workbench, cluster: ClusterFile, tag: str | None) -> Mapping[s
     if tag is None:
         return {}
     jobs, number = bench.documents.jobs, os.environ.get(cluster.scheduler.job_variable)
-    jobs.update_one({"_id": tag}, {"$set": {"began": datetime.now(UTC).isoformat(timespec="milliseconds")}})
+    jobs.update_one({"_id": tag}, {"$set": {"began": now()}})
     if number is not None:
         jobs.update_one({"_id": tag, "number": None}, {"$set": {"number": number.split(".")[0]}})
     return jobs.find_one({"_id": tag}) or {}

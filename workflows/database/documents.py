@@ -139,7 +139,7 @@ class Documents:
         seconds = (end - datetime.fromisoformat(attempt["started"])).total_seconds()
         if seconds <= 0:
             return {}
-        return {"ended": end.isoformat(timespec="milliseconds"), "wall_time_s": round(seconds, 3)}
+        return {"ended": as_text(end), "wall_time_s": round(seconds, 3)}
 
     # -- owners
 
@@ -496,6 +496,16 @@ class Documents:
             raise SodiateError(
                 f"{record.label}: its {name}, {identifier}, is damaged ({error}); {_REMEDY}."
             ) from None
+
+
+def as_text(moment: datetime) -> str:
+    """Return a time in UTC as documents hold it, to a millisecond."""
+    return moment.isoformat(timespec="milliseconds")
+
+
+def now() -> str:
+    """Return the present time as documents hold it."""
+    return as_text(datetime.now(UTC))
 
 
 def _revision(document: Mapping[str, Any]) -> float:

@@ -92,10 +92,10 @@ def _turns(plan: Plan) -> dict[str, float]:
     """
     turns: dict[str, float] = {}
     for place, host in enumerate(plan.hosts):
-        for turn, calculation in enumerate((host.calculation, *host.sites.values())):
+        for turn, calculation in enumerate(host.relaxations.values()):
             turns.setdefault(calculation.id, turn + place / len(plan.hosts))
     larger = [host.larger for host in plan.hosts if isinstance(host.larger, PlannedHost)]
-    for calculation in (one for host in larger for one in (host.calculation, *host.sites.values())):
+    for calculation in (one for host in larger for one in host.relaxations.values()):
         turns.setdefault(calculation.id, _LAST)
     for calculation in plan.calculations:
         relaxation = calculation.parents.get("geometry")

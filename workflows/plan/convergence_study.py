@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ...analysis.energies.adsorption import ANOTHER_START, named
+from ...analysis.energies.adsorption import named, site_of
 from ...analysis.energies.convergence import Series, Setting
 from ...structures.sites_of_cells import names_in
 from ..calculation import HOST
@@ -269,7 +269,7 @@ class _Planner:
     def _refuse_by_hand(self, varied: Plan) -> None:
         """Refuse a key that has no effect since the campaign's entries for its engine go before it."""
         for host in varied.hosts:
-            for calculation in host.finals.values() if host.finals else (host.calculation, *host.sites.values()):
+            for calculation in host.energies.values():
                 by_hand = varied.declaration.by_hand(calculation).get(self.varied.key)
                 if by_hand is not None:
                     raise InputError(
@@ -374,7 +374,7 @@ def _meshes(variants: Sequence[Variant]) -> Iterator[str]:
 
 def _mesh(host: PlannedHost) -> tuple[int, int] | None:
     """Return the points of a host's mesh along a and b; None for an engine without k points."""
-    calculation = host.finals.get(HOST, host.calculation)
+    calculation = host.energies[HOST]
     length, atoms = calculation.protocol.get("kpoint_length_a"), ideal_atoms(host.calculation)
     return None if length is None or atoms is None else kpoint_mesh(atoms, length)[:2]
 
@@ -397,7 +397,7 @@ def series(study: Study, results: Sequence[Sequence[ModelResult]]) -> list[Serie
         points: dict[str, list[Setting]] = {}
         for model in models:
             for site in model.adsorption.sites:
-                label = f"{model.model}/{site.site.partition(ANOTHER_START)[0]}"
+                label = f"{model.model}/{site_of(site.site)}"
                 end = None if site.end is None else named(site.end, names.get(model.model, {}))
                 points.setdefault(label, []).append(Setting(variant.value, site.adsorption_energy_ev, end))
         for label, starts in points.items():

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...analysis.energies.adsorption import ANOTHER_START
+from ...analysis.energies.adsorption import ANOTHER_START, site_of
 from ...analysis.energies.uncertainty import PARTS
 from ...analysis.words import listed
 from ...structures.errors import StructureError
@@ -171,7 +171,7 @@ class _Planner:
                 f"{self.where}: uncertainty: supercell: model {host.name}: kpoint_mesh fixes the mesh of one cell by "
                 f"hand; give kpoint_length_a, which gives {cell} cells one, or leave supercell out."
             )
-        names = tuple(name for name in host.sites if ANOTHER_START not in name)
+        names = tuple(name for name in host.sites if site_of(name) == name)
         changes = {"supercell": repeat, "sites": names, "starts": 1}
         ideal = start_structures.read_host(host.calculation.structure)
         try:
@@ -253,15 +253,20 @@ class _Planner:
         same = extra is None and common == flatten(protocol, "static")
         if same and all(_has_tags_of(finals[role], relaxation, common) for role, relaxation in relaxed.items()):
             sentence = "final_energy: its settings are those of the relaxations, whose energies are taken"
-            self.dropped += [] if sentence in self.dropped else [sentence]
+            self._drop(sentence)
             return None, {}
         left_out = idle(given, finals[HOST])
         if left_out:
             sentence = f"final_energy: {', '.join(left_out)} do not act with engine {self.engine.name}"
             if not given.keys() & finals[HOST].protocol.keys():
                 sentence += ": its energies are those of the relaxations"
-            self.dropped += [] if sentence in self.dropped else [sentence]
+            self._drop(sentence)
         return final, finals
+
+    def _drop(self, sentence: str) -> None:
+        """Say once, for all hosts that it is true of, what is left out."""
+        if sentence not in self.dropped:
+            self.dropped.append(sentence)
 
     def _site(
         self, host: Calculation, name: str, operation: start_structures.Operation, protocol: Protocol

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ...analysis.energies.adsorption import ANOTHER_START
+from ...analysis.energies.adsorption import site_of
 from ..campaign.campaign_file import CampaignFile, CampaignModel
 from ..campaign.load import Campaign
 from ..campaign.protocol import Protocol
@@ -69,7 +69,7 @@ def some_hosts(campaign: Campaign, changes: Mapping[int, Mapping[str, Any]]) -> 
 
 def sites_by_rule(host: PlannedHost, model: CampaignModel) -> list[str]:
     """Return the names of a planned host's sites as a campaign may list them: none of its own, each start once."""
-    return [name for name in host.sites if name not in model.own_sites and ANOTHER_START not in name]
+    return [name for name in host.sites if name not in model.own_sites and site_of(name) == name]
 
 
 def _without_list(campaign: Campaign) -> dict[str, str]:

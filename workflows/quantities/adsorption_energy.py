@@ -10,10 +10,10 @@ import numpy as np
 
 from ...analysis.columns import Column
 from ...analysis.energies.adsorption import (
-    ANOTHER_START,
     AdsorptionResult,
     SiteResult,
     adsorption_result,
+    site_of,
     sites_of_end,
     sources,
 )
@@ -141,7 +141,7 @@ class AdsorptionEnergy(Quantity):
         for result in results:
             starts: dict[str, list[SiteResult]] = {}
             for site in result.sites:
-                starts.setdefault(site.site.partition(ANOTHER_START)[0], []).append(site)
+                starts.setdefault(site_of(site.site), []).append(site)
             several = {name: sites for name, sites in starts.items() if len(sites) > 1}
             lines += [f"{result.model}/{name}: {_starts_in_words(sites)}" for name, sites in several.items()]
         return lines

@@ -74,6 +74,21 @@ class PlannedHost:
         extra: float | None = self.finals[HOST].structure.get("extra_vacuum_a") if self.finals else None
         return extra
 
+    @property
+    def relaxations(self) -> dict[str, Calculation]:
+        """Its relaxation as ``host``, and those of its sites by their names."""
+        return {HOST: self.calculation, **self.sites}
+
+    @property
+    def energies(self) -> dict[str, Calculation]:
+        """What ΔE is formed from, by the same roles: single points if there are some, else the relaxations."""
+        return dict(self.finals) or self.relaxations
+
+    @property
+    def energy_protocol(self) -> Protocol:
+        """The protocol of what ΔE is formed from."""
+        return self.final_protocol or self.protocol
+
 
 @dataclass(frozen=True)
 class HostPart:

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.columns import Column
-from ...analysis.energies.adsorption import FINAL, ON_SITE, lowest, relaxed_sources
+from ...analysis.energies.adsorption import FINAL, lowest, point_role, relaxed_sources
 from ...analysis.energies.settings import differing_settings
 from ...analysis.records import MOCK
 from ...analysis.words import listed
 from ..calculation import HOST
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
-from .statics import isolated_atom, metal
+from .statics import energy_atom, metal
 
 if TYPE_CHECKING:
     from ...analysis.model_result import HostRecords, ModelResult
-    from ..calculation import Calculation
     from .declare import Declare
 
 
@@ -59,12 +58,10 @@ class FinalEnergy(Quantity):
 
     def _part(self, declare: Declare, host: PlannedHost) -> HostPart:
         assert host.final_protocol is not None
-        references = {"atom": isolated_atom(declare, host.final_protocol, "final")}
+        references = {"atom": energy_atom(declare, host)}
         if "bulk_reference" in declare.campaign.spec.quantities and "bulk" in declare.engine.capabilities:
             references["bulk"] = metal(declare, host.protocol, host.final_protocol, "final")
-        points: dict[str, Calculation] = {
-            role if role == HOST else ON_SITE + role: final for role, final in host.finals.items()
-        }
+        points = {point_role(role): final for role, final in host.finals.items()}
         return HostPart({**points, **references}, references=tuple(references.values()))
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> FinalResult | None:

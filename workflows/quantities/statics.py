@@ -12,6 +12,7 @@ from .elemental_reference import reference
 
 if TYPE_CHECKING:
     from ..calculation import Calculation
+    from .base import PlannedHost
     from .declare import Declare
 
 
@@ -55,6 +56,11 @@ def isolated_atom(
     label = f"{element}-{name}" if name else element
     parents = {} if without is None else {"without": without}
     return declare("atom", start_structures.atom(element, box_a), parents, label, protocol)
+
+
+def energy_atom(declare: Declare, host: PlannedHost) -> Calculation:
+    """Declare the isolated atom that ΔE of a host is formed with."""
+    return isolated_atom(declare, host.energy_protocol, "final" if host.finals else "")
 
 
 def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) -> Calculation:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.columns import Column
-from ...analysis.energies.adsorption import ON_SITE, sources
+from ...analysis.energies.adsorption import point_role, sources
 from ...analysis.energies.uncertainty import (
     FUNCTIONAL,
     RELAXED,
@@ -24,8 +24,8 @@ from ..calculation import HOST
 from ..campaign.protocol import flatten
 from ..engines.shared.grids import kpoint_mesh
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan
-from .statics import isolated_atom, refuse_without_statics
-from .variants import energy_protocol, planned_variants
+from .statics import energy_atom, refuse_without_statics
+from .variants import planned_variants
 
 if TYPE_CHECKING:
     from ...analysis.campaign_entry import ModelEntry
@@ -92,7 +92,7 @@ class Uncertainty(Quantity):
         for one in planned:
             variant = one.variant.name
             for role, point in one.points.items():
-                calculations[f"{variant} {role if role == HOST else ON_SITE + role}"] = point
+                calculations[f"{variant} {point_role(role)}"] = point
                 names[f"{host.name}/{variant}" if role == HOST else f"{host.name}/{role}/{variant}"] = point
             calculations[f"{variant} atom"] = one.atom
         variants: dict[str, Any] = {
@@ -102,7 +102,7 @@ class Uncertainty(Quantity):
         if isinstance(host.larger, str):
             not_known["supercell"] = host.larger
         elif host.larger is not None:
-            atom = isolated_atom(declare, energy_protocol(host), "final" if host.finals else "")
+            atom = energy_atom(declare, host)
             calculations |= {"supercell atom": atom} | _of_larger(host.larger)
             names |= _names_of_larger(host.name, host.larger)
             words = "×".join(map(str, host.larger.repeat)) + " cell" + _other_mesh(declare, host, host.larger)
@@ -167,7 +167,7 @@ class Uncertainty(Quantity):
 def _behind(model: ModelEntry, bars: SiteUncertainty, kind: str) -> Iterator[str]:
     """Yield the ids of the records that a bar of a site is formed from, beside those of its ΔE."""
     asked = model.quantities[UNCERTAINTY]
-    roles = {HOST, ON_SITE + bars.site, "atom"}
+    roles = {HOST, point_role(bars.site), "atom"}
     for name, variant in asked.declared["variants"].items():
         if variant["words"] in bars.shifts_ev and (variant["part"] == FUNCTIONAL) == (kind == FUNCTIONAL):
             for role, identifier in asked.calculations.items():
@@ -177,7 +177,7 @@ def _behind(model: ModelEntry, bars: SiteUncertainty, kind: str) -> Iterator[str
 
 def _other_mesh(declare: Declare, host: PlannedHost, larger: PlannedHost) -> str:
     """Say which mesh a larger cell has, if it is not as dense, so that ΔE changes by that, too."""
-    length = flatten(energy_protocol(host), "static").get("kpoint_length_a")
+    length = flatten(host.energy_protocol, "static").get("kpoint_length_a")
     if length is None or not declare.engine.physical:
         return ""
     meshes = [
@@ -199,11 +199,10 @@ def _surroundings(host: PlannedHost) -> Mapping[str, Surroundings]:
 
 def _of_larger(larger: PlannedHost) -> dict[str, Calculation]:
     """Return the energies of host and sites of a larger cell by role, and of single points the relaxations, too."""
-    relaxed = {HOST: larger.calculation, **larger.sites}
-    roles = {role: role if role == HOST else ON_SITE + role for role in relaxed}
-    energies = {f"supercell {roles[role]}": one for role, one in (larger.finals or relaxed).items()}
-    ends = {f"supercell {RELAXED} {roles[role]}": one for role, one in relaxed.items()} if larger.finals else {}
-    return energies | ends
+    energies = {f"supercell {point_role(role)}": one for role, one in larger.energies.items()}
+    if not larger.finals:
+        return energies
+    return energies | {f"supercell {RELAXED} {point_role(role)}": one for role, one in larger.relaxations.items()}
 
 
 def _names_of_larger(host: str, larger: PlannedHost) -> dict[str, Calculation]:

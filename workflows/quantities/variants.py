@@ -11,11 +11,10 @@ from ..calculation import HOST
 from ..campaign.protocol import flatten
 from ..campaign.yaml import InputError
 from ..engines.shared.grids import kpoint_mesh
-from .statics import idle, isolated_atom, static
+from .statics import energy_atom, idle, isolated_atom, static
 
 if TYPE_CHECKING:
     from ..calculation import Calculation
-    from ..campaign.protocol import Protocol
     from .base import PlannedHost
     from .declare import Declare
 
@@ -65,11 +64,6 @@ class PlannedVariant:
     variant: Variant
     points: Mapping[str, Calculation]
     atom: Calculation
-
-
-def energy_protocol(host: PlannedHost) -> Protocol:
-    """Return the protocol of the energies of which ΔE is formed."""
-    return host.final_protocol or host.protocol
 
 
 def planned_variants(declare: Declare, host: PlannedHost) -> tuple[list[PlannedVariant], dict[str, str]]:
@@ -122,8 +116,7 @@ def _without(
     if variant.without is None or not declare.engine.adds_dispersion:
         return {}
     if variant.without == "":
-        atom = isolated_atom(declare, energy_protocol(host), "final" if host.finals else "")
-        return {**(host.finals or {HOST: host.calculation, **host.sites}), _ATOM: atom}
+        return {**host.energies, _ATOM: energy_atom(declare, host)}
     found = [{**one.points, _ATOM: one.atom} for one in planned if one.variant.name == variant.without]
     return found[0] if found else {}
 
@@ -135,12 +128,11 @@ _ATOM = "isolated atom"
 def _planned(
     declare: Declare, host: PlannedHost, variant: Variant, without: Mapping[str, Calculation]
 ) -> PlannedVariant:
-    protocol = energy_protocol(host).at_relaxed_geometries(variant.changes)
-    relaxed = {HOST: host.calculation, **host.sites}
+    protocol = host.energy_protocol.at_relaxed_geometries(variant.changes)
     extra_a = (host.extra_vacuum_a or 0.0) + (variant.extra_vacuum_a or 0.0) or None
     points = {
         role: static(declare, parent, variant.name, protocol, extra_a, without.get(role))
-        for role, parent in relaxed.items()
+        for role, parent in host.relaxations.items()
     }
     return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name, without.get(_ATOM)))
 
@@ -148,7 +140,7 @@ def _planned(
 def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) -> Iterator[Variant]:
     """Yield what is asked for and can be varied; of other parts say in ``not_known`` why not."""
     asked = declare.campaign.spec.uncertainty
-    values = flatten(energy_protocol(host), "static")
+    values = flatten(host.energy_protocol, "static")
     if "kmesh" in asked:
         yield from _denser_mesh(declare, host, values, not_known)
     if "cutoff" in asked:

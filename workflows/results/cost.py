@@ -125,6 +125,8 @@ def spent(documents: Documents, methods: Collection[str]) -> dict[str, Spent]:
     methods
         As in `Work`: the engine and the Hamiltonian.
     """
+    if not methods:
+        return {}
     engines = {method.split()[0] for method in methods}
     records = {
         identifier: record
@@ -136,7 +138,7 @@ def spent(documents: Documents, methods: Collection[str]) -> dict[str, Spent]:
     for identifier, launches in launches_of(documents, records).items():
         work = work_of(graph[identifier], launches.cores)
         if work is not None and work.method in methods and launches.core_s:
-            found[identifier] = Spent(work, launches.core_s)
+            found[identifier] = Spent(work, launches.core_s, records[identifier].provenance.host)
     return found
 
 
@@ -226,8 +228,14 @@ def _share(name: str, estimates: Sequence[Estimate | None]) -> Share:
     return Share(name, len(estimates), total, len(estimates) - len(known))
 
 
+def methods_of(calculations: Iterable[Calculation]) -> tuple[str, ...]:
+    """Return the methods of calculations that run a code, as in `Work`."""
+    works = map(work_of, calculations)
+    return tuple(dict.fromkeys(work.method for work in works if work is not None))
+
+
 def outlook(
-    documents: Documents | None, calculations: Iterable[Calculation], cores: Mapping[str, int] | None = None
+    documents: Documents | None, calculations: Sequence[Calculation], cores: Mapping[str, int] | None = None
 ) -> Outlook:
     """Return what calculations may take, by the records of the same method.
 
@@ -240,13 +248,29 @@ def outlook(
     cores
         On how many each kind is to run; without, on as many as the records did.
     """
+    methods = methods_of(calculations)
+    return expected_of(calculations, {} if documents is None else spent(documents, methods), cores)
+
+
+def expected_of(
+    calculations: Sequence[Calculation], past: Mapping[str, Spent], cores: Mapping[str, int] | None = None
+) -> Outlook:
+    """Return what calculations may take, by what others took; of ``past`` (`spent`) those of the same method count.
+
+    Parameters
+    ----------
+    calculations, cores
+        As in `outlook`.
+    past
+        By calculation; of any methods.
+    """
     works = [
         (calculation, work_of(calculation, (cores or {}).get(calculation.kind)))
         for calculation in calculations
         if not KINDS[calculation.kind].chooses
     ]
-    methods = tuple(dict.fromkeys(work.method for _, work in works if work is not None))
-    history = spent(documents, methods) if documents is not None and methods else {}
+    methods = methods_of(calculations)
+    history = {identifier: one for identifier, one in past.items() if one.work.method in methods}
     by_method: dict[str, list[Spent]] = {}
     for one in history.values():
         by_method.setdefault(one.work.method, []).append(one)
@@ -256,8 +280,7 @@ def outlook(
         return None if work is None or work.method not in models else models[work.method].estimate(work)
 
     items = tuple((calculation, work, estimate(work)) for calculation, work in works)
-    hosts = {} if documents is None else {r.provenance.host: None for r in documents.current(history).values()}
-    return Outlook(methods, history, models, items, tuple(sorted(hosts)))
+    return Outlook(methods, history, models, items, tuple(sorted({one.host for one in history.values()})))
 
 
 def started_s(documents: Documents, expected: Outlook) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from ...errors import SodiateError
 from .. import start_structures
 from ..calculation import Calculation
 from ..database.account import Account
-from ..database.documents import Documents
+from ..database.documents import Documents, now
 from ..database.lease import Lease, LeaseLost, Owner
 from ..database.standing import failure, failures, standing_above
 from ..engines import engine_of
@@ -144,10 +144,10 @@ def _refuse_fallen(
         reason = None if parent.id in records else failure(documents, parent)
         if reason is None:
             continue
-        now = _now()
+        moment = now()
         words = f"its {role}, {parent.label}, has failed"
         document = _attempt(calculation, lease, Owner.here()) | {
-            "started": now, "ended": now, "outcome": "failed", "reason": words, "wall_time_s": 0.0
+            "started": moment, "ended": moment, "outcome": "failed", "reason": words, "wall_time_s": 0.0
         }  # fmt: skip
         documents.attempts.insert_one(document)
         raise EngineError(f"{calculation.label}: {words}: {reason}")
@@ -175,10 +175,6 @@ def _parents(calculation: Calculation, records: Mapping[str, Record], root: Path
     }
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 @dataclass
 class _Run:
     """An attempt at a calculation, under a lease."""
@@ -196,7 +192,7 @@ class _Run:
         self.begun = _attempt(self.calculation, self.lease, Owner.here())
         self.attempt: str = self.begun["_id"]
         self.directory = self.worker.root.resolve() / self.calculation.directory_name
-        self.started = _now()
+        self.started = now()
         self.engine: Engine | None = None
 
     def go(self) -> None:
@@ -286,7 +282,7 @@ class _Run:
         )
 
     def _end_attempt(self, outcome: str, reason: str | None, result: Outcome | None = None) -> None:
-        end = _now()
+        end = now()
         self.documents.attempts.update_one(
             {"_id": self.attempt},
             {
@@ -360,7 +356,7 @@ class _Run:
         return SiteChange(start=start, end=end.label, moved=end.moved, note=end.note)
 
     def _provenance(self, outcome: Outcome, workdir: Workdir, execution: Mapping[str, Any]) -> Provenance:
-        finished = _now()
+        finished = now()
         return Provenance(
             versions=outcome.versions,
             host=Owner.here().host,

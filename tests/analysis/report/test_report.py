@@ -17,12 +17,12 @@ from sodiate.analysis.arrays import Bands, Density, Dos
 from sodiate.analysis.electrons.defect_levels import defect_levels
 from sodiate.analysis.records import BandGap
 from sodiate.analysis.report.content import CampaignContent, HostContent, Panel
-from sodiate.analysis.report.page import render
+from sodiate.analysis.report.page import drawn, render
 from sodiate.analysis.report.panels import dos_payload, isosurfaces, level_lines, profile_payload
 from sodiate.workflows.results.report_data import rolled, shifted, to_the_middle
 from support import DOCS
 from support import browser as browsers
-from support.campaigns import drawn_groups, small_campaign
+from support.campaigns import small_campaign
 from support.cli import Cli
 from support.requirements import skip_unless_required
 
@@ -259,7 +259,7 @@ def test_engines_are_kept_apart(cli: Cli, launchpad: Path, tmp_path: Path) -> No
         assert cli("run", f"{name}.yaml", "--launchpad", launchpad, "--root", "root").returncode == 0
     assert cli("report", "--launchpad", launchpad, "--root", "root").returncode == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    data = drawn_groups(page)
+    data = drawn(page)
     assert [group["campaign"] for group in data] == ["one", "two"]
     assert data[0]["objects"][0]["method_id"] != data[1]["objects"][0]["method_id"]
     assert page.count("<section id=") == 2
