@@ -27,7 +27,7 @@ from .symmetry import SYMPREC, Symmetry, find_symmetry
 from .vacancies import Defect, apply_defects
 
 # Å, lateral. Two points closer than this under an operation are the same candidate.
-_SAME_POINT: Final = 0.3
+SAME_POINT: Final = 0.3
 
 # Å, lateral. An adsorbate further than this from every site lies between two.
 ON_SITE: Final = 0.6
@@ -160,7 +160,9 @@ def find_sites(pristine: Atoms, defects: Sequence[Defect]) -> tuple[Site, ...]:
     candidates = find_candidates(pristine, defects)
     frame = _frame(pristine, defective, defects)
     distances = _defect_distances(pristine, defects, candidates)
-    classes = _classes(candidates, find_symmetry(defective, _missing(pristine, defects)), in_plane_cell(pristine))
+    classes = _classes(
+        candidates, find_symmetry(defective, missing_atoms(pristine, defects)), in_plane_cell(pristine)
+    )
 
     def order(orbit: list[int]) -> tuple[int, int, str, list[float], int, int]:
         first = candidates[orbit[0]]
@@ -193,13 +195,13 @@ def own_site(pristine: Atoms, defects: Sequence[Defect], name: str, face: str, p
         Coordinates along a and b of the ideal host, fractional.
     """
     defective = apply_defects(pristine, defects)
-    symmetry, cell = find_symmetry(defective, _missing(pristine, defects)), in_plane_cell(pristine)
+    symmetry, cell = find_symmetry(defective, missing_atoms(pristine, defects)), in_plane_cell(pristine)
     images, multiplicity = symmetry.images(point), 0
     for flip in (False, True):
         left = images[symmetry.flips == flip]
         while len(left):
             multiplicity += 1
-            left = left[lateral_distances(left - left[0], cell) > _SAME_POINT]
+            left = left[lateral_distances(left - left[0], cell) > SAME_POINT]
     return Site(name, "own", face, point, multiplicity, None, _frame(pristine, defective, defects))
 
 
@@ -271,9 +273,9 @@ def place(host: Atoms, site: Site, element: str, height: float) -> Atoms:
     check_element(element, f"adsorbate on {site.name}")
     frame = site.frame or _bare_frame(host)
     _check_atoms(host, frame, f"site {site.name}")
-    point = np.array(site.fractional) + _drift(host, frame)
+    point = np.array(site.fractional) + drift(host, frame)
     x, y = point @ in_plane_cell(host)
-    plane = _face_plane(host, frame, site.face, point)
+    plane = face_plane(host, frame, site.face, point)
     z = plane + height if site.face == "top" else plane - height
     placed: Atoms = host.copy()
     placed.append(Atom(element, (x, y, z)))
@@ -312,15 +314,15 @@ def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], 
     frame = _frame(pristine, ideal, defects)
     host = final[:-1]
     _check_atoms(host, frame, f"{describe(ideal)} with an adsorbate on {start.name}")
-    point = in_plane_fractions(final)[-1] - _drift(host, frame)
-    planes = {face: _face_plane(host, frame, face, in_plane_fractions(final)[-1]) for face in FACES}
+    point = in_plane_fractions(final)[-1] - drift(host, frame)
+    planes = {face: face_plane(host, frame, face, in_plane_fractions(final)[-1]) for face in FACES}
     face = _end_face(final.positions[-1, 2], planes, start.face)
     height = final.positions[-1, 2] - planes[face]
     changed = _moved(ideal, host)
     if (height if face == "top" else -height) > DESORBED:
         return EndSite("desorbed", True, changed, start.name)
     cell = in_plane_cell(final)
-    label, nearest = _label(sites, find_symmetry(ideal, _missing(pristine, defects)), cell, point, face)
+    label, nearest = _label(sites, find_symmetry(ideal, missing_atoms(pristine, defects)), cell, point, face)
     if face != start.face:
         return EndSite(label, True, _joined("went through", changed), start.name)
     stayed = label == start.name
@@ -356,13 +358,13 @@ def _classes(candidates: Sequence[Candidate], symmetry: Symmetry, cell: Floats) 
     points = np.array([candidate.fractional for candidate in candidates])
     on_top = np.array([candidate.face == "top" for candidate in candidates])
     kinds = np.array([candidate.kind for candidate in candidates])
-    tree = PeriodicPoints(points, cell, _SAME_POINT)
+    tree = PeriodicPoints(points, cell, SAME_POINT)
     assigned = np.zeros(len(candidates), dtype=bool)
     classes: list[list[int]] = []
     for i in range(len(candidates)):
         if assigned[i]:
             continue
-        operations, images = tree.within(symmetry.images(points[i]), _SAME_POINT)
+        operations, images = tree.within(symmetry.images(points[i]), SAME_POINT)
         orbit = np.zeros(len(candidates), dtype=bool)
         orbit[images[on_top[images] == (on_top[i] ^ symmetry.flips[operations])]] = True
         orbit &= (kinds == kinds[i]) & ~assigned
@@ -396,7 +398,8 @@ def _frame(pristine: Atoms, defective: Atoms, defects: Sequence[Defect]) -> Fram
     return Frame(tuple(defective.symbols), fractions, faces["top"], faces["bottom"])
 
 
-def _missing(pristine: Atoms, defects: Sequence[Defect]) -> Atoms:
+def missing_atoms(pristine: Atoms, defects: Sequence[Defect]) -> Atoms:
+    """Return the atoms of a complete host that its vacancies lack."""
     return pristine[[defect.index for defect in defects if defect.replacement is None]]
 
 
@@ -413,7 +416,7 @@ def _check_atoms(host: Atoms, frame: Frame, where: str) -> None:
         )
 
 
-def _drift(host: Atoms, frame: Frame) -> Floats:
+def drift(host: Atoms, frame: Frame) -> Floats:
     """Return the mean lateral displacement from the ideal host, fractional, shape (2,)."""
     displacements = in_plane_fractions(host) - np.array(frame.fractions)
     # Relative to one atom, so that atoms wrapped into the cell do not shift the mean by a lattice vector.
@@ -421,7 +424,7 @@ def _drift(host: Atoms, frame: Frame) -> Floats:
     return wrap(drift)
 
 
-def _face_plane(host: Atoms, frame: Frame, face: str, point: Floats) -> float:
+def face_plane(host: Atoms, frame: Frame, face: str, point: Floats) -> float:
     """Return the mean z of the three atoms of a face that are laterally nearest to a point, Å."""
     cell, indices = in_plane_cell(host), np.array(frame.top if face == "top" else frame.bottom)
     offsets = wrap(in_plane_fractions(host)[indices] - point)[:, None] + image_shifts(cell)[None]
@@ -451,6 +454,6 @@ def _label(sites: Sequence[Site], symmetry: Symmetry, cell: Floats, point: Float
     distance, _, name, nearest = min(images, key=lambda image: image[:2])
     if distance <= ON_SITE:
         return name, nearest
-    other = [image for image in images if lateral_distances(image[3] - nearest, cell) > _SAME_POINT]
+    other = [image for image in images if lateral_distances(image[3] - nearest, cell) > SAME_POINT]
     second = min(other, key=lambda image: image[:2])[2] if other else name
     return f"between {name} and {second}", nearest
