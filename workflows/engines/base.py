@@ -35,6 +35,22 @@ class Unconverged(EngineError):
     """A run ended before its criterion was met; nothing of it may be recorded."""
 
 
+class Killed(EngineError):
+    """A code was ended from outside, or a rank of it: its files go on, and nothing of them is wrong.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    out_of_memory
+        Whether it certainly was for want of memory, so that it may well happen again.
+    """
+
+    def __init__(self, message: str, out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.out_of_memory = out_of_memory
+
+
 class Stopped(EngineError):
     """A run ended cleanly on request: it can be resumed, and is not done."""
 

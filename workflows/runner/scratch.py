@@ -58,7 +58,8 @@ def computing_in(directory: Path, scratch: str | None, every_s: float = EVERY_S)
             with _copying_back(place, directory, every_s):
                 yield place
         except SodiateError as error:
-            raise type(error)(str(error).replace(str(place), str(directory))) from error
+            error.args = (str(error).replace(str(place), str(directory)),)
+            raise
         finally:
             try:
                 if place.is_dir():

@@ -123,6 +123,10 @@ def test_each_bundled_file_is_looked_at() -> None:
         ({"signal_s": 3000}, "classes.all: calculations are ended signal_s .3000 s. before"),
         ({"env": {"vasp": "srun vasp_std"}}, "unknown key 'env.vasp'.*vasp_std"),
         ({"env": {"incar": {"ISMEAR": 1}}}, "ISMEAR may change a number.*campaign's incar"),
+        ({"env": {"gpaw_command": "mpiexec -n {cores} gpaw python run.py"}}, r"env.gpaw_command: .*\{cores\} is not"),
+        ({"env": {"gpaw_command": ""}}, "env.gpaw_command: .*it is empty"),
+        ({"env": {"gpaw_command": "mpiexec -n {ranks} gpaw python"}}, "lacks the script.*gpaw python run.py"),
+        ({"env": {"vasp_std": "module load vasp && srun vasp_std"}}, "env.vasp_std: .*begins with module.*`setup`"),
         ({"env": {"keep": ["PROCAR"]}}, "keep"),
         ({"classes": {"a": {"kinds": ["relax"], "wall_time": "01:00:00", "memory_gb": 1}}}, "no class has the kind"),
         (

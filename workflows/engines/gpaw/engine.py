@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
 
 from ....analysis.codes import CodeDescription
 from ....analysis.records import Frozen
@@ -31,8 +35,11 @@ from ..base import (
     Unsupported,
 )
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
+from ..shared.commands import mistake
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
+from ..shared.machine import available_cores, share_of_cores
 from ..shared.named import refuse_unknown
+from ..shared.processes import UNBOUND
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .dispersion import with_dispersion
 from .functionals import FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
@@ -74,10 +81,25 @@ _RUN_KEYS = ("max_force_ev_per_a", "dos_broadening_ev", "band_points", "dispersi
 _INSTALL = "pip install 'sodiate[gpaw]' (it needs Debian's libxc-dev libopenblas-dev libopenmpi-dev openmpi-bin)"
 
 
+def _mistake(command: str) -> str | None:
+    """Return what is wrong with a command for GPAW, in words."""
+    found = mistake(command, ("ranks",))
+    if found is None and shlex.split(command)[-1] == "python":
+        return f"{command!r} lacks the script: it ends in `gpaw python {SCRIPT}`"
+    return found
+
+
+def _without_mistake(command: str) -> str:
+    found = _mistake(command)
+    if found is not None:
+        raise ValueError(found)
+    return command
+
+
 class GpawWorkerKeys(Frozen):
     """Settings of a worker: the command, in which ``{ranks}`` stands for the number of ranks."""
 
-    gpaw_command: str | None = None
+    gpaw_command: Annotated[str, AfterValidator(_without_mistake)] | None = None
 
 
 class GpawDeclaration(PlainDeclaration):
@@ -244,7 +266,8 @@ class GpawEngine(PlainEngine):
         # Imported here because custodian takes a second to import.
         from .launch import launch
 
-        launch(command, directory, limits, stop)
+        # In a job its launcher knows the cores that are the job's alone.
+        launch(command, {} if "tasks" in self.settings.worker else UNBOUND, directory, limits, stop)
 
     def _command(self, inputs: GpawInputs) -> str:
         """Return the command; raise `EngineError` if a program or package that it needs is missing."""
@@ -253,20 +276,18 @@ class GpawEngine(PlainEngine):
             raise EngineError(f"{where}: GPAW or its PAW data are not installed here: {_INSTALL}.")
         self._check_d3(inputs)
         tasks = self.settings.worker.get("tasks")  # of a job of a cluster, which may have several nodes
-        cores = tasks or len(os.sched_getaffinity(0))
-        ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else cores
-        default = f"mpiexec -n {{ranks}} {Path(shutil.which('gpaw') or 'gpaw')} python {SCRIPT}"
-        command = str(self.settings.worker.get("gpaw_command", default)).replace("{ranks}", str(ranks))
-        program = command.split()[0]
+        ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else tasks or share_of_cores()
+        given = self.settings.worker.get("gpaw_command")
+        found = None if given is None else _mistake(str(given))
+        if found is not None:
+            raise EngineError(f"{where}: gpaw_command: {found}.")
+        command = (default_command() if given is None else str(given)).replace("{ranks}", str(ranks))
+        program = shlex.split(command)[0]
         if shutil.which(program) is None:
             raise EngineError(
                 f"{where}: {program} is not installed here, but the command is '{command}': {_INSTALL}."
             )
-        ranks_option = re.search(r"(?:-n|-np|--np)[ =](\d+)", command)
-        if ranks_option and int(ranks_option[1]) > cores and "--oversubscribe" not in command:
-            raise EngineError(
-                f"{where}: '{command}' asks for {ranks_option[1]} ranks, but only {cores} cores are available."
-            )
+        _refuse_too_many_ranks(command, tasks or available_cores(), str(where))
         return command
 
     def _check_d3(self, inputs: GpawInputs) -> None:
@@ -300,6 +321,28 @@ class GpawEngine(PlainEngine):
         package = f"gpaw-data {release}" if release else "gpaw-data"
         data = f"The PAW data sets were those of {package} for {listed(elements)}." if elements else ""
         return CodeDescription("GPAW", "Mortensen2024", data)
+
+
+def default_command() -> str:
+    """Return the command that starts the GPAW of the running Python, whatever the search path is.
+
+    cron and systemd know no activated environment, and another one may be active.
+    """
+    beside = Path(sys.executable).parent
+    gpaw = shutil.which("gpaw", path=str(beside))
+    start = shlex.quote(gpaw) if gpaw is not None else f"{shlex.quote(sys.executable)} -m gpaw"
+    mpiexec = shutil.which("mpiexec", path=str(beside))
+    return f"{'mpiexec' if mpiexec is None else shlex.quote(mpiexec)} -n {{ranks}} {start} python {SCRIPT}"
+
+
+def _refuse_too_many_ranks(command: str, cores: int, where: str) -> None:
+    """Raise `EngineError` for a command that asks for more ranks than cores, unless it says that it means it."""
+    asked = re.search(r"(?:-n|-np|--np)[ =](\d+)", command)
+    if asked and int(asked[1]) > cores and not re.search(r"oversubscribe|hwthread", command, re.IGNORECASE):
+        raise EngineError(
+            f"{where}: '{command}' asks for {asked[1]} ranks, but only {cores} cores are available: write {{ranks}}, "
+            "or add --oversubscribe."
+        )
 
 
 def _coarse(

@@ -6,6 +6,7 @@ which the next attempt applies to its inputs. Remedies change how a number is re
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from pathlib import Path
@@ -41,11 +42,15 @@ class GpawJob(Job):
     ----------
     command
         Written as in a shell, but run without one.
+    environment
+        Variables added to those of this process, unless it has them.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, environment: Mapping[str, str]) -> None:
         self.command = command
+        self.environment = {key: value for key, value in environment.items() if key not in os.environ}
         self.process: subprocess.Popen[bytes] | None = None
+        self.ended_here = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of custodian's log."""
@@ -59,7 +64,9 @@ class GpawJob(Job):
         for name in (ERROR, RESULT):
             (Path(directory) / name).unlink(missing_ok=True)
         with (Path(directory) / STDERR).open("wb") as errors:
-            self.process = start(shlex.split(self.command), directory, errors, errors, {"OMP_NUM_THREADS": "1"})
+            variables = {"OMP_NUM_THREADS": "1", **self.environment}
+            self.process = start(shlex.split(self.command), directory, errors, errors, variables)
+        self.ended_here = False
         return self.process
 
     def postprocess(self, directory: str = "./") -> None:
@@ -68,7 +75,7 @@ class GpawJob(Job):
     def terminate(self, directory: str = "./") -> None:
         """End GPAW and its ranks, by force if necessary."""
         if self.process is not None:
-            end_session(self.process)
+            self.ended_here |= end_session(self.process)
 
 
 class ScfHandler(ErrorHandler):

@@ -9,31 +9,36 @@ from typing import TYPE_CHECKING
 from custodian.custodian import Custodian, CustodianError
 
 from ...stop import Stop
-from ..base import EngineError, Limits, Stopped
+from ..base import EngineError, Killed, Limits, Stopped
+from ..shared.commands import end_of
 from ..shared.files import DAMAGE, read_json
+from ..shared.machine import oom_kills
 from .handlers import STDERR, FrozenHandler, GpawJob, GpawStopHandler, ScfHandler
 from .inputs import ERROR, RESULT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _POLL_S = 0.5
 _FULL_BYTES = 1_000_000
 
 
-def launch(command: str, directory: Path, limits: Limits, stop: Stop) -> None:
+def launch(command: str, environment: Mapping[str, str], directory: Path, limits: Limits, stop: Stop) -> None:
     """Run a command under custodian until it has left a result.
 
     Raises
     ------
     Stopped
         When asked to stop or out of time.
+    Killed
+        If it or a rank of it was ended from outside.
     EngineError
         If it failed and no handler had a remedy, or left nothing.
     """
     logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # its messages are in custodian.json
     handlers = [GpawStopHandler(stop, limits), FrozenHandler(), ScfHandler()]
-    job = GpawJob(command)
+    job, oom_before = GpawJob(command, environment), oom_kills()
     custodian = Custodian(
         handlers,
         [job],
@@ -50,24 +55,28 @@ def launch(command: str, directory: Path, limits: Limits, stop: Stop) -> None:
         failure = error
     finally:
         job.terminate()
-    if stop.requested() and not (directory / RESULT).exists():
+    if (directory / RESULT).exists():
+        return
+    if stop.requested():
         raise Stopped(f"{directory}: stopped: {stop.reason}; run it again to resume from its last step.")
-    if not (directory / RESULT).exists():
-        raise EngineError(
-            f"{directory}: {_reason(directory, command)} See gpaw-*.txt and {STDERR} there."
-        ) from failure
+    raise _error(job, directory, oom_before) from failure
 
 
-def _reason(directory: Path, command: str) -> str:
+def _error(job: GpawJob, directory: Path, oom_before: int | None) -> EngineError:
+    """Return what the end of a run without a result means: that it was killed, what GPAW said, or its launcher."""
     try:
-        return f"GPAW failed: {read_json(directory / ERROR)['reason'].rstrip('.')}."
+        text = (directory / STDERR).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    oom_now = oom_kills()
+    code = None if job.process is None else job.process.returncode
+    end = end_of(code, text, None if oom_before is None or oom_now is None else oom_now - oom_before)
+    see = f"See gpaw-*.txt and {STDERR} there."
+    if end.killed and not job.ended_here:
+        return Killed(f"{directory}: '{job.command}' {end.words}. {see}", end.out_of_memory)
+    try:
+        return EngineError(f"{directory}: GPAW failed: {read_json(directory / ERROR)['reason'].rstrip('.')}. {see}")
     except DAMAGE:
         pass
-    try:
-        lines = (directory / STDERR).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    message = f": {lines[-1].strip()}" if lines else ""
-    if shutil.disk_usage(directory).free < _FULL_BYTES:
-        message += ". The disk is full; make room and retry"
-    return f"'{command}' ended without a result{message}."
+    full = ". The disk is full; make room and retry" if shutil.disk_usage(directory).free < _FULL_BYTES else ""
+    return EngineError(f"{directory}: '{job.command}' {end.words}{full}. {see}")

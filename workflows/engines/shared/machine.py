@@ -85,6 +85,14 @@ def memory_bytes(root: Path = _ROOT) -> int | None:
     return min((limit for limit in limits if limit < _UNLIMITED_BYTES), default=None)
 
 
+def oom_kills(root: Path = _ROOT) -> int | None:
+    """Return how many processes the system has ended for want of memory since it began; None if it does not say."""
+    with suppress(OSError):
+        found = re.search(r"^oom_kill (\d+)$", (root / "proc/vmstat").read_text(), re.MULTILINE)
+        return None if found is None else int(found[1])
+    return None
+
+
 class _Group(NamedTuple):
     """A cgroup: its version, and the folder of its files."""
 

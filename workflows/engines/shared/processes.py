@@ -68,8 +68,21 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def end_session(process: subprocess.Popen[bytes]) -> None:
-    """Terminate a process, then kill the rest of its session."""
+UNBOUND = {
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+"""What tells OpenMPI, 4 and 5, to leave ranks to the system's scheduler, as others compute beside them.
+
+It would bind them to the first cores, those of two runs to the same, and refuse more than it counts for itself.
+"""
+
+
+def end_session(process: subprocess.Popen[bytes]) -> bool:
+    """Terminate a process, then kill the rest of its session; return whether it was still running."""
+    was_running = process.poll() is None
     process.terminate()
     end = time.monotonic() + 5.0
     while process.poll() is None and time.monotonic() < end:
@@ -77,6 +90,7 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    return was_running
 
 
 @contextmanager

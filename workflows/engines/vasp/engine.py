@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings, Unsupported
 from ..shared.checks import bfgs_settings, check_kind, is_done
+from ..shared.commands import mistake
 from ..shared.files import exact_xyz, write_bytes, write_json
 from ..shared.grids import kpoint_mesh
 from .declaration import VaspDeclaration
@@ -288,8 +290,12 @@ class VaspEngine(PlainEngine):
         gamma = inputs.mesh == (1, 1, 1) and not any(inputs.mesh_shift) and inputs.kind != "bands"
         name = "vasp_gam" if gamma else "vasp_std"
         name = "vasp_ncl" if is_noncollinear(inputs.stages[-1]) else name
-        command = str(self.settings.worker.get(name, name))
-        program = command.split()[0]
+        given = self.settings.worker.get(name)
+        command = name if given is None else str(given)
+        found = mistake(command)
+        if found is not None:
+            raise EngineError(f"{inputs.directory}: {name}: {found}.")
+        program = shlex.split(command)[0]
         if shutil.which(program) is None:
             raise EngineError(
                 f"{inputs.directory}: {program} is not found here, but the command is '{command}': set it "

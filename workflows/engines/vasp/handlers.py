@@ -96,6 +96,7 @@ class VaspRun(VaspJob):
         super().__init__(list(command), backup=False, auto_gamma=False)
         self.lock = lock
         self.process: subprocess.Popen[bytes] | None = None
+        self.ended_here = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of custodian's log."""
@@ -106,12 +107,13 @@ class VaspRun(VaspJob):
         folder = Path(directory)
         with (folder / self.output_file).open("wb") as out, (folder / self.stderr_file).open("wb") as errors:
             self.process = start(self.vasp_cmd, directory, out, errors, {}, self.lock)
+        self.ended_here = False
         return self.process
 
     def terminate(self, directory: str = "./") -> None:
         """End VASP and its ranks, by force if necessary."""
         if self.process is not None:
-            end_session(self.process)
+            self.ended_here |= end_session(self.process)
 
 
 STOP = "LSTOP = .TRUE.\n"

@@ -16,8 +16,10 @@ from custodian.custodian import Custodian, CustodianError, ReturnCodeError
 
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import EngineError, Limits, Stopped, Unconverged
+from ..base import EngineError, Killed, Limits, Stopped, Unconverged
+from ..shared.commands import end_of
 from ..shared.files import DAMAGE, fingerprint, write_bytes, write_json
+from ..shared.machine import oom_kills
 from ..shared.processes import locked
 from .arrays import vacuum
 from .handlers import Ending, LostStateHandler, VaspRun, handlers
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from pymatgen.io.vasp.outputs import Vasprun
 
 _POLL_S = 0.25
+
+_TAIL_BYTES = 100_000
 
 _LEAST_S = 1.0
 """With less time left, no run is started."""
@@ -93,6 +97,7 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
         return state
     job, begun = VaspRun(shlex.split(command), lock), state
     lost = LostStateHandler(lambda: found(inputs, number, begun)) if begun.expected else None
+    oom_before = oom_kills()
     log, failure = _custodian(directory, job, handlers(ending, job, lost))
     failure = None if ending.requested else failure
     (directory / "STOPCAR").unlink(missing_ok=True)  # if VASP had ended before it was written
@@ -114,11 +119,11 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
         if ending.requested:
             raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to resume from its last step.")
         if run is None or failure is not None:
-            raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from (failure or damage)
+            raise _error(inputs, command, log, job, oom_before) from (failure or damage)
         check_electrons(run, inputs)
         raise Unconverged(_too_many_steps(inputs))
     if failure is not None:
-        raise EngineError(f"{directory}: {_reason(directory, command, log)}.") from failure
+        raise _error(inputs, command, log, job, oom_before) from failure
     state = replace(state, stage=number + 1, energies_ev=(*state.energies_ev, float(run.final_energy)))
     state.write(directory)
     return state
@@ -279,24 +284,30 @@ def _is_converged(run: Vasprun, inputs: VaspInputs) -> bool:
     return not KINDS[inputs.kind].relaxes or largest < inputs.protocol["max_force_ev_per_a"]
 
 
-def _reason(directory: Path, command: str, log: list[dict[str, Any]]) -> str:
-    """Return why VASP failed: the error of a handler, else the last line of VASP or of its launcher."""
+def _error(
+    inputs: VaspInputs, command: str, log: list[dict[str, Any]], job: VaspRun, oom_before: int | None
+) -> EngineError:
+    """Return what the end of a run means: killed, a handler's error, or what VASP or its launcher said."""
+    directory, oom_now = inputs.directory, oom_kills()
+    text = "".join(_tail(directory / name) for name in ("vasp.out", "std_err.txt"))
+    code = None if job.process is None else job.process.returncode
+    end = end_of(code, text, None if oom_before is None or oom_now is None else oom_now - oom_before)
+    see = "see vasp.out and std_err.txt there"
+    if end.killed and not job.ended_here:
+        return Killed(f"{directory}: '{command}' {end.words}; {see}.", end.out_of_memory)
     errors = [error for entry in log for correction in entry["corrections"] for error in correction["errors"]]
     if errors:
-        return f"VASP failed: {', '.join(dict.fromkeys(map(str, errors)))}; see vasp.out and custodian.json there"
-    message = ""
-    for name in ("std_err.txt", "vasp.out"):
-        lines = _lines(directory / name)
-        if lines:
-            message = f": {lines[-1]}"
-            break
+        told = ", ".join(dict.fromkeys(map(str, errors)))
+        return EngineError(f"{directory}: VASP failed: {told}; see vasp.out and custodian.json there.")
     full = "; the disk is full, make room and retry" if shutil.disk_usage(directory).free < 1_000_000 else ""
-    return f"'{command}' ended without a result{message}; see vasp.out and std_err.txt there{full}"
+    return EngineError(f"{directory}: '{command}' {end.words}; {see}{full}.")
 
 
-def _lines(path: Path) -> list[str]:
+def _tail(path: Path) -> str:
+    """Return the end of a text; nothing of a file that cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            return file.read().decode(errors="replace") + "\n"
     except OSError:
-        return []
-    return [line.strip(" |") for line in text.splitlines() if line.strip(" |-")]
+        return ""

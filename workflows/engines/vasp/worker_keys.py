@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 
 from ....analysis.records import Frozen
 from ...campaign.yaml import nearest
+from ..shared.commands import mistake
 from .tags import HOW
 
 
@@ -21,12 +22,22 @@ def _how(tags: dict[str, Any]) -> dict[str, Any]:
     return tags
 
 
+def _command(command: str) -> str:
+    found = mistake(command)
+    if found is not None:
+        raise ValueError(found)
+    return command
+
+
+Command = Annotated[str, AfterValidator(_command)]
+
+
 class VaspWorkerKeys(Frozen):
     """Settings of a worker: commands, the library of POTCARs, INCAR tags, which large files to keep."""
 
-    vasp_std: str | None = None
-    vasp_gam: str | None = None
-    vasp_ncl: str | None = None
+    vasp_std: Command | None = None
+    vasp_gam: Command | None = None
+    vasp_ncl: Command | None = None
     potcars: str | None = None
     incar: Annotated[dict[str, Any], AfterValidator(_how)] | None = None
     keep: tuple[Literal["WAVECAR", "CHGCAR", "CHG"], ...] | None = None

@@ -24,7 +24,8 @@ from sodiate import SodiateError
 from sodiate.analysis.electrons.density import check_state, integral, planar_average, term_names
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import EngineError, Limits, Settings
+from sodiate.workflows.engines.base import EngineError, Killed, Limits, Settings
+from sodiate.workflows.engines.gpaw.engine import default_command
 from sodiate.workflows.engines.gpaw.handlers import FrozenHandler, ScfHandler
 from sodiate.workflows.engines.gpaw.inputs import calculator_settings
 from sodiate.workflows.plan.planner import plan
@@ -131,10 +132,87 @@ def fake(tmp_path: Path) -> Path:
         ("false", "'false' ended without a result"),
         ("true", "'true' ended without a result"),
         ("sh -c 'echo licence server down >&2; exit 3'", "without a result: licence server down"),
+        ("sh -c 'exit 3'", r"\(exit status 3\)"),
+        ("", "gpaw_command: it is empty"),
+        ("mpiexec -n {cores} gpaw python run.py", r"gpaw_command: .*\{cores\} is not replaced; what is replaced is"),
+        ("module load gpaw && gpaw python run.py", "gpaw_command: .* begins with module, which only a shell knows"),
+        ("mpiexec -n 1 gpow python run.py", "there is no program gpow"),
+        ("mpiexec -n 2 --oversubscribe sh -c 'kill -SEGV $$'", r"ended without a result, by signal 11 \(SIGSEGV\)"),
     ],
 )
 def test_commands_that_do_not_work(command: str, words: str, tmp_path: Path) -> None:
     assert re.search(words, run_with(command, tmp_path / "calculation"))
+
+
+@pytest.mark.usefixtures("gpaw")
+@pytest.mark.parametrize("signal", ["KILL", "TERM"])
+@pytest.mark.parametrize("command", ["sh -c 'kill -{signal} $$'", "mpiexec -n 1 sh -c 'kill -{signal} $$'"])
+def test_a_killed_launcher_or_rank_has_not_failed(command: str, signal: str, tmp_path: Path) -> None:
+    directory = GPAW.prepared(tmp_path / "calculation", "static")
+    engine = make_engine("gpaw", Settings(worker={"gpaw_command": command.replace("{signal}", signal)}))
+    with pytest.raises(Killed, match=rf"ended without a result, by signal \d+ \(SIG{signal}\)") as caught:
+        engine.run(directory, Limits(), Stop())
+    assert ("out of memory?" in str(caught.value)) is (signal == "KILL")
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_a_run_that_sodiate_ends_was_not_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(FrozenHandler.__init__, "__defaults__", (0.0,))
+    assert "no output for 0 s: it hung twice" in run_with("sleep 60", tmp_path / "calculation")
+
+
+# The default command.
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A search path as cron's, on which there is no GPAW."""
+    path = str(Path(present(shutil.which("mpiexec"))).parent)
+    monkeypatch.setenv("PATH", path)
+    assert shutil.which("gpaw") is None
+    return path
+
+
+@pytest.mark.usefixtures("gpaw", "elsewhere")
+def test_two_ranks_run_where_openmpi_counts_one_core(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As with hyperthreading. The GPAW is that of the running Python, whatever the search path is."""
+    monkeypatch.setenv("HWLOC_SYNTHETIC", "pack:1 core:1 pu:2")
+    monkeypatch.setenv("HWLOC_THISSYSTEM", "1")
+    monkeypatch.setattr("sodiate.workflows.engines.gpaw.engine.share_of_cores", lambda: 2)
+    monkeypatch.setattr("sodiate.workflows.engines.gpaw.engine.available_cores", lambda: 2)
+    directory = tmp_path / "calculation"
+    GPAW.engine().prepare(GPAW.calculation("static", kpoint_length_a=6.0), GPAW.atoms(), directory, {})
+    GPAW.finish(directory)
+    assert json.loads((directory / "result.json").read_text())["ranks"] == 2
+    (entry,) = json.loads((directory / "custodian.json").read_text())
+    command = entry["job"]["command"]
+    assert command == f"mpiexec -n 2 {Path(sys.executable).with_name('gpaw')} python run.py"
+
+
+def test_gpaw_is_that_of_the_running_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Beside it, or else its package; an mpiexec that lies there, as conda has it, goes with it."""
+    python = tmp_path / "my env" / "python"
+    python.parent.mkdir()
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert default_command() == f"mpiexec -n {{ranks}} '{python}' -m gpaw python run.py"
+    for name in ("gpaw", "mpiexec"):
+        python.with_name(name).write_text("")
+        python.with_name(name).chmod(0o755)
+    beside = tmp_path / "my env"
+    assert default_command() == f"'{beside}/mpiexec' -n {{ranks}} '{beside}/gpaw' python run.py"
+
+
+@pytest.mark.usefixtures("gpaw")
+@pytest.mark.parametrize(("worker", "bound"), [({}, False), ({"tasks": 1}, True)])
+def test_ranks_are_bound_to_no_core_unless_it_is_theirs(worker: dict[str, int], bound: bool, tmp_path: Path) -> None:
+    """Two runs at once would both be bound to the first core; in a job the cores are the job's."""
+    directory = GPAW.prepared(tmp_path / "calculation", "static")
+    command = "mpiexec -n 1 sh -c 'grep Cpus_allowed: /proc/self/status > cpus'"
+    with pytest.raises(EngineError):
+        make_engine("gpaw", Settings(worker=worker | {"gpaw_command": command})).run(directory, Limits(), Stop())
+    cores = int((directory / "cpus").read_text().split()[1].replace(",", ""), 16).bit_count()
+    allowed = len(os.sched_getaffinity(0))
+    assert cores == (min(1, allowed) if bound else allowed)
 
 
 @pytest.mark.usefixtures("gpaw")

@@ -20,7 +20,7 @@ import pytest
 from ase import Atoms
 from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Settings, Stopped, Unconverged
+from sodiate.workflows.engines.base import EngineError, Killed, Limits, Outcome, Settings, Stopped, Unconverged
 from sodiate.workflows.engines.shared.processes import locked
 from sodiate.workflows.engines.vasp.results import (
     ase_stress,
@@ -108,6 +108,31 @@ def changes(state: dict[str, object]) -> dict[str, object]:
 def test_failures_that_nobody_mends_are_told(behaviour: Behaviour, words: str, program: Path, tmp_path: Path) -> None:
     install(program, behaviour)
     assert re.search(words, failing(tmp_path / "run", "static"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("sh -c 'exit 3'", r"ended without a result \(exit status 3\)"),
+        ("sh -c 'kill -SEGV $$'", r"ended without a result, by signal 11 \(SIGSEGV\)"),
+        ("module load vasp && vasp_gam", "vasp_gam: .*begins with module, which only a shell knows"),
+        ("", "vasp_gam: it is empty"),
+    ],
+)
+@pytest.mark.usefixtures("vasp")
+def test_commands_that_do_not_work(command: str, words: str, tmp_path: Path) -> None:
+    directory = VASP.prepared(tmp_path / "run", "static")
+    with pytest.raises(EngineError, match=words) as caught:
+        make_engine("vasp", Settings(worker={"vasp_gam": command})).run(directory, Limits(), Stop())
+    assert not isinstance(caught.value, Killed)
+
+
+@pytest.mark.usefixtures("vasp")
+def test_a_killed_launcher_has_not_failed(tmp_path: Path) -> None:
+    directory = VASP.prepared(tmp_path / "run", "static")
+    engine = make_engine("vasp", Settings(worker={"vasp_gam": "sh -c 'kill -KILL $$'"}))
+    with pytest.raises(Killed, match=r"ended without a result, by signal 9 \(SIGKILL\): out of memory\?"):
+        engine.run(directory, Limits(), Stop())
 
 
 def test_overlapping_atoms_end_the_run(program: Path, tmp_path: Path) -> None:
