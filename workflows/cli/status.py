@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import dataclass
-from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +12,9 @@ from ..database.documents import Documents
 from ..database.standing import standing_of
 from ..database.workbench import Workbench
 from ..engines import find_engine
-from ..engines.shared.files import TRAJECTORY
 from ..results.cost import expected_of, methods_of, pace, spent, started_s
 from .cost_view import to_do_lines
+from .running import progress_of, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,10 +46,11 @@ def status_lines(documents: Documents) -> list[str]:
     reasons = {**standing_of(documents, identifiers).reasons}
     places = places_in_line(documents, [i for i, reason in reasons.items() if reason == _IDLE])
     reasons |= {i: place for i, place in places.items() if place != _WAITS}
-    steps, owners = _steps_so_far(documents), _told_owners(documents.owners())
+    owners = _told_owners(documents.owners())
     lines = [sentence for _, sentence in complaints]
     to_do = _to_do(documents, entries, reasons)
     past = spent(documents, methods_of(calculation for these in to_do for calculation in these))
+    runs = {run.calculation: run.words for run in running(documents, identifiers, past)}
     for entry, calculations in zip(entries, to_do, strict=True):
         counts = Counter(_word(reasons.get(identifier)) for identifier in entry.ids)
         waiting = sum(places.get(identifier) == _WAITS for identifier in entry.ids)
@@ -62,7 +60,7 @@ def status_lines(documents: Documents) -> list[str]:
         title = f"{entry.engine}, method {entry.method_id}, revision {entry.revision}{whose}"
         lines.append(f"{entry.campaign} ({title}): {summary}")
         lines += [
-            f"  {name}: {reasons[identifier]}{steps.get(identifier, '')}"
+            f"  {name}: {', '.join(filter(None, (reasons[identifier], runs.get(identifier))))}"
             for name, identifier in entry.names.items()
             if reasons.get(identifier, _IDLE) != _IDLE
         ]
@@ -122,17 +120,6 @@ def owner_lines(owners: Mapping[str, str], campaigns: Iterable[str]) -> list[str
     return [f"campaign {campaign}: {told[campaign]}'s" for campaign in dict.fromkeys(campaigns) if campaign in told]
 
 
-def _steps_so_far(documents: Documents) -> dict[str, str]:
-    """Return the last step of each running calculation whose directory is on this machine."""
-    steps = {}
-    for attempt in documents.attempts.find({"outcome": "running"}, {"calculation": 1, "directory": 1}):
-        last = last_step(Path(attempt["directory"]))
-        if last is not None:
-            force = last.max_force_ev_per_a
-            steps[attempt["calculation"]] = f", step {last.number}, largest force {force:.3f} eV/Å"
-    return steps
-
-
 def _word(reason: str | None) -> str:
     """Return the state that a reason begins with."""
     return "done" if reason is None else reason.split(":")[0].split(",")[0]
@@ -188,34 +175,12 @@ def _force_lines(documents: Documents, calculation: Calculation, directory: Path
             lines += [f"  left out    {site}: {reason}" for site, reason in record.choice.ignored.items()]
         lines += [f"  note        {note}" for note in record.notes]
         return lines
-    last = last_step(directory)
-    if last is None:
-        engine = find_engine(calculation.engine)
-        return [] if engine is None else engine.progress(directory)
-    return [f"  last force  {last.max_force_ev_per_a:.4f} eV/Å after {last.number} steps"]
-
-
-@dataclass(frozen=True)
-class LastStep:
-    """The last step of a relaxation so far: its number, and the largest force on an atom."""
-
-    number: int
-    max_force_ev_per_a: float
-
-
-def last_step(directory: Path) -> LastStep | None:
-    """Return the last step of a directory's trajectory, None without one."""
-    try:
-        lines = (directory / TRAJECTORY).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        try:
-            values = json.loads(line)
-            return LastStep(values["step"], max(hypot(*force) for force in values["forces_ev_per_a"]))
-        except (ValueError, KeyError):  # the head, or a line cut short by a kill
-            continue
-    return None
+    so_far = progress_of(calculation.engine, directory)
+    if so_far is None:
+        return []
+    force = so_far.max_force_ev_per_a
+    lines = [] if force is None else [f"  last force  {force:.4f} eV/Å after {so_far.step} steps"]
+    return [*lines, f"  progress    {so_far.words}"] if so_far.words else lines
 
 
 def _attempt_line(attempt: dict[str, Any]) -> str:

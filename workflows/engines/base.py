@@ -67,6 +67,45 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a run is, by the files in its directory.
+
+    Attributes
+    ----------
+    stage
+        Which of several stages it is at, in words; empty if it has one.
+    step
+        The last whole ionic step, 0 for the start geometry; None before that, and where nothing moves.
+    max_force_ev_per_a
+        The largest force after it.
+    criterion_ev_per_a
+        What the largest force has to be below.
+    scf_iteration
+        The last one of the next step; None between two steps, and if the code does not say.
+    """
+
+    stage: str = ""
+    step: int | None = None
+    max_force_ev_per_a: float | None = None
+    criterion_ev_per_a: float | None = None
+    scf_iteration: int | None = None
+
+    @property
+    def words(self) -> str:
+        """All that is known; may be empty."""
+        force, criterion, iteration = self.max_force_ev_per_a, self.criterion_ev_per_a, self.scf_iteration
+        against = "" if criterion is None else f" (criterion {criterion:g})"
+        of_step = "" if self.step is None else f" of step {self.step + 1}"
+        parts = [
+            self.stage,
+            "" if self.step is None else f"step {self.step}",
+            "" if force is None else f"largest force {force:.3f} eV/Å{against}",
+            "" if iteration is None else f"SCF iteration {iteration}{of_step}",
+        ]
+        return ", ".join(filter(None, parts))
+
+
+@dataclass(frozen=True)
 class Artefacts:
     """A finished parent: its record, and its directory if this machine can read its files."""
 
@@ -255,8 +294,11 @@ class Engine(Protocol):
     def collect(self, directory: Path) -> Outcome:
         """Parse and validate the outputs; raise `Unconverged` if a criterion was not met."""
 
-    def progress(self, directory: Path) -> list[str]:
-        """Return the progress of a run for `sodiate show`, as lines; none if its trajectory is sodiate's own."""
+    def progress(self, directory: Path) -> Progress | None:
+        """Return how far a run is, or came; None if only the trajectory says it, and that is sodiate's own.
+
+        It is called while the code writes its files: what is not whole yet does not count, and is no error.
+        """
 
     def cores(self, directory: Path) -> int | None:
         """Return on how many cores the last launch in a directory ran; None if its outputs do not say."""
@@ -334,9 +376,9 @@ class PlainEngine:
         """Return a declaration without keys of its own."""
         return PlainDeclaration()
 
-    def progress(self, directory: Path) -> list[str]:
-        """Return nothing."""
-        return []
+    def progress(self, directory: Path) -> Progress | None:
+        """Return None."""
+        return None
 
     def cores(self, directory: Path) -> int | None:
         """Return None: not known."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+from sodiate.analysis.cost import Spent
+from sodiate.workflows.cli.progress import show_progress
+from sodiate.workflows.cli.running import running
 from sodiate.workflows.cli.status import calculation_lines, status_lines
 from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.results.cost import work_of
+from support import present
 from support.campaigns import Bench, small_campaign
+from support.cli import wait_until
 
 
 def test_a_running_relaxation_tells_its_last_step(bench: Bench, tmp_path: Path) -> None:
@@ -55,3 +66,42 @@ def test_watching_ends_by_ctrl_c(bench: Bench, launchpad: Path, tmp_path: Path) 
     assert watching.returncode == 0
     assert complaint == ""
     assert "5 not yet run" in told
+
+
+def test_a_running_relaxation_says_when_it_may_end(bench: Bench, tmp_path: Path) -> None:
+    """Half an hour after it began, for two core hours on two cores, of which earlier launches have done a half."""
+    planned = plan(small_campaign(tmp_path, quantities=[]), "gpaw")
+    bench.submit(planned)
+    site = planned.names["WSSe+VS/V_S@top"]
+    directory = tmp_path / "calculation"
+    directory.mkdir()
+    (directory / "gpaw-1.txt").write_text("cores:    2\n")
+    began = datetime.now(UTC) - timedelta(minutes=30)
+    attempt = {"calculation": site.id, "directory": str(directory), "started": began.isoformat()}
+    earlier = attempt | {"started": (began - timedelta(days=1)).isoformat(), "wall_time_s": 1800.0, "cores": 2}
+    bench.documents.attempts.insert_many([earlier | {"outcome": "lost"}, attempt | {"outcome": "running"}])
+    past = {"other": Spent(present(work_of(site, 2)), 7200.0)}
+    (run,) = running(bench.documents, [calculation.id for calculation in planned.calculations], past)
+    assert run.calculation == site.id
+    end = datetime.now().astimezone()
+    assert run.words == f"expected to end {end:%H:%M}"
+    (run,) = running(bench.documents, [calculation.id for calculation in planned.calculations], {})
+    assert run.words == ""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_run_shows_what_runs(terminal: bool, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it goes on, not when it has ended."""
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    entry = bench.submit(planned).entry
+    bench.launch(planned)
+    site = planned.names["WSSe+VS/V_S@top"]
+    output = io.StringIO()
+    for name in ("_EVERY_S", "_LINES_EVERY_S"):
+        monkeypatch.setattr(f"sodiate.workflows.cli.progress.{name}", 0.05)
+    console = Console(file=output, width=160, force_terminal=terminal)
+    with show_progress(bench.documents, entry, console):
+        bench.documents.attempts.update_one({"calculation": site.id}, {"$set": {"outcome": "running"}})
+        wait_until(lambda: "eV/Å" in output.getvalue(), 20)
+    words = r"WSSe\+VS/V_S@top: running, step \d+, largest force 0\.0\d\d eV/Å \(criterion 0\.02\)"
+    assert re.search(words, output.getvalue())

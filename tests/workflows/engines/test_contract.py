@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.build import bulk
 from scipy.integrate import trapezoid
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, Unconverged, Unsupported
+from sodiate.workflows.engines.shared.trajectory import how_far
 from sodiate.workflows.stop import Stop
 from support import present
 from support.engine_cases import PROTOCOL, Case, StopAfter, assert_same, kill_in_the_middle
@@ -88,6 +89,21 @@ def test_it_says_on_how_many_cores_it_ran(case: Case, tmp_path: Path) -> None:
         return
     asked = re.search(r"-n (\d+)", outcome.command or "")
     assert cores == (int(asked[1]) if asked else 1)
+
+
+def test_it_says_how_far_a_relaxation_is(case: Case, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    assert how_far(case.engine(), tmp_path) is None
+    directory, outcome = undisturbed.found(case)
+    progress = present(how_far(case.engine(), directory))
+    forces = np.linalg.norm(present(outcome.forces_ev_per_a), axis=1)
+    assert progress.step == outcome.ionic_steps
+    assert progress.max_force_ev_per_a == pytest.approx(forces.max(), abs=1e-4)
+    own = case.engine().progress(directory)
+    assert own is None or own.criterion_ev_per_a == case.protocol["max_force_ev_per_a"]
+    assert progress.scf_iteration is None
+    prepared = case.prepared(tmp_path / "relax", "relax")
+    begun = how_far(case.engine(), prepared)
+    assert begun is None or begun.step is None
 
 
 def test_forces_have_the_unit_and_sign_of_the_slope(case: Case, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 from ....analysis.records import Geometry, Method, Sampling
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainDeclaration, PlainEngine, Settings
+from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainDeclaration, PlainEngine, Progress, Settings
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_forces, check_kind, is_done, number
-from ..shared.files import TRAJECTORY, exact_xyz, write_bytes, write_json
+from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from .job import INPUT, RESULT, START, EmtInputs, EmtResult
 from .parameters import load_parameters
 
@@ -131,6 +131,16 @@ class EmtEngine(PlainEngine):
         # More threads only slow down matrices of this size, and their number would change the last bits.
         with threadpool_limits(1):
             EmtResult.compute(inputs, limits, stop).write(directory)
+
+    def progress(self, directory: Path) -> Progress | None:
+        """Return the last step of a relaxation."""
+        from ..shared.trajectory import steps_so_far
+
+        try:
+            criterion = read_json(directory / INPUT)["protocol"].get("max_force_ev_per_a")
+        except DAMAGE:
+            return None
+        return steps_so_far(directory / TRAJECTORY, "", criterion)
 
     def collect(self, directory: Path) -> Outcome:
         """Parse and check the outputs of `run`.

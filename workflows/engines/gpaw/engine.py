@@ -31,6 +31,7 @@ from ..base import (
     Outcome,
     PlainDeclaration,
     PlainEngine,
+    Progress,
     Settings,
     Unsupported,
 )
@@ -58,6 +59,7 @@ from .inputs import (
     calculator_settings,
     inputs_key,
 )
+from .progress import progress_of
 from .results import GpawResult, cores_of
 
 if TYPE_CHECKING:
@@ -309,6 +311,10 @@ class GpawEngine(PlainEngine):
         result = GpawResult.read(GpawInputs.read(directory))
         result.check()
         return result.outcome(self.name)
+
+    def progress(self, directory: Path) -> Progress | None:
+        """Return the stage, the last step of its trajectory and the SCF iteration in the newest text."""
+        return progress_of(directory)
 
     def cores(self, directory: Path) -> int | None:
         """Return the number of ranks in the last text output."""

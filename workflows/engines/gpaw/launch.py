@@ -11,7 +11,7 @@ from custodian.custodian import Custodian, CustodianError
 from ...stop import Stop
 from ..base import EngineError, Killed, Limits, Stopped
 from ..shared.commands import end_of
-from ..shared.files import DAMAGE, read_json
+from ..shared.files import DAMAGE, read_json, tail
 from ..shared.machine import oom_kills
 from .handlers import STDERR, FrozenHandler, GpawJob, GpawStopHandler, ScfHandler
 from .inputs import ERROR, RESULT
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S = 0.5
+_TAIL_BYTES = 100_000
 _FULL_BYTES = 1_000_000
 
 
@@ -64,10 +65,7 @@ def launch(command: str, environment: Mapping[str, str], directory: Path, limits
 
 def _error(job: GpawJob, directory: Path, oom_before: int | None) -> EngineError:
     """Return what the end of a run without a result means: that it was killed, what GPAW said, or its launcher."""
-    try:
-        text = (directory / STDERR).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
+    text = tail(directory / STDERR, _TAIL_BYTES).decode(errors="replace")
     oom_now = oom_kills()
     code = None if job.process is None else job.process.returncode
     end = end_of(code, text, None if oom_before is None or oom_now is None else oom_now - oom_before)

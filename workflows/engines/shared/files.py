@@ -32,6 +32,16 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def tail(path: Path, size: int) -> bytes:
+    """Return the last bytes of a file, at most so many; nothing of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read()
+    except OSError:
+        return b""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: a kill at any moment leaves the old or the new content."""
     partial = path.with_name(f"{path.name}.partial")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ....analysis.arrays import Trajectory
-from ..base import EngineError
+from ..base import EngineError, Progress
 from .checks import cell_forces
-from .files import DAMAGE, TRAJECTORY, write_bytes
+from .files import DAMAGE, TRAJECTORY, tail, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from ..base import Engine
+
     Floats = NDArray[np.float64]
+
+_TAIL_BYTES = 2_000_000
+"""Of the end of a trajectory file, more than one step takes."""
 
 _CHECKSUM = b', "crc32": '
 
@@ -106,10 +112,11 @@ class Step:
         return _signed({"step": self.step, "energy_ev": self.energy_ev, **lists, **total})
 
     @classmethod
-    def read(cls, line: bytes, natoms: int) -> Step:
-        """Read a line; raise one of `DAMAGE` if it is damaged or of another number of atoms."""
+    def read(cls, line: bytes, natoms: int | None) -> Step:
+        """Read a line; raise one of `DAMAGE` if it is damaged or of another number of atoms (None: of any)."""
         values = _verified(line)
         arrays = {name: np.array(values[name], float) for name in _ARRAYS if name in values}
+        natoms = len(arrays["positions_a"]) if natoms is None else natoms
         if any(arrays[name].shape != (natoms, 3) for name in ("positions_a", "forces_ev_per_a")):
             raise ValueError(f"positions or forces are not of {natoms} atoms")
         return cls(values["step"], values["energy_ev"], **arrays, total_moment_mub=values.get("total_moment_mub"))
@@ -260,6 +267,31 @@ def read_steps(path: Path, natoms: int) -> list[Step]:
         return [Step.read(line, natoms) for line in lines]
     except DAMAGE:
         return []
+
+
+def steps_so_far(path: Path, stage: str = "", criterion_ev_per_a: float | None = None) -> Progress | None:
+    """Return how far the relaxation of a trajectory file is, by its last whole step; None without a file.
+
+    Parameters
+    ----------
+    path
+        The file, which may be written meanwhile.
+    stage, criterion_ev_per_a
+        As in `Progress`.
+    """
+    if not path.exists():
+        return None
+    for line in reversed(tail(path, _TAIL_BYTES).splitlines(keepends=True)):
+        with suppress(*DAMAGE):  # a line that is being written, or the head
+            step = Step.read(line, None)
+            force = max(step.largest_force, step.largest_cell_force)
+            return Progress(stage, step.step, force, criterion_ev_per_a)
+    return Progress(stage, criterion_ev_per_a=criterion_ev_per_a)
+
+
+def how_far(engine: Engine, directory: Path) -> Progress | None:
+    """Return how far the run in a directory is: by its engine, or a trajectory of sodiate's own."""
+    return engine.progress(directory) or steps_so_far(directory / TRAJECTORY)
 
 
 def read_trajectory(directory: Path, natoms: int, count: int) -> Trajectory:

@@ -13,7 +13,7 @@ from ....analysis.electrons.bandpath import path_points
 from ....analysis.words import distinct, listed
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings, Unsupported
+from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Progress, Settings, Unsupported
 from ..shared.checks import bfgs_settings, check_kind, is_done
 from ..shared.commands import mistake
 from ..shared.files import exact_xyz, write_bytes, write_json
@@ -319,13 +319,11 @@ class VaspEngine(PlainEngine):
         result.check()
         return result.outcome(self.name)
 
-    def progress(self, directory: Path) -> list[str]:
-        """Return the last force in OUTCAR and the steps of all launches."""
-        from .results import TEXT, largest_force, steps_taken
+    def progress(self, directory: Path) -> Progress | None:
+        """Return the stage, the steps of all launches with the last force in OUTCAR, and the SCF iteration."""
+        from .progress import progress_of
 
-        if not (directory / TEXT).exists():
-            return []
-        return [f"  last force  {largest_force(directory / TEXT):.4f} eV/Å after {steps_taken(directory)} steps"]
+        return progress_of(directory)
 
     def cores(self, directory: Path) -> int | None:
         """Return the ranks times threads in the head of OUTCAR."""

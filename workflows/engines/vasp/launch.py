@@ -18,7 +18,7 @@ from ...kinds import KINDS
 from ...stop import Stop
 from ..base import EngineError, Killed, Limits, Stopped, Unconverged
 from ..shared.commands import end_of
-from ..shared.files import DAMAGE, fingerprint, write_bytes, write_json
+from ..shared.files import DAMAGE, fingerprint, tail, write_bytes, write_json
 from ..shared.machine import oom_kills
 from ..shared.processes import locked
 from .arrays import vacuum
@@ -289,7 +289,8 @@ def _error(
 ) -> EngineError:
     """Return what the end of a run means: killed, a handler's error, or what VASP or its launcher said."""
     directory, oom_now = inputs.directory, oom_kills()
-    text = "".join(_tail(directory / name) for name in ("vasp.out", "std_err.txt"))
+    said = b"\n".join(tail(directory / name, _TAIL_BYTES) for name in ("vasp.out", "std_err.txt"))
+    text = said.decode(errors="replace")
     code = None if job.process is None else job.process.returncode
     end = end_of(code, text, None if oom_before is None or oom_now is None else oom_now - oom_before)
     see = "see vasp.out and std_err.txt there"
@@ -301,13 +302,3 @@ def _error(
         return EngineError(f"{directory}: VASP failed: {told}; see vasp.out and custodian.json there.")
     full = "; the disk is full, make room and retry" if shutil.disk_usage(directory).free < 1_000_000 else ""
     return EngineError(f"{directory}: '{command}' {end.words}; {see}{full}.")
-
-
-def _tail(path: Path) -> str:
-    """Return the end of a text; nothing of a file that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read().decode(errors="replace") + "\n"
-    except OSError:
-        return ""

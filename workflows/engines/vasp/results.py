@@ -21,7 +21,7 @@ from ....analysis.records import Geometry, Method, Sampling, Stress, digest
 from ...kinds import KINDS
 from ..base import EngineError, Outcome, Unconverged
 from ..shared.checks import cell_forces, check_forces, whole_up_to
-from ..shared.files import DAMAGE, fingerprint, read_json
+from ..shared.files import DAMAGE, fingerprint, read_json, tail
 from ..shared.trajectory import Step, trajectory_of
 from .arrays import density, eigenvalues, electrons
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
@@ -570,13 +570,17 @@ def cores_of(directory: Path) -> int | None:
     return None if found is None else int(found[1] or found[2]) * int(found[3] or 1)
 
 
+_TAIL_BYTES = 4_000_000
+
 _FORCES = re.compile(r"TOTAL-FORCE \(eV/Angst\)\n -+\n(.*?)\n -+", re.DOTALL)
 
 
 def largest_force(path: Path) -> float:
     """Return the largest force of the last whole step in an OUTCAR, eV/Å; 0 if there is none, infinite if stars."""
     try:
-        blocks = _FORCES.findall(path.read_text(encoding="utf-8", errors="replace"))
+        # The last block is near the end of a file that may have hundreds of megabytes.
+        texts = (tail(path, size).decode(errors="replace") for size in (_TAIL_BYTES, path.stat().st_size))
+        blocks = next(filter(None, map(_FORCES.findall, texts)), [])
         if blocks and "***" in blocks[-1]:  # more than the field holds
             return np.inf
         rows = [[float(value) for value in line.split()[3:6]] for line in blocks[-1].splitlines()] if blocks else []

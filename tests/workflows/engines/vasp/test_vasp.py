@@ -20,7 +20,16 @@ import pytest
 from ase import Atoms
 from sodiate.analysis.electrons.density import integral
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import EngineError, Killed, Limits, Outcome, Settings, Stopped, Unconverged
+from sodiate.workflows.engines.base import (
+    EngineError,
+    Killed,
+    Limits,
+    Outcome,
+    Progress,
+    Settings,
+    Stopped,
+    Unconverged,
+)
 from sodiate.workflows.engines.shared.processes import locked
 from sodiate.workflows.engines.vasp.results import (
     ase_stress,
@@ -133,6 +142,31 @@ def test_a_killed_launcher_has_not_failed(tmp_path: Path) -> None:
     engine = make_engine("vasp", Settings(worker={"vasp_gam": "sh -c 'kill -KILL $$'"}))
     with pytest.raises(Killed, match=r"ended without a result, by signal 9 \(SIGKILL\): out of memory\?"):
         engine.run(directory, Limits(), Stop())
+
+
+OSZICAR = """       N       E                     dE             d eps       ncg     rms          rms(c)
+DAV:   1    -0.105803487E+02   -0.10580E+02   -0.27E+03  1360   0.481E+02
+RMM:   2    -0.121211563E+02   -0.15408E+01   -0.14E+01  1648   0.361E+01    0.412E+00
+   1 F= -.12113869E+02 E0= -.12113869E+02  d E =-.121139E+02
+       N       E                     dE             d eps       ncg     rms          rms(c)
+"""
+
+
+def test_progress_while_it_runs(vasp: Path, tmp_path: Path) -> None:
+    directory = VASP.prepared(tmp_path / "run", "relax")
+    engine = VASP.engine()
+    assert engine.progress(directory) == Progress(criterion_ev_per_a=0.02)
+    lines = OSZICAR.splitlines(keepends=True)
+    (directory / "OSZICAR").write_text("".join(lines[:3]))
+    assert engine.progress(directory) == Progress("", None, None, 0.02, 2)
+    (directory / "OUTCAR").write_text(
+        " POSITION                                       TOTAL-FORCE (eV/Angst)\n ------\n"
+        "  0.0 0.0 0.0   3.0 0.0 4.0\n  1.0 0.0 0.0   -0.03 0.0 0.0\n ------\n"
+    )
+    (directory / "OSZICAR").write_text(OSZICAR)
+    assert engine.progress(directory) == Progress("", 0, 5.0, 0.02, None)
+    (directory / "OSZICAR").write_text(OSZICAR + lines[1])
+    assert engine.progress(directory) == Progress("", 0, 5.0, 0.02, 1)
 
 
 def test_overlapping_atoms_end_the_run(program: Path, tmp_path: Path) -> None:
