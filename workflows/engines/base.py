@@ -258,6 +258,9 @@ class Engine(Protocol):
     adds_dispersion
         Whether a single point with a dispersion correction takes the energy of its parent ``without``, the same one
         without correction, and adds to it.
+    functionals_at_density
+        Functionals between which a single point changes at the density of its parent ``density``, the same one that
+        is self-consistent with another of them.
     """
 
     name: str
@@ -267,6 +270,7 @@ class Engine(Protocol):
     worker_keys: type[Frozen]
     checkpoint_files: tuple[str, ...]
     adds_dispersion: bool
+    functionals_at_density: frozenset[str]
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` if the engine cannot compute these elements."""
@@ -360,6 +364,7 @@ class PlainEngine:
     worker_keys: type[Frozen] = Frozen
     checkpoint_files: tuple[str, ...] = ()
     adds_dispersion = False
+    functionals_at_density: frozenset[str] = frozenset()
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

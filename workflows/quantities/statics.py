@@ -22,7 +22,7 @@ def static(
     name: str,
     protocol: Protocol,
     extra_vacuum_a: float | None = None,
-    without: Calculation | None = None,
+    upon: Mapping[str, Calculation] | None = None,
 ) -> Calculation:
     """Declare a single point at the end of a relaxation, called ``LABEL/NAME`` after it.
 
@@ -32,18 +32,19 @@ def static(
         The relaxation, the name, the protocol.
     extra_vacuum_a
         More vacuum, Å.
-    without
-        The same energy without dispersion correction, for an engine that only adds to it.
+    upon
+        Energies of the same atoms that an engine goes on from, by role: ``without`` dispersion correction, to which
+        it only adds, and of the ``density`` at which it changes the functional.
     """
-    parents = {"geometry": relaxed} | ({} if without is None else {"without": without})
+    parents = {"geometry": relaxed, **(upon or {})}
     operation = start_structures.geometry(extra_vacuum_a)
     return declare("static", operation, parents, f"{relaxed.label}/{name}", protocol)
 
 
 def isolated_atom(
-    declare: Declare, protocol: Protocol, name: str = "", without: Calculation | None = None
+    declare: Declare, protocol: Protocol, name: str = "", upon: Mapping[str, Calculation] | None = None
 ) -> Calculation:
-    """Declare the isolated atom of the campaign's adsorbate, called ``ELEMENT-NAME``; ``without`` as in `static`.
+    """Declare the isolated atom of the campaign's adsorbate, called ``ELEMENT-NAME``; ``upon`` as in `static`.
 
     Raises
     ------
@@ -54,8 +55,7 @@ def isolated_atom(
     if box_a is None:
         raise InputError(f"{declare.where}: its protocol has no atom.box_a for the isolated {element} atom.")
     label = f"{element}-{name}" if name else element
-    parents = {} if without is None else {"without": without}
-    return declare("atom", start_structures.atom(element, box_a), parents, label, protocol)
+    return declare("atom", start_structures.atom(element, box_a), upon or {}, label, protocol)
 
 
 def energy_atom(declare: Declare, host: PlannedHost) -> Calculation:

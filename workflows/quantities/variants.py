@@ -47,6 +47,8 @@ class Variant:
     without
         The variant that is the same without dispersion correction, ``""`` for the energies themselves; None for no
         such relation.
+    at_density
+        Whether the functional is changed at the density of the energies themselves.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Variant:
     changes: Mapping[str, Any] = field(default_factory=dict)
     extra_vacuum_a: float | None = None
     without: str | None = None
+    at_density: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def planned_variants(declare: Declare, host: PlannedHost) -> tuple[list[PlannedV
     not_known: dict[str, str] = {}
     for variant in _variants(declare, host, not_known):
         try:
-            found = _planned(declare, host, variant, _without(declare, host, variant, planned))
+            found = _planned(declare, host, variant, _upon(declare, host, variant, planned))
         except InputError as error:
             words = str(error).removeprefix(f"{declare.where}: ").rstrip(".")
             not_known[_key(variant)] = words.removeprefix(f"{host.calculation.label}/{variant.name}: ")
@@ -109,16 +112,18 @@ def _key(variant: Variant) -> str:
     return variant.part if variant.name == variant.part else f"{variant.part} {variant.name}"
 
 
-def _without(
+def _upon(
     declare: Declare, host: PlannedHost, variant: Variant, planned: Sequence[PlannedVariant]
-) -> dict[str, Calculation]:
-    """Return the energies to which a variant only adds, by role and `_ATOM`; nothing if it is computed on its own."""
-    if variant.without is None or not declare.engine.adds_dispersion:
-        return {}
-    if variant.without == "":
-        return {**host.energies, _ATOM: energy_atom(declare, host)}
-    found = [{**one.points, _ATOM: one.atom} for one in planned if one.variant.name == variant.without]
-    return found[0] if found else {}
+) -> dict[str, dict[str, Calculation]]:
+    """Return the energies that a variant goes on from, by role or `_ATOM` and, as in `static`, by what they are."""
+    own = {**host.energies, _ATOM: energy_atom(declare, host)}
+    kinds: dict[str, Mapping[str, Calculation]] = {}
+    if variant.at_density:
+        kinds["density"] = own
+    if variant.without is not None and declare.engine.adds_dispersion:
+        same = [{**one.points, _ATOM: one.atom} for one in planned if one.variant.name == variant.without]
+        kinds["without"] = own if variant.without == "" else same[0] if same else {}
+    return {role: {kind: energies[role] for kind, energies in kinds.items() if role in energies} for role in own}
 
 
 _ATOM = "isolated atom"
@@ -126,15 +131,15 @@ _ATOM = "isolated atom"
 
 
 def _planned(
-    declare: Declare, host: PlannedHost, variant: Variant, without: Mapping[str, Calculation]
+    declare: Declare, host: PlannedHost, variant: Variant, upon: Mapping[str, Mapping[str, Calculation]]
 ) -> PlannedVariant:
     protocol = host.energy_protocol.at_relaxed_geometries(variant.changes)
     extra_a = (host.extra_vacuum_a or 0.0) + (variant.extra_vacuum_a or 0.0) or None
     points = {
-        role: static(declare, parent, variant.name, protocol, extra_a, without.get(role))
+        role: static(declare, parent, variant.name, protocol, extra_a, upon.get(role))
         for role, parent in host.relaxations.items()
     }
-    return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name, without.get(_ATOM)))
+    return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name, upon[_ATOM]))
 
 
 def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) -> Iterator[Variant]:
@@ -153,7 +158,7 @@ def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) ->
     if "vacuum" in asked:
         yield Variant("vacuum", "vacuum", f"{EXTRA_VACUUM_A:g} Å more vacuum", extra_vacuum_a=EXTRA_VACUUM_A)
     if "functional" in asked:
-        yield from _functionals(values)
+        yield from _functionals(values, declare.engine.functionals_at_density)
     if "potential" in asked:
         yield from _other_data_sets(declare, host, values, not_known)
 
@@ -179,19 +184,25 @@ def _denser_mesh(
     yield Variant("kmesh", "kmesh", f"k mesh {words}", {"kpoint_length_a": longer})
 
 
-def _functionals(values: Mapping[str, Any]) -> Iterator[Variant]:
-    """Yield every functional with and without dispersion, but for the energies' own."""
+def _functionals(values: Mapping[str, Any], at_density: frozenset[str]) -> Iterator[Variant]:
+    """Yield every functional with and without dispersion, but for the energies' own.
+
+    Where the engine can, the functional is changed at the density of the energies themselves: what another density
+    would change is of second order, and the electronic state stays the same.
+    """
     own, dispersion = values.get("functional"), values.get("dispersion", "none")
     for functional in dict.fromkeys((own, *FUNCTIONALS)):
         for other in dict.fromkeys(("none", dispersion if dispersion != "none" else DISPERSION)):
             if functional is None or (functional, other) == (own, dispersion):
                 continue
-            name, changes = functional, {"functional": functional, "dispersion": other}
-            if other == "none":
-                yield Variant(name, "functional", name, changes)
-                continue
-            without = "" if (functional, "none") == (own, dispersion) else functional
-            yield Variant(f"{name}+{other}", "functional", f"{name}+{other}", changes, without=without)
+            name = functional if other == "none" else f"{functional}+{other}"
+            kept = functional != own and {functional, own} <= at_density
+            words = f"{name} at the density of {own}" if kept else name
+            without = None
+            if other != "none":
+                without = "" if (functional, "none") == (own, dispersion) else functional
+            changes = {"functional": functional, "dispersion": other}
+            yield Variant(name, "functional", words, changes, without=without, at_density=kept)
 
 
 def _other_data_sets(

@@ -76,13 +76,21 @@ _SINGLE_POINTS = ("static", "density")
 """Kinds that are one self-consistent density of a sheet: records of one say what the other takes."""
 
 
+_UPON = ("without", "density")
+"""Roles of a parent whose energy a single point goes on from, without a self-consistent cycle of its own."""
+
+
+def _takes_no_code(calculation: Calculation) -> bool:
+    return KINDS[calculation.kind].chooses or not calculation.parents.keys().isdisjoint(_UPON)
+
+
 @lru_cache(maxsize=4096)
 def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
     """Return the size of a calculation, from what it declares; None of one that runs no code.
 
     Its atoms are those of its start, as if nothing relaxed.
     """
-    if KINDS[calculation.kind].chooses:
+    if _takes_no_code(calculation):
         return None
     atoms, protocol = typical_atoms(calculation), calculation.protocol
     if atoms is None or protocol.get("cutoff_ev") is None:
@@ -267,7 +275,7 @@ def expected_of(
     works = [
         (calculation, work_of(calculation, (cores or {}).get(calculation.kind)))
         for calculation in calculations
-        if not KINDS[calculation.kind].chooses
+        if not _takes_no_code(calculation)
     ]
     methods = methods_of(calculations)
     history = {identifier: one for identifier, one in past.items() if one.work.method in methods}

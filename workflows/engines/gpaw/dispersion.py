@@ -30,7 +30,7 @@ def dispersion_calculator(functional: str) -> Any:
     return DFTD3(damping="d3bj", params_tweaks={"method": functional, "atm": False})
 
 
-def with_dispersion(result: Mapping[str, Any], atoms: Atoms, key: str) -> dict[str, Any]:
+def with_dispersion(result: Mapping[str, Any], atoms: Atoms, functional: str, key: str) -> dict[str, Any]:
     """Return the result of a single point (``result.json``) with D3 added to it.
 
     Parameters
@@ -39,20 +39,23 @@ def with_dispersion(result: Mapping[str, Any], atoms: Atoms, key: str) -> dict[s
         Of the same single point without.
     atoms
         Its atoms.
+    functional
+        The functional whose damping parameters are used.
     key
         Of the inputs of the new result.
     """
     from importlib.metadata import version
 
-    d3, still = dispersion_calculator(result["functional"]), atoms.copy()
+    d3, still = dispersion_calculator(functional), atoms.copy()
     energy, forces = float(d3.get_property("energy", still)), d3.get_property("forces", still)
+    bare = result["forces_ev_per_a"]
     return {
         **{name: value for name, value in result.items() if name != "density_fingerprint"},
         "key": key,
         "steps": 0,
         "energy_ev": result["energy_ev"] + energy,
         "free_energy_ev": result["free_energy_ev"] + energy,
-        "forces_ev_per_a": (np.array(result["forces_ev_per_a"]) + forces).tolist(),
+        "forces_ev_per_a": None if bare is None else (np.array(bare) + forces).tolist(),
         "versions": {**result["versions"], "dftd3": version("dftd3")},
     }
 

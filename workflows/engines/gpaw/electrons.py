@@ -218,6 +218,29 @@ def check_state(energy_ev: float, host: dict[str, Any]) -> None:
         )
 
 
+class AtDensity:
+    """A self-consistent calculator with the energy of another functional at its density; it has no forces.
+
+    Parameters
+    ----------
+    dft
+        The calculator, its energy computed.
+    functional
+        Name of the other functional.
+    """
+
+    def __init__(self, dft: Any, functional: str) -> None:
+        self._dft = dft
+        self._difference_ev = float(dft.get_xc_difference(functional))
+
+    def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
+        """Return the energy in eV."""
+        return float(self._dft.get_potential_energy(force_consistent=force_consistent)) + self._difference_ev
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dft, name)
+
+
 class WithoutMeanForce:
     """A calculator whose forces have no mean, for atoms of which none is fixed.
 

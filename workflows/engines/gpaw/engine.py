@@ -43,7 +43,7 @@ from ..shared.named import refuse_unknown
 from ..shared.processes import UNBOUND
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .dispersion import with_dispersion
-from .functionals import FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
+from .functionals import AT_DENSITY, FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
 from .inputs import (
     COARSE,
     CORRECTIONS,
@@ -123,7 +123,7 @@ class GpawDeclaration(PlainDeclaration):
         name = protocol.get("functional")
         # Data sets of PBE are checked with the atoms of each model; to find the elements here takes longer.
         symbols = elements(calculation) if FUNCTIONALS.get(str(name), "PBE") != "PBE" else ()
-        reason = refusal(name, symbols)
+        reason = None if "density" in calculation.parents and name in AT_DENSITY else refusal(name, symbols)
         if reason is None and protocol.get("dispersion") not in (None, "none") and name not in WITH_D3:
             reason = f"dispersion: dftd3 has no parameters for {name}; it has them for {', '.join(WITH_D3)}."
         reason = reason or hubbard_refusal(protocol.get("hubbard_u_ev") or {}, str(name))
@@ -150,6 +150,7 @@ class GpawEngine(PlainEngine):
     worker_keys: type[Frozen] = GpawWorkerKeys
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
     adds_dispersion = True
+    functionals_at_density: frozenset[str] = AT_DENSITY
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element without PAW data, if the data are installed here."""
@@ -188,8 +189,9 @@ class GpawEngine(PlainEngine):
         directory
             Created if necessary.
         parents
-            A DOS starts from the density of ``geometry`` if its files can be read, and D3 is added to the energy of
-            ``without`` if its files can be read and it had these settings.
+            A DOS starts from the density of ``geometry`` if its files can be read. D3 is added to the energy of
+            ``without`` if its files can be read and it had these settings. The functional is changed at the density
+            of ``density``, which is computed anew if its files cannot be read.
 
         Raises
         ------
@@ -205,24 +207,29 @@ class GpawEngine(PlainEngine):
         if execution.get("start_potential") is not None:
             atoms, execution["start_potential"] = settle_adsorbate(atoms, directory)
         protocol = {key: calculation.protocol[key] for key in _RUN_KEYS if key in calculation.protocol}
+        settings = calculator_settings(calculation.protocol, atoms, kind, str(directory))
+        source = parents.get("geometry" if KINDS[kind].fixed_density else "density")
+        if source is not None and not KINDS[kind].fixed_density:
+            protocol["functional"] = settings["xc"]
+            settings["xc"] = source.record.method.functional
         values = {
             "calculation": calculation.id,
             "label": calculation.label,
             "kind": kind,
-            "calculator": calculator_settings(calculation.protocol, atoms, kind, str(directory)),
+            "calculator": settings,
             "protocol": protocol,
             "execution": execution,
             "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
         }
-        if KINDS[kind].fixed_density:
-            values["host"] = host_values(parents.get("geometry"))
-        values["without"] = result_without(parents.get("without"), values["calculator"], atoms)
+        if KINDS[kind].fixed_density or "functional" in protocol:
+            values["host"] = host_values(source)
+        values["without"] = result_without(parents.get("without"), values, atoms)
         self._drop_other_corrections(directory, values, atoms)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
         write_bytes(directory / SCRIPT, _SCRIPT_TEXT.encode())
-        if KINDS[kind].fixed_density:
-            _take_density(parents.get("geometry"), directory)
+        if "host" in values:
+            _take_density(source, directory)
 
     def _drop_other_corrections(self, directory: Path, values: dict[str, Any], atoms: Atoms) -> None:
         """Delete corrections that an earlier launch needed for other inputs."""
@@ -262,7 +269,8 @@ class GpawEngine(PlainEngine):
             return
         if inputs.without is not None:
             self._check_d3(inputs)
-            write_json(directory / RESULT, with_dispersion(inputs.without, inputs.atoms, inputs.key))
+            result = with_dispersion(inputs.without, inputs.atoms, inputs.functional, inputs.key)
+            write_json(directory / RESULT, result)
             return
         command = self._command(inputs)
         # Imported here because custodian takes a second to import.
@@ -386,6 +394,7 @@ def host_values(parent: Artefacts | None) -> dict[str, Any] | None:
     return {
         "label": record.label,
         "mesh": sampling.kmesh,
+        "dispersion": record.method.dispersion,
         "energy_ev": record.energy_ev,
         "moments_mub": record.final_moments_mub,
         "total_moment_mub": record.total_moment_mub,
@@ -393,7 +402,7 @@ def host_values(parent: Artefacts | None) -> dict[str, Any] | None:
     }
 
 
-def result_without(parent: Artefacts | None, calculator: Mapping[str, Any], atoms: Atoms) -> dict[str, Any] | None:
+def result_without(parent: Artefacts | None, values: Mapping[str, Any], atoms: Atoms) -> dict[str, Any] | None:
     """Return the result of the same single point without dispersion correction; None if it is no such one, or away.
 
     None of it belongs to the key of the inputs: it follows from the parent, which the id has.
@@ -405,7 +414,11 @@ def result_without(parent: Artefacts | None, calculator: Mapping[str, Any], atom
         result = GpawResult.read(inputs)
     except EngineError:
         return None
-    same = inputs.calculator == calculator and inputs.protocol.get("dispersion") is None
+    same = (
+        inputs.calculator == values["calculator"]
+        and inputs.protocol.get("functional") == values["protocol"].get("functional")
+        and inputs.protocol.get("dispersion") is None
+    )
     apart = abs(result.geometry.atoms().positions - atoms.positions).max()
     return result.values if same and apart < SAME_PLACE_A else None
 

@@ -185,6 +185,16 @@ class GpawInputs:
     host: dict[str, Any] | None = None
     without: dict[str, Any] | None = None
 
+    @property
+    def functional(self) -> str:
+        """The functional of the energy: that of the calculator, or another one at its density."""
+        return str(self.protocol.get("functional", self.calculator["xc"]))
+
+    @property
+    def at_density(self) -> bool:
+        """Whether the functional is changed at the density of another one."""
+        return "functional" in self.protocol
+
     @classmethod
     def read(cls, directory: Path) -> GpawInputs:
         """Read the inputs of a directory; raise `EngineError` if they are incomplete."""

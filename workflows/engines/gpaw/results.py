@@ -30,6 +30,7 @@ _SAME_CELL_A = 1e-8
 
 _DENSITY_NOTES = {
     "host mesh": "the host's density was out of reach: it was computed anew, on the host's mesh",
+    "anew": "the density at which the functional is changed was out of reach: it was computed anew",
     "own mesh": "no host is recorded: the density is self-consistent on the mesh of the run",
 }
 """Notes on eigenvalues whose density is not that of the host's file."""

@@ -33,8 +33,9 @@ from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
 from ..shared.relax import Ranks, relax
 from ..shared.states import scaled_moments
 from ..shared.trajectory import Checkpoint, Step
-from .dispersion import Dispersed
+from .dispersion import Dispersed, dispersion_calculator
 from .electrons import (
+    AtDensity,
     CalculatorFactory,
     StepDensities,
     WithoutMeanForce,
@@ -115,6 +116,10 @@ def _compute(inputs: GpawInputs) -> None:
         electrons = _along_path(inputs, _output(inputs.directory, ranks))
     elif inputs.kind == "dos":
         electrons = _electrons(inputs, _output(inputs.directory, ranks))
+    elif inputs.at_density:
+        saved, origin = _host_density(inputs, _output(inputs.directory, ranks))
+        inputs.atoms.calc = _with_dispersion(AtDensity(saved, inputs.functional), inputs, ranks)
+        electrons = {"density_from": origin}
     elif KINDS[inputs.kind].relaxes:
         steps = _relaxed(inputs, ranks)
     else:
@@ -124,7 +129,7 @@ def _compute(inputs: GpawInputs) -> None:
     values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind == "density":
         electrons = _density(inputs, calculator)
-    if not KINDS[inputs.kind].fixed_density and inputs.kind != "density":
+    if not KINDS[inputs.kind].fixed_density and inputs.kind != "density" and not inputs.at_density:
         calculator.write(inputs.directory / DENSITY, include_projections=False)
         if world.rank == 0:
             values["density_fingerprint"] = fingerprint(inputs.directory / DENSITY)
@@ -137,7 +142,7 @@ def _with_dispersion(calculator: Any, inputs: GpawInputs, ranks: Ranks) -> Any:
     """Return a calculator with D3 if the protocol has it."""
     if inputs.protocol.get("dispersion") is None:
         return calculator
-    return Dispersed(calculator, inputs.calculator["xc"], ranks)
+    return Dispersed(calculator, inputs.functional, ranks)
 
 
 def _relaxed(inputs: GpawInputs, ranks: Ranks) -> int:
@@ -172,7 +177,7 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: GpawInputs) -> dict
     fixed = KINDS[inputs.kind].fixed_density
     energy = None if fixed else float(atoms.get_potential_energy())
     free_energy = None if fixed else float(atoms.get_potential_energy(force_consistent=True))
-    forces = None if fixed else atoms.get_forces().tolist()
+    forces = None if fixed or inputs.at_density else atoms.get_forces().tolist()
     spins = calculator.get_number_of_spins()
     dft = calculator.dft
     setups = {setup.symbol: f"{setup.type} {setup.fingerprint}" for setup in dft.setups}
@@ -191,13 +196,18 @@ def _values(atoms: Any, calculator: Any, steps: int, inputs: GpawInputs) -> dict
         "kmesh": _mesh(dft, inputs.kind),
         "ibz_kpoints": len(dft.ibzwfs.ibz),
         "cutoff_ev": float(calculator.params.todict()["mode"]["ecut"]),
-        "functional": str(calculator.get_xc_functional()),
+        "functional": _functional(inputs, calculator),
         "occupations": dict(calculator.params.todict()["occupations"]),
         "dipole": "dipolelayer" in (calculator.params.todict().get("poissonsolver") or {}),
         "paw": setups,
         "ranks": world.size,
         "versions": _versions(inputs.protocol.get("dispersion")),
     }
+
+
+def _functional(inputs: GpawInputs, calculator: Any) -> str:
+    own = str(calculator.get_xc_functional())
+    return f"{inputs.functional} at the density of {own}" if inputs.at_density else own
 
 
 def _mesh(dft: Any, kind: str) -> list[int] | None:
@@ -295,10 +305,12 @@ def _density(inputs: GpawInputs, calculator: Any) -> dict[str, Any]:
 
 
 def _host_density(inputs: GpawInputs, text: str) -> tuple[Any, str]:
-    """Return a calculator with the host's density, and where that is from: ``file``, ``host mesh`` or ``own mesh``.
+    """Return a calculator with the parent's density, and where that is from.
 
-    A density that cannot be read, or is not the one that the host's result names, is computed again on the host's k
-    mesh: eigenvalues at the density of another mesh would be another quantity.
+    From its ``file``, or computed again: ``anew`` for another functional, on the ``host mesh`` for eigenvalues, or,
+    without a parent, on the ``own mesh``. A density that cannot be read, or is not the one that the parent's result
+    names, is computed again on the parent's k mesh: eigenvalues at the density of another mesh would be another
+    quantity.
     """
     host = inputs.host
     saved = _saved_density(inputs)
@@ -312,11 +324,13 @@ def _host_density(inputs: GpawInputs, text: str) -> tuple[Any, str]:
     if host is not None and host["moments_mub"] is not None and settings["spinpol"]:
         start.set_initial_magnetic_moments(scaled_moments(host["moments_mub"], host["total_moment_mub"]))
     calculator = new_calculator(settings, text)
-    energy = _with_dispersion(calculator, inputs, MpiRanks()).get_potential_energy(start)
+    energy = calculator.get_potential_energy(start)
     if host is None:
         return calculator, "own mesh"
+    if host.get("dispersion") is not None:
+        energy += dispersion_calculator(settings["xc"]).get_property("energy", start)
     check_state(energy, host)
-    return calculator, "host mesh"
+    return calculator, "anew" if inputs.at_density else "host mesh"
 
 
 def _saved_density(inputs: GpawInputs) -> Any:
