@@ -1,6 +1,6 @@
 """Mixed instead of Janus: the symmetry-distinct ways to share one sublattice between two elements."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
@@ -123,6 +123,33 @@ def mix(layer: Monolayer, repeat: tuple[int, int], name: str) -> tuple[Defect, .
     defects = [Defect(top, index, bottom) for index in present - target]
     defects += [Defect(bottom, index, top) for index in target - present]
     return tuple(sorted(defects, key=lambda defect: defect.index))
+
+
+def of_mixed(mixing: Sequence[Defect], defects: Sequence[Defect]) -> tuple[Defect, ...]:
+    """Return the defects of a mixed host as those of the host before it was mixed.
+
+    Parameters
+    ----------
+    mixing
+        Replacements in the complete host, as `mix` gives them.
+    defects
+        Of the host that these make: their elements are those after mixing.
+
+    Returns
+    -------
+    tuple of Defect
+        ``defects`` and then ``mixing``, each atom once and by its element in the complete host.
+    """
+    before = {defect.index: defect.element for defect in mixing}
+    own = [
+        replace(defect, element=before[defect.index], mixed=None if defect.replacement else defect.element)
+        if defect.index in before
+        else defect
+        for defect in defects
+    ]
+    taken = {defect.index for defect in defects}
+    rest = [defect for defect in mixing if defect.index not in taken]
+    return (*(defect for defect in own if defect.replacement != defect.element), *rest)
 
 
 def _orbits(mapped: Ints, sites: list[int], count: int) -> Iterator[tuple[tuple[int, ...], int]]:

@@ -82,7 +82,7 @@ def _pair(point: Floats) -> tuple[float, float]:
 def _over(symbol: str, defect: Defect | None, rank: int) -> tuple[str, int]:
     """Name the point over an atom of the complete host that may have been removed or replaced."""
     if defect is not None and defect.replacement is None:
-        return f"V_{symbol}", _VACANCY
+        return f"V_{defect.present}", _VACANCY
     symbol = symbol if defect is None or defect.replacement is None else defect.replacement
     return "T_X" if rank == _ATOP and symbol in CHALCOGENS else f"T_{symbol}", rank
 

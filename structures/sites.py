@@ -400,7 +400,10 @@ def _frame(pristine: Atoms, defective: Atoms, defects: Sequence[Defect]) -> Fram
 
 def missing_atoms(pristine: Atoms, defects: Sequence[Defect]) -> Atoms:
     """Return the atoms of a complete host that its vacancies lack."""
-    return pristine[[defect.index for defect in defects if defect.replacement is None]]
+    removed = [defect for defect in defects if defect.replacement is None]
+    missing = pristine[[defect.index for defect in removed]]
+    missing.symbols[:] = [defect.present for defect in removed]
+    return missing
 
 
 def _bare_frame(host: Atoms) -> Frame:

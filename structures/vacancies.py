@@ -27,15 +27,23 @@ class Defect:
         Index of the atom in the complete host, from 0.
     replacement
         Chemical symbol of the substitute; None for a vacancy.
+    mixed
+        Element that is removed, where an ordering had put another one in the atom's place; None elsewhere.
     """
 
     element: str
     index: int
     replacement: str | None = None
+    mixed: str | None = None
 
     def __str__(self) -> str:
         """Return ``S@12``, or ``S@12→O`` for a substitution."""
-        return f"{self.element}@{self.index}" + (f"→{self.replacement}" if self.replacement else "")
+        return f"{self.present}@{self.index}" + (f"→{self.replacement}" if self.replacement else "")
+
+    @property
+    def present(self) -> str:
+        """Element that is removed or replaced."""
+        return self.mixed or self.element
 
 
 @dataclass(frozen=True, slots=True)

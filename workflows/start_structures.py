@@ -94,7 +94,10 @@ def host(
         "host",
         **source,
         repeat=list(repeat),
-        defects=[[d.element, d.index, d.replacement] for d in sorted(defects, key=lambda d: d.index)],
+        defects=[
+            [d.element, d.index, d.replacement, *([d.mixed] if d.mixed else [])]
+            for d in sorted(defects, key=lambda d: d.index)
+        ],
         vacuum_a=float(vacuum_a),
         headroom_a=float(headroom_a),
         symmetry_breaking_a=float(symmetry_breaking_a) if defects else None,
@@ -225,12 +228,12 @@ class Host:
         vacancies = [d.element for d in self.defects]
         if not self.defects:
             return ""
-        if len(self.defects) <= 2 and all(d.replacement is None for d in self.defects):
+        if len(self.defects) <= 2 and all(d.replacement is None and d.mixed is None for d in self.defects):
             pair = self._pair_name(vacancies)
             if pair is not None:
                 return "".join(f"+V{element}" for element in vacancies) + (f"@{pair}" if pair else "")
         return "".join(
-            f"+V_{d.element}{d.index}" if d.replacement is None else f"+{d.replacement}_{d.element}{d.index}"
+            f"+V_{d.present}{d.index}" if d.replacement is None else f"+{d.replacement}_{d.element}{d.index}"
             for d in self.defects
         )
 

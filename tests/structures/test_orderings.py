@@ -10,8 +10,10 @@ import pytest
 from ase import Atoms
 from sodiate.structures.errors import StructureError
 from sodiate.structures.monolayers import Monolayer, build_monolayer
-from sodiate.structures.orderings import distinct_orderings
+from sodiate.structures.orderings import distinct_orderings, mix, of_mixed
+from sodiate.structures.sites import find_sites
 from sodiate.structures.symmetry import find_symmetry, permutations
+from sodiate.structures.vacancies import Defect, apply_defects
 
 WSE2 = Monolayer("W", "Se", "Se", 3.319, 2.546, 2.546)
 JANUS = Monolayer("W", "S", "Se", 3.252, 2.416, 2.538)
@@ -89,3 +91,25 @@ def test_what_cannot_be_shared() -> None:
         distinct_orderings(janus, "Te", "S", 1)
     with pytest.raises(StructureError, match="use a smaller supercell"):
         distinct_orderings(build_monolayer(WSE2, (4, 4)), "Se", "S", 16)
+
+
+@pytest.mark.parametrize("name", ["2+2a", "3+1a"])
+def test_a_vacancy_or_substitution_in_a_mixed_sheet(name: str) -> None:
+    """Of every atom: the mixed sheet without it, and a site called after it; back to the first element is none."""
+    janus = build_monolayer(JANUS, (2, 2))
+    mixing = mix(JANUS, (2, 2), name)
+    mixed = apply_defects(janus, mixing)
+    for index, symbol in enumerate(mixed.symbols):
+        without = mixed[[other for other in range(len(mixed)) if other != index]]
+        defects = of_mixed(mixing, [Defect(symbol, index)])
+        found = apply_defects(janus, defects)
+        assert found.get_chemical_symbols() == without.get_chemical_symbols()
+        assert found.positions == pytest.approx(without.positions)
+        if symbol != "W":
+            (vacancy,) = (site.kind for site in find_sites(janus, defects) if site.kind.startswith("V_"))
+            assert vacancy == f"V_{symbol}"
+        replaced_by = apply_defects(janus, of_mixed(mixing, [Defect(symbol, index, "Te")]))
+        assert replaced_by.symbols[index] == "Te"
+    moved = mixing[0]
+    assert moved.replacement is not None
+    assert of_mixed(mixing, [Defect(moved.replacement, moved.index, moved.element)]) == mixing[1:]

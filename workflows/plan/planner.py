@@ -14,7 +14,7 @@ from ...analysis.words import listed
 from ...structures.errors import StructureError
 from ...structures.host_names import parse_model, resolve_vacancies
 from ...structures.monolayers import Monolayer, box, build_monolayer
-from ...structures.orderings import mix
+from ...structures.orderings import mix, of_mixed
 from ...structures.sites import Site, near_defect, noise_in_symmetry
 from ...structures.sites_of_cells import SAME_A, apart
 from ...structures.slabs import Slab, build_slab
@@ -321,13 +321,15 @@ class _Planner:
         atoms = box(atoms, self.spec.vacuum_a, self.spec.adsorbate.start_heights_a.highest)
         by_atom = [Defect(*parse_site_atom(text)) for text in model.remove]
         by_atom += [Defect(*parse_site_atom(text), element) for text, element in model.replace.items()]
+        mixing: tuple[Defect, ...] = ()
         if model.ordering is not None:
             if not isinstance(origin, Monolayer):
                 raise StructureError("ordering mixes the chalcogens of a named Janus layer, not of a file.")
-            by_atom += mix(origin, repeat, model.ordering)
+            mixing = mix(origin, repeat, model.ordering)
+            atoms = apply_defects(atoms, mixing)
         defects = (*resolve_vacancies(atoms, vacancies, model.pair), *by_atom)
         apply_defects(atoms, defects)  # refuses atoms that the host does not have
-        return defects
+        return of_mixed(mixing, defects)
 
     def _sites(self, model: CampaignModel, ideal: start_structures.Host) -> list[Site]:
         sites, selection = ideal.sites, self.spec.sites if model.sites is None else model.sites

@@ -84,9 +84,21 @@ def test_cell_ordering_and_pair_are_said(tmp_path: Path) -> None:
     assert symbols.get_chemical_formula() == varied["WSSe"].atoms().get_chemical_formula()
 
 
+def test_a_vacancy_of_a_mixed_sheet_is_one_of_its_own_atoms(tmp_path: Path) -> None:
+    """Its faces have atoms that the Janus sheet has not there."""
+    lost = {"model": "WSSe", "name": "lost", "ordering": "2+2a", "remove": ["Se@7"], "sites": ["V_Se@top"]}
+    mixed = {"model": "WSSe", "name": "mixed", "ordering": "2+2a"}
+    planned = plan(campaign(tmp_path, mixed, lost))
+    whole, without = planned["mixed"].atoms(), planned["lost"].atoms()
+    assert whole.symbols[7] == "Se"
+    assert without.get_chemical_symbols() == [s for i, s in enumerate(whole.symbols) if i != 7]
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
+        ({"ordering": "2+2a", "remove": ["S@7"]}, "atom 7 .* is Se, not S"),
+        ({"ordering": "2+2a", "model": "WSSe+VSe"}, r"ambiguous: .* `remove`: Se@7 \(top, .*Se@8 \(bottom"),
         ({"compare_with": "WSe"}, "compare_with: no other model 'WSe'"),
         ({"compare_with": "odd"}, "compare_with: no other model 'odd'"),
         ({"ordering": "5+0"}, r"no ordering '5\+0' of its S and Se; there are 4\+0, 3\+1a"),
