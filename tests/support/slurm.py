@@ -1,4 +1,4 @@
-"""A private SLURM for tests: no munge, no root needed, one node, which says that it is a large one."""
+"""A private SLURM for tests: no munge, no root needed; nodes, all on this machine, that say they are large ones."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 _CONFIGURATION = """ClusterName={name}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
 CredType=cred/none
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -43,9 +42,14 @@ MinJobAge=300
 JobCompType=jobcomp/none
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-NodeName={host} NodeAddr=127.0.0.1 CPUs=128 RealMemory=512000 State=UNKNOWN
-PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
+{nodes}
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+
+_NODE = "NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=128 RealMemory=512000 State=UNKNOWN"
+
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
+"""Devices that every machine has, and that SLURM takes for GPUs."""
 
 
 def missing() -> list[str]:
@@ -81,7 +85,7 @@ class Slurm:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                if self.call("sinfo", "-h", "-o", "%T").strip() in ("idle", "mixed", "allocated"):
+                if set(self.call("sinfo", "-h", "-N", "-o", "%T").split()) <= {"idle", "mixed", "allocated"}:
                     return
             except subprocess.SubprocessError:
                 pass
@@ -97,8 +101,8 @@ def _start(name: str, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([path, "-D", *arguments], env=environment, stdout=out, stderr=out)
 
 
-def _free_ports() -> list[int]:
-    sockets = [socket.socket() for _ in range(2)]
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = [one.getsockname()[1] for one in sockets]
@@ -108,21 +112,27 @@ def _free_ports() -> list[int]:
 
 
 @contextmanager
-def cluster(folder: Path, name: str = "t") -> Iterator[Slurm]:
-    """Run a cluster in a folder; its jobs end with it."""
-    for part in ("state", "spool"):
+def cluster(folder: Path, name: str = "t", nodes: int = 1, gpus: bool = False) -> Iterator[Slurm]:
+    """Run a cluster in a folder, with four GPUs on each node or none; its jobs end with it."""
+    host, ports = socket.gethostname().split(".")[0], _free_ports(1 + nodes)
+    names = [host] if nodes == 1 else [f"{name}{number}" for number in range(nodes)]
+    for part in ("state", *(f"spool-{node}" for node in names)):
         (folder / part).mkdir()
-    host = socket.gethostname().split(".")[0]
-    text = _CONFIGURATION.format(name=name, host=host, ports=_free_ports(), user=getpass.getuser(), folder=folder)
-    (folder / "slurm.conf").write_text(text)
+    lines = ["GresTypes=gpu"] if gpus else []
+    for node, port in zip(names, ports[1:], strict=True):
+        lines.append(_NODE.format(node=node, host=host, port=port) + " Gres=gpu:4" * gpus)
+    values = {"name": name, "host": host, "ports": ports, "user": getpass.getuser(), "folder": folder}
+    (folder / "slurm.conf").write_text(_CONFIGURATION.format(**values, nodes="\n".join(lines)))
+    if gpus:
+        (folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in _DEVICES))
     slurm = Slurm(folder, _start("slurmctld", folder))
-    node = _start("slurmd", folder, "-N", host)
+    running = [_start("slurmd", folder, "-N", node) for node in names]
     try:
         slurm.wait_for_node()
         yield slurm
     finally:
         subprocess.run(["scancel", "--me"], env={**os.environ, **slurm.environment}, check=False, timeout=30)
         time.sleep(0.5)
-        for process in (node, slurm.controller):
+        for process in (*running, slurm.controller):
             process.terminate()
             process.wait(30)

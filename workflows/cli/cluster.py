@@ -42,11 +42,11 @@ def submit(
     """
     from ..clusters.cluster_file import load_cluster
     from ..plan.planner import plan as plan_campaign
-    from .cost_view import DRY, cores_by_kind, cost_lines
+    from .cost_view import DRY, cores_by_kind, cost_lines, pack_lines
 
     plan = plan_campaign(campaign, engine)
     cluster_file = None if cluster is None else load_cluster(cluster)
-    lines = [DRY]
+    lines, packs = [DRY], [] if cluster_file is None else pack_lines(cluster_file)
     with open_workbench(root, launchpad, create=True) as bench:
         from ..launch.ownership import refuse_foreign_name
         from ..launch.submit import submit as submit_plan
@@ -61,7 +61,7 @@ def submit(
             to_do = [calculation for calculation in plan.calculations if calculation.id in missing]
             lines = cost_lines(outlook(bench.documents, to_do, cores), cluster_file)
     print(f"{plan.campaign.spec.campaign}: {count} of {len(plan.calculations)} calculations added")
-    for line in lines:
+    for line in (*packs, *lines):
         print(line)
 
 
@@ -105,8 +105,13 @@ def worker(
     root: RootOption = ROOT,
     fw_id: Annotated[int | None, typer.Option(help="The firework that is reserved to the job.")] = None,
     job: Annotated[str | None, typer.Option(help="The tag at the end of the job's name.")] = None,
+    until: Annotated[
+        float | None, typer.Option(help="Compute only the reserved firework, and end before this time (Unix).")
+    ] = None,
 ) -> None:
     """Compute in a job of the cluster: its reserved calculation, then others of its class while there is time.
+
+    In a job of a class with `pack` it starts a process for each calculation, with --until.
 
     `sodiate queue` writes the job that runs it. USR1 and TERM end it cleanly; the next job continues. A database that
     does not answer is waited for, ten minutes long.
@@ -116,15 +121,29 @@ def worker(
     from ..clusters.cluster_file import load_cluster
 
     cluster_file = load_cluster(cluster)
-    cluster_file.resources(class_)
-    from ..clusters.worker import Assignment, work, work_through_outages
+    resources = cluster_file.resources(class_)
+    from ..clusters.job import Assignment, worker_command
+    from ..clusters.pack import packed, work_alone
+    from ..clusters.worker import work, work_through_outages
 
     assignment = Assignment(class_, fw_id, job)
-    report = work_through_outages(
-        lambda: open_workbench(root, launchpad),
-        lambda bench: work(bench, cluster_file, assignment),
-        partial(print, file=sys.stderr, flush=True),
-    )
+    tell = partial(print, file=sys.stderr, flush=True)
+    if until is not None:
+        with open_workbench(root, launchpad) as bench:
+            work_alone(bench, cluster_file, assignment, until, sys.stdin)
+        return
+    if resources.pack > 1:
+        paths = (cluster.resolve(), launchpad.resolve(), root.resolve())
+
+        def command(fw_id: int, until: float) -> list[str]:
+            return [*worker_command(*paths, Assignment(class_, fw_id, job)), "--until", f"{until:.0f}"]
+
+        with packed(cluster_file, assignment, command, tell) as pack:
+            report = work_through_outages(lambda: open_workbench(root, launchpad), pack.work, tell, pack.pause)
+    else:
+        report = work_through_outages(
+            lambda: open_workbench(root, launchpad), lambda bench: work(bench, cluster_file, assignment), tell
+        )
     print(f"{report.launches} launches; ended because: {report.ended}")
 
 

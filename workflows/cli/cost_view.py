@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ...analysis.cost import Estimate
     from ..clusters.cluster_file import ClusterFile
+    from ..clusters.scheduler import Share as JobShare
     from ..results.cost import Outlook, Pace, Share
 
 NO_RECORDS = "CPU-hours: nothing is known without records; --root, --launchpad or --archive name some"
@@ -23,9 +24,25 @@ _MUCH_LARGER = 1.5
 
 
 def cores_by_kind(cluster: ClusterFile) -> dict[str, int]:
-    """Return on how many cores a cluster's jobs run calculations of each kind."""
-    classes = {kind: cluster.resources(cluster.class_of(kind)) for kind in KINDS}
-    return {kind: resources.all_tasks * resources.cpus_per_task for kind, resources in classes.items()}
+    """Return on how many cores a cluster's jobs run calculations of each kind: of a packed job, on their share."""
+    return {kind: cluster.resources(cluster.class_of(kind)).share.cores for kind in KINDS}
+
+
+def pack_lines(cluster: ClusterFile) -> list[str]:
+    """Return a line for each class whose jobs run several calculations side by side."""
+    return [
+        f"class {name}: {resources.pack} calculations side by side in a job, {_each(resources.share)}"
+        for name, resources in cluster.classes.items()
+        if resources.pack > 1
+    ]
+
+
+def _each(share: JobShare) -> str:
+    """Return what each calculation of a packed job has."""
+    nodes = f" on {share.nodes} nodes" if share.nodes > 1 else ""
+    gpus = (share.gpus or 0) * share.nodes
+    more = f" and {gpus} GPU{'s' * (gpus > 1)}" if gpus else ""
+    return f"{share.cores} core{'s' * (share.cores > 1)}{nodes}{more} for each"
 
 
 def cost_lines(outlook: Outlook, cluster: ClusterFile | None = None) -> list[str]:

@@ -43,9 +43,11 @@ def status(
             if cluster is not None:
                 from ..clusters.cluster_file import load_cluster
                 from ..clusters.jobs import JobBook
+                from .cost_view import pack_lines
                 from .status import job_lines
 
-                lines += job_lines(bench.documents, JobBook.open(bench, load_cluster(cluster)))
+                cluster_file = load_cluster(cluster)
+                lines += pack_lines(cluster_file) + job_lines(bench.documents, JobBook.open(bench, cluster_file))
             return lines
 
         console = make_console()

@@ -61,7 +61,7 @@ def plan(
     Without --root, --launchpad, --archive or --diff it opens no database. Example: sodiate plan wsse --root runs
     """
     from ..plan.planner import plan as plan_campaign
-    from .cost_view import DRY, NO_RECORDS, cores_by_kind, cost_lines, cost_object
+    from .cost_view import DRY, NO_RECORDS, cores_by_kind, cost_lines, cost_object, pack_lines
     from .plan_view import plan_objects, plan_tree
 
     graph = plan_campaign(campaign, engine)
@@ -94,7 +94,8 @@ def plan(
         new = sum(state != "done" for state in states.values())
         console.print(f"{len(states) - new} done, {new} new or to be done again.", highlight=False)
     lines = [NO_RECORDS] if found is None else cost_lines(found.outlook, cluster_file)
-    for line in lines if physical else [DRY]:
+    packs = [] if cluster_file is None else pack_lines(cluster_file)
+    for line in (*packs, *(lines if physical else [DRY])):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

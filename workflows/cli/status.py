@@ -24,15 +24,23 @@ if TYPE_CHECKING:
 
 
 def job_lines(documents: Documents, book: JobBook) -> list[str]:
-    """Return a line for each job of this user and root: number, state, why it waits, and what it computes."""
+    """Return a line for each job of this user and root: number, state, why it waits, and all that it computes."""
     jobs = book.look()
     attempts = documents.attempts.find({"outcome": "running", "job": {"$in": [job.tag for job in jobs]}})
-    running = {attempt["job"]: attempt["label"] for attempt in attempts}
+    running: dict[str, list[str]] = {}
+    for attempt in attempts.sort("started", 1):
+        running.setdefault(attempt["job"], []).append(attempt["label"])
     reasons = book.reasons(jobs)
     return [
-        f"job {job.number or '?'} {job.state}{_bracketed(reasons.get(job.tag))}: {running.get(job.tag, job.label)}"
+        f"job {job.number or '?'} {job.state}{_bracketed(reasons.get(job.tag))}: "
+        f"{_computed(running.get(job.tag, [job.label]))}"
         for job in jobs
     ]
+
+
+def _computed(labels: Sequence[str]) -> str:
+    """Return what a job computes; a packed one several calculations side by side."""
+    return ", ".join(labels) + (f" ({len(labels)} side by side)" if len(labels) > 1 else "")
 
 
 def _bracketed(reason: str | None) -> str:

@@ -14,7 +14,7 @@ from ..campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
 from ..engines import engines_here
 from ..kinds import KINDS
 from .registry import SCHEDULERS
-from .scheduler import Scheduler
+from .scheduler import Scheduler, Share
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -77,7 +77,8 @@ class ResourceClass(Frozen):
 
     ``kinds: rest`` stands for every kind that no other class lists, also kinds of a later sodiate. ``tasks`` is the
     total over all nodes, by default ``tasks_per_node`` on each; ``gpus`` and ``memory_gb`` are per node. Without
-    ``memory_gb`` none is asked for. ``options`` are directives of the scheduler, after those of the file.
+    ``memory_gb`` none is asked for. ``options`` are directives of the scheduler, after those of the file. With
+    ``pack`` so many calculations run side by side, and each has an equal `share` of all this.
     """
 
     kinds: Annotated[Kinds, BeforeValidator(_kinds)]
@@ -87,6 +88,7 @@ class ResourceClass(Frozen):
     cpus_per_task: Count = 1
     gpus: Count | None = None
     exclusive: bool = Field(default=False, strict=True)
+    pack: Count = 1
     wall_time: Annotated[str, AfterValidator(_time)]
     memory_gb: Positive | None = None
     memory_max_gb: Positive | None = None
@@ -106,6 +108,44 @@ class ResourceClass(Frozen):
         if self.memory_max_gb is not None and self.memory_gb is None:
             raise ValueError("memory_max_gb: it limits memory_gb, which is not there.")
         return self
+
+    @model_validator(mode="after")
+    def _pack_shares_evenly(self) -> ResourceClass:
+        cores, gpus = self.all_tasks * self.cpus_per_task, self.nodes * (self.gpus or 0)
+        if self.pack > cores:
+            whole = " 'exclusive' does not say how many a node has." if self.exclusive else ""
+            raise ValueError(
+                f"pack: {self.pack} calculations side by side, but {cores} core{'s' * (cores > 1)} in all "
+                f"(tasks × cpus_per_task): each needs one.{whole}"
+            )
+        if self.all_tasks % self.pack:
+            raise ValueError(
+                f"pack: {self.all_tasks} tasks are shared by {self.pack} calculations; make tasks a multiple of pack."
+            )
+        if self.pack > 1 and (self.all_tasks % self.nodes or (self.nodes % self.pack and self.pack % self.nodes)):
+            raise ValueError(
+                f"pack: {self.pack} calculations with {self.all_tasks} tasks cannot share {self.nodes} nodes evenly; "
+                "as many on each node, or whole nodes for each."
+            )
+        if gpus % self.pack:
+            raise ValueError(
+                f"pack: {gpus} GPU{'s' * (gpus > 1)} in all cannot be shared evenly by {self.pack} calculations; "
+                f"'pack: {gpus}' gives one to each."
+            )
+        return self
+
+    @property
+    def even_tasks_per_node(self) -> int | None:
+        """The tasks on each node; None where their places are left to the scheduler, which may give one node more."""
+        return self.all_tasks // self.nodes if self.pack > 1 else self.tasks_per_node
+
+    @property
+    def share(self) -> Share:
+        """What each calculation of a job has."""
+        per_node = max(self.pack // self.nodes, 1)
+        gpus = None if self.gpus is None else self.gpus // per_node
+        nodes = max(self.nodes // self.pack, 1)
+        return Share(nodes, per_node, self.all_tasks // self.pack, self.cpus_per_task, gpus)
 
     @property
     def all_tasks(self) -> int:
@@ -149,6 +189,11 @@ class ClusterFile(Frozen):
                 f"classes: no class has the kind {', '.join(missing)}; list it, or give one class 'kinds: rest'."
             )
         for name, resources in self.classes.items():
+            if resources.pack > 1 and resources.nodes > 1 and not self.scheduler.starts_on_all_nodes:
+                raise ValueError(
+                    f"classes.{name}: pack on {resources.nodes} nodes: with {self.scheduler.name} sodiate starts "
+                    "calculations on a job's first node alone; write 'nodes: 1'."
+                )
             if 2 * self.signal_s > resources.wall_time_s:
                 raise ValueError(
                     f"classes.{name}: calculations are ended signal_s ({self.signal_s} s) before the wall time of "

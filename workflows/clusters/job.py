@@ -1,10 +1,12 @@
-"""A job of a resource class: its script, and its remaining time."""
+"""A job of a resource class: what it is for, its script, and its remaining time."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cluster_file import ClusterFile
@@ -12,6 +14,37 @@ from .scheduler import Request
 
 FAILED_LINE = 78
 """The exit code of a job whose surroundings could not be set up (EX_CONFIG)."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a job was submitted for.
+
+    Attributes
+    ----------
+    resource_class
+        Name of the resource class.
+    fw_id
+        The firework that is reserved to the job.
+    tag
+        The job's tag, by which its document is found.
+    began
+        When the job's worker began, in seconds of the system's clock; an outage in between does not change it.
+    """
+
+    resource_class: str
+    fw_id: int | None = None
+    tag: str | None = None
+    began: float = field(default_factory=time.time)
+
+
+def worker_command(cluster: Path, launchpad: Path, root: Path, assignment: Assignment) -> list[str]:
+    """Return the command of a job's worker, from absolute paths."""
+    program = Path(sys.executable).with_name("sodiate")
+    command = [str(program), "worker", "--cluster", str(cluster), "--class", assignment.resource_class]
+    command += ["--launchpad", str(launchpad), "--root", str(root)]
+    command += [] if assignment.fw_id is None else ["--fw-id", str(assignment.fw_id)]
+    return command + ([] if assignment.tag is None else ["--job", assignment.tag])
 
 
 def script(
@@ -49,7 +82,7 @@ def script(
         account=resources.account or cluster.account,
         signal_s=cluster.signal_s,
         logs=logs,
-        tasks_per_node=resources.tasks_per_node,
+        tasks_per_node=resources.even_tasks_per_node,
         gpus=resources.gpus,
         exclusive=resources.exclusive,
         options=(*cluster.options, *resources.options),

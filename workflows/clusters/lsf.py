@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from .scheduler import Listed, NoAnswer, Request, Scheduler, call, output_of
+from .scheduler import Listed, NoAnswer, Request, Scheduler, Share, call, output_of
+
+_HOSTS = "LSB_JOBID LSB_HOSTS LSB_MCPU_HOSTS LSB_DJOB_HOSTFILE LSB_DJOB_RANKFILE LSB_AFFINITY_HOSTFILE"
+"""Variables by which MPI finds the hosts and cores of a job."""
 
 
 class Lsf(Scheduler):
@@ -41,6 +45,10 @@ class Lsf(Scheduler):
     def submit(self, script: Path) -> str:
         """Give the script to bsub as its input, without which it reads no directives; see `Scheduler.submit`."""
         return self.number_in(call(self.submit_command, stdin=script), script)
+
+    def share_environment(self, environment: Mapping[str, str], share: Share) -> dict[str, str | None]:
+        """Take away what gives MPI all cores of the job; it finds those that it may run on."""
+        return dict.fromkeys(_HOSTS.split())
 
     def listed(self) -> list[Listed]:
         """Ask bjobs for this user's jobs, ended ones too; that there are none it says by an error."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from .scheduler import Listed, Request, Scheduler, output_of
+from .scheduler import Listed, Request, Scheduler, Share, output_of
 
 _SHARE = re.compile(r"-l\s*(select|nodes)=")
 """An option that says itself what each node gives."""
@@ -34,6 +34,10 @@ class Pbs(Scheduler):
         options += [f"-q {request.queue}"] if request.queue else []
         options += [f"-A {request.account}"] if request.account else []
         return [f"#PBS {option}" for option in (*options, *request.options)]
+
+    def share_environment(self, environment: Mapping[str, str], share: Share) -> dict[str, str | None]:
+        """Take away what gives MPI all cores of the job; it finds those that it may run on."""
+        return {"PBS_ENVIRONMENT": None, "PBS_NODEFILE": None}
 
     def listed(self) -> list[Listed]:
         """Read the table of qstat: number, name, user, time, state, queue; it has no room for reasons."""

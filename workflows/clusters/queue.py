@@ -6,8 +6,7 @@ used: it hides the scheduler's message on a refusal, and its scripts do not pass
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ..launch.reconcile import age_s, reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
 from .cluster_file import ClusterFile
-from .job import script
+from .job import Assignment, script, worker_command
 from .jobs import NEVER_SUBMITTED, UNNUMBERED_S, Job, JobBook
 from .scheduler import MEMORY, Full, NoAnswer, SchedulerError
 
@@ -157,7 +156,7 @@ def queue_once(queue: Queue) -> Round:
         jobs: list[Job] = []
         for name in queue.cluster.classes:
             fworker = OurFWorker(WorkerSettings(queue.bench.root), calculations, kinds=queue.cluster.kinds(name))
-            while len(live) + len(jobs) < queue.max_jobs and queue.bench.launchpad.run_exists(fworker):
+            while len(live) + len(jobs) < queue.max_jobs and _needs_job(queue, name, fworker, live + jobs):
                 _refuse_idle_jobs(book, _logs(queue))
                 try:
                     job = _queue(queue, book, name, fworker)
@@ -171,6 +170,19 @@ def queue_once(queue: Queue) -> Round:
                     break
                 jobs.append(job)
     return Round(tuple(jobs))
+
+
+def _needs_job(queue: Queue, name: str, fworker: OurFWorker, jobs: Sequence[Job]) -> bool:
+    """Tell whether more calculations of a class are ready than jobs that have not begun will take beside their own.
+
+    A packed job that runs takes what is ready within seconds, as far as it has places.
+    """
+    if not queue.bench.launchpad.run_exists(fworker):
+        return False
+    waiting = {"_id": {"$in": [job.tag for job in jobs]}, "class": name, "campaign": queue.campaign}
+    count = queue.bench.documents.jobs.count_documents({**waiting, "began": {"$exists": False}})
+    room = count * (queue.cluster.resources(name).pack - 1)
+    return room == 0 or queue.bench.launchpad.fireworks.count_documents({**fworker.query, "state": "READY"}) > room
 
 
 class _Unanswered(NoAnswer):
@@ -203,7 +215,8 @@ def _queue(queue: Queue, book: JobBook, name: str, fworker: OurFWorker) -> Job |
         tag = book.begin(launch_id, {**values, "campaign": queue.campaign})
         path = logs / f"{_plain(label)}-{firework.fw_id}.sh"
         memory = memory_gb(bench.documents, queue.cluster, name, calculation)
-        command = _worker_command(queue, name, firework.fw_id, tag)
+        paths = (queue.cluster_path, queue.launchpad_path, bench.root)
+        command = worker_command(*paths, Assignment(name, firework.fw_id, tag))
         path.write_text(
             script(queue.cluster, name, f"{_plain(label)}.{tag}", memory, command, logs), encoding="utf-8"
         )
@@ -227,13 +240,6 @@ def _logs(queue: Queue) -> Path:
 def _plain(label: str) -> str:
     """Return a label with nothing but letters, digits and ``+-_``."""
     return "".join(c if c.isalnum() or c in "+-_" else "_" for c in label)
-
-
-def _worker_command(queue: Queue, name: str, fw_id: int, tag: str) -> list[str]:
-    program = Path(sys.executable).with_name("sodiate")
-    command = [str(program), "worker", "--cluster", str(queue.cluster_path), "--class", name]
-    command += ["--launchpad", str(queue.launchpad_path), "--root", str(queue.bench.root)]
-    return [*command, "--fw-id", str(fw_id), "--job", tag]
 
 
 def _refuse_idle_jobs(book: JobBook, logs: Path) -> None:

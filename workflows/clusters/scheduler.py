@@ -131,6 +131,36 @@ class Request:
         return None if self.memory_gb is None else round(self.memory_gb * 1024)
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of a packed job that each of its calculations has.
+
+    Attributes
+    ----------
+    nodes
+        Nodes of a calculation.
+    per_node
+        Calculations on a node; 1 if each has whole nodes.
+    tasks
+        Over all nodes of a calculation.
+    cpus_per_task
+        As in the `Request`.
+    gpus
+        On each node of a calculation; None for none.
+    """
+
+    nodes: int
+    per_node: int
+    tasks: int
+    cpus_per_task: int
+    gpus: int | None = None
+
+    @property
+    def cores(self) -> int:
+        """The cores of a calculation, over all its nodes."""
+        return self.tasks * self.cpus_per_task
+
+
 class Scheduler(ABC):
     """A scheduler, driven by its commands.
 
@@ -149,6 +179,8 @@ class Scheduler(ABC):
         The environment variable of a job that has its number.
     ended_states
         The states, in its own words, of jobs that have ended for good; a job in any other state waits or runs.
+    starts_on_all_nodes
+        Whether a program on a job's first node can be started on another one, by `share_environment` alone.
     """
 
     name: ClassVar[str]
@@ -157,6 +189,7 @@ class Scheduler(ABC):
     ask_command: ClassVar[Sequence[str]]
     job_variable: ClassVar[str]
     ended_states: ClassVar[frozenset[str]]
+    starts_on_all_nodes: ClassVar[bool] = False
 
     @abstractmethod
     def header(self, request: Request) -> list[str]:
@@ -175,6 +208,23 @@ class Scheduler(ABC):
     def exports(self, request: Request) -> dict[str, str]:
         """Return the variables of a job's environment by which its programs know their share."""
         return {"OMP_NUM_THREADS": str(request.cpus_per_task)}
+
+    def share_environment(self, environment: Mapping[str, str], share: Share) -> dict[str, str | None]:
+        """Return the variables by which the programs of one calculation in a packed job know their share.
+
+        Parameters
+        ----------
+        environment
+            Of the job.
+        share
+            Of the calculation.
+
+        Returns
+        -------
+        dict of str to str or None
+            What differs from the job; None takes a variable away, such as one that gives MPI all of the job.
+        """
+        return {}
 
     def cluster_name(self) -> str | None:
         """Return the name by which the scheduler knows its cluster; None if it has none.

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping
 
-from .scheduler import Listed, Request, Scheduler, call, output_of
+from .scheduler import Listed, Request, Scheduler, Share, call, output_of
 
 _ENDED = "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY REVOKED TIMEOUT"
 
@@ -21,6 +21,7 @@ class Slurm(Scheduler):
     ask_command = ("squeue", "--noheader", "--me")
     job_variable = "SLURM_JOB_ID"
     ended_states = frozenset(_ENDED.split())
+    starts_on_all_nodes = True
 
     def header(self, request: Request) -> list[str]:
         """Return the lines ``#SBATCH``; ``B:`` sends the signal to the worker, which replaces the shell."""
@@ -44,6 +45,25 @@ class Slurm(Scheduler):
     def exports(self, request: Request) -> dict[str, str]:
         """Tell srun, too, which from SLURM 22.05 on does not take it from the job."""
         return {**super().exports(request), "SRUN_CPUS_PER_TASK": str(request.cpus_per_task)}
+
+    def share_environment(self, environment: Mapping[str, str], share: Share) -> dict[str, str | None]:
+        """Tell srun to take no more than a share, so that steps run side by side, and MPI how many tasks that has."""
+        on_node = share.tasks // share.nodes
+        values: dict[str, str | None] = {
+            "SLURM_EXACT": "1",  # no more cores than a step has tasks for; else the first one takes all
+            "SLURM_NTASKS": str(share.tasks),
+            "SLURM_NPROCS": str(share.tasks),
+            "SLURM_NTASKS_PER_NODE": str(on_node),
+            "SLURM_TASKS_PER_NODE": f"{on_node}(x{share.nodes})" if share.nodes > 1 else str(on_node),
+            "SLURM_JOB_NUM_NODES": str(share.nodes),
+            "SLURM_NNODES": str(share.nodes),
+        }
+        memory = environment.get("SLURM_MEM_PER_NODE", "")
+        if memory.isdigit():
+            values["SLURM_MEM_PER_NODE"] = str(int(memory) // share.per_node)
+        if share.gpus is not None:
+            values["SLURM_GPUS_PER_NODE"] = str(share.gpus)
+        return values
 
     def listed(self) -> list[Listed]:
         """Ask squeue for this user's jobs in all states."""

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ from ..launch.reconcile import reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
 from ..stop import Stop, signals_stop
-from .cluster_file import ClusterFile
-from .job import seconds_left
+from .cluster_file import ClusterFile, ResourceClass
+from .job import Assignment, seconds_left
 from .queue import chosen_calculations
 
 if TYPE_CHECKING:
@@ -50,28 +50,6 @@ class WorkReport:
     ended: str
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """What a job was submitted for.
-
-    Attributes
-    ----------
-    resource_class
-        Name of the resource class.
-    fw_id
-        The firework that is reserved to the job.
-    tag
-        The job's tag, by which its document is found.
-    began
-        When the job's worker began, in seconds of the system's clock; an outage in between does not change it.
-    """
-
-    resource_class: str
-    fw_id: int | None = None
-    tag: str | None = None
-    began: float = field(default_factory=time.time)
-
-
 def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> WorkReport:
     """Compute until the time is over, nothing is ready, or the scheduler signals the end.
 
@@ -87,33 +65,50 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
         What this job was submitted for.
     """
     start, name = assignment.began, assignment.resource_class
-    job = _begun(bench, cluster, assignment.tag)
-    account = Account.here(job.get("cluster"), assignment.tag)
+    job = begun(bench, cluster, assignment.tag)
     resources, stop = cluster.resources(name), Stop()
     launches = 0
-    timer = _request_before_end(stop, seconds_left(cluster, name, start, os.environ), cluster.signal_s)
+    timer = request_before_end(stop, seconds_left(cluster, name, start, os.environ), cluster.signal_s)
     with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), launch_directory() as errors, timer:
         while True:
-            seconds = seconds_left(cluster, name, start, os.environ) - _MARGIN_S
-            if stop.requested():
-                reason = stop.reason
+            seconds = seconds_left(cluster, name, start, os.environ)
+            ended = stop.reason if stop.requested() else too_little_is_left(seconds, resources, launches)
+            if ended is not None:
                 break
-            if seconds <= 0 or (launches and seconds < _SHARE * resources.wall_time_s):
-                reason = "too little of its wall time is left"
-                break
-            env = {"tasks": resources.all_tasks, **cluster.environment(name)}
-            worker = WorkerSettings(bench.root, env, Limits(seconds), stop, account=account)
+            worker = settings_of(bench, cluster, assignment, job, seconds, stop)
             reservation = assignment.fw_id if not launches else None
-            if reservation is not None and not _is_reserved(bench.launchpad, reservation):
+            if reservation is not None and not is_reserved(bench.launchpad, reservation):
                 reservation = None
             calculations = chosen_calculations(bench.documents, job.get("campaign"))
             fworker = OurFWorker(worker, calculations, kinds=cluster.kinds(name))
             if not Rocket(bench.launchpad, fworker, reservation).run(err_file=errors):
-                reason = "nothing more is ready"
+                ended = "nothing more is ready"
                 break
             launches += 1
     reconcile(bench, bench.documents.calculations.distinct("_id"))
-    return WorkReport(launches, reason)
+    return WorkReport(launches, ended)
+
+
+def too_little_is_left(seconds: float, resources: ResourceClass, launches: int) -> str | None:
+    """Return that too little of the wall time is left to begin a calculation, after some launches; None if enough."""
+    left_s = seconds - _MARGIN_S
+    is_little = left_s <= 0 or (launches > 0 and left_s < _SHARE * resources.wall_time_s)
+    return "too little of its wall time is left" if is_little else None
+
+
+def settings_of(
+    bench: Workbench,
+    cluster: ClusterFile,
+    assignment: Assignment,
+    job: Mapping[str, Any],
+    left_s: float,
+    stop: Stop,
+) -> WorkerSettings:
+    """Return the settings of a calculation in a job, which has some seconds of its wall time left."""
+    name = assignment.resource_class
+    env = {"tasks": cluster.resources(name).share.tasks, **cluster.environment(name)}
+    account = Account.here(job.get("cluster"), assignment.tag)
+    return WorkerSettings(bench.root, env, Limits(left_s - _MARGIN_S), stop, account=account)
 
 
 def work_through_outages(
@@ -157,7 +152,7 @@ def work_through_outages(
             pause(_RETRY_S)
 
 
-def _begun(bench: Workbench, cluster: ClusterFile, tag: str | None) -> Mapping[str, Any]:
+def begun(bench: Workbench, cluster: ClusterFile, tag: str | None) -> Mapping[str, Any]:
     """Store that a job has begun, and its number, which its submission may not have learned; return its document."""
     if tag is None:
         return {}
@@ -169,7 +164,7 @@ def _begun(bench: Workbench, cluster: ClusterFile, tag: str | None) -> Mapping[s
 
 
 @contextmanager
-def _request_before_end(stop: Stop, left_s: float, signal_s: float) -> Iterator[None]:
+def request_before_end(stop: Stop, left_s: float, signal_s: float) -> Iterator[None]:
     """Request a stop some seconds before the end, in case the scheduler sends no signal."""
     timer = Timer(max(left_s - signal_s, 0.0), stop.request, ["its wall time is nearly over", signal_s])
     timer.daemon = True
@@ -180,6 +175,6 @@ def _request_before_end(stop: Stop, left_s: float, signal_s: float) -> Iterator[
         timer.cancel()
 
 
-def _is_reserved(launchpad: LaunchPad, fw_id: int) -> bool:
+def is_reserved(launchpad: LaunchPad, fw_id: int) -> bool:
     """Tell whether the firework is still reserved; it may have been cancelled or run meanwhile."""
     return launchpad.fireworks.find_one({"fw_id": fw_id, "state": "RESERVED"}, {"_id": 1}) is not None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from pymongo import MongoClient
-from sodiate.workflows.clusters.cluster_file import load_cluster
+from sodiate.workflows.clusters.cluster_file import ResourceClass, load_cluster
 from sodiate.workflows.database.connection import LaunchpadFile
 from support import CHECKOUT, DOCS
 from support.campaigns import small_campaign
@@ -60,11 +60,12 @@ def guides_launchpad(secured: MongoClient[dict[str, Any]], tmp_path: Path) -> It
 
 
 def test_the_guides_files_are_valid(tmp_path: Path) -> None:
-    launchpad, tls, found = BLOCKS
+    launchpad, tls, found, packed = BLOCKS
     (tmp_path / "slurm.yaml").write_text(found)
     cluster = load_cluster(tmp_path / "slurm.yaml")
     assert cluster.resources("large").wall_time_s == 86400
     assert cluster.resources("large").all_tasks == 64
+    assert ResourceClass.model_validate(yaml.safe_load(packed)["small"]).share.tasks == 8
     assert LaunchpadFile.model_validate(yaml.safe_load(launchpad)).mongoclient_kwargs == {}
     assert LaunchpadFile.model_validate(yaml.safe_load(launchpad + tls)).mongoclient_kwargs == {"tls": True}
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,19 @@ def test_jobs_are_counted_by_what_the_scheduler_says(submitted: Bench, scheduler
     assert queue_once(queue).jobs == ()
     scheduler.all_end()
     assert len(queue_once(queue).jobs) == 2
+
+
+def test_a_packed_job_that_waits_has_room_for_what_is_ready(submitted: Bench, scheduler: Obedient) -> None:
+    """Two are ready, and a job takes two: one job. Once it runs, what it did not take gets one of its own."""
+    queue = queue_of(submitted, max_jobs=5)
+    all_of = queue.cluster.classes["all"]
+    packed = all_of.model_copy(update={"tasks": 2, "pack": 2})
+    queue = replace(queue, cluster=queue.cluster.model_copy(update={"classes": {"all": packed}}))
+    assert len(queue_once(queue).jobs) == 1
+    assert reserved(submitted) == 1
+    assert len(queue_once(queue).jobs) == 0
+    submitted.documents.jobs.update_many({}, {"$set": {"began": "2026-01-01T00:00:00+00:00"}})
+    assert len(queue_once(queue).jobs) == 1
 
 
 def test_two_queues_at_once_keep_the_limit_together(submitted: Bench, scheduler: Obedient, launchpad: Path) -> None:

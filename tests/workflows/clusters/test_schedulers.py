@@ -32,6 +32,10 @@ def cluster(**changes: Any) -> ClusterFile:
     return ClusterFile.model_validate({"scheduler": "slurm", "max_jobs": 2, "classes": {"all": one}} | changes)
 
 
+def packed(**changes: Any) -> dict[str, Any]:
+    return {"classes": {"a": {"kinds": ALL, "wall_time": "01:00:00", "tasks": 8, **changes}}}
+
+
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Make a stand-in for a command, that prints and exits as told."""
@@ -103,7 +107,7 @@ def test_the_worked_files_ask_for_what_their_sites_document(name: str, tmp_path:
     (tmp_path / "job.sh").write_text(text)
     subprocess.run(["bash", "-n", str(tmp_path / "job.sh")], check=True)
     large = found.resources("large")
-    assert cores_by_kind(found)["relax"] == large.all_tasks * large.cpus_per_task
+    assert cores_by_kind(found)["relax"] == large.all_tasks * large.cpus_per_task / large.pack
 
 
 def test_each_bundled_file_is_looked_at() -> None:
@@ -143,6 +147,18 @@ def test_each_bundled_file_is_looked_at() -> None:
             "memory_max_gb: it limits memory_gb, which is not there",
         ),
         ({"classes": {"a": {"kinds": ALL, "wall_time": "1 hour", "memory_gb": 1}}}, "'1 hour' is no time"),
+        (packed(pack=0), "pack.*greater than or equal to 1"),
+        (packed(pack=16), "pack: 16 calculations side by side, but 8 cores in all .tasks × cpus_per_task."),
+        (
+            packed(pack=2, tasks=1, exclusive=True),
+            "2 calculations side by side, but 1 core in all.*'exclusive' does not say how many",
+        ),
+        (packed(pack=3), "pack: 8 tasks are shared by 3 calculations; make tasks a multiple of pack"),
+        (packed(pack=4, tasks=4, cpus_per_task=2, gpus=2), "pack: 2 GPUs in all .*evenly by 4.*'pack: 2' gives one"),
+        (packed(pack=4, nodes=2, gpus=1), "pack: 2 GPUs in all cannot be shared evenly by 4 calculations"),
+        (packed(pack=4, nodes=3, tasks=12), "4 calculations with 12 tasks cannot share 3 nodes evenly"),
+        (packed(pack=8, nodes=3), "8 calculations with 8 tasks cannot share 3 nodes evenly"),
+        (packed(pack=2, nodes=2) | {"scheduler": "pbs"}, "classes.a: pack on 2 nodes: with pbs .*'nodes: 1'"),
     ],
 )
 def test_cluster_files_that_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -43,11 +43,11 @@ def physical_cores(root: Path = _ROOT) -> tuple[int, ...]:
     allowed = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else range(os.cpu_count() or 1)
     cores: dict[tuple[int, ...], int] = {}
     for cpu in allowed:
-        cores.setdefault(_siblings(cpu, root), cpu)
+        cores.setdefault(siblings(cpu, root), cpu)
     return tuple(cores.values())
 
 
-def _siblings(cpu: int, root: Path) -> tuple[int, ...]:
+def siblings(cpu: int, root: Path) -> tuple[int, ...]:
     """Return the logical CPUs of the core of one; itself alone if the system does not say."""
     folder = root / "sys/devices/system/cpu" / f"cpu{cpu}" / "topology"
     for name in _SIBLINGS:
