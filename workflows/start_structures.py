@@ -357,7 +357,7 @@ def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> s
         case "host":
             layer = operation.get("layer")
             own = set(operation["slab"]["symbols"]) if layer is None else {layer[key] for key in _OF_LAYER}
-            return own | {other for _, _, other in operation["defects"] if other is not None}
+            return own | {defect[2] for defect in operation["defects"] if defect[2] is not None}
         case "adsorbate":
             return host_elements(parents["host"].structure, parents["host"].parents)
         case "geometry":

@@ -88,7 +88,7 @@ def test_a_vacancy_of_a_mixed_sheet_is_one_of_its_own_atoms(tmp_path: Path) -> N
     """Its faces have atoms that the Janus sheet has not there."""
     lost = {"model": "WSSe", "name": "lost", "ordering": "2+2a", "remove": ["Se@7"], "sites": ["V_Se@top"]}
     mixed = {"model": "WSSe", "name": "mixed", "ordering": "2+2a"}
-    planned = plan(campaign(tmp_path, mixed, lost))
+    planned = plan(campaign(tmp_path, mixed, lost), "gpaw")
     whole, without = planned["mixed"].atoms(), planned["lost"].atoms()
     assert whole.symbols[7] == "Se"
     assert without.get_chemical_symbols() == [s for i, s in enumerate(whole.symbols) if i != 7]
