@@ -78,10 +78,15 @@ class IonPoints:
         """Return the face of a point."""
         return "top" if self.on_top[index] else "bottom"
 
-    def first_of_orbit(self, indices: Iterable[int]) -> tuple[int, ...]:
-        """Return the set of points, ascending, that is the first of all that the host's symmetry makes of one."""
-        images = np.sort(self.permutations[:, list(indices)], axis=1)
-        return tuple(images[np.lexsort(images.T[::-1])[0]].tolist())
+    def first_of_orbit(self, *sets: Iterable[int]) -> tuple[tuple[int, ...], ...]:
+        """Return the sets of points, each ascending, that are the first of all that symmetry makes of them.
+
+        Several sets are taken along by the same operation.
+        """
+        images = [np.sort(self.permutations[:, list(one)], axis=1) for one in sets]
+        joined = np.concatenate(images, axis=1)
+        best = np.lexsort(joined.T[::-1])[0] if joined.shape[1] else 0
+        return tuple(tuple(image[best].tolist()) for image in images)
 
 
 def ion_points(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site]) -> IonPoints:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..analysis.records import digest
 from ..structures.elemental import Elemental
 from ..structures.geometry import bond_reach
+from ..structures.ion_points import IonPoints, Place, ion_points
 from ..structures.monolayers import Monolayer, box, build_monolayer
+from ..structures.placed_ions import place_ions, reached_ions
 from ..structures.sites import EndSite, Site, end_site, find_sites, own_site, place
 from ..structures.sites_of_cells import Surroundings, surroundings
 from ..structures.slabs import Slab, build_slab
@@ -34,6 +37,7 @@ Part = Literal["all", "host", "adsorbate"]
 RECIPES: Mapping[str, int] = {
     "host": 1,
     "adsorbate": 1,
+    "ions": 1,
     "geometry": 1,
     "chosen": 1,
     "atom": 1,
@@ -119,6 +123,39 @@ def another_start(operation: Operation, start: int) -> Operation:
     return {**operation, "start": start}
 
 
+def ions(
+    element: str,
+    places: Sequence[Place],
+    heights_a: Mapping[str, float],
+    second: Sequence[Place] = (),
+    spacing_a: float | None = None,
+) -> Operation:
+    """Declare several ions of an element on points of the parent ``host``.
+
+    Parameters
+    ----------
+    element
+        Of all ions.
+    places
+        The points of those on the sheet: the name of a site, and its number among the points of that site.
+    heights_a
+        Height above the face at the start (Å) of each of these sites.
+    second
+        The points above which an ion lies on those of a full first layer.
+    spacing_a
+        How far such an ion starts from the nearest one below, Å.
+    """
+    values = {"second": [list(place) for place in second], "spacing_a": spacing_a} if second else {}
+    used = {site: float(heights_a[site]) for site in dict.fromkeys(site for site, _ in places)}
+    return _operation("ions", element=element, places=[list(p) for p in places], heights_a=used, **values)
+
+
+def name_of_ions(element: str, repeat: Sequence[int], places: Sequence[Place], second: Sequence[Place] = ()) -> str:
+    """Return the name of ions on points of a host in a cell, ``4Na-3fa2c1``, that follows from these alone."""
+    points = [list(repeat), [list(place) for place in places], [list(place) for place in second]]
+    return f"{len(places) + len(second)}{element}-{digest(points)[:6]}"
+
+
 def geometry(extra_vacuum_a: float | None = None) -> Operation:
     """Declare the final geometry of the parent ``geometry``; with more vacuum (Å) along c, in the middle of it."""
     return _operation("geometry") if extra_vacuum_a is None else _operation("geometry", extra_vacuum_a=extra_vacuum_a)
@@ -189,6 +226,11 @@ class Host:
     def sites(self) -> dict[str, Site]:
         """Symmetry-distinct adsorption sites by name."""
         return {site.name: site for site in find_sites(self.pristine, self.defects)}
+
+    @cached_property
+    def points(self) -> IonPoints:
+        """Every point of these sites."""
+        return ion_points(self.pristine, self.defects, tuple(self.sites.values()))
 
     def site(self, operation: Operation) -> Site:
         """Return the site of an adsorbate."""
@@ -292,6 +334,12 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             site = _host_of(calculation.parents["host"]).site(operation)
             placed = place(parents["host"], site, operation["element"], operation["height_a"])
             return _displaced(placed, operation["start"]) if "start" in operation else placed
+        case "ions":
+            points = _host_of(calculation.parents["host"]).points
+            heights = {points.index(place): operation["heights_a"][place[0]] for place in operation["places"]}
+            second = [points.index(place) for place in operation.get("second", ())]
+            spacing = operation.get("spacing_a")
+            return place_ions(parents["host"], points, heights, second, operation["element"], spacing)
         case "geometry":
             return _taller(parents["geometry"], operation.get("extra_vacuum_a", 0.0))
         case "chosen":
@@ -333,10 +381,10 @@ def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
         return None
     by_element = given.get("elements") or {}
     roles = _roles(calculation, natoms)
-    symbols = _symbols(calculation, natoms) if by_element else [""] * len(roles)
+    own = symbols(calculation) if by_element else [""] * len(roles)
     moments = [
         float(given[role] if role == "adsorbate" else by_element.get(symbol, given[role]))
-        for role, symbol in zip(roles, symbols, strict=True)
+        for role, symbol in zip(roles, own, strict=True)
     ]
     return _other_moments(moments) if _has_other_moments(calculation.structure.get("start", 1)) else moments
 
@@ -358,7 +406,7 @@ def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> s
             layer = operation.get("layer")
             own = set(operation["slab"]["symbols"]) if layer is None else {layer[key] for key in _OF_LAYER}
             return own | {defect[2] for defect in operation["defects"] if defect[2] is not None}
-        case "adsorbate":
+        case "adsorbate" | "ions":
             return host_elements(parents["host"].structure, parents["host"].parents)
         case "geometry":
             return host_elements(parents["geometry"].structure, parents["geometry"].parents)
@@ -376,7 +424,7 @@ def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> s
 def adsorbed(operation: Operation, parents: Mapping[str, Calculation]) -> str | None:
     """Return the element of a calculation's adsorbate, alone or on a host; None if it has none."""
     match operation["op"]:
-        case "adsorbate" | "atom":
+        case "adsorbate" | "ions" | "atom":
             return str(operation["element"])
         case "geometry":
             return adsorbed(parents["geometry"].structure, parents["geometry"].parents)
@@ -417,8 +465,11 @@ def _roles(calculation: Calculation, natoms: int) -> list[str]:
     match calculation.structure["op"]:
         case "host":
             return _host_of(calculation).roles
-        case "adsorbate":
-            return [*_host_of(calculation.parents["host"]).roles, "adsorbate"]
+        case "adsorbate" | "ions":
+            added = len(calculation.structure.get("places", ("itself",))) + len(
+                calculation.structure.get("second", ())
+            )
+            return [*_host_of(calculation.parents["host"]).roles, *["adsorbate"] * added]
         case "geometry":
             return _roles(calculation.parents["geometry"], natoms)
         case "chosen":
@@ -428,25 +479,6 @@ def _roles(calculation: Calculation, natoms: int) -> list[str]:
             return ["adsorbate"]
         case _:
             return ["other"] * natoms
-
-
-def _symbols(calculation: Calculation, natoms: int) -> list[str]:
-    """Return the element of each atom, in the order of `_roles`."""
-    operation = calculation.structure
-    match operation["op"]:
-        case "host":
-            return list(_host_of(calculation).atoms.symbols)
-        case "adsorbate":
-            return [*_host_of(calculation.parents["host"]).atoms.symbols, operation["element"]]
-        case "geometry":
-            return _symbols(calculation.parents["geometry"], natoms)
-        case "chosen":
-            symbols = [*_host_of(calculation.parents["lowest"].parents["host"]).atoms.symbols, ""]
-            return symbols[_PARTS[operation["part"]]]
-        case "elemental":
-            return list(operation["symbols"])
-        case _:
-            return [operation.get("element", "")] * natoms
 
 
 def _isolated(element: str, box_a: Sequence[float]) -> Atoms:
@@ -501,10 +533,37 @@ def turns(calculation: Calculation) -> list[NDArray[np.int64]]:
 
 
 def site_reached(calculation: Calculation, final: Atoms) -> EndSite | None:
-    """Return the site that a relaxed adsorbate reached, or None for a calculation without an adsorbate."""
+    """Return the site that a relaxed adsorbate reached, or None for a calculation without an adsorbate.
+
+    Of several ions it is the name of their arrangement, that of the first of its orbit.
+    """
+    if calculation.structure["op"] == "ions":
+        return _ions_reached(calculation, final)
     if calculation.structure["op"] != "adsorbate":
         return None
     host = _host_of(calculation.parents["host"])
     start = host.site(calculation.structure)
     sites = {**host.sites, start.name: start}
     return end_site(host.pristine, host.defects, tuple(sites.values()), final, start)
+
+
+def _ions_reached(calculation: Calculation, final: Atoms) -> EndSite:
+    operation, host = calculation.structure, _host_of(calculation.parents["host"])
+    points, repeat, element = host.points, host.operation["repeat"], operation["element"]
+    starts = [points.index(place) for place in (*operation["places"], *operation.get("second", ()))]
+    count, before = len(starts), len(operation["places"])
+
+    def name(first: Sequence[int], second: Sequence[int]) -> str:
+        orbit = points.first_of_orbit(first, second)
+        return name_of_ions(element, repeat, *([points.place(index) for index in one] for one in orbit))
+
+    start, reached = name(starts[:before], starts[before:]), reached_ions(points, final, starts)
+    notes = [f"{reached.between} of {count} ions lie between sites"] if reached.between else []
+    notes += [f"{reached.crossed} of {count} ions went through"] if reached.crossed else []
+    if reached.desorbed:
+        notes.append(f"{reached.desorbed} of {count} ions left the sheet")
+        return EndSite("desorbed", True, "; ".join(notes), start)
+    if not reached.on_points:
+        return EndSite("two ions at one site", True, "; ".join(notes) or None, start)
+    end = name(reached.first, reached.second)
+    return EndSite(end, end != start, "; ".join(notes) or None, start)

@@ -14,7 +14,8 @@ from ..model_result import ModelResult
 class Panel:
     """A figure of the page: data for the script of its ``kind``, a description for screen readers, a caption.
 
-    ``curves-NAME`` is the kind of a plain plot: ``{"x": TITLE, "y": TITLE, "curves": [{"name", "x", "y"}, …]}``.
+    ``curves-NAME`` is the kind of a plain plot: ``{"x": TITLE, "y": TITLE, "curves": [{"name", "x", "y"}, …]}``; a
+    curve may have a ``mode`` of Plotly's, such as ``markers``.
     """
 
     kind: str

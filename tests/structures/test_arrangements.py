@@ -224,5 +224,8 @@ def test_the_first_of_an_orbit_is_one_of_it() -> None:
     points, _ = points_of(WSE2, (2, 2))
     members = (3, 9, 17)
     images = {tuple(sorted(permutation[list(members)].tolist())) for permutation in points.permutations}
-    assert points.first_of_orbit(members) == min(images)
-    assert {points.first_of_orbit(image) for image in images} == {min(images)}
+    assert points.first_of_orbit(members) == (min(images),)
+    assert {points.first_of_orbit(image) for image in images} == {(min(images),)}
+    first, second = points.first_of_orbit(members[:2], members[2:])
+    assert first == min(tuple(sorted(permutation[[3, 9]].tolist())) for permutation in points.permutations)
+    assert (*first, *second) in {(*sorted(p[[3, 9]].tolist()), int(p[17])) for p in points.permutations}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -50,6 +51,31 @@ Uncertainty = Literal["kmesh", "cutoff", "vacuum", "supercell", "functional", "p
 
 Starts = Annotated[int, Field(strict=True, ge=1, le=20)]
 """How many starts a site has."""
+
+
+_MOST_COVERAGE = 20
+"""Ions per formula unit: beyond any electrode's, so that a slip of the pen plans no thousand ions."""
+
+
+def _coverage(value: Any) -> str:
+    """Return ``1/9``, 0.5 or 1 as a fraction in lowest terms."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        fraction = Fraction(str(value))
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise ValueError(f"{value!r} is no coverage: ions per formula unit, such as 1/9, 0.5 or 2.") from None
+    if not 0 < fraction <= _MOST_COVERAGE:
+        raise ValueError(f"{value} ions per formula unit: give more than 0 and at most {_MOST_COVERAGE}.")
+    return str(fraction)
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+Coverage = Annotated[str, BeforeValidator(_coverage)]
+"""Ions per formula unit of the host, as a fraction."""
 
 
 class Layer(Frozen):
@@ -211,8 +237,10 @@ class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
     ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
-    its sites. ``uncertainty`` are the parts of error bars to compute. ``incar`` has tags for one code, by kind
-    (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads them.
+    its sites. ``uncertainty`` are the parts of error bars to compute. ``coverage`` are numbers of ions per formula
+    unit of a host, ``sides`` whether they lie on both its faces or on that of the first site alone, and ``most`` how
+    many arrangements of each number are relaxed. ``incar`` has tags for one code, by kind (``relax``) or by a pattern
+    of labels (``WSSe+VS*``); its engine reads them.
     """
 
     campaign: Name
@@ -229,6 +257,9 @@ class CampaignFile(Frozen):
     starts: Starts = 1
     quantities: tuple[str, ...]
     uncertainty: tuple[Uncertainty, ...] = ()
+    coverage: Annotated[tuple[Coverage, ...], AfterValidator(_each_once), Field(max_length=100)] = ()
+    sides: Literal["one", "both"]
+    most: Annotated[int, Field(strict=True, ge=1, le=1000)]
     bulk_references: dict[Element, ElementReference] = {}
     incar: dict[str, dict[str, Any]] = {}
     execution: Execution

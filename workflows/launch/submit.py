@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fireworks.core.firework import Firework, Workflow
 
-from ..calculation import Calculation
+from ..calculation import HOST, Calculation
 from ..database.account import user_name
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
@@ -81,8 +81,8 @@ def _workflow(plan: Plan, entry: CampaignEntry, identifiers: Collection[str]) ->
     return Workflow(list(fireworks.values()), name=f"{entry.campaign} ({entry.engine})", metadata=metadata)
 
 
-_LAST = 999.0
-"""The turn of relaxations for error bars, which come after all others."""
+_LATER, _LAST = 500.0, 999.0
+"""The turns of a host's further relaxations, which follow its sites, and of those for error bars, which come last."""
 
 
 def _turns(plan: Plan) -> dict[str, float]:
@@ -98,6 +98,8 @@ def _turns(plan: Plan) -> dict[str, float]:
     for calculation in (one for host in larger for one in host.relaxations.values()):
         turns.setdefault(calculation.id, _LAST)
     for calculation in plan.calculations:
+        if KINDS[calculation.kind].relaxes and HOST in calculation.parents:
+            turns.setdefault(calculation.id, _LATER)
         relaxation = calculation.parents.get("geometry")
         if relaxation is not None and relaxation.id in turns:
             turns.setdefault(calculation.id, turns[relaxation.id])

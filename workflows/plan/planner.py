@@ -31,12 +31,9 @@ from ..kinds import keys_of
 from ..quantities import quantities
 from ..quantities.base import PlannedHost, Quantity, QuantityPlan
 from ..quantities.declare import Declare
-from ..quantities.statics import idle, refuse_lacking, static
+from ..quantities.statics import LEAST_VACUUM_A, idle, refuse_lacking, static
 from .differences import ComparisonSide, changes
 from .graph import Plan
-
-_LEAST_VACUUM_A = 6.0
-"""Least vacuum of energies at relaxed geometries, which take a sheet as it is into another cell."""
 
 
 def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
@@ -238,10 +235,10 @@ class _Planner:
         given = asked.of_protocol
         refuse_lacking(self.declare, given, "final_energy")
         final = protocol.at_relaxed_geometries(given)
-        if asked.vacuum_a is not None and asked.vacuum_a < _LEAST_VACUUM_A:
+        if asked.vacuum_a is not None and asked.vacuum_a < LEAST_VACUUM_A:
             raise InputError(
                 f"{self.where}: protocol.final_energy.vacuum_a: in {asked.vacuum_a:g} Å of vacuum images of a sheet "
-                f"overlap; give {_LEAST_VACUUM_A:g} Å or more."
+                f"overlap; give {LEAST_VACUUM_A:g} Å or more."
             )
         own = relaxed[HOST].structure["vacuum_a"]
         extra = None if asked.vacuum_a in (None, own) else asked.vacuum_a - own

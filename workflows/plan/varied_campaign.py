@@ -111,6 +111,7 @@ def energies_alone(campaign: Campaign, suffix: str, protocol: Mapping[str, Any],
         "engine": campaign.spec.engine,
         "quantities": [],
         "uncertainty": [],
+        "coverage": [],
     }
     overrides |= {**keys, "protocol": changed.model_dump(mode="json", exclude_none=True)}
     text = yaml.safe_dump(yaml.safe_load(campaign.text) | overrides, sort_keys=False, allow_unicode=True)

@@ -14,6 +14,7 @@ from .adsorption_energy import AdsorptionEnergy
 from .bands import BandStructure
 from .base import Quantity
 from .bulk_reference import BulkReference
+from .coverage import Coverage
 from .density_difference import DensityDifference
 from .dos import DensityOfStates
 from .final_energy import FinalEnergy
@@ -28,6 +29,7 @@ _OWN: tuple[type[Quantity], ...] = (
     FinalEnergy,
     Uncertainty,
     BulkReference,
+    Coverage,
     PublishedValue,
     BandStructure,
     DensityOfStates,

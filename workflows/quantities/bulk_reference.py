@@ -27,6 +27,24 @@ class BulkResult:
     reasons: tuple[str, ...]
 
 
+def ion_charge(declare: Declare, what: str) -> int:
+    """Return the charge of the adsorbate's ion; ``what`` needs it.
+
+    Raises
+    ------
+    InputError
+        If the element has several and the campaign says none.
+    """
+    element, charge = declare.campaign.spec.adsorbate.element, declare.campaign.spec.adsorbate.charge
+    charge = ION_CHARGES.get(element) if charge is None else charge
+    if charge is None:
+        raise InputError(
+            f"{declare.where}: {what}: the voltage needs the charge of {element}'s ion; say it, "
+            f"as in adsorbate: {{element: {element}, charge: 2}}."
+        )
+    return charge
+
+
 class BulkReference(Quantity):
     """The energy of the adsorbate as a metal."""
 
@@ -47,14 +65,9 @@ class BulkReference(Quantity):
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
         """Declare the metal: the campaign's, and another for each host with a protocol of its own."""
         element = declare.campaign.spec.adsorbate.element
-        charge = declare.campaign.spec.adsorbate.charge
-        if charge is None and element not in ION_CHARGES:
-            raise InputError(
-                f"{declare.where}: quantities: {self.name}: the voltage needs the charge of {element}'s ion; say it, "
-                f"as in adsorbate: {{element: {element}, charge: 2}}."
-            )
+        charge = ion_charge(declare, f"quantities: {self.name}")
         # An element's only charge is not stored, so that what is stored of older campaigns is the same.
-        declared = {} if charge in (None, ION_CHARGES.get(element)) else {"charge": charge}
+        declared = {} if charge == ION_CHARGES.get(element) else {"charge": charge}
         shared = declare.element(element, self.name, declare.campaign.protocol)
         parts = {host.name: declare.element(element, self.name, host.protocol) for host in hosts}
         return QuantityPlan(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .base import PlannedHost
     from .declare import Declare
 
+LEAST_VACUUM_A = 6.0
+"""Least vacuum (Å) between what a cell is not made for: a sheet in another cell, or one with ions on it."""
+
 
 def static(
     declare: Declare,

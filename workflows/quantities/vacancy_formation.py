@@ -51,7 +51,7 @@ class VacancyFormation(Quantity):
             removed = removed_atoms(host.defects)
             if not removed:
                 continue
-            unit = _unit(host)
+            unit = unit_of(host)
             metal = self._metal(declare, host, unit)
             structure = declare.host_structure(host.origin, host.repeat, ())
             pristine = declare("relax", structure, {}, read_host(structure).label, host.protocol)
@@ -127,7 +127,7 @@ def removed_atoms(defects: tuple[Defect, ...]) -> dict[str, int]:
     return {element: number for element, number in counts.items() if number}
 
 
-def _unit(host: PlannedHost) -> dict[str, int]:
+def unit_of(host: PlannedHost) -> dict[str, int]:
     """Return the atoms of each element in the smallest formula unit of what a host repeats."""
     if isinstance(host.origin, Monolayer):
         return dict(Counter((host.origin.metal, host.origin.top, host.origin.bottom)))

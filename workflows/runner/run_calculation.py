@@ -352,8 +352,7 @@ class _Run:
         end = None if final is None else start_structures.site_reached(self.calculation, final)
         if end is None:
             return None
-        start = self.calculation.structure["site"]
-        return SiteChange(start=start, end=end.label, moved=end.moved, note=end.note)
+        return SiteChange(start=end.start, end=end.label, moved=end.moved, note=end.note)
 
     def _provenance(self, outcome: Outcome, workdir: Workdir, execution: Mapping[str, Any]) -> Provenance:
         finished = now()

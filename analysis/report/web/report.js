@@ -176,7 +176,7 @@
   function curves(group, data) {
     const mock = group.physical ? "" : " (mock)";
     return [data.curves.map((curve, index) => ({
-      type: "scatter", mode: "lines+markers", name: safe(curve.name), x: curve.x, y: curve.y, line: { color: colours[index % colours.length] },
+      type: "scatter", mode: curve.mode ?? "lines+markers", name: safe(curve.name), x: curve.x, y: curve.y, line: { color: colours[index % colours.length] },
     })), layout({ xaxis: axis(safe(data.x)), yaxis: axis(safe(data.y) + mock), showlegend: true })];
   }
 

@@ -37,7 +37,7 @@ def complaint(path: Path) -> str:
 
 def test_the_bundled_campaigns_are_valid() -> None:
     real = {"wsse-gpaw", "wsse-gpaw-best", "wsse-sensitivity", "validation"}
-    assert set(bundled_campaigns()) == {"wsse", "li-mosse", "own-host"} | real
+    assert set(bundled_campaigns()) == {"wsse", "wsse-voltage", "li-mosse", "own-host"} | real
     for name in bundled_campaigns():
         assert load_campaign(name).spec.campaign == name
 

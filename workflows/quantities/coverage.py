@@ -1,0 +1,439 @@
+"""How many ions a host takes, in which arrangement, and at which voltages: hull, plateaus, capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...analysis.columns import Column
+from ...analysis.energies.adsorption import site_of
+from ...analysis.energies.coverage import (
+    COVERAGE,
+    ArrangementResult,
+    CoverageResult,
+    coverage_result,
+    nearest_distance,
+)
+from ...analysis.records import MOCK
+from ...analysis.report.content import Panel
+from ...analysis.words import listed
+from ...structures.arrangements import Arrangements, arrange, capacity
+from ...structures.errors import StructureError
+from ...structures.geometry import Floats
+from ..campaign.yaml import InputError
+from ..start_structures import Host, ideal_atoms, ions, name_of_ions, read_host
+from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
+from .bulk_reference import ion_charge
+from .statics import LEAST_VACUUM_A
+from .vacancy_formation import unit_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ...analysis.model_result import HostRecords, ModelResult
+    from ..calculation import Calculation
+    from ..database.documents import Documents
+    from .declare import Declare
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The cell that a coverage is computed in.
+
+    Attributes
+    ----------
+    repeat
+        Of the sheet.
+    host
+        The clean host.
+    units
+        Formula units of the sheet without its defects.
+    allowed
+        Indices of the points that ions may take.
+    """
+
+    repeat: tuple[int, int]
+    host: Calculation
+    ideal: Host
+    units: int
+    allowed: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return "x".join(map(str, self.repeat))
+
+
+class Coverage(Quantity):
+    """Several ions on each host; asked for by the campaign's key ``coverage``."""
+
+    name = COVERAGE
+    optional = False
+    words = {"bulk": "bulk", "": "ions on the host"}
+    columns = (
+        Column(
+            "stable_coverage",
+            lambda r: r.stable_coverage,
+            page="stable to x{mock}",
+            manuscript="x",
+            only_with_values=True,
+        ),
+        Column(
+            "average_voltage_v",
+            lambda r: r.average_voltage_v,
+            table="V{mock}",
+            page="average voltage{mock} / V",
+            manuscript="voltage (V)",
+            digits=2,
+            only_with_values=True,
+        ),
+        Column(
+            "capacity_mah_per_g",
+            lambda r: r.capacity_mah_per_g,
+            table="mAh/g{mock}",
+            page="capacity{mock} / (mAh/g)",
+            manuscript="capacity (mAh/g)",
+            digits=1,
+            only_with_values=True,
+        ),
+        Column("plateaus", lambda r: [asdict(step) for step in r.plateaus], digits=None, in_csv=None),
+        Column("coverages", lambda r: [_values(r, one) for one in r.arrangements], digits=None, in_csv=None),
+    )
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare the arrangements of each number of ions on each host, and the bulk metal.
+
+        Raises
+        ------
+        InputError
+            If there is no bulk metal, a cell cannot hold a coverage, or the sites not so many ions.
+        """
+        spec = declare.campaign.spec
+        if not spec.coverage:
+            return QuantityPlan()
+        element = spec.adsorbate.element
+        if element not in spec.bulk_references:
+            raise InputError(
+                f"{declare.where}: coverage: voltages are against bulk {element}; give it as "
+                f"bulk_references: {{{element}: {{lattice: bcc, a: …}}}} (or fcc), or {{crystal: FILE}}."
+            )
+        if "bulk" not in declare.engine.capabilities:
+            raise InputError(f"{declare.where}: coverage: the engine {declare.engine.name} has no bulk metal.")
+        taken = {host.calculation.id for host in hosts}
+        return QuantityPlan(hosts={host.name: _Planned(declare, host, taken).part() for host in hosts})
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> CoverageResult | None:
+        """Form the energies of all arrangements, their hull, and what follows from it."""
+        if self.name not in host.model.quantities:
+            return None
+        return coverage_result(host.model, host.records, host.missing)
+
+    def remarks(self, results: Sequence[ModelResult]) -> list[str]:
+        """Say the steps, what was left out, and where ions are nearer than in the metal or ended elsewhere."""
+        lines = []
+        for result in results:
+            found: CoverageResult | None = result.quantities.get(self.name)
+            if found is not None:
+                mock = "" if result.physical else f", {MOCK}"
+                lines += [f"{result.model}: {line}{mock}" for line in _lines(found)]
+                lines += [f"{result.model}: {line}" for line in _chosen(result.host, found)]
+        return lines
+
+    def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
+        """Draw the hull, and the voltage against the capacity."""
+        found: CoverageResult | None = result.quantities.get(self.name)
+        if found is None or not found.hull:
+            return QuantityContent()
+        x, energies = zip(*found.corners, strict=True)
+        counting = [one for one in found.arrangements if one.counts]
+        hull = {
+            "x": "ions per formula unit",
+            "y": "formation energy / (eV per formula unit)",
+            "curves": [
+                {"name": "convex hull", "x": x, "y": energies},
+                {
+                    "name": "arrangements",
+                    "x": [one.x for one in counting],
+                    "y": [one.formation_energy_ev for one in counting],
+                    "mode": "markers",
+                },
+            ],
+        }
+        words = f"Formation energies of ions on {result.model}, with their convex hull"
+        panels = [Panel("curves-hull", hull, words, f"{words}.")]
+        if found.voltage_curve:
+            capacities, voltages = zip(*found.voltage_curve, strict=True)
+            curve = {"name": result.model, "x": capacities, "y": voltages, "mode": "lines"}
+            steps = {"x": "capacity / (mAh/g)", "y": "voltage / V", "curves": [curve]}
+            words = f"Voltage of {result.model} against the bulk metal, by the capacity"
+            panels.append(Panel("curves-voltage", steps, words, f"{words}."))
+        return QuantityContent(panels=panels)
+
+    def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
+        """Draw hulls and voltages of all hosts."""
+        given = {result.model: result.quantities.get(self.name) for result in results}
+        found = {model: one for model, one in given.items() if one is not None and one.hull}
+        if not found:
+            return {}
+
+        def draw(path: Path, mock: bool) -> None:
+            from ...analysis.figures.coverage import voltage_plot
+
+            voltage_plot(found, path, mock)
+
+        return {"voltage": draw}
+
+    def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
+        """Say how arrangements were chosen and what the voltages are."""
+        asked = [host.model.quantities[self.name].declared for host in hosts if self.name in host.model.quantities]
+        if not asked or not recorded(hosts, self.name):
+            return []
+        numbers = sorted({Fraction(said["coverage"]) for one in asked for said in one["found"]})
+        return [
+            "Symmetry-distinct arrangements of ions were enumerated at "
+            f"{listed([str(number) for number in numbers])} ions per formula unit on {asked[0]['faces']}, and those "
+            "of lowest energy of point charges relaxed.",
+            "Voltages are those between neighbouring corners of the convex hull of formation energies against the "
+            "clean host and the bulk metal, without entropy; capacities refer to the mass of the host.",
+        ]
+
+    def numbers(self, result: ModelResult) -> list[Number]:
+        """Return the formation energy of each arrangement, and the values of the host, with the records behind."""
+        found: CoverageResult | None = result.quantities.get(self.name)
+        if found is None:
+            return []
+        entry = result.host.model.quantities[self.name]
+
+        def behind(one: ArrangementResult) -> tuple[str, ...]:
+            host = entry.calculations.get(f"host {one.cell}", result.host.model.host)
+            return entry.calculations[one.name], host, entry.calculations["bulk"]
+
+        corners = [record for name in found.hull for record in behind(found.arrangement(name))]
+        numbers = [
+            Number("", column.key, result.values[column.key], tuple(dict.fromkeys(corners)))
+            for column in self.columns
+            if column.digits is not None and result.values[column.key] is not None
+        ]
+        return numbers + [
+            Number(one.name, "formation_energy_ev", one.formation_energy_ev, behind(one))
+            for one in found.arrangements
+            if one.formation_energy_ev is not None
+        ]
+
+
+class _Planned:
+    """The arrangements on one host."""
+
+    def __init__(self, declare: Declare, host: PlannedHost, taken: set[str]) -> None:
+        self.declare, self.host, self.taken = declare, host, taken
+        self.spec = declare.campaign.spec
+        self.element = self.spec.adsorbate.element
+        self.where = f"{declare.where}: coverage: model {host.name}"
+        self.sites = [name for name in host.sites if site_of(name) == name]
+        self.bulk = declare.element(self.element, COVERAGE, host.protocol)
+        self.cells: dict[tuple[int, int], _Cell] = {}
+
+    def part(self) -> HostPart:
+        """Return the calculations of all coverages."""
+        calculations = {"bulk": self.bulk}
+        names: dict[str, Calculation] = {}
+        declared: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
+        for coverage in sorted(map(Fraction, self.spec.coverage)):
+            cell, count = self._cell(coverage)
+            if cell.repeat != self.host.repeat:
+                calculations[f"host {cell.name}"] = cell.host
+                if cell.host.id not in self.taken:
+                    names[f"{self.host.name}/{cell.name}"] = cell.host
+            own, arrangements = self._of(cell, count, coverage)
+            for name, calculation in own.items():
+                calculations[name] = calculation
+                declared.append({"name": name, "ions": count, "cell": cell.name})
+                if calculation not in self.host.sites.values():
+                    folder = "" if cell.repeat == self.host.repeat else f"{cell.name}/"
+                    names[f"{self.host.name}/{folder}{name}"] = calculation
+            counts = {"count": arrangements.count, "complete": arrangements.complete, "computed": len(own)}
+            found.append({"coverage": str(coverage), **counts})
+        self._read(self.host.repeat)  # for the mass of its formula unit, also where every coverage is in another cell
+        values: dict[str, Any] = {
+            "charge": ion_charge(self.declare, COVERAGE),
+            "faces": "both faces" if self._face is None else f"the {self._face} face",
+            "units": {cell.name: cell.units for cell in self.cells.values()},
+            "arrangements": declared,
+            "found": found,
+        }
+        return HostPart(calculations, values, (self.bulk,), names)
+
+    @property
+    def _face(self) -> str | None:
+        return None if self.spec.sides == "both" else self._ideal.sites[self._named[0]].face
+
+    @property
+    def _ideal(self) -> Host:
+        return read_host(self.host.calculation.structure)
+
+    @property
+    def _named(self) -> list[str]:
+        """The sites that rules give; those of a user's own have no equivalents by name."""
+        named = [name for name in self.sites if name in self._ideal.sites]
+        if not named:
+            raise InputError(f"{self.where}: has own_sites alone; name some of {', '.join(self._ideal.sites)}.")
+        return named
+
+    def _read(self, repeat: tuple[int, int]) -> _Cell:
+        """Return the host in a cell, its own or another one."""
+        if repeat in self.cells:
+            return self.cells[repeat]
+        host = self.host.calculation
+        if repeat != self.host.repeat:
+            vacuum = host.structure["vacuum_a"]
+            structure = self.declare.host_structure(self.host.origin, repeat, (), vacuum_a=vacuum)
+            host = self.declare("relax", structure, {}, read_host(structure).label, self.host.protocol)
+        ideal = read_host(host.structure)
+        units = len(ideal.pristine) // sum(unit_of(self.host).values())
+        allowed = tuple(ideal.points.of(self._named, self._face))
+        self.cells[repeat] = _Cell(repeat, host, ideal, units, allowed)
+        return self.cells[repeat]
+
+    def _cell(self, coverage: Fraction) -> tuple[_Cell, int]:
+        """Return the cell of a coverage, the host's own or a smaller one that holds it, and the number of ions."""
+        own = self.host.repeat
+        in_one = len(self._ideal.pristine) // sum(unit_of(self.host).values()) // (own[0] * own[1])
+        smaller = [(n, n) for n in range(min(own), 0, -1) if n < max(own)]
+        # Defects have a concentration, and a mesh that is given by hand one cell.
+        if self.host.defects or "kpoint_mesh" in self.host.calculation.protocol:
+            smaller = []
+        for repeat in (own, *smaller):
+            count = coverage * in_one * repeat[0] * repeat[1]
+            if count.denominator == 1:
+                cell = self._read(repeat)
+                if count <= 2 * capacity(cell.ideal.points, cell.allowed):
+                    return cell, int(count)
+                raise InputError(self._too_many(coverage, cell))
+        raise InputError(self._not_held(coverage, in_one * own[0] * own[1]))
+
+    def _too_many(self, coverage: Fraction, cell: _Cell) -> str:
+        holds = capacity(cell.ideal.points, cell.allowed)
+        second = f"{self.element}2"
+        return (
+            f"{self.where}: {coverage} ions per formula unit are more than its sites hold: "
+            f"{', '.join(self._named)} on {'both faces' if self._face is None else f'the {self._face} face'} take "
+            f"{Fraction(holds, cell.units)}, a second layer ({second}) as many again; give at most "
+            f"{Fraction(2 * holds, cell.units)}{'' if self._face is None else ', or sides: both'}."
+        )
+
+    def _not_held(self, coverage: Fraction, units: int) -> str:
+        cell = "×".join(map(str, self.host.repeat))
+        below = int(coverage * units)
+        near = listed([str(Fraction(k, units)) for k in (below, below + 1) if k > 0])
+        smaller = "" if self.host.defects else ", and no smaller cell holds it"
+        return (
+            f"{self.where}: {coverage} ions per formula unit are no whole number in its {cell} cell, which has "
+            f"{units} formula units{smaller}; near it are {near}. Or give a supercell with a multiple of "
+            f"{coverage.denominator} formula units."
+        )
+
+    def _of(self, cell: _Cell, count: int, coverage: Fraction) -> tuple[dict[str, Calculation], Arrangements]:
+        """Return the relaxations of a number of ions by name, and what was chosen from."""
+        points, heights = cell.ideal.points, self._heights(cell)
+        try:
+            found = arrange(points, heights, cell.allowed, count, self.spec.most, self._spacing_a)
+        except StructureError as error:
+            raise InputError(f"{self.where}: {coverage}: {error}") from None
+        if count == 1 and cell.repeat == self.host.repeat:
+            alone = dict.fromkeys(points.sites[i].name for i in cell.allowed)
+            return {name: self.host.sites[name] for name in alone}, found
+        above = self.spec.adsorbate.start_heights_a
+        by_site = {site.name: above.of(site.kind) for site in points.sites}
+        own: dict[str, Calculation] = {}
+        for one in found.chosen:
+            first, second = ([points.place(index) for index in layer] for layer in (one.first, one.second))
+            name = name_of_ions(self.element, cell.repeat, first, second)
+            operation = ions(self.element, first, by_site, second, self._spacing_a)
+            label = f"{cell.host.label}/{name}"
+            own[name] = self.declare("relax", operation, {"host": cell.host}, label, self.host.protocol)
+        for name, calculation in own.items():
+            self._refuse_without_vacuum(name, calculation)
+        return own, found
+
+    def _heights(self, cell: _Cell) -> Floats:
+        """Return the height of an ion on each point above the middle of the host, Å."""
+        points, above = cell.ideal.points, self.spec.adsorbate.start_heights_a
+        half = float(np.ptp(cell.ideal.pristine.positions[:, 2])) / 2
+        heights = np.array([half + above.of(site.kind) for site in points.sites])
+        return np.where(points.on_top, heights, -heights)
+
+    @property
+    def _spacing_a(self) -> float:
+        """Distance of neighbours in the metal, which layers of ions have too at the start, Å."""
+        metal = ideal_atoms(self.bulk)
+        assert metal is not None  # a reference has atoms
+        return round(nearest_distance(metal.positions, metal.cell.array, periodic=3), 4)
+
+    def _refuse_without_vacuum(self, name: str, calculation: Calculation) -> None:
+        atoms = ideal_atoms(calculation)
+        assert atoms is not None
+        left = float(atoms.cell[2, 2] - np.ptp(atoms.positions[:, 2]))
+        if left < LEAST_VACUUM_A:
+            lacking = LEAST_VACUUM_A - left
+            raise InputError(
+                f"{self.where}: {name} leaves {left:.1f} Å of vacuum, and images of a sheet overlap below "
+                f"{LEAST_VACUUM_A:g} Å; raise vacuum_a by {lacking:.1f} Å or more."
+            )
+
+
+def _values(result: CoverageResult, one: ArrangementResult) -> dict[str, Any]:
+    return {**asdict(one), "on_hull": one.name in result.hull}
+
+
+def _lines(found: CoverageResult) -> list[str]:
+    """Return what the energies say, a sentence each."""
+    if not found.plateaus or found.stable_coverage is None:
+        return []
+    steps = ", ".join(f"{step.voltage_v:.2f} V from x = {step.first} to {step.last}" for step in found.plateaus)
+    lines = [f"voltage against the metal: {steps}"]
+    if found.stable_coverage == 0:
+        lines.append("plating the metal is preferred from the first ion on")
+    else:
+        last = found.arrangement(found.hull[_stable_steps(found) - 1])
+        lines.append(
+            f"takes {last.coverage} ions per formula unit at {found.average_voltage_v:.2f} V on average"
+            + ("" if found.capacity_mah_per_g is None else f", {found.capacity_mah_per_g:.1f} mAh/g")
+            + f"; the thickness of the sheet has then changed by {last.thickness_change_a:+.2f} Å"
+        )
+    return lines
+
+
+def _stable_steps(found: CoverageResult) -> int:
+    return sum(step.voltage_v > 0 for step in found.plateaus)
+
+
+def _chosen(host: HostRecords, found: CoverageResult) -> list[str]:
+    """Return what was left out, what ended elsewhere, and where ions are near, a sentence each."""
+    lines = []
+    cut = [
+        f"{said['computed']} of {'' if said['complete'] else 'more than '}{said['count']} at x = {said['coverage']}"
+        for said in host.model.quantities[COVERAGE].declared["found"]
+        if said["computed"] < said["count"]
+    ]
+    if cut:
+        lines.append(
+            f"distinct arrangements that are relaxed, those of lowest energy of point charges: {', '.join(cut)}"
+        )
+    same: dict[str, list[str]] = {}
+    for one in found.arrangements:
+        if one.same_as is not None:
+            same.setdefault(one.same_as, []).append(one.name)
+    lines += [f"{listed(names)} ended in the place of {name} and count once" for name, names in same.items()]
+    left = [one.name for one in found.arrangements if one.left]
+    lines += [f"ions left the sheet from {listed(left)}, which do not count"] if left else []
+    near = [
+        f"{one.nearest_ions_a:.2f} Å at x = {one.coverage}"
+        for one in found.arrangements
+        if one.nearer_than_metal and one.name in found.hull
+    ]
+    lines += [f"ions lie nearer to each other than in the metal: {', '.join(near)}"] if near else []
+    return lines
