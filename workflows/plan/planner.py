@@ -193,6 +193,8 @@ class _Planner:
         heights = self.spec.adsorbate.start_heights_a
         origin, vacancies = self._origin(model)
         defects = self._defects(model, origin, vacancies, repeat)
+        self._refuse_overlap("vacuum_a", self.spec.vacuum_a)
+        self._refuse_overlap(f"models: {model.title}: vacuum_a", model.vacuum_a)
         structure = self.declare.host_structure(origin, repeat, defects, vacuum_a=model.vacuum_a)
         ideal = start_structures.read_host(structure)
         label = ideal.label
@@ -225,6 +227,13 @@ class _Planner:
             finals=finals,
         )
 
+    def _refuse_overlap(self, key: str, vacuum_a: float | None) -> None:
+        if vacuum_a is not None and vacuum_a < LEAST_VACUUM_A:
+            raise InputError(
+                f"{self.where}: {key}: in {vacuum_a:g} Å of vacuum images of a sheet overlap; give "
+                f"{LEAST_VACUUM_A:g} Å or more."
+            )
+
     def _finals(
         self, protocol: Protocol, relaxed: Mapping[str, Calculation]
     ) -> tuple[Protocol | None, dict[str, Calculation]]:
@@ -235,11 +244,7 @@ class _Planner:
         given = asked.of_protocol
         refuse_lacking(self.declare, given, "final_energy")
         final = protocol.at_relaxed_geometries(given)
-        if asked.vacuum_a is not None and asked.vacuum_a < LEAST_VACUUM_A:
-            raise InputError(
-                f"{self.where}: protocol.final_energy.vacuum_a: in {asked.vacuum_a:g} Å of vacuum images of a sheet "
-                f"overlap; give {LEAST_VACUUM_A:g} Å or more."
-            )
+        self._refuse_overlap("protocol.final_energy.vacuum_a", asked.vacuum_a)
         own = relaxed[HOST].structure["vacuum_a"]
         extra = None if asked.vacuum_a in (None, own) else asked.vacuum_a - own
         try:

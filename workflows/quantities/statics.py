@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .declare import Declare
 
 LEAST_VACUUM_A = 6.0
-"""Least vacuum (Å) between what a cell is not made for: a sheet in another cell, or one with ions on it."""
+"""Least vacuum (Å) between a sheet, with the ions on it, and its images."""
 
 
 def static(

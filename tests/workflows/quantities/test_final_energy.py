@@ -317,3 +317,8 @@ def test_a_cell_in_which_sheets_touch_is_refused_when_planned(engine: str, tmp_p
     ):
         with_finals(tmp_path, {"vacuum_a": 2.0}, engine)
     assert "WSSe+VS/final" in with_finals(tmp_path, {"vacuum_a": 6.0}, engine)
+    model = {"model": "WSSe", "name": "flat", "vacuum_a": 5.0}
+    for changes, key in (({"vacuum_a": 5.0}, "vacuum_a"), ({"models": [model]}, "models: flat: vacuum_a")):
+        path = small_campaign(tmp_path, sites=["T_W@top"], **changes)
+        with pytest.raises(InputError, match=f"yaml: {key}: in 5 Å of vacuum images of a sheet overlap"):
+            plan(path, engine)
