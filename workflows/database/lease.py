@@ -47,7 +47,11 @@ class Owner:
 
     def is_gone(self) -> bool:
         """Tell whether the process has certainly ended; False for a process on another machine."""
-        return self.host == socket.gethostname() and _start_of(self.pid) != self.start
+        return self.host == socket.gethostname() and _start_of(self.pid) not in (self.start, _HIDDEN)
+
+
+_HIDDEN = "hidden"
+"""The start of somebody else's process where the system shows a user none but its own (hidepid)."""
 
 
 def _start_of(pid: int) -> str:
@@ -56,15 +60,14 @@ def _start_of(pid: int) -> str:
         return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):
         pass
-    if Path("/proc/self/stat").exists():
-        return ""
+    has_proc = Path("/proc/self/stat").exists()
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return ""
     except PermissionError:
-        pass
-    return "running"
+        return _HIDDEN if has_proc else "running"
+    return "" if has_proc else "running"
 
 
 @dataclass(frozen=True)
