@@ -50,6 +50,8 @@ class ArrangementResult:
         Ions per formula unit of the host, as a fraction: ``2/9``.
     ions, cell
         How many there are in the cell, and its repeats, as ``3x3``.
+    places
+        On which kinds of sites they were put, ``Na2`` being a second layer: ``4 T_W@top, 2 Na2@top``.
     end
         The arrangement or site where they ended, or that they left the sheet.
     energy_ev
@@ -74,6 +76,7 @@ class ArrangementResult:
     coverage: str
     ions: int
     cell: str
+    places: str
     end: str | None = None
     energy_ev: float | None = None
     formation_energy_ev: float | None = None
@@ -329,7 +332,8 @@ def _arrangement(
 ) -> ArrangementResult:
     name, cell = declared["name"], declared["cell"]
     units = entry.declared["units"][cell]
-    result = ArrangementResult(name, str(Fraction(declared["ions"], units)), declared["ions"], cell)
+    coverage = str(Fraction(declared["ions"], units))
+    result = ArrangementResult(name, coverage, declared["ions"], cell, declared["places"])
     whole = records.get(entry.calculations[name])
     if whole is None:
         return replace(result, reason=missing(entry.calculations[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -251,7 +252,8 @@ class _Planned:
             own, arrangements = self._of(cell, count, coverage)
             for name, calculation in own.items():
                 calculations[name] = calculation
-                declared.append({"name": name, "ions": count, "cell": cell.name})
+                places = self._places(cell.ideal, name, calculation)
+                declared.append({"name": name, "ions": count, "cell": cell.name, "places": places})
                 if calculation not in self.host.sites.values():
                     folder = "" if cell.repeat == self.host.repeat else f"{cell.name}/"
                     names[f"{self.host.name}/{folder}{name}"] = calculation
@@ -318,11 +320,13 @@ class _Planned:
     def _too_many(self, coverage: Fraction, cell: _Cell) -> str:
         holds = capacity(cell.ideal.points, cell.allowed)
         second = f"{self.element}2"
+        more = [", or sides: both"] * (self._face is not None)
+        more += [", or sites: all"] * (len(self._named) < len(self._ideal.sites))
         return (
             f"{self.where}: {coverage} ions per formula unit are more than its sites hold: "
             f"{', '.join(self._named)} on {'both faces' if self._face is None else f'the {self._face} face'} take "
             f"{Fraction(holds, cell.units)}, a second layer ({second}) as many again; give at most "
-            f"{Fraction(2 * holds, cell.units)}{'' if self._face is None else ', or sides: both'}."
+            f"{Fraction(2 * holds, cell.units)}{''.join(more)}."
         )
 
     def _not_held(self, coverage: Fraction, units: int) -> str:
@@ -358,6 +362,16 @@ class _Planned:
         for name, calculation in own.items():
             self._refuse_without_vacuum(name, calculation)
         return own, found
+
+    def _places(self, ideal: Host, name: str, calculation: Calculation) -> str:
+        """Say how many ions are put on which kind of site of which face: ``4 T_W@top, 2 Na2@top``."""
+        operation, points = calculation.structure, ideal.points
+        if "places" not in operation:
+            return f"1 {name}"
+        layers = [[points.index(place) for place in operation.get(key, ())] for key in ("places", "second")]
+        words = [f"{points.sites[index].kind}@{points.face(index)}" for index in layers[0]]
+        words += [f"{self.element}2@{points.face(index)}" for index in layers[1]]
+        return ", ".join(f"{number} {word}" for word, number in Counter(words).items())
 
     def _heights(self, cell: _Cell) -> Floats:
         """Return the height of an ion on each point above the middle of the host, Å."""
@@ -400,7 +414,8 @@ def _lines(found: CoverageResult) -> list[str]:
     else:
         last = found.arrangement(found.hull[_stable_steps(found) - 1])
         lines.append(
-            f"takes {last.coverage} ions per formula unit at {found.average_voltage_v:.2f} V on average"
+            f"takes {last.coverage} ions per formula unit ({last.places}) at {found.average_voltage_v:.2f} V on "
+            "average"
             + ("" if found.capacity_mah_per_g is None else f", {found.capacity_mah_per_g:.1f} mAh/g")
             + f"; the thickness of the sheet has then changed by {last.thickness_change_a:+.2f} Å"
         )

@@ -77,7 +77,9 @@ def evaluated(records: list[Record], charge: int = 1) -> CoverageResult:
         declared={
             "charge": charge,
             "units": {"3x3": 9},
-            "arrangements": [{"name": name, "ions": count, "cell": "3x3"} for name, count in ions.items()],
+            "arrangements": [
+                {"name": name, "ions": count, "cell": "3x3", "places": ""} for name, count in ions.items()
+            ],
             "found": [],
         },
     )
@@ -226,7 +228,7 @@ def test_what_is_missing_is_said() -> None:
         quantities={"coverage": QuantityEntry(
             calculations={"bulk": "bcc", "a": "a", "b": "b"},
             declared={"charge": 1, "units": {"3x3": 9}, "found": [],
-                      "arrangements": [{"name": name, "ions": 2, "cell": "3x3"} for name in ("a", "b")]},
+                      "arrangements": [{"name": one, "ions": 2, "cell": "3x3", "places": ""} for one in "ab"]},
         )},
     )  # fmt: skip
     known = {"h": host(), "bcc": metal(), "a": with_ions("a", -204.0, APART)}

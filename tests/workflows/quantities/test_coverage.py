@@ -112,6 +112,9 @@ def test_more_than_one_layer_holds_lie_in_a_second_one(tmp_path: Path) -> None:
     planned = plan(campaign(tmp_path, coverage=[3], vacuum_a=20.0, most=4))
     ions = [one for one in planned.names.values() if one.structure["op"] == "ions"]
     assert 0 < len(ions) <= 4
+    declared = planned.entry().models[0].quantities["coverage"].declared["arrangements"]
+    for row in declared:
+        assert re.fullmatch(r"4 T_W@top, 4 T_W@bottom(, \d Na2@(top|bottom))+", row["places"])
     for one in ions:
         atoms = present(ideal_atoms(one))
         distances = atoms.get_all_distances(mic=True)[-4:, -12:-4]
@@ -122,7 +125,10 @@ def test_more_than_one_layer_holds_lie_in_a_second_one(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"coverage": [5]}, ("5 ions per formula unit are more than its sites hold", "take 2", "(Na2)", "at most 4")),
-        ({"coverage": [3], "sides": "one"}, ("on the top face take 1", "give at most 2, or sides: both")),
+        (
+            {"coverage": [3], "sides": "one"},
+            ("on the top face take 1", "give at most 2, or sides: both, or sites: all"),
+        ),
         ({"coverage": [4], "vacuum_a": 13.0}, ("of vacuum, and images of a sheet overlap", "raise vacuum_a by")),
         (
             {"coverage": ["1/7"], "supercell": [3, 3]},
