@@ -1,4 +1,4 @@
-"""Arrays kept beside a record: eigenvalues, densities of states, trajectories, electron densities."""
+"""Arrays kept beside a record: eigenvalues, densities of states, trajectories, electron densities, paths."""
 
 from __future__ import annotations
 
@@ -103,7 +103,33 @@ class Density:
     cell_a: NDArray[np.float64]
 
 
-ArrayRecord = Bands | Dos | Trajectory | Density
+@dataclass(frozen=True)
+class ReactionPath:
+    """Images along a path of an adsorbate, in their order, the relaxed ends among them.
+
+    Attributes
+    ----------
+    energies_ev
+        That the forces belong to, shape (images,), all with the same settings.
+    positions_a, forces_ev_per_a
+        Shape (images, atoms, 3); positions are not wrapped.
+    saddle
+        Number of the image that is the saddle; of an end if the energy rises all the way there.
+    moved
+        Atoms that the second derivatives are of, shape (moved,); None without modes.
+    hessians_ev_per_a2
+        Second derivatives at the start and at the saddle, shape (2, 3 moved, 3 moved); None without modes.
+    """
+
+    energies_ev: NDArray[np.float64]
+    positions_a: NDArray[np.float64]
+    forces_ev_per_a: NDArray[np.float64]
+    saddle: int
+    moved: NDArray[np.int64] | None = None
+    hessians_ev_per_a2: NDArray[np.float64] | None = None
+
+
+ArrayRecord = Bands | Dos | Trajectory | Density | ReactionPath
 
 
 def to_arrays(value: ArrayRecord) -> dict[str, NDArray[Any]]:
@@ -130,7 +156,7 @@ def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> ArrayRecord:
     Parameters
     ----------
     kind
-        ``bands``, ``dos``, ``trajectory`` or ``density``.
+        ``bands``, ``dos``, ``trajectory``, ``density`` or ``path``.
     arrays
         As `to_arrays` returns them.
     """
@@ -141,5 +167,7 @@ def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> ArrayRecord:
         return Trajectory(**plain)
     if kind == "density":
         return Density(**plain)
+    if kind == "path":
+        return ReactionPath(**plain)
     projected = {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith("projected:")}
     return Dos(projected=projected, **{"broadening_ev": None} | plain)

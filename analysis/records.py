@@ -189,6 +189,19 @@ class Choice(Frozen):
     ignored: dict[str, str] = {}
 
 
+class Saddle(Frozen):
+    """What a search along a path found.
+
+    ``between`` is False if the energy rises all the way to an end, whose geometry and energy the record then has.
+    ``start_hz`` and ``saddle_hz`` are the modes of the adsorbate and its neighbours at both places, imaginary ones
+    negative; None where they were not asked for.
+    """
+
+    between: bool
+    start_hz: tuple[float, ...] | None = None
+    saddle_hz: tuple[float, ...] | None = None
+
+
 class SiteChange(Frozen):
     """Where the adsorbate was put and where the relaxation left it (names such as ``T_W@top``)."""
 
@@ -258,6 +271,7 @@ class Record(Frozen):
     vacuum_ev: tuple[float, float] | None = None
     site: SiteChange | None = None
     choice: Choice | None = None
+    saddle: Saddle | None = None
     notes: tuple[str, ...] = ()
     input_digest: str
     parents: dict[str, ParentRef]
@@ -282,6 +296,6 @@ class Record(Frozen):
 SCIENCE = {
     *("calculation", "physical", "energy_ev", "free_energy_ev", "geometry", "forces_ev_per_a", "stress_ev_per_a3"),
     *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "vacuum_ev"),
-    *("choice", "input_digest", "parents"),
+    *("choice", "saddle", "input_digest", "parents"),
 }
 """The fields that a record's digest covers."""

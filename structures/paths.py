@@ -113,11 +113,12 @@ class Mirror:
 class PathEnds:
     """The two ends of a path, atoms in the same order and not wrapped.
 
-    ``mirror`` exchanges them; None if nothing does.
+    ``turn`` is what was done to the relaxed site at the end; ``mirror`` exchanges the two, None if nothing does.
     """
 
     start: Atoms
     end: Atoms
+    turn: Mirror
     mirror: Mirror | None
 
 
@@ -419,7 +420,7 @@ class Paths:
             strain = float(np.linalg.norm(turned.positions - start.positions))
             undone = hop.symmetric and np.allclose(mirror.positions(turned.positions), start.positions, atol=_IMAGE)
             if best is None or (not undone, strain) < (best[1].mirror is None, best[0] - _IMAGE):
-                best = strain, PathEnds(start, turned, mirror if undone else None)
+                best = strain, PathEnds(start, turned, mirror, mirror if undone else None)
         assert best is not None  # the point is an image of its site
         ends = best[1]
         apart = float(np.linalg.norm(ends.end.positions[-1] - ends.start.positions[-1]))

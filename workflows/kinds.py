@@ -28,6 +28,8 @@ class Kind:
         The arrays that archives leave out: a density grid has megabytes, and an archive has to fit into git.
     relaxes, relaxes_cell
         Whether it takes ionic steps, and whether it changes the cell.
+    searches
+        Whether it looks for the saddle between the geometries of two parents.
     fixed_density
         Whether its eigenvalues belong to a fixed density, so that its energy is not that of a ground state.
     falls_with_parent
@@ -45,6 +47,7 @@ class Kind:
     left_out: frozenset[str] = frozenset()
     relaxes: bool = False
     relaxes_cell: bool = False
+    searches: bool = False
     fixed_density: bool = False
     falls_with_parent: bool = False
     chooses: bool = False
@@ -56,6 +59,7 @@ _ALL = (
     Kind("relax", priority=2, keys=_FORCE, arrays=("trajectory",), relaxes=True),
     Kind("relax_cell", priority=3, keys=_FORCE, arrays=("trajectory",), relaxes=True, relaxes_cell=True),
     Kind("static", priority=3, falls_with_parent=True),
+    Kind("path", keys=_FORCE, arrays=("path",), searches=True, falls_with_parent=True),
     Kind("atom", priority=3, section="atom", keys=frozenset({"box_a"})),
     Kind("bulk", priority=3, section="bulk"),
     Kind("dos", section="dos", keys=frozenset({"dos_broadening_ev"}), arrays=("bands", "dos"), fixed_density=True),

@@ -19,6 +19,7 @@ from ..structures.elemental import Elemental
 from ..structures.geometry import bond_reach
 from ..structures.ion_points import IonPoints, Place, ion_points
 from ..structures.monolayers import Monolayer, box, build_monolayer
+from ..structures.paths import BETWEEN, Hop, PathEnds, Paths
 from ..structures.placed_ions import place_ions, reached_ions
 from ..structures.sites import EndSite, Site, end_site, find_sites, own_site, place
 from ..structures.sites_of_cells import Surroundings, surroundings
@@ -161,6 +162,21 @@ def geometry(extra_vacuum_a: float | None = None) -> Operation:
     return _operation("geometry") if extra_vacuum_a is None else _operation("geometry", extra_vacuum_a=extra_vacuum_a)
 
 
+def along(path: str, images: int, modes: bool) -> Operation:
+    """Declare a path from the final geometry of the parent ``geometry`` to that of the parent ``end``.
+
+    Parameters
+    ----------
+    path
+        Its name among the paths of the host, or of the two sites.
+    images
+        Number of images between the ends.
+    modes
+        Whether the modes of the adsorbate and its neighbours are computed too.
+    """
+    return _operation("geometry", path=path, images=images, modes=modes or None)
+
+
 def chosen(part: Part) -> Operation:
     """Declare the geometry that the parent ``lowest`` chose, or only its host, or only its adsorbate.
 
@@ -254,6 +270,11 @@ class Host:
     def surroundings(self) -> dict[str, Surroundings]:
         """Surroundings of each site, by which it is found in another cell."""
         return surroundings(self.atoms, [role == "next_to_defect" for role in self.roles], self.sites)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Paths between its sites."""
+        return Paths(self.pristine, self.defects, tuple(self.sites.values()))
 
     @property
     def label(self) -> str:
@@ -354,6 +375,30 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             return Elemental(*(tuple(operation[key]) for key in ("symbols", "cell", "positions"))).atoms()
         case _:
             return None
+
+
+def hop_of(host: Host, path: str) -> Hop:
+    """Return a path of a host by its name, or the shortest one between the two sites that it names.
+
+    Raises
+    ------
+    StructureError
+        If the host has no such sites.
+    """
+    start, _, end = path.partition(BETWEEN)
+    return host.paths.found.get(path) or host.paths.between(start, end)
+
+
+def path_ends(calculation: Calculation, start: Atoms, end: Atoms) -> PathEnds:
+    """Return the ends of a calculation's path from the final geometries of its two sites.
+
+    Raises
+    ------
+    StructureError
+        If both are in one place.
+    """
+    host = _host_of(calculation.parents["geometry"].parents["host"])
+    return host.paths.ends(hop_of(host, calculation.structure["path"]), start, end)
 
 
 def _taller(atoms: Atoms, extra_a: float) -> Atoms:

@@ -191,6 +191,14 @@ class OwnSite(Frozen):
     height_a: Annotated[NotNegative, Field(le=20)]
 
 
+class BarrierKeys(Frozen):
+    """What is asked of barriers: pairs of sites, by default all neighbours; images between them; modes of saddles."""
+
+    paths: tuple[tuple[str, str], ...] | None = Field(default=None, min_length=1)
+    images: Annotated[int, Field(strict=True, ge=3, le=15)] = 3
+    modes: Truth = False
+
+
 class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
@@ -237,10 +245,11 @@ class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
     ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
-    its sites. ``uncertainty`` are the parts of error bars to compute. ``coverage`` are numbers of ions per formula
-    unit of a host, ``sides`` whether they lie on both its faces or on that of the first site alone, and ``most`` how
-    many arrangements of each number are relaxed. ``incar`` has tags for one code, by kind (``relax``) or by a pattern
-    of labels (``WSSe+VS*``); its engine reads them.
+    its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier`` what is asked of the quantity of
+    that name. ``coverage`` are numbers of ions per formula unit of a host, ``sides`` whether they lie on both its
+    faces or on that of the first site alone, and ``most`` how many arrangements of each number are relaxed.
+    ``incar`` has tags for one code, by kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads
+    them.
     """
 
     campaign: Name
@@ -260,6 +269,7 @@ class CampaignFile(Frozen):
     coverage: Annotated[tuple[Coverage, ...], AfterValidator(_each_once), Field(max_length=100)] = ()
     sides: Literal["one", "both"]
     most: Annotated[int, Field(strict=True, ge=1, le=1000)]
+    barrier: BarrierKeys = BarrierKeys()
     bulk_references: dict[Element, ElementReference] = {}
     incar: dict[str, dict[str, Any]] = {}
     execution: Execution

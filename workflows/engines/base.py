@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...analysis.arrays import Bands, Density, Dos, Trajectory
+from ...analysis.arrays import Bands, Density, Dos, ReactionPath, Trajectory
 from ...analysis.codes import CodeDescription
 from ...analysis.records import Choice, Frozen, Method, Record, Sampling, Stress
 from ...errors import SodiateError
@@ -131,6 +131,8 @@ class Outcome:
         True only if every criterion of the protocol is met.
     vacuum_ev
         Vacuum levels below and above a slab, on the scale of its eigenvalues.
+    path
+        Images along a path; geometry, energy and forces are then those of its saddle.
     start_moments_mub, final_moments_mub, total_moment_mub
         Per atom and for the cell; None for a calculation without spin.
     """
@@ -153,6 +155,7 @@ class Outcome:
     dos: Dos | None = None
     trajectory: Trajectory | None = None
     density: Density | None = None
+    path: ReactionPath | None = None
     stress_ev_per_a3: Stress | None = None
     choice: Choice | None = None
     corrections: tuple[str, ...] = ()

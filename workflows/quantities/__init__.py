@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from ...errors import SodiateError
 from .adsorption_energy import AdsorptionEnergy
 from .bands import BandStructure
+from .barrier import Barrier
 from .base import Quantity
 from .bulk_reference import BulkReference
 from .coverage import Coverage
@@ -37,6 +38,7 @@ _OWN: tuple[type[Quantity], ...] = (
     VacancyFormation,
     DensityDifference,
     WorkFunction,
+    Barrier,
 )
 """In the order of tables and texts."""
 

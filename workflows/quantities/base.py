@@ -12,6 +12,9 @@ from ...analysis.report.content import Panel
 from ..calculation import HOST
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ...analysis.arrays import Density
     from ...analysis.model_result import HostRecords, ModelResult
     from ...structures.monolayers import Monolayer
@@ -122,11 +125,15 @@ class QuantityPlan:
 
 @dataclass(frozen=True)
 class QuantityContent:
-    """The page's content for one quantity of one host: sentences, figures, a density around the drawn atoms."""
+    """The page's content for one quantity of one host: sentences, figures, a density around the drawn atoms.
+
+    ``tracks`` are drawn on the map of the sites: positions (Å) along each by its name, shape (points, 3).
+    """
 
     lines: Sequence[str] = ()
     panels: Sequence[Panel] = ()
     surface: Density | None = None
+    tracks: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

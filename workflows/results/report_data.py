@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
+    from numpy.typing import NDArray
 
     from ...analysis.arrays import Density
     from ...analysis.campaign_entry import CampaignEntry
@@ -126,7 +127,9 @@ def _host(results: Results, result: ModelResult) -> HostContent:
     sites = _map(result, lambda relaxed: shifted(relaxed, shift, points))
     panels = [_atoms_panel(result, record.label, atoms, surfaces)]
     if sites:
-        panels.append(_map_panel(result, atoms, sites))
+        tracks = {name: line for part in parts for name, line in part.tracks.items()}
+        lines_drawn = {name: _track(atoms, line, shift, points) for name, line in tracks.items()}
+        panels.append(_map_panel(result, atoms, sites, lines_drawn))
     return HostContent(result.model, record.label, _poscar(atoms), lines, [*panels, *quantity_panels])
 
 
@@ -138,12 +141,25 @@ def _atoms_panel(result: ModelResult, label: str, atoms: Atoms, surfaces: dict[s
     return Panel("atoms", data, f"{label} in three dimensions{addition}", caption)
 
 
-def _map_panel(result: ModelResult, atoms: Atoms, sites: list[dict[str, Any]]) -> Panel:
+def _track(
+    atoms: Atoms, positions: NDArray[np.float64], shift: tuple[int, int], points: tuple[int, ...]
+) -> list[list[float]]:
+    """Return the lateral places (Å) along a track, moved as the atoms are, its first one within the cell."""
+    cell = atoms.cell.array[:2, :2]
+    fractions = np.linalg.solve(cell.T, positions[:, :2].T).T + np.array(shift) / points[:2]
+    fractions -= np.floor(fractions[0] + 1e-4)
+    return np.round(fractions @ cell, 3).tolist()
+
+
+def _map_panel(
+    result: ModelResult, atoms: Atoms, sites: list[dict[str, Any]], tracks: Mapping[str, list[list[float]]]
+) -> Panel:
     energies = [
         f"{site['site']} " + ("no energy" if site["energy"] is None else f"{site['energy']:.3f} eV") for site in sites
     ]
-    data = {**atoms_payload(atoms, ()), "sites": sites}
+    data = {**atoms_payload(atoms, ()), "sites": sites, **({"tracks": tracks} if tracks else {})}
     caption = "Where the adsorbate ended, ▲ on the top and ▼ on the bottom, with ΔE."
+    caption += " Lines are the paths between sites." if tracks else ""
     return Panel("map", data, f"Sites on {result.model}: {'; '.join(energies)}", caption)
 
 

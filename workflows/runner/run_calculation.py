@@ -16,6 +16,7 @@ import numpy as np
 from pymongo.errors import ConnectionFailure
 
 from ...analysis.electrons.gap_and_dos import band_gap
+from ...analysis.energies.hopping import saddle_of
 from ...analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
 from ...errors import SodiateError
 from .. import start_structures
@@ -335,6 +336,7 @@ class _Run:
             gap=None if outcome.bands is None else band_gap(outcome.bands),
             site=self._site(outcome.atoms),
             choice=outcome.choice,
+            saddle=None if outcome.path is None else saddle_of(outcome.path, _masses(outcome.atoms)),
             notes=(*outcome.notes, *_jumps(outcome, engine), *self._other_state(outcome)),
             input_digest=workdir.input_digest,
             parents={
@@ -382,6 +384,10 @@ def divided(execution: Mapping[str, Any], acting: frozenset[str]) -> tuple[dict[
 
 def _seconds(start: str, end: str) -> float:
     return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+
+
+def _masses(atoms: Atoms | None) -> list[float]:
+    return [] if atoms is None else atoms.get_masses().tolist()
 
 
 def _jumps(outcome: Outcome, engine: Engine) -> list[str]:

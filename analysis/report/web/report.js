@@ -150,6 +150,10 @@
         color: done.map((site) => site.energy), colorscale: "Cividis", showscale: several, colorbar: { title: { text: "ΔE / eV" + mock, side: "right" }, thickness: 12 },
       },
     });
+    Object.entries(data.tracks ?? {}).forEach(([name, line], index) => traces.push({
+      type: "scatter", mode: "lines", name: safe(name), x: line.map((p) => p[0]), y: line.map((p) => p[1]),
+      line: { color: colours[index % colours.length], width: 3 }, hovertemplate: `${safe(name)}<extra></extra>`,
+    }));
     const [a, b] = data.cell;
     const corners = [[0, 0], [a[0], a[1]], [a[0] + b[0], a[1] + b[1]], [b[0], b[1]], [0, 0]];
     traces.push({ type: "scatter", mode: "lines", x: corners.map((p) => p[0]), y: corners.map((p) => p[1]), line: { color: style("--soft"), width: 1 }, hoverinfo: "skip", showlegend: false });

@@ -16,6 +16,7 @@ from ...stop import Stop
 from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainDeclaration, PlainEngine, Progress, Settings
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_forces, check_kind, is_done, number
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
+from ..shared.path_task import TAPE, PathTask
 from .job import INPUT, RESULT, START, EmtInputs, EmtResult
 from .parameters import load_parameters
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _NEEDED = {
     "relax": ("max_force_ev_per_a",),
+    "path": ("max_force_ev_per_a",),
     "dos": ("kpoint_length_a", "dos_broadening_ev"),
     "bands": ("kpoint_length_a", "band_points"),
 }
@@ -57,9 +59,9 @@ class EmtEngine(PlainEngine):
 
     name = "emt"
     physical = False
-    capabilities = frozenset({"relax", "static", "atom", "bulk", "dos", "bands"})
+    capabilities = frozenset({"relax", "static", "path", "atom", "bulk", "dos", "bands"})
     protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev", "band_points"})
-    checkpoint_files: tuple[str, ...] = (TRAJECTORY,)
+    checkpoint_files: tuple[str, ...] = (TRAJECTORY, TAPE)
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` if the dry run has no parameters for an element."""
@@ -70,8 +72,8 @@ class EmtEngine(PlainEngine):
         return EmtDeclaration()
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
-        """Return those of BFGS for a relaxation, none otherwise."""
-        return BFGS_KEYS if KINDS[calculation.kind].relaxes else frozenset()
+        """Return those of BFGS for a relaxation or a path, none otherwise."""
+        return BFGS_KEYS if _has_steps(calculation.kind) else frozenset()
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -87,7 +89,7 @@ class EmtEngine(PlainEngine):
         directory
             Created if necessary.
         parents
-            Not used: this engine needs only the geometry.
+            The two ends of a path; otherwise not used.
 
         Raises
         ------
@@ -96,7 +98,6 @@ class EmtEngine(PlainEngine):
         EngineError
             If the protocol or the execution settings lack a key.
         """
-        del parents
         kind = calculation.kind
         atoms = check_kind(self, kind, atoms, directory)
         values = {
@@ -107,9 +108,11 @@ class EmtEngine(PlainEngine):
                 key: number(calculation.protocol, key, f"{directory}: the protocol of kind {kind}")
                 for key in _NEEDED.get(kind, ())
             },
-            "execution": bfgs_settings(self.settings.execution, self.name, directory) if kind == "relax" else {},
+            "execution": bfgs_settings(self.settings.execution, self.name, directory) if _has_steps(kind) else {},
         }
         directory.mkdir(parents=True, exist_ok=True)
+        if KINDS[kind].searches:
+            PathTask.of(calculation, parents, directory).write(directory)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
 
@@ -167,16 +170,21 @@ class EmtEngine(PlainEngine):
             method=Method(engine=self.name, engine_version=result.versions["emt_parameters"].split(".")[0]),
             sampling=Sampling(cell_a=Geometry.of(atoms).cell_a, kmesh=result.kmesh),
             versions=result.versions,
-            ionic_steps=result.steps if inputs.kind == "relax" else None,
+            ionic_steps=result.steps if _has_steps(inputs.kind) else None,
             bands=result.bands,
             dos=result.dos,
             trajectory=result.trajectory,
+            path=result.path,
             notes=result.notes,
         )
 
 
+def _has_steps(kind: str) -> bool:
+    return KINDS[kind].relaxes or KINDS[kind].searches
+
+
 def _check_converged(result: EmtResult, inputs: EmtInputs) -> None:
-    if inputs.kind == "relax":
+    if _has_steps(inputs.kind):
         criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
         check_forces(result.forces_ev_per_a, criterion, result.steps, limit, inputs.directory)
 

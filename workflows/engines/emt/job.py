@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....analysis.arrays import Bands, Dos, Trajectory, to_arrays
+from ....analysis.arrays import Bands, Dos, ReactionPath, Trajectory, to_arrays
 from ....analysis.records import Geometry, digest
 from ....version import __version__
 from ...kinds import KINDS
 from ...stop import Stop
 from ..base import EngineError, Limits
-from ..shared.checks import BANDS, DOS, read_arrays_of
+from ..shared.checks import BANDS, DOS, PATH, read_arrays_of
 from ..shared.files import DAMAGE, TRAJECTORY, fingerprint, read_json, read_xyz, write_arrays, write_json
+from ..shared.path_task import PathTask
 from .parameters import load_parameters
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class EmtInputs:
             raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
         parameters = load_parameters().version
         key = digest([kind, protocol, Geometry.of(atoms).model_dump(mode="json"), parameters])
+        if KINDS[kind].searches:
+            key = digest([key, PathTask.read(directory).key])
         return cls(directory, kind, protocol, execution, atoms, key)
 
 
@@ -91,6 +94,7 @@ class EmtResult:
     bands: Bands | None = None
     dos: Dos | None = None
     trajectory: Trajectory | None = None
+    path: ReactionPath | None = None
 
     @classmethod
     def compute(cls, inputs: EmtInputs, limits: Limits, stop: Stop) -> EmtResult:
@@ -105,6 +109,8 @@ class EmtResult:
         values: dict[str, Any] = {"steps": 0}
         if inputs.kind == "relax":
             values = _relax(atoms, inputs, limits, stop)
+        elif KINDS[inputs.kind].searches:
+            values = _searched(atoms, inputs, limits, stop)
         elif inputs.kind == "dos":
             values |= _electrons(atoms, inputs)
         elif inputs.kind == "bands":
@@ -134,7 +140,7 @@ class EmtResult:
     def write(self, directory: Path) -> None:
         """Write the arrays and then the summary, whose presence means that the result is complete."""
         fingerprints = {}
-        for name, value in ((BANDS, self.bands), (DOS, self.dos)):
+        for name, value in ((BANDS, self.bands), (DOS, self.dos), (PATH, self.path)):
             if value is not None:
                 write_arrays(directory / name, to_arrays(value))
                 fingerprints[name] = fingerprint(directory / name)
@@ -180,6 +186,27 @@ def _relax(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> dict[
     )
     steps = relax(atoms, Checkpoint(inputs.directory, inputs.key), criteria, limits, stop)
     return {"steps": steps[-1].step}
+
+
+def _searched(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> dict[str, Any]:
+    """Find the saddle of a path; ``atoms`` are then at it."""
+    from ..shared.path_search import Search, Tape, search
+    from ..shared.path_task import TAPE
+    from ..shared.relax import Clock
+    from ..shared.trajectory import Checkpoint, Step
+
+    task, execution = PathTask.read(inputs.directory), inputs.execution
+    settings = Search(inputs.protocol["max_force_ev_per_a"], execution["max_steps"], execution["max_step_a"])
+
+    def compute(image: Atoms, name: str, number: int) -> Step:
+        del name
+        atoms.positions = image.positions
+        return Step.of(atoms, number, inputs.directory)
+
+    tape = Tape(task, Checkpoint(inputs.directory, inputs.key, TAPE), compute, Clock(inputs.directory, limits, stop))
+    found = search(task, settings, tape)
+    atoms.positions = found.path.positions_a[found.path.saddle]
+    return {"steps": found.calls, "path": found.path, "notes": found.notes}
 
 
 def _electrons(atoms: Atoms, inputs: EmtInputs) -> dict[str, Any]:

@@ -26,7 +26,9 @@ BANDS = "bands.npz"
 DOS = "dos.npz"
 GRID = "density.npz"
 
-_FILES = {"bands": BANDS, "dos": DOS, "density": GRID}
+PATH = "path.npz"
+
+_FILES = {"bands": BANDS, "dos": DOS, "density": GRID, "path": PATH}
 
 BFGS_KEYS = frozenset({"optimizer", "max_steps", "max_step_a"})
 """Execution settings of a relaxation with BFGS."""
@@ -162,7 +164,7 @@ def check_forces(
 def read_arrays_of(
     directory: Path, kinds: Iterable[str], fingerprints: Mapping[str, str], result: str
 ) -> dict[str, Any]:
-    """Read ``bands``, ``dos`` or ``density`` of a directory.
+    """Read ``bands``, ``dos``, ``density`` or ``path`` of a directory.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ def relax(
     steps = kept.steps
     descent = Descent(criteria, atoms, earlier_steps)
     accepted = descent.replay(steps)
-    clock = _Clock(directory, limits, stop)
+    clock = Clock(directory, limits, stop)
     with checkpoint.path.open("r+b" if ranks.writes else "rb", buffering=0) as trajectory:
         if ranks.writes:
             trajectory.truncate(kept.size)
@@ -171,7 +171,7 @@ def _begin(
     return kept
 
 
-class _Clock:
+class Clock:
     """Ends a launch between two steps, on request or before its wall time is over."""
 
     def __init__(self, directory: Path, limits: Limits, stop: Stop) -> None:

@@ -1,0 +1,175 @@
+"""Barriers of an adsorbate's paths on one host, and the diffusion that follows: records in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..campaign_entry import ModelEntry, QuantityEntry
+from ..records import Record, Saddle
+from .comparability import ProtocolMismatch, check_method, check_parent, check_sampling
+from .hopping import ASSUMED_HZ, BOLTZMANN_EV_PER_K, TEMPERATURE_K, Modes, diffusion_cm2_per_s, rate_hz
+
+
+@dataclass(frozen=True)
+class PathBarrier:
+    """The barrier of one path.
+
+    Attributes
+    ----------
+    path, start, end
+        Its name, and those of its sites.
+    forward_ev, backward_ev
+        Energy of the saddle above the start, and above the end.
+    between
+        False if the energy rises all the way to one end, which is then the top.
+    nearest_a
+        Distance of the adsorbate at the saddle from the nearest atom of the host.
+    attempt_hz, assumed
+        Attempt frequency, and whether it is assumed or Vineyard's from modes.
+    rate_hz
+        ν exp(−E/kT) at 300 K, forward.
+    imaginary_modes, imaginary_per_cm
+        How many imaginary modes the saddle has, and the wavenumber of a single one; None without modes.
+    records
+        Ids behind it: saddle, start, end.
+    """
+
+    path: str
+    start: str
+    end: str
+    forward_ev: float
+    backward_ev: float
+    between: bool
+    nearest_a: float
+    attempt_hz: float
+    assumed: bool
+    rate_hz: float
+    imaginary_modes: int | None
+    imaginary_per_cm: float | None
+    records: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BarrierResult:
+    """The barriers of one host.
+
+    Attributes
+    ----------
+    paths
+        Those that were found.
+    barrier_path, barrier_ev
+        The lowest way out of the site of lowest energy among their ends, and the energy of its saddle above that.
+    diffusion_cm2_per_s
+        Of the adsorbate alone on the sheet at 300 K, over the hops along these paths from the lowest site on.
+    reasons
+        What is missing, in words.
+    """
+
+    paths: tuple[PathBarrier, ...]
+    barrier_path: str | None
+    barrier_ev: float | None
+    diffusion_cm2_per_s: float | None
+    reasons: tuple[str, ...]
+
+
+def barrier_result(
+    model: ModelEntry, entry: QuantityEntry, records: Mapping[str, Record], missing: Callable[[str], str]
+) -> BarrierResult:
+    """Return the barriers of a host.
+
+    Parameters
+    ----------
+    model, entry
+        As stored: ``calculations`` by the names of paths, and ``declared`` with ``ends`` of each and the ``network``
+        of hops of one cell.
+    records
+        Usable records by id.
+    missing
+        Says why a calculation has none.
+    """
+    sites = {site.name: site.calculation for site in model.sites}
+    found, reasons = [], []
+    for path, identifier in entry.calculations.items():
+        start, end = entry.declared["ends"][path]
+        record = records.get(identifier)
+        ends = [records.get(sites[name]) for name in (start, end)]
+        if record is None or ends[0] is None or ends[1] is None:
+            reasons.append(f"barrier {path}: {missing(identifier)}")
+            continue
+        try:
+            found.append(_barrier(path, (start, end), record, (ends[0], ends[1])))
+        except ProtocolMismatch as error:
+            reasons.append(f"barrier {path}: {error}")
+    energies = {name: records[sites[name]].energy_ev for path in found for name in (path.start, path.end)}
+    lowest = min(energies, key=lambda name: (energies[name] or 0.0, name)) if energies else None
+    ways = [(path.forward_ev, path.path) for path in found if path.start == lowest]
+    ways += [(path.backward_ev, path.path) for path in found if path.end == lowest]
+    barrier_ev, barrier_path = min(ways) if ways else (None, None)
+    network = entry.declared.get("network")
+    diffusion = None
+    if network is not None and lowest is not None:
+        diffusion, why = _diffusion(network, found, energies, lowest)
+        reasons += [] if why is None else [why]
+    return BarrierResult(tuple(found), barrier_path, barrier_ev, diffusion, tuple(reasons))
+
+
+def _barrier(path: str, names: tuple[str, str], record: Record, ends: tuple[Record, Record]) -> PathBarrier:
+    for role, end in zip(("geometry", "end"), ends, strict=True):
+        check_parent(record, role, end)
+        check_method(record, end)
+        check_sampling(record, end)
+    saddle = record.saddle or Saddle(between=True)
+    forward, backward = ((record.energy_ev or 0.0) - (end.energy_ev or 0.0) for end in ends)
+    modes = None if saddle.start_hz is None or saddle.saddle_hz is None else Modes(saddle.start_hz, saddle.saddle_hz)
+    attempt = None if modes is None else modes.attempt_hz
+    return PathBarrier(
+        path=path,
+        start=names[0],
+        end=names[1],
+        forward_ev=forward,
+        backward_ev=backward,
+        between=saddle.between,
+        nearest_a=_nearest(record),
+        attempt_hz=attempt or ASSUMED_HZ,
+        assumed=attempt is None,
+        rate_hz=rate_hz(forward, attempt or ASSUMED_HZ),
+        imaginary_modes=None if modes is None else modes.imaginary,
+        imaginary_per_cm=None if modes is None else modes.imaginary_per_cm,
+        records=(record.calculation, ends[0].calculation, ends[1].calculation),
+    )
+
+
+def _nearest(record: Record) -> float:
+    assert record.geometry is not None  # a saddle has one
+    atoms = record.geometry.atoms()
+    return float(atoms.get_distances(len(atoms) - 1, range(len(atoms) - 1), mic=True).min())
+
+
+def _diffusion(
+    network: Mapping[str, Any], paths: Sequence[PathBarrier], energies: Mapping[str, float | None], lowest: str
+) -> tuple[float | None, str | None]:
+    """Return the diffusion coefficient around a site, or why there is none."""
+    barriers = {path.path: path for path in paths}
+    names: list[str] = network["sites"]
+    around = {number for number, name in enumerate(names) if name == lowest}
+    around = {min(around)}
+    while grown := {end for start, end, *_ in network["hops"] if start in around} - around:
+        around |= grown
+    hops = [hop for hop in network["hops"] if hop[0] in around]
+    lacking = sorted({hop[4] for hop in hops} - barriers.keys())
+    if lacking:
+        return None, f"diffusion: no barrier of {', '.join(lacking)}"
+    thermal = BOLTZMANN_EV_PER_K * TEMPERATURE_K
+    base = energies[lowest] or 0.0
+    weights = {number: float(np.exp(-((energies[names[number]] or 0.0) - base) / thermal)) for number in around}
+    jumps = []
+    for start, end, x, y, name, forward in hops:
+        path = barriers[name]
+        height = path.forward_ev if forward else path.backward_ev
+        jumps.append((start, end, x, y, rate_hz(height, path.attempt_hz)))
+    found = diffusion_cm2_per_s(jumps, weights)
+    return found, None if found is not None else "diffusion: the hops do not lead on from cell to cell"

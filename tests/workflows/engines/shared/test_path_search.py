@@ -1,0 +1,182 @@
+"""The search for a saddle, on an ion over a corrugated sheet whose barrier is known in closed form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.mep import NEB
+from ase.optimize import BFGS
+from sodiate.structures.paths import Mirror
+from sodiate.workflows.engines.base import EngineError, Limits, Stopped
+from sodiate.workflows.engines.shared.path_search import Found, Search, Tape, search
+from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
+from sodiate.workflows.engines.shared.relax import Clock
+from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
+from sodiate.workflows.stop import Stop
+
+BARRIER, PERIOD, HEIGHT = 0.4, 3.0, 2.0
+
+
+class Corrugated(Calculator):
+    """An ion in V sin²(πx/a) + springs to a valley that bends along the way, above atoms on springs of their own."""
+
+    implemented_properties = ["energy", "free_energy", "forces"]
+    calls = 0
+    tilt = 0.0
+
+    def __init__(self, host: np.ndarray) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.host = host
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        assert self.atoms is not None
+        self.calls += 1
+        x, y, z = self.atoms.positions[-1]
+        bend, slope = 0.5 * np.sin(np.pi * x / PERIOD) ** 2, 0.5 * np.pi / PERIOD * np.sin(2 * np.pi * x / PERIOD)
+        away = self.atoms.positions[:-1] - self.host
+        wave = np.sin(np.pi * x / PERIOD) ** 2
+        energy = BARRIER * wave + self.tilt * x + 2.0 * (y - bend) ** 2 + 3.0 * (z - HEIGHT) ** 2
+        energy += 5.0 * (away**2).sum()
+        along = -BARRIER * np.pi / PERIOD * np.sin(2 * np.pi * x / PERIOD) - self.tilt + 4.0 * (y - bend) * slope
+        ion = [[along, -4.0 * (y - bend), -6.0 * (z - HEIGHT)]]
+        self.results = {"energy": energy, "free_energy": energy, "forces": np.vstack([-10.0 * away, ion])}
+
+
+def task(images: int = 3, moved: tuple[int, ...] = (), mirrored: bool = False, length: float = PERIOD) -> PathTask:
+    sheet = [[0.0, 1.5, 0.0], [3.0, 1.5, 0.0], [1.5, -1.5, 0.0], [1.5, 4.0, 0.0]]
+    start = Atoms("W4Na", [*sheet, [0.0, 0.0, HEIGHT]], cell=[12, 12, 20], pbc=(True, True, False))
+    end = start.copy()
+    end.positions[-1, 0] = length
+    # x → a − x exchanges the ends, and the two outer atoms of the sheet with it.
+    order = np.array([1, 0, 2, 3, 4])
+    mirror = Mirror(order, np.diag([-1.0, 1.0, 1.0]), np.tile([PERIOD, 0.0, 0.0], (5, 1))) if mirrored else None
+    return PathTask(start, end, (0.0, 0.0), np.zeros((2, 5, 3)), mirror, images, moved)
+
+
+def find(what: PathTask, directory: Path, most: int = 10**6, tilt: float = 0.0) -> tuple[Found, Corrugated]:
+    calculator = Corrugated(what.start.positions[:-1])
+    calculator.tilt = tilt
+    stop = Stop()
+
+    def compute(atoms: Atoms, name: str, number: int) -> Step:
+        image = atoms.copy()
+        image.calc = calculator
+        step = Step.of(image, number, directory)
+        if calculator.calls >= most:
+            stop.request("asked")
+        return step
+
+    tape = Tape(what, Checkpoint(directory, what.key, TAPE), compute, Clock(directory, Limits(), stop))
+    return search(what, Search(0.005, 100, 0.2), tape), calculator
+
+
+def test_the_saddle_is_where_the_formula_has_it(tmp_path: Path) -> None:
+    """Half way, at the bend of the valley, 0.4 eV up: independent of the search."""
+    found, _ = find(task(), tmp_path)
+    assert found.step is not None
+    assert found.step.energy_ev == pytest.approx(BARRIER, abs=1e-4)
+    np.testing.assert_allclose(found.step.positions_a[-1], [PERIOD / 2, 0.5, HEIGHT], atol=0.01)
+    assert found.step.largest_force < 0.005
+    assert 0 < found.path.saddle < len(found.path.energies_ev) - 1
+    assert found.path.energies_ev[found.path.saddle] == found.step.energy_ev
+
+
+def test_it_takes_half_of_the_calls_of_a_plain_band(tmp_path: Path) -> None:
+    found, calculator = find(task(), tmp_path)
+    what = task(5)
+    band = [what.start.copy() for _ in range(6)] + [what.end.copy()]
+    for image in band:
+        image.calc = Corrugated(what.start.positions[:-1])
+    neb = NEB(band, climb=True, method="improvedtangent")
+    neb.interpolate("idpp")
+    assert BFGS(neb, logfile=None).run(fmax=0.005, steps=200)  # type: ignore[arg-type]
+    plain = sum(image.calc.calls for image in band)
+    assert found.calls == calculator.calls <= plain / 2
+    energies = [image.get_potential_energy() for image in band]
+    assert found.step is not None
+    assert found.step.energy_ev == pytest.approx(max(energies), abs=0.001)
+
+
+def test_a_symmetric_path_costs_less_and_ends_alike(tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "whole").mkdir()
+    half, one = find(task(mirrored=True), tmp_path / "half")
+    whole, other = find(task(), tmp_path / "whole")
+    assert one.calls < 0.8 * other.calls
+    assert half.step is not None
+    assert whole.step is not None
+    assert half.step.energy_ev == pytest.approx(whole.step.energy_ev, abs=1e-4)
+    energies = half.path.energies_ev
+    np.testing.assert_allclose(energies, energies[::-1], atol=1e-9)
+
+
+@pytest.mark.parametrize("most", [1, 4, 9, 14])
+def test_a_search_that_was_stopped_goes_on_with_the_same_calls(tmp_path: Path, most: int) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole, calculator = find(task(moved=(4,)), tmp_path / "whole")
+    calls = 0
+    for _ in range(60):
+        try:
+            found, other = find(task(moved=(4,)), tmp_path / "parts", most)
+        except Stopped:
+            calls += most
+            continue
+        break
+    assert calls + other.calls == calculator.calls
+    np.testing.assert_array_equal(found.path.positions_a, whole.path.positions_a)
+    assert (tmp_path / "parts" / TAPE).read_bytes() == (tmp_path / "whole" / TAPE).read_bytes()
+
+
+def test_a_torn_line_costs_one_call(tmp_path: Path) -> None:
+    """A kill in the middle of writing: the line is dropped, and nothing before it is computed again."""
+    whole, _ = find(task(), tmp_path)
+    content = (tmp_path / TAPE).read_bytes()
+    (tmp_path / TAPE).write_bytes(content[:-40])
+    again, calculator = find(task(), tmp_path)
+    assert calculator.calls == 1
+    assert (tmp_path / TAPE).read_bytes() == content
+    np.testing.assert_array_equal(again.path.positions_a, whole.path.positions_a)
+
+
+def test_an_end_that_is_the_top_is_the_saddle(tmp_path: Path) -> None:
+    """From the valley to the ridge: no image climbs beyond it."""
+    what = task(length=PERIOD / 2)
+    what.end.positions[-1, 1] = 0.5
+    what = PathTask(what.start, what.end, (0.0, BARRIER), np.zeros((2, 5, 3)), None, 3)
+    found, _ = find(what, tmp_path)
+    assert found.step is None
+    assert found.path.saddle == len(found.path.energies_ev) - 1
+
+
+def test_second_derivatives_are_those_of_the_formula(tmp_path: Path) -> None:
+    found, _ = find(task(moved=(4,)), tmp_path)
+    assert found.path.hessians_ev_per_a2 is not None
+    start, saddle = found.path.hessians_ev_per_a2
+    curvature = 2 * BARRIER * (np.pi / PERIOD) ** 2
+    assert start[0, 0] == pytest.approx(curvature, rel=0.02)
+    assert start[2, 2] == saddle[2, 2] == pytest.approx(6.0)
+    # Across the bend of the valley one mode is imaginary, along the path.
+    assert (np.linalg.eigvalsh(saddle) < 0).sum() == 1
+
+
+def test_an_image_that_leaves_the_sheet_is_told(tmp_path: Path) -> None:
+    what = task()
+    what.start.positions[-1, 2] = what.end.positions[-1, 2] = 9.0
+    with pytest.raises(EngineError, match=r"image 1 of the path left the sheet: its adsorbate is \d\.\d Å"):
+        find(what, tmp_path)
+
+
+def test_a_sheet_that_comes_apart_is_told(tmp_path: Path) -> None:
+    what = task()
+    step = np.array([[0.0, 0.0, 0.0]] * 5)
+    step[0] = [2.5, 0.0, 0.0]
+    what.end.positions += step
+    with pytest.raises(EngineError, match=r"image 2 of the path has another sheet than its ends: W 0 moved by 1\.\d"):
+        find(what, tmp_path)

@@ -1,0 +1,149 @@
+"""Barriers of a campaign: planned, found dry, held against a constrained scan, shown, and refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.constraints import FixedLine, FixedPlane
+from ase.optimize import BFGS
+from sodiate.analysis.arrays import ReactionPath
+from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.engines.emt.parameters import load_parameters
+from sodiate.workflows.engines.emt.potential import potential
+from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.results.results import Results
+from sodiate.workflows.start_structures import path_ends
+from support import present
+from support.campaigns import small_campaign
+from support.cli import Cli
+
+
+def campaign(folder: Path, **changes: Any) -> Path:
+    given = {"models": ["WSe2"], "sites": ["T_W@top", "H@top"], "quantities": ["barrier"]}
+    return small_campaign(folder, **given | changes)
+
+
+def scan(start: Atoms, end: Atoms, points: int) -> np.ndarray:
+    """Relaxed energies with the ion held in planes across the way, and a far metal atom held against drifting."""
+    way = (end.positions - start.positions)[-1] * (1, 1, 0)
+    ion = len(start) - 1
+    metal = np.flatnonzero(start.symbols == "W")
+    far = int(metal[np.argmax(start.get_distances(ion, metal, mic=True))])
+    energies = []
+    for part in np.linspace(0, 1, points):
+        atoms = start.copy()
+        atoms.positions += part * (end.positions - start.positions)
+        atoms.set_constraint([FixedPlane(ion, way / np.linalg.norm(way)), FixedLine(far, (0, 0, 1))])
+        atoms.calc = potential(atoms.get_chemical_symbols(), load_parameters())
+        BFGS(atoms, logfile=None).run(fmax=0.02, steps=100)
+        energies.append(atoms.get_potential_energy())
+    return np.array(energies)
+
+
+def test_a_dry_barrier_is_that_of_a_constrained_scan(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
+    """Fifteen relaxations along the way, without a band: their highest energy is the saddle's, to 3 meV."""
+    campaign(tmp_path, barrier={"modes": True})
+    place = ("--launchpad", launchpad, "--root", "root")
+    done = cli("run", "small.yaml", *place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Results.open(launchpad) as results:
+        (host,) = results.models()
+        found = results["WSe2/T_W@top..H@top"]
+        start, end = (results[f"WSe2/{name}"] for name in ("T_W@top", "H@top"))
+        path = results.documents.arrays(found.record, "path")
+    calculation = plan(tmp_path / "small.yaml")["WSe2/T_W@top..H@top"].calculation
+    ends = path_ends(calculation, start.atoms, end.atoms)
+    energies = scan(ends.start, ends.end, 15)
+    reference = present(start.record.energy_ev)
+    (one,) = host.paths
+    assert one["forward_ev"] == pytest.approx(energies.max() - reference, abs=0.003)
+    assert one["backward_ev"] == pytest.approx(energies.max() - present(end.record.energy_ev), abs=0.003)
+    assert host.barrier_ev == one["backward_ev"]  # the end is the lower one
+    # The record is the saddle: no force is left, and the energy falls to both sides of it, in one direction only.
+    assert present(found.record.max_force_ev_per_a) < 0.02
+    assert isinstance(path, ReactionPath)
+    np.testing.assert_allclose(path.positions_a[path.saddle], found.atoms.positions, atol=1e-12)
+    assert one["imaginary_modes"] == 1
+    assert 5e11 < one["attempt_hz"] < 5e13
+    assert not one["assumed"]
+    # Three of six neighbours of a site are of the other kind, and both ways are the same path.
+    rates = [one["attempt_hz"] * np.exp(-one[key] / 8.617333e-5 / 300.0) for key in ("forward_ev", "backward_ev")]
+    expected = 3.319**2 / 2 * rates[0] * rates[1] / sum(rates) * 1e-16
+    assert host.diffusion_cm2_per_s == pytest.approx(expected, rel=1e-5)
+
+    said = cli("results", *place)
+    assert "WSe2/T_W@top..H@top: barrier 0.07" in said.stdout
+    assert "diffusion coefficient" in said.stdout
+    rows = list(csv.DictReader(io.StringIO(cli("results", *place, "--format", "csv").stdout)))
+    assert float(rows[0]["barrier_ev"]) == pytest.approx(host.barrier_ev)
+    (shown,) = json.loads(cli("results", *place, "--format", "json").stdout)
+    assert shown["paths"] == json.loads(json.dumps(host.paths))
+    assert "diffusion_cm2_per_s" in shown
+    page = cli("report", *place, "--out", "page.html")
+    assert page.returncode == 0, page.stderr
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Energy along the paths of Na on WSe2" in text
+    assert "tracks" in text
+    made = cli("si", *place, "--out", "si")
+    assert made.returncode == 0, made.stderr
+    assert list((tmp_path / "si").rglob("barriers.*"))
+    assert "Henkelman2000b" in "".join(file.read_text() for file in (tmp_path / "si").rglob("*.bib"))
+
+
+def test_paths_are_planned_between_relaxed_sites_that_are_neighbours(tmp_path: Path) -> None:
+    planned = plan(campaign(tmp_path, models=["WSSe", "WSSe+VS"], sites="near-defect", supercell=[3, 3]))
+    paths = [name for name in planned.names if ".." in name]
+    assert [name for name in paths if name.startswith("WSSe/")] == [
+        *("WSSe/T_W@top..H@top", "WSSe/T_W@top..T_X@top", "WSSe/H@top..T_X@top"),
+        *("WSSe/T_W@bottom..H@bottom", "WSSe/T_W@bottom..T_X@bottom", "WSSe/H@bottom..T_X@bottom"),
+    ]
+    assert [name for name in paths if name.startswith("WSSe+VS/")] == [
+        *("WSSe+VS/V_S@top..T_W@top", "WSSe+VS/V_S@top..H@top", "WSSe+VS/V_S@top..H@bottom"),
+        "WSSe+VS/T_W@top..H@top",
+    ]
+    one = planned["WSSe/T_W@top..H@top"].calculation
+    # No site is relaxed twice: the ends are the campaign's own relaxations.
+    assert one.parents["geometry"] == planned["WSSe/T_W@top"].calculation
+    assert one.parents["end"] == planned["WSSe/H@top"].calculation
+
+
+def test_paths_that_a_campaign_names(tmp_path: Path) -> None:
+    pairs = [["WSSe+VS/V_S@top", "H@top"], ["T_W@top", "H@top"]]
+    planned = plan(
+        campaign(
+            tmp_path, models=["WSSe", "WSSe+VS"], sites=["V_S@top", "T_W@top", "H@top"], barrier={"paths": pairs}
+        )
+    )
+    assert [name for name in planned.names if ".." in name] == [
+        *("WSSe/T_W@top..H@top", "WSSe+VS/V_S@top..H@top", "WSSe+VS/T_W@top..H@top")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (
+            [["WSe2/T_W@top", "WSSe/H@top"]],
+            "WSe2/T_W@top to WSSe/H@top: a path leads between two sites of one host, and these are of WSe2 and WSSe",
+        ),
+        (
+            [["WSSe/T_W@top", "H@topp"]],
+            "model WSSe: the campaign relaxes no site 'H@topp' of it (did you mean 'H@top'?)",
+        ),
+        ([["WS2/T_W@top", "H@top"]], "no model 'WS2'"),
+        ([["T_W@top", "T_W@top"]], "a path needs two sites"),
+        ([["T_W@top", "H@bottom"]], "no two of the campaign's sites are neighbours"),
+    ],
+)
+def test_bad_paths_are_refused_when_planned(tmp_path: Path, paths: list[list[str]], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        plan(campaign(tmp_path, models=["WSe2", "WSSe"], barrier={"paths": paths}))
+    assert message in str(caught.value)
+    assert "small.yaml" in str(caught.value)

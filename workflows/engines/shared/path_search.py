@@ -1,0 +1,422 @@
+"""The search for the saddle of a path: a short elastic band, then its highest point alone, climbing.
+
+Every force call is a line of a tape, so that a launch after a kill repeats the search from its beginning at no cost
+and goes on where the tape ends: the search is a function of the forces alone. The images are computed one after the
+other, each on all cores of the launch: none waits for a slower one, and the tape has one order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.mep import NEB
+from ase.mep.neb import idpp_interpolate
+
+from ....analysis.arrays import ReactionPath
+from ....analysis.energies.profile import profile_of
+from ....structures.paths import left_the_sheet
+from ....structures.sites import MOVED
+from ..base import EngineError, Unconverged
+from .bfgs import LEAST_CURVATURE, DampedBFGS
+from .relax import Clock, Ranks
+from .trajectory import Checkpoint, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+    from .path_task import PathTask
+
+    Floats = NDArray[np.float64]
+
+Compute = Callable[["Atoms", str, int], Step]
+"""Computes energy and forces of an image, given its name and the number of the step."""
+
+LOOSE_EV_PER_A = 0.1
+"""Force on the images of a band at which its highest point is known well enough."""
+
+_SPRING_EV_PER_A2 = 1.0
+
+_RISE_EV = 0.002
+"""A maximum between two images that is higher than the end by less is that end."""
+
+_NEAR = 0.25
+"""A maximum nearer to an image than this part of the way to the next one is searched from the image."""
+
+_ION_EV_PER_A2, _HOST_EV_PER_A2 = 8.0, 50.0
+"""Initial stiffness of the adsorbate and of an atom of the host."""
+
+_STRAYED_A = 2.0
+"""No first image lies further from the straight line."""
+
+_CURVATURE_EV_PER_A2, _LEAST_CURVATURE = 2.0, 0.3
+"""Curvature along a band at its saddle that is expected, and the least that is believed."""
+
+_BAND_STEPS = 40
+"""Steps in which a band settles, if it does."""
+
+_ALONE_STEPS = 40
+"""Steps in which an image alone reaches the saddle, if it does."""
+
+DISPLACEMENT_A = 0.02
+"""Of the finite differences of forces."""
+
+
+@dataclass
+class Tape:
+    """The force calls of a search on disk: those of earlier launches are read, further ones computed and added.
+
+    Attributes
+    ----------
+    task
+        What is searched.
+    checkpoint
+        The file, with the key of that.
+    compute
+        Computes a step.
+    clock
+        Ends the launch between two calls.
+    ranks
+        The processes that do this together.
+    """
+
+    task: PathTask
+    checkpoint: Checkpoint
+    compute: Compute
+    clock: Clock
+    ranks: Ranks = field(default_factory=Ranks)
+    calls: int = 0
+
+    def __post_init__(self) -> None:
+        self._kept: list[Step] | None = None
+
+    def step(self, atoms: Atoms, image: str) -> Step:
+        """Return energy and forces at the positions of ``atoms``.
+
+        Raises
+        ------
+        EngineError
+            If a number is not finite, the adsorbate has left the sheet, or the sheet has come apart.
+        Stopped
+            When asked to stop, or before the wall time is over.
+        """
+        _check_image(atoms, self.task, f"{self.checkpoint.directory}: {image} of the path")
+        if self._kept is None:
+            self._kept = self.ranks.shared(lambda: self._resumed(len(atoms)))
+        number, self.calls = self.calls, self.calls + 1
+        if number < len(self._kept):
+            step = self._kept[number]
+            if np.allclose(step.positions_a, atoms.positions, atol=1e-5):
+                return step
+            # Written by another release, or with other libraries: what follows is of another search.
+            self._kept = self._kept[:number]
+            self.ranks.shared(lambda: self.checkpoint.begin((), self._kept or ()))
+        self.clock.check(number)
+        step = self.compute(atoms, image, number)
+        self._kept.append(step)
+        if self.ranks.writes:
+            with self.checkpoint.path.open("ab", buffering=0) as file:
+                file.write(step.line())
+        return step
+
+    def _resumed(self, natoms: int) -> list[Step]:
+        """Return the calls of earlier launches; what a kill left of a line is cut off."""
+        kept = self.checkpoint.resume(natoms)
+        with self.checkpoint.path.open("r+b") as file:
+            file.truncate(kept.size)
+        return list(kept.steps)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The saddle, and the path over it.
+
+    Attributes
+    ----------
+    path
+        Images, the saddle among them.
+    step
+        Energy and forces of the saddle; None if it is an end of the path, up to which the energy rises all the way.
+    calls
+        Force calls of all launches.
+    notes
+        What is odd about the path.
+    """
+
+    path: ReactionPath
+    step: Step | None
+    calls: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Search:
+    """The settings of a search: largest force (eV/Å), steps of each of its parts, longest step of an atom (Å)."""
+
+    max_force_ev_per_a: float
+    max_steps: int
+    max_step_a: float
+
+    def band(self, task: PathTask, tape: Tape) -> list[Atoms]:
+        """Relax a band loosely; return its images, the ends among them, each with its energy and forces."""
+        band = first_band(task)
+        ends = task.energies_ev or [tape.step(band[n], f"end {n + 1}").energy_ev for n in (0, -1)]
+        for atoms, energy, forces in zip((band[0], band[-1]), ends, task.forces_ev_per_a, strict=True):
+            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        neb = NEB(band, k=_SPRING_EV_PER_A2, method="improvedtangent")
+        optimizer = self._optimizer(neb, len(band) - 2)
+        limit = max(LOOSE_EV_PER_A, self.max_force_ev_per_a)
+        steps = min(_BAND_STEPS, self.max_steps)
+        for step in range(steps + 1):
+            _compute_images(band, task, tape)
+            forces = neb.get_forces()
+            if np.linalg.norm(forces, axis=1).max() < limit or step == steps:
+                break  # a band that does not settle is settled by its climbing image
+            optimizer.step()  # type: ignore[no-untyped-call]
+            task.symmetrise(band)
+        return band
+
+    def climb(self, band: Sequence[Atoms], task: PathTask, tape: Tape) -> Found:
+        """Take the highest point of a band to the saddle; return it with the band around it."""
+        notes = _lower_between(band)
+        images = list(band)
+        place, climber = self._highest(images, task, tape)
+        if climber is None:
+            return Found(path_of(images, place), None, tape.calls, notes)
+        images.insert(place, climber)
+        step = self._alone(images, place, tape)
+        if step is None:
+            place, step = self._together(images, task, tape)
+        return Found(path_of(images, place), step, tape.calls, notes)
+
+    def _alone(self, images: Sequence[Atoms], place: int, tape: Tape) -> Step | None:
+        """Take one image to the saddle, up along the band and down across it; None if that leads nowhere.
+
+        Along the band it follows the zero of the force (secants), across it BFGS, whose curvature stays positive.
+        """
+        climber = images[place]
+        along = (images[place + 1].positions - images[place - 1].positions).ravel()
+        along /= np.linalg.norm(along)
+        across = _Across(climber, along, self.max_step_a)
+        curvature, last, worst = -_CURVATURE_EV_PER_A2, None, np.inf
+        for _ in range(min(_ALONE_STEPS, self.max_steps) + 1):
+            step = tape.step(climber, "the saddle")
+            climber.calc = SinglePointCalculator(climber, energy=step.energy_ev, forces=step.forces_ev_per_a)
+            # At a saddle no part of the force is left, neither along the band nor across it.
+            if step.largest_force < self.max_force_ev_per_a:
+                return step
+            worst = min(worst, 10 * step.largest_force)
+            if step.largest_force > worst:
+                return None
+            forces, here = step.forces_ev_per_a.ravel(), float(climber.positions.ravel() @ along)
+            up = float(forces @ along)
+            if last is not None and abs(here - last[0]) > 1e-4:
+                found = -(up - last[1]) / (here - last[0])
+                curvature = min(found, -_LEAST_CURVATURE) if found < 0 else -_CURVATURE_EV_PER_A2
+            last = here, up
+            forward = float(np.clip(up / curvature, -self.max_step_a, self.max_step_a))
+            climber.positions += forward * along.reshape(-1, 3) + across.step(climber.positions, step.forces_ev_per_a)
+        return None
+
+    def _together(self, images: list[Atoms], task: PathTask, tape: Tape) -> tuple[int, Step]:
+        """Take the highest image to the saddle while the others go on to relax; return its number and its step."""
+        neb = NEB(images, k=_SPRING_EV_PER_A2, climb=True, method="improvedtangent")
+        optimizer = self._optimizer(neb, len(images) - 2)
+        for number in range(self.max_steps + 1):
+            _compute_images(images, task, tape)
+            neb.get_forces()
+            place = int(neb.imax)
+            forces, energy = images[place].get_forces(), images[place].get_potential_energy()
+            step = Step(0, energy, images[place].get_positions(), forces)
+            if step.largest_force < self.max_force_ev_per_a:
+                return place, step
+            if number < self.max_steps:
+                optimizer.step()  # type: ignore[no-untyped-call]
+                task.symmetrise(images)
+        limit = self.max_force_ev_per_a
+        raise Unconverged(self._too_many(tape.checkpoint.directory, "the climbing image", limit))
+
+    def _highest(self, images: list[Atoms], task: PathTask, tape: Tape) -> tuple[int, Atoms | None]:
+        """Return where a climbing image is to be inserted, with its first geometry; None if an end is the highest.
+
+        An image near the maximum is taken out, and climbs itself.
+        """
+        profile = profile_of(path_of(images, 0))
+        ends = [atoms.get_potential_energy() for atoms in (images[0], images[-1])]
+        highest_end = 0 if ends[0] >= ends[1] else len(images) - 1
+        segment, part = divmod(profile.highest, 1.0)
+        if profile.highest_ev + ends[0] < max(ends) + _RISE_EV or not 0 <= segment < len(images) - 1:
+            return highest_end, None
+        first = int(segment)
+        nearest = first if part < _NEAR else first + 1 if part > 1 - _NEAR else None
+        if nearest is not None and 0 < nearest < len(images) - 1:
+            return nearest, images.pop(nearest)
+        climber = images[first].copy()
+        climber.positions += part * (images[first + 1].positions - images[first].positions)
+        step = tape.step(climber, "the saddle")
+        if step.energy_ev < max(ends) + _RISE_EV and nearest is not None:
+            return highest_end, None  # the curve through the images went above the end, and the path does not
+        return first + 1, climber
+
+    def hessian(self, positions_a: Floats, task: PathTask, tape: Tape, where: str) -> Floats:
+        """Return second derivatives of the energy (eV/Å²) by central differences, shape (3 moved, 3 moved)."""
+        rows = []
+        for atom in task.moved:
+            for axis in range(3):
+                pair = []
+                for sign in (1, -1):
+                    displaced = task.start.copy()
+                    displaced.positions = positions_a
+                    displaced.positions[atom, axis] += sign * DISPLACEMENT_A
+                    pair.append(tape.step(displaced, where).forces_ev_per_a[list(task.moved)].ravel())
+                rows.append((pair[1] - pair[0]) / (2 * DISPLACEMENT_A))
+        matrix = np.array(rows)
+        symmetric: Floats = (matrix + matrix.T) / 2
+        return symmetric
+
+    def _optimizer(self, neb: Any, images: int) -> DampedBFGS:
+        optimizer = DampedBFGS(neb, logfile=None, maxstep=self.max_step_a)
+        natoms = neb.natoms
+        one = np.repeat([_HOST_EV_PER_A2] * (natoms - 1) + [_ION_EV_PER_A2], 3)
+        optimizer.H0 = np.diag(np.tile(one, images))
+        return optimizer
+
+    def _too_many(self, directory: Any, what: str, limit: float) -> str:
+        return (
+            f"{directory}: after {self.max_steps} steps the force on {what} is not below {limit:g} eV/Å; raise "
+            f"execution.max_steps (now {self.max_steps}) and retry."
+        )
+
+
+class _Across:
+    """BFGS in the plane across a path.
+
+    Parameters
+    ----------
+    atoms
+        Of the image.
+    along
+        Direction of the path, shape (3 atoms,).
+    longest_a
+        Longest displacement of an atom in a step.
+    """
+
+    def __init__(self, atoms: Atoms, along: Floats, longest_a: float) -> None:
+        self._project = np.eye(len(along)) - np.outer(along, along)
+        self._hessian = np.diag(np.repeat([_HOST_EV_PER_A2] * (len(atoms) - 1) + [_ION_EV_PER_A2], 3))
+        self._longest = longest_a
+        self._last: tuple[Floats, Floats] | None = None
+
+    def step(self, positions_a: Floats, forces_ev_per_a: Floats) -> Floats:
+        """Learn from the forces at a point, and return the next displacement, shape (atoms, 3)."""
+        point, force = self._project @ positions_a.ravel(), self._project @ forces_ev_per_a.ravel()
+        if self._last is not None:
+            moved, change = point - self._last[0], self._last[1] - force
+            stiff = self._hessian @ moved
+            expected, measured = float(moved @ stiff), float(moved @ change)
+            if expected > 1e-12:
+                if measured < LEAST_CURVATURE * expected:  # Powell's damping
+                    weight = (1 - LEAST_CURVATURE) * expected / (expected - measured)
+                    change = weight * change + (1 - weight) * stiff
+                self._hessian += np.outer(change, change) / (moved @ change) - np.outer(stiff, stiff) / expected
+        self._last = point, force
+        displacement = (self._project @ np.linalg.solve(self._hessian, force)).reshape(-1, 3)
+        longest = float(np.linalg.norm(displacement, axis=1).max())
+        scaled: Floats = displacement * min(1.0, self._longest / max(longest, 1e-12))
+        return scaled
+
+
+def first_band(task: PathTask) -> list[Atoms]:
+    """Return the images of the first band, the ends among them, by the image-dependent pair potential.
+
+    Of a symmetric path the second half is the image of the first.
+    """
+    band = [task.start.copy() for _ in range(task.images + 1)] + [task.end.copy()]
+    parts = np.linspace(0.0, 1.0, len(band))
+    for atoms, part in zip(band, parts, strict=True):
+        atoms.positions = task.start.positions + part * (task.end.positions - task.start.positions)
+        atoms.calc = None
+    straight = [atoms.positions.copy() for atoms in band]
+    idpp_interpolate(NEB(band, method="improvedtangent"), traj=None, log=None, mic=True, steps=60)
+    strayed = max(float(abs(a.positions - b)[-1].max()) for a, b in zip(band, straight, strict=True))
+    if strayed > _STRAYED_A:  # in the middle of a sheet the pair potential may throw the adsorbate out
+        for atoms, positions in zip(band, straight, strict=True):
+            atoms.positions = positions
+    task.symmetrise(band)
+    return band
+
+
+def search(task: PathTask, settings: Search, tape: Tape) -> Found:
+    """Find the saddle with one set of settings, and its modes if they are asked for."""
+    return with_modes(settings.climb(settings.band(task, tape), task, tape), task, settings, tape)
+
+
+def with_modes(found: Found, task: PathTask, settings: Search, tape: Tape) -> Found:
+    """Return a saddle with the second derivatives there and at the start, if they are asked for."""
+    if not task.moved:
+        return found
+    places = (task.start.positions, found.path.positions_a[found.path.saddle])
+    matrices = [
+        settings.hessian(positions, task, tape, where)
+        for positions, where in zip(places, ("the start", "the saddle"), strict=True)
+    ]
+    path = replace(found.path, moved=np.array(task.moved), hessians_ev_per_a2=np.array(matrices))
+    return replace(found, path=path, calls=tape.calls)
+
+
+def path_of(images: Sequence[Atoms], saddle: int) -> ReactionPath:
+    """Return images with their energies and forces as an array record; ``saddle`` is the number of the highest."""
+    return ReactionPath(
+        energies_ev=np.array([atoms.get_potential_energy() for atoms in images]),
+        positions_a=np.array([atoms.positions for atoms in images]),
+        forces_ev_per_a=np.array([atoms.get_forces() for atoms in images]),
+        saddle=saddle,
+    )
+
+
+def _check_image(atoms: Atoms, task: PathTask, what: str) -> None:
+    """Raise `EngineError` for an image whose adsorbate left the sheet, or whose sheet came apart."""
+    distance = left_the_sheet(atoms)
+    if distance is not None:
+        raise EngineError(
+            f"{what} left the sheet: its adsorbate is {distance:.1f} Å from the nearest atom. There is no path on "
+            "the sheet between these two sites; choose others in barrier.paths."
+        )
+    ends = [task.start.positions[:-1], task.end.positions[:-1]]
+    moved = np.min([np.linalg.norm(atoms.positions[:-1] - end, axis=1) for end in ends], axis=0)
+    if moved.max() > MOVED:
+        index = int(moved.argmax())
+        raise EngineError(
+            f"{what} has another sheet than its ends: {atoms.symbols[index]} {index} moved by {moved.max():.1f} Å. "
+            "The way between these two sites is barred; choose others in barrier.paths."
+        )
+
+
+def _compute_images(band: Sequence[Atoms], task: PathTask, tape: Tape) -> None:
+    """Give each image between the ends its energy and forces; of a symmetric band the second half has the first's."""
+    last = len(band) - 1
+    for number in range(1, last):
+        atoms, twin = band[number], band[last - number]
+        if task.mirror is not None and number > last - number:
+            energy, forces = twin.get_potential_energy(), task.mirror.vectors(twin.get_forces())
+        else:
+            step = tape.step(atoms, f"image {number}")
+            energy, forces = step.energy_ev, step.forces_ev_per_a
+            if task.mirror is not None and number == last - number:
+                forces = (forces + task.mirror.vectors(forces)) / 2
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+
+
+def _lower_between(band: Sequence[Atoms]) -> tuple[str, ...]:
+    """Say that a path passes a place below both of its ends, as between them lies a site that is not named."""
+    energies = [atoms.get_potential_energy() for atoms in band]
+    depth = min(energies[0], energies[-1]) - min(energies)
+    if depth < 10 * _RISE_EV:
+        return ()
+    return (f"between its ends the path passes a place {depth:.3f} eV below both",)
