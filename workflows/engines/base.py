@@ -35,6 +35,22 @@ class Unconverged(EngineError):
     """A run ended before its criterion was met; nothing of it may be recorded."""
 
 
+class TooManySteps(Unconverged):
+    """A relaxation took all the steps that it may; with more of them it goes on.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    max_steps
+        How many steps it was allowed.
+    """
+
+    def __init__(self, message: str, max_steps: int | None = None) -> None:
+        super().__init__(message)
+        self.max_steps = max_steps
+
+
 class Killed(EngineError):
     """A code was ended from outside, or a rank of it: its files go on, and nothing of them is wrong.
 

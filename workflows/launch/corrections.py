@@ -10,6 +10,7 @@ from ..campaign.yaml import InputError, nearest
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
+from .reconcile import forget_failures
 from .submit import reignite
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ def retry(bench: Workbench, identifiers: Iterable[str]) -> list[str]:
     bench.documents.calculations.update_many({"_id": {"$in": failed}}, {"$unset": {"cancelled": ""}})
     reignite(bench.launchpad, failed)
     _queue_again(bench.launchpad, failed, ["FIZZLED"])
-    bench.documents.attempts.update_many(
-        {"calculation": {"$in": failed}, "outcome": "failed"}, {"$set": {"outcome": "retried"}}
-    )
+    forget_failures(bench.documents, failed)
     return _labels(bench.documents, failed)
 
 

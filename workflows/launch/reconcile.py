@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...analysis.records import Record
 from ..calculation import Calculation
+from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
 from ..database.standing import failures
 from ..database.workbench import Workbench
@@ -74,6 +75,8 @@ class _Sweep:
             return False
         if not is_recorded and calculation.id in self.bench.standing([calculation.id]).records:
             return False  # recorded since the records were read; its state follows with the next sweep
+        if state == "FIZZLED":
+            forget_failures(self.bench.documents, [calculation.id])
         self.bench.launchpad.rerun_fw(document["fw_id"])
         return True
 
@@ -96,11 +99,28 @@ class _Sweep:
         return bool(document and document["state"] == "READY")
 
     def _continues(self, calculation: Calculation) -> bool:
-        """Tell whether a FIZZLED calculation continues without a retry: it was stopped, lost or early, not failed."""
+        """Tell whether a FIZZLED calculation continues without a retry: it was stopped, lost or early, not failed.
+
+        One that took all its steps continues, too, once it may take more.
+        """
         last = self.bench.documents.attempts.find_one({"calculation": calculation.id}, sort=[("started", -1)])
-        if last is not None and last["outcome"] == "failed":
+        if last is not None and last["outcome"] == "failed" and not self._may_take_more_steps(calculation.id, last):
             return False
         return failures(self.bench.documents, calculation, self.records) is not None
+
+    def _may_take_more_steps(self, identifier: str, last: Mapping[str, Any]) -> bool:
+        """Tell whether a relaxation ended at its largest number of steps, and the campaign has raised that since."""
+        if last.get("max_steps") is None:
+            return False
+        query = {"_id": identifier, "execution.max_steps": {"$gt": last["max_steps"]}}
+        return self.bench.documents.calculations.find_one(query, {"_id": 1}) is not None
+
+
+def forget_failures(documents: Documents, identifiers: Iterable[str]) -> None:
+    """Let failed attempts count no more, for calculations that go on."""
+    documents.attempts.update_many(
+        {"calculation": {"$in": list(identifiers)}, "outcome": "failed"}, {"$set": {"outcome": "retried"}}
+    )
 
 
 def is_busy(bench: Workbench, document: Mapping[str, Any]) -> bool:

@@ -26,8 +26,19 @@ from ..database.documents import Documents, now
 from ..database.lease import Lease, LeaseLost, Owner
 from ..database.standing import failure, failures, standing_above
 from ..engines import engine_of
-from ..engines.base import Artefacts, Engine, EngineError, Limits, Outcome, Settings, Stopped
+from ..engines.base import (
+    Artefacts,
+    Engine,
+    EngineError,
+    Killed,
+    Limits,
+    Outcome,
+    Settings,
+    Stopped,
+    TooManySteps,
+)
 from ..engines.shared.states import jump_notes, other_state_notes, scaled_moments
+from ..engines.shared.trajectory import how_far
 from ..kinds import KINDS, array_names
 from ..stop import Stop
 from .scratch import computing_in
@@ -35,6 +46,13 @@ from .workdir import Workdir, own_directory
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+
+_KILLS = 5
+"""After so many kills in a row of a code that does not come a step further, it has failed."""
+
+_OUT_OF_MEMORY = 2
+"""As `_KILLS`, where the system says that it was for want of memory: the next time will be alike."""
 
 
 class NotReady(SodiateError):
@@ -88,6 +106,8 @@ def run_calculation(
         Before any file was touched.
     Stopped
         If a stop was requested; the next launch continues.
+    Killed
+        If the code was ended from outside; the next launch continues.
     LeaseLost
         If another process took over.
     EngineError, WrongDirectory
@@ -207,6 +227,12 @@ class _Run:
         except LeaseLost as error:
             self._end_attempt("lost", str(error))
             raise
+        except Killed as error:
+            self._end_killed(error)
+            raise
+        except TooManySteps as error:  # `reconcile` goes on once it may take more
+            self._end_attempt("failed", str(error), max_steps=error.max_steps)
+            raise
         except SodiateError as error:
             self._end_attempt("failed", str(error))
             raise
@@ -282,7 +308,23 @@ class _Run:
             }
         )
 
-    def _end_attempt(self, outcome: str, reason: str | None, result: Outcome | None = None) -> None:
+    def _end_killed(self, error: Killed) -> None:
+        """Write that a code was killed, which is no failure of it, unless that happens again and again."""
+        progress = None if self.engine is None else how_far(self.engine, self.directory)
+        place = "" if progress is None else f"{progress.stage} {progress.step}"
+        most = _OUT_OF_MEMORY if error.out_of_memory else _KILLS
+        before = self.documents.attempts.find({"calculation": self.calculation.id, "_id": {"$ne": self.attempt}})
+        earlier = list(before.sort("started", -1).limit(most - 1))
+        again = [one.get("killed_at") == place and one["outcome"] == "lost" for one in earlier]
+        if len(again) < most - 1 or not all(again):
+            self._end_attempt("lost", str(error), killed_at=place)
+            return
+        remedy = "give it more memory or fewer ranks, and retry" if error.out_of_memory else "find out why, and retry"
+        self._end_attempt("failed", f"{error} That was so {most} times at the same step: {remedy}.", killed_at=place)
+
+    def _end_attempt(
+        self, outcome: str, reason: str | None, result: Outcome | None = None, **more: str | int | None
+    ) -> None:
         end = now()
         self.documents.attempts.update_one(
             {"_id": self.attempt},
@@ -295,6 +337,7 @@ class _Run:
                     "cores": None if self.engine is None else self.engine.cores(self.directory),
                     "ionic_steps": result.ionic_steps if result else None,
                     "corrections": list(result.corrections) if result else [],
+                    **more,
                 }
             },
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from custodian.custodian import Custodian, CustodianError
 
 from ...stop import Stop
-from ..base import EngineError, Killed, Limits, Stopped
+from ..base import EngineError, Killed, Limits, Stopped, TooManySteps
 from ..shared.commands import end_of
 from ..shared.files import DAMAGE, read_json, tail
 from ..shared.machine import oom_kills
@@ -69,12 +69,15 @@ def _error(job: GpawJob, directory: Path, oom_before: int | None) -> EngineError
     oom_now = oom_kills()
     code = None if job.process is None else job.process.returncode
     end = end_of(code, text, None if oom_before is None or oom_now is None else oom_now - oom_before)
-    see = f"See gpaw-*.txt and {STDERR} there."
+    see = f"see gpaw-*.txt and {STDERR} there"
     if end.killed and not job.ended_here:
-        return Killed(f"{directory}: '{job.command}' {end.words}. {see}", end.out_of_memory)
+        return Killed(f"{directory}: '{job.command}' {end.words}; {see}.", end.out_of_memory)
     try:
-        return EngineError(f"{directory}: GPAW failed: {read_json(directory / ERROR)['reason'].rstrip('.')}. {see}")
+        error = read_json(directory / ERROR)
+        if error["type"] == TooManySteps.__name__:
+            return TooManySteps(error["reason"].partition(": ")[2], error["max_steps"])
+        return EngineError(f"{directory}: GPAW failed: {error['reason'].rstrip('.')}; {see}.")
     except DAMAGE:
         pass
-    full = ". The disk is full; make room and retry" if shutil.disk_usage(directory).free < _FULL_BYTES else ""
-    return EngineError(f"{directory}: '{job.command}' {end.words}{full}. {see}")
+    full = "; the disk is full; make room and retry" if shutil.disk_usage(directory).free < _FULL_BYTES else ""
+    return EngineError(f"{directory}: '{job.command}' {end.words}{full}; {see}.")

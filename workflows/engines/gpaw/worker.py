@@ -26,7 +26,7 @@ from ....analysis.records import Geometry
 from ....version import __version__
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Limits
+from ..base import Limits, TooManySteps
 from ..shared.bfgs import Criteria
 from ..shared.checks import BANDS, DOS, GRID
 from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
@@ -77,7 +77,8 @@ def main() -> None:
         path = directory / ERROR
         if not path.exists():
             reason = "".join(traceback.format_exception_only(error)).strip()
-            write_json(path, {"type": type(error).__name__, "reason": reason, "traceback": traceback.format_exc()})
+            values = {"type": type(error).__name__, "reason": reason, "traceback": traceback.format_exc()}
+            write_json(path, values | ({"max_steps": error.max_steps} if isinstance(error, TooManySteps) else {}))
         raise
     finally:
         if lock is not None:

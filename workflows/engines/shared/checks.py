@@ -9,7 +9,7 @@ import numpy as np
 
 from ....analysis.arrays import from_arrays
 from ...stop import Stop
-from ..base import EngineError, Stopped, Unconverged, Unsupported
+from ..base import EngineError, Stopped, TooManySteps, Unconverged, Unsupported
 from .files import DAMAGE, fingerprint, read_arrays
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def cell_forces(cell_a: NDArray[np.float64], stress_ev_per_a3: NDArray[np.float6
 def check_forces(
     forces_ev_per_a: NDArray[np.float64], criterion_ev_per_a: float, steps: int, max_steps: int, directory: Path
 ) -> None:
-    """Raise `Unconverged` unless the largest force is below the criterion.
+    """Raise `Unconverged` unless the largest force is below the criterion, `TooManySteps` after as many as allowed.
 
     Parameters
     ----------
@@ -155,10 +155,11 @@ def check_forces(
     """
     largest = float(np.linalg.norm(forces_ev_per_a, axis=1).max())
     if not largest < criterion_ev_per_a:
-        raise Unconverged(
+        message = (
             f"{directory}: after {steps} steps the largest force is {largest:.3g} eV/Å, not below "
-            f"{criterion_ev_per_a:g} eV/Å; raise execution.max_steps (now {max_steps}) and retry."
+            f"{criterion_ev_per_a:g} eV/Å; raise execution.max_steps (now {max_steps}) and run it again."
         )
+        raise Unconverged(message) if steps < max_steps else TooManySteps(message, max_steps)
 
 
 def read_arrays_of(

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...stop import Stop
-from ..base import Limits, Stopped, Unconverged
+from ..base import Limits, Stopped, TooManySteps
 from .bfgs import Criteria, Descent
 from .states import Found, lost_state_note, lower_state_note
 from .trajectory import Checkpoint, KeptSteps, States, Step
@@ -76,7 +76,7 @@ def relax(
     ------
     Stopped
         When asked to stop, or before the wall time is over.
-    Unconverged
+    TooManySteps
         If there were too many steps, and the last one raised the energy.
     EngineError
         If the energy or a force is not finite.
@@ -115,9 +115,10 @@ def relax(
             descent.move()
             accepted = compute()
     if not accepted:
-        raise Unconverged(
+        raise TooManySteps(
             f"{directory}: after {steps[-1].step} steps the energy is higher than before; raise execution.max_steps "
-            f"(now {criteria.max_steps}) and retry."
+            f"(now {criteria.max_steps}) and run it again.",
+            criteria.max_steps,
         )
     return steps
 

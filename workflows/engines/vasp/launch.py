@@ -16,7 +16,7 @@ from custodian.custodian import Custodian, CustodianError, ReturnCodeError
 
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import EngineError, Killed, Limits, Stopped, Unconverged
+from ..base import EngineError, Killed, Limits, Stopped, TooManySteps
 from ..shared.commands import end_of
 from ..shared.files import DAMAGE, fingerprint, tail, write_bytes, write_json
 from ..shared.machine import oom_kills
@@ -121,7 +121,7 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
         if run is None or failure is not None:
             raise _error(inputs, command, log, job, oom_before) from (failure or damage)
         check_electrons(run, inputs)
-        raise Unconverged(_too_many_steps(inputs))
+        raise _too_many_steps(inputs)
     if failure is not None:
         raise _error(inputs, command, log, job, oom_before) from failure
     state = replace(state, stage=number + 1, energies_ev=(*state.energies_ev, float(run.final_energy)))
@@ -140,7 +140,7 @@ def _begin(inputs: VaspInputs, number: int, state: State) -> State:
     if KINDS[inputs.kind].relaxes:
         steps_left = inputs.execution["max_steps"] - max(steps_taken(directory), 0)
         if steps_left < 1:
-            raise Unconverged(_too_many_steps(inputs))
+            raise _too_many_steps(inputs)
         tags["NSW"] = steps_left + 1  # VASP counts the start geometry as a step
         if _is_whole(directory / "CONTCAR", len(inputs.atoms)):
             write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
@@ -207,11 +207,12 @@ def _exit_code(failure: Exception | None, job: VaspRun, directory: Path) -> int 
     return job.process.returncode if "General timing and accounting" in text[-10_000:] else None
 
 
-def _too_many_steps(inputs: VaspInputs) -> str:
-    return (
+def _too_many_steps(inputs: VaspInputs) -> TooManySteps:
+    limit = inputs.execution["max_steps"]
+    return TooManySteps(
         f"{inputs.directory}: after {steps_taken(inputs.directory)} steps the largest force is not below "
-        f"{inputs.protocol['max_force_ev_per_a']:g} eV/Å; raise execution.max_steps (now "
-        f"{inputs.execution['max_steps']}) and retry."
+        f"{inputs.protocol['max_force_ev_per_a']:g} eV/Å; raise execution.max_steps (now {limit}) and run it again.",
+        limit,
     )
 
 
