@@ -15,13 +15,14 @@ from ..database.account import is_mine
 from ..database.documents import Documents
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
+from ..engines.shared.commands import NO_MEMORY
 from ..launch.reconcile import age_s, reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
 from .cluster_file import ClusterFile
 from .job import Assignment, script, worker_command
 from .jobs import NEVER_SUBMITTED, UNNUMBERED_S, Job, JobBook
-from .scheduler import MEMORY, Full, NoAnswer, SchedulerError
+from .scheduler import Full, NoAnswer, SchedulerError
 
 _MORE_MEMORY = 1.5
 
@@ -278,5 +279,5 @@ def memory_gb(documents: Documents, cluster: ClusterFile, name: str, calculation
     if resources.memory_gb is None:
         return None
     attempts = documents.attempts.find({"calculation": calculation, "reason": {"$ne": None}}, {"reason": 1})
-    failures = sum(bool(MEMORY.search(attempt["reason"])) for attempt in attempts)
+    failures = sum(bool(NO_MEMORY.search(attempt["reason"])) for attempt in attempts)
     return float(min(resources.memory_gb * _MORE_MEMORY**failures, resources.memory_max_gb or resources.memory_gb))

@@ -33,9 +33,6 @@ _LIMIT = re.compile(
 )
 """Words of a refusal that the next ended job lifts: the user has as many jobs as the site allows."""
 
-MEMORY = re.compile(r"out[ _-]of[ _-]memory|oom.?kill|MemoryError|cannot allocate memory", re.IGNORECASE)
-"""Messages of schedulers, kernels and codes that ran out of memory."""
-
 
 class SchedulerError(SodiateError):
     """A command of the scheduler is missing, or failed; the message has its own words."""

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 _KILLS = 5
 """After so many kills in a row of a code that does not come a step further, it has failed."""
 
-_OUT_OF_MEMORY = 2
-"""As `_KILLS`, where the system says that it was for want of memory: the next time will be alike."""
+_OUT_OF_MEMORY = 3
+"""As `_KILLS`, where the system says that it was for want of memory: jobs of a cluster get more each time."""
 
 
 class NotReady(SodiateError):

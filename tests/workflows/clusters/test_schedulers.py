@@ -17,8 +17,9 @@ from sodiate.workflows.clusters.cluster_file import ClusterFile, load_cluster
 from sodiate.workflows.clusters.job import script, seconds_left
 from sodiate.workflows.clusters.pbs import Pbs
 from sodiate.workflows.clusters.registry import on_login_node
-from sodiate.workflows.clusters.scheduler import MEMORY, SchedulerError
+from sodiate.workflows.clusters.scheduler import SchedulerError
 from sodiate.workflows.clusters.slurm import Slurm
+from sodiate.workflows.engines.shared.commands import NO_MEMORY
 from sodiate.workflows.kinds import KINDS, Kind
 from support import CHECKOUT
 from support.cli import Cli
@@ -312,8 +313,8 @@ def test_the_time_that_is_left(command) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("words", ["slurmstepd: error: Detected 1 oom-kill event", "MemoryError", "Out Of Memory"])
 def test_ends_for_want_of_memory_are_known(words: str) -> None:
-    assert MEMORY.search(words)
-    assert not MEMORY.search("stopped after step 3: SIGTERM")
+    assert NO_MEMORY.search(words)
+    assert not NO_MEMORY.search("stopped after step 3: SIGTERM")
 
 
 def test_a_login_node_is_not_for_computing(slurm_cluster: Cluster, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from scipy.integrate import trapezoid
-from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, Unconverged, Unsupported
+from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, TooManySteps, Unsupported
 from sodiate.workflows.engines.shared.trajectory import how_far
 from sodiate.workflows.stop import Stop
 from support import present
@@ -216,9 +216,10 @@ def test_refuses_what_it_lacks(case: Case, tmp_path: Path) -> None:
 def test_unconverged_raises_and_goes_on_with_more_steps(case: Case, undisturbed: Undisturbed, tmp_path: Path) -> None:
     directory = case.prepared(tmp_path / "short", "relax", max_steps=4)
     for _ in range(2):
-        with pytest.raises(Unconverged, match=r"after 4 steps .*0\.02 eV/Å") as caught:
+        with pytest.raises(TooManySteps, match=r"after 4 steps .*0\.02 eV/Å") as caught:
             case.finish(directory)
         assert str(directory) in str(caught.value)
+        assert caught.value.max_steps == 4  # with more the same command goes on
     case.prepared(directory, "relax")
     assert_same(case, case.finish(directory), undisturbed(case))
 

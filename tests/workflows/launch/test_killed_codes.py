@@ -52,7 +52,7 @@ def test_a_killed_code_goes_on_with_the_same_command(bench: Bench, killed: Any, 
     assert set(bench.states().values()) == {"COMPLETED"}
 
 
-@pytest.mark.parametrize(("out_of_memory", "most"), [(False, 5), (True, 2)])
+@pytest.mark.parametrize(("out_of_memory", "most"), [(False, 5), (True, 3)])
 def test_one_that_is_killed_again_and_again_has_failed(
     out_of_memory: bool, most: int, bench: Bench, killed: Any, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from sodiate.workflows.clusters.scheduler import SchedulerError
 from sodiate.workflows.database.account import Account
 from sodiate.workflows.database.standing import Standing, standing_of
 from sodiate.workflows.database.workbench import Workbench
+from sodiate.workflows.engines.shared.commands import end_of
 from sodiate.workflows.launch.tasks import OurFWorker
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.runner.run_calculation import WorkerSettings
@@ -147,6 +148,14 @@ def test_a_record_that_comes_meanwhile_is_not_queued_again(bench: Bench, tmp_pat
         patch.setattr(Workbench, "standing", lambda self, identifiers: standing(identifiers))
         assert recover(bench, None) == []
     assert set(bench.states().values()) == {"COMPLETED"}
+
+
+def test_memory_is_not_raised_for_a_guess(reserved: Bench) -> None:
+    """A killed code may have run out of it, or somebody killed it."""
+    for number, (end, expected) in enumerate(((end_of(-9, "", 0), 200.0), (end_of(-9, "", 1), 300.0))):
+        attempt = {"_id": f"{number}", "calculation": "abc", "reason": end.words, "outcome": "lost"}
+        reserved.documents.attempts.insert_one(attempt)
+        assert memory_gb(reserved.documents, load_cluster(Path("slurm")), "large", "abc") == expected
 
 
 def test_memory_is_raised_by_half_each_time_it_was_too_small(reserved: Bench) -> None:

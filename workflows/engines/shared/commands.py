@@ -77,7 +77,8 @@ _SIGNALLED = re.compile(
 )
 """As OpenMPI, Intel's MPI and MPICH say it of a rank."""
 
-_NO_MEMORY = re.compile(r"\boom[-_ ]kill|\bout of memory\b", re.IGNORECASE)
+NO_MEMORY = re.compile(r"out[ _-]of[ _-]memory(?!\?)|oom.?kill|MemoryError|cannot allocate memory", re.IGNORECASE)
+"""Messages of schedulers, kernels and codes that ran out of memory, and not of one that is only asked whether."""
 
 _LONGEST = 300
 """Characters of what a command said that are handed on."""
@@ -103,7 +104,7 @@ def end_of(code: int | None, text: str, oom_kills: int | None) -> End:
     words = f"ended without a result, by signal {number} ({signal.Signals(number).name})"
     if number not in _KILLS:
         return End(words + said)
-    out_of_memory = number == signal.SIGKILL and (bool(oom_kills) or _NO_MEMORY.search(text) is not None)
+    out_of_memory = number == signal.SIGKILL and (bool(oom_kills) or NO_MEMORY.search(text) is not None)
     if number == signal.SIGKILL:
         words += ": out of memory" if out_of_memory else ": out of memory?"
     return End(words, True, out_of_memory)

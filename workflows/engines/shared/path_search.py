@@ -20,7 +20,7 @@ from ....analysis.arrays import ReactionPath
 from ....analysis.energies.profile import profile_of
 from ....structures.paths import left_the_sheet
 from ....structures.sites import MOVED
-from ..base import EngineError, Unconverged
+from ..base import EngineError, TooManySteps
 from .bfgs import LEAST_CURVATURE, DampedBFGS
 from .relax import Clock, Ranks
 from .trajectory import Checkpoint, Step
@@ -240,7 +240,7 @@ class Search:
                 optimizer.step()  # type: ignore[no-untyped-call]
                 task.symmetrise(images)
         limit = self.max_force_ev_per_a
-        raise Unconverged(self._too_many(tape.checkpoint.directory, "the climbing image", limit))
+        raise TooManySteps(self._too_many(tape.checkpoint.directory, "the climbing image", limit), self.max_steps)
 
     def _highest(self, images: list[Atoms], task: PathTask, tape: Tape) -> tuple[int, Atoms | None]:
         """Return where a climbing image is to be inserted, with its first geometry; None if an end is the highest.
@@ -290,7 +290,7 @@ class Search:
     def _too_many(self, directory: Any, what: str, limit: float) -> str:
         return (
             f"{directory}: after {self.max_steps} steps the force on {what} is not below {limit:g} eV/Å; raise "
-            f"execution.max_steps (now {self.max_steps}) and retry."
+            f"execution.max_steps (now {self.max_steps}) and run it again."
         )
 
 
