@@ -19,7 +19,7 @@ from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.start_structures import ideal_atoms, read_host, site_reached, start_moments
 from support import present
-from support.campaigns import small_campaign
+from support.campaigns import Bench, small_campaign
 from support.cli import Cli
 
 WSSE_MASS = 183.84 + 32.06 + 78.971
@@ -268,3 +268,42 @@ def test_the_bundled_campaign_dry(cli: Cli, launchpad: Path) -> None:
         assert {one["coverage"] for one in row["coverages"]} == {"1/9", "2/9", "1/3", "1/2", "1", "2"}
         assert {one["cell"] for one in row["coverages"] if one["coverage"] == "1/2"} == {"2x2"}
         assert all(one["formation_energy_ev"] is not None for one in row["coverages"])
+
+
+METALS = {
+    "Li": ("bcc", 3.44, 1),
+    "Na": ("bcc", 4.19, 1),
+    "K": ("bcc", 5.28, 1),
+    "Mg": ("fcc", 4.52, 2),
+    "Ca": ("fcc", 5.53, 2),
+    "Zn": ("fcc", 3.93, 2),
+    "Al": ("fcc", 4.05, 3),
+}
+
+
+@pytest.mark.parametrize("element", METALS)
+def test_every_ion_relaxes_dry_and_is_planned_for_the_codes(bench: Bench, tmp_path: Path, element: str) -> None:
+    """In 1×1 cells, an ion on each face: alone, and both."""
+    lattice, a, charge = METALS[element]
+    given = {"lattice": lattice, "a": a}
+    path = campaign(
+        tmp_path,
+        supercell=[1, 1],
+        coverage=[1, 2],
+        adsorbate={"element": element},
+        bulk_references={element: given},
+    )
+    assert all(arrangements(path, engine=engine) for engine in ("gpaw", "vasp"))
+    planned = plan(path)
+    bench.submit(planned)
+    bench.launch(planned)
+    (result,) = Results(bench.documents, "here").models()
+    assert result.reasons == ()
+    assert len(result.coverages) == 3
+    two = result.quantities["coverage"].arrangements[-1]
+    # The formula of the paper, by the charge of the ion.
+    last = result.quantities["coverage"].voltage_curve[-1][0]
+    assert two.ions == 2
+    assert last == pytest.approx(
+        float(Fraction(result.plateaus[-1]["last"])) * charge * 26801.5 / WSSE_MASS, rel=1e-4
+    )
