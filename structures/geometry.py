@@ -6,11 +6,14 @@ not periodic. "Lateral" means in that plane.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from typing import Final
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
+from ase.symbols import Symbols
 from numpy.typing import NDArray
 
 from .errors import StructureError
@@ -26,6 +29,9 @@ LAYER_GAP: Final = 0.75
 
 # Two atoms closer than this fraction of the sum of their covalent radii are a mistake in the input.
 OVERLAP: Final = 0.6
+
+# As many atoms are looked at pair by pair; of more, only those that lie in neighbouring boxes.
+_FEW_ATOMS: Final = 150
 
 # Atoms closer than this many times the sum of their covalent radii are bonded (W–Se 2.55 of 2.82 Å, next 4.2 Å).
 BOND: Final = 1.2
@@ -139,10 +145,13 @@ def check_overlaps(atoms: Atoms, where: str) -> None:
     StructureError
         If some are; the message names the two closest, their indices and their distance in Å.
     """
+    check_edges(atoms, where)
+    radii = OVERLAP * covalent_radii[atoms.numbers]
+    if len(atoms) <= _FEW_ATOMS and _all_apart(atoms, radii):
+        return
     from ase.neighborlist import neighbor_list  # scipy with it, for which no reader of results should wait
 
-    check_edges(atoms, where)
-    first, second, distance = neighbor_list("ijd", atoms, list(OVERLAP * covalent_radii[atoms.numbers]))
+    first, second, distance = neighbor_list("ijd", atoms, list(radii))
     if len(distance) == 0:
         return
     worst = int(np.argmin(distance))
@@ -155,9 +164,36 @@ def check_overlaps(atoms: Atoms, where: str) -> None:
     )
 
 
+def _all_apart(atoms: Atoms, radii: Floats) -> bool:
+    """Tell whether no atom comes as near to another, or to an image, as the sum of their radii, shape (atoms,), Å.
+
+    Every pair is looked at in every cell that it may reach, which suits few atoms.
+    """
+    cell = atoms.cell.complete().array
+    pbc = np.asarray(atoms.pbc, dtype=bool)
+    fractions = np.linalg.solve(cell.T, atoms.positions.T).T
+    differences = fractions[:, None] - fractions[None]
+    differences -= np.round(differences) * pbc
+    margin = 2 * radii.max(initial=0.0) * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    reach = np.where(pbc, np.floor(margin + 0.5 + 1e-6), 0).astype(int)
+    nearest = (np.add.outer(radii, radii) + 1e-9) ** 2
+    for shift in product(*(range(-steps, steps + 1) for steps in reach)):
+        squares = (((differences + shift) @ cell) ** 2).sum(axis=2)
+        if not any(shift):
+            np.fill_diagonal(squares, np.inf)
+        if (squares < nearest).any():
+            return False
+    return True
+
+
 def describe(atoms: Atoms) -> str:
     """Name a host in a message: its formula and, for a supercell, the number of formula units."""
-    formula, units = atoms.symbols.formula.reduce()
+    return _described(tuple(atoms.numbers.tolist()))
+
+
+@lru_cache(maxsize=512)
+def _described(numbers: tuple[int, ...]) -> str:
+    formula, units = Symbols(numbers).formula.reduce()
     return str(formula) if units == 1 else f"{formula} × {units}"
 
 

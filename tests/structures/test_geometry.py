@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.data import covalent_radii
 from ase.geometry import find_mic
+from ase.neighborlist import neighbor_list
 from sodiate.structures.errors import StructureError
-from sodiate.structures.geometry import face_layers, in_plane_cell, lateral_distances
+from sodiate.structures.geometry import OVERLAP, check_overlaps, face_layers, in_plane_cell, lateral_distances
 
 CELLS = {
     "hexagonal": [(3.2, 0), (-1.6, 2.771)],
@@ -42,3 +44,26 @@ def test_a_slab_whose_lattice_leaves_the_plane_is_refused() -> None:
     tilted = Atoms("W", cell=[(3, 0, 1), (0, 3, 0), (0, 0, 20)])
     with pytest.raises(StructureError, match="a and b must span the xy plane"):
         in_plane_cell(tilted)
+
+
+def test_overlaps_are_those_of_ases_neighbour_list() -> None:
+    """In skewed cells, small ones with atoms near to their own images too, with atoms outside the cell."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        cell = rng.normal(size=(3, 3)) * rng.uniform(0.5, 3) + np.diag(rng.uniform(2, 12, 3))
+        if abs(np.linalg.det(cell)) < 0.2 * np.prod(np.linalg.norm(cell, axis=1)):
+            continue
+        count = rng.integers(1, 8)
+        numbers = rng.choice([1, 11, 16, 42, 55], count)
+        atoms = Atoms(
+            numbers, positions=rng.uniform(-10, 20, (count, 3)), cell=cell, pbc=rng.integers(0, 2, 3).astype(bool)
+        )
+        distances = neighbor_list("d", atoms, list(OVERLAP * covalent_radii[numbers]))
+        found.append(len(distances) > 0)
+        if found[-1]:
+            with pytest.raises(StructureError, match=rf" are {distances.min():.2f} Å apart"):
+                check_overlaps(atoms, "here")
+        else:
+            check_overlaps(atoms, "here")
+    assert 50 < sum(found) < len(found) - 50
