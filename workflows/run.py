@@ -6,17 +6,25 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..analysis.campaign_entry import CampaignEntry
 from ..analysis.model_result import ModelResult
 from .database.account import user_name
 from .database.documents import Documents
 from .database.workbench import Workbench
+from .engines import engine_of, make_engine
+from .engines.base import Settings
+from .kinds import KINDS
 from .plan.graph import Plan
-from .results.figures import write_files
+from .results.figures import prepare_drawing, write_files
 from .results.results import Results
 from .runner.run_calculation import WorkerSettings
 from .stop import Stop, signals_stop
+
+if TYPE_CHECKING:
+    from .launch.crew import Crew
+    from .launch.schedule import Task
 
 Progress = Callable[[Documents, CampaignEntry], AbstractContextManager[Callable[[], None]]]
 """Takes the documents and the campaign; a context that yields a function to call after each launch."""
@@ -33,7 +41,7 @@ class RunReport:
     stopped: str | None
 
 
-def run(plan: Plan, bench: Workbench, progress: Progress) -> RunReport:
+def run(plan: Plan, bench: Workbench, progress: Progress, crew: Crew | None = None) -> RunReport:
     """Compute a planned campaign as far as possible, and evaluate it.
 
     Parameters
@@ -44,12 +52,14 @@ def run(plan: Plan, bench: Workbench, progress: Progress) -> RunReport:
         Its database and the root of the calculations' directories.
     progress
         Yields a function that shows the launches that ended since its last call.
+    crew
+        Worker processes, for several calculations at once; without, this process computes one after the other.
     """
     stop = Stop()
     launched = not bench.standing(calculation.id for calculation in plan.calculations).complete
     if launched:
         with signals_stop(stop):
-            entry = _compute(plan, bench, progress, stop)
+            entry = _compute(plan, bench, progress, stop, crew)
     else:
         entry = bench.documents.add_plan(plan)
         bench.documents.own(entry.campaign, user_name())
@@ -59,7 +69,7 @@ def run(plan: Plan, bench: Workbench, progress: Progress) -> RunReport:
     return RunReport(entry, models, files, standing.complete, stop.reason or None)
 
 
-def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop) -> CampaignEntry:
+def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop, crew: Crew | None) -> CampaignEntry:
     from .launch.loop import launch
     from .launch.reconcile import reconcile
     from .launch.submit import submit
@@ -67,6 +77,49 @@ def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop) -> Ca
     bench.initialise()
     entry = submit(plan, bench).entry
     reconcile(bench, entry.ids)
+    worker = WorkerSettings(root=bench.root, stop=stop)
     with progress(bench.documents, entry) as on_change:
-        launch(bench, WorkerSettings(root=bench.root, stop=stop), list(entry.ids), on_change)
+        hands = None
+        if crew is not None:
+            from .launch.pool import Pool
+
+            physical = make_engine(plan.campaign.spec.engine, Settings()).physical
+            tasks = _tasks(plan, bench, physical)
+            prepare_drawing()
+            hands = Pool(bench, worker, list(entry.ids), on_change, crew, tasks, pins=physical)
+        try:
+            launch(bench, worker, list(entry.ids), on_change, hands)
+        finally:
+            if crew is not None:  # while the database is there, of which they let go
+                crew.close()
     return entry
+
+
+_STEPS = 20.0
+"""Electronic ground states of a relaxation, where nothing better is known: it only orders calculations."""
+
+
+def _tasks(plan: Plan, bench: Workbench, physical: bool) -> dict[str, Task]:
+    """Return what the calculations without a record ask of the machine.
+
+    Their times are those that the records of this database let expect; if these say nothing of some, sizes.
+    """
+    from .launch.schedule import tasks_of
+
+    records = bench.standing(calculation.id for calculation in plan.calculations).records
+    missing = {c.id: c for c in plan.calculations if c.id not in records}
+    demands = {key: engine_of(calculation, Settings()).demand(calculation) for key, calculation in missing.items()}
+    core_s = {key: _STEPS if KINDS[calculation.kind].relaxes else 1.0 for key, calculation in missing.items()}
+    if physical:
+        from .results.cost import outlook
+
+        items = outlook(bench.documents, list(missing.values())).items
+        known = all(estimate is not None for _, _, estimate in items)
+        for calculation, work, estimate in items:
+            if known and estimate is not None:
+                core_s[calculation.id] = estimate.cpu_s
+            elif work is not None:
+                core_s[calculation.id] *= work.size
+        core_s |= {key: 0.0 for key, calculation in missing.items() if KINDS[calculation.kind].chooses}
+    parents = {key: [parent.id for parent in c.parents.values()] for key, c in missing.items()}
+    return tasks_of(demands, core_s, parents)

@@ -55,6 +55,15 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def warm() -> None:
+    """Import what draws, and let it find its fonts and read a formula, which takes longer than to draw a figure."""
+    figure = new_figure(1, 1)
+    axes = figure.subplots()
+    axes.plot([0, 1], label="$E$")
+    axes.legend()
+    figure.canvas.draw()
+
+
 def save(figure: Figure, path: Path) -> Figure:
     """Write a figure in the format of the path's suffix: png, pdf or svg."""
     kind = path.suffix.lstrip(".")

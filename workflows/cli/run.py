@@ -16,7 +16,9 @@ from .shared import (
     EngineOption,
     LaunchpadOption,
     RootOption,
+    WorkersOption,
     YesOption,
+    ahead,
     is_physical,
     make_console,
     open_workbench,
@@ -38,6 +40,7 @@ def run(
     here: Annotated[
         bool, typer.Option("--here", help="Compute on this machine although it has a scheduler.")
     ] = False,
+    workers: WorkersOption = None,
     yes: YesOption = False,
 ) -> None:
     """Plan a campaign, submit it, launch it, and print its adsorption energies.
@@ -47,20 +50,29 @@ def run(
 
     Example: sodiate run wsse --root ./sodiate-runs
     """
-    from ..launch.ownership import refuse_foreign_name
-    from ..plan.planner import plan as plan_campaign
-    from ..run import run as run_session
-    from .progress import show_progress
+    from ..engines.shared.machine import available_cores
+    from ..launch.crew import hired
 
-    plan = plan_campaign(campaign, engine)
-    if is_physical(plan) and not here:
-        _refuse_login_node(plan)
     root = root.resolve()
     console = make_console()
-    announce(plan, root, console)
-    with open_workbench(root, launchpad, create=True) as bench:
-        refuse_foreign_name(bench.documents, plan.campaign.spec.campaign, yes)
-        report = run_session(plan, bench, partial(show_progress, console=console))
+    most = workers or available_cores()
+    with ahead(root, launchpad) as wait_for_server, hired(most) as crew:
+        from ..plan.planner import plan as plan_campaign
+
+        plan = plan_campaign(campaign, engine)
+        if crew is not None:
+            crew.prepare(plan.campaign.spec.engine)
+        if is_physical(plan) and not here:
+            _refuse_login_node(plan)
+        announce(plan, root, console)
+        from ..launch.ownership import refuse_foreign_name
+        from ..run import run as run_session
+        from .progress import show_progress
+
+        wait_for_server()
+        with open_workbench(root, launchpad, create=True) as bench:
+            refuse_foreign_name(bench.documents, plan.campaign.spec.campaign, yes)
+            report = run_session(plan, bench, partial(show_progress, console=console), crew)
     from ..results.tables import remark_lines, results_table
 
     console.print(results_table(report.models, plan.campaign.spec.title or plan.campaign.spec.campaign))

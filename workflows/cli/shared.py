@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +28,12 @@ LaunchpadOption = Annotated[
 ArchiveOption = Annotated[Path | None, typer.Option(help="Read an archive made by `sodiate export`.")]
 ClassesOption = Annotated[Path | None, typer.Option("--cluster", help="Say CPU-hours by class of this file, too.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Also where it is somebody else's campaign.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Compute at most this many calculations at once; by default as many as there are cores."
+    ),
+]
 ROOT = Path("sodiate-runs")
 
 
@@ -55,6 +61,18 @@ def has_database(root: Path, launchpad: Path | None) -> bool:
 
 
 @contextmanager
+def ahead(root: Path, launchpad: Path | None) -> Iterator[Callable[[], None]]:
+    """Start the server of a root, if it is to be a private one, while a command plans; yield what waits for it."""
+    if launchpad is not None:
+        yield lambda: None
+        return
+    from ..database.mongod import mongod_ahead
+
+    with mongod_ahead(root) as wait:
+        yield wait
+
+
+@contextmanager
 def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> Iterator[Workbench]:
     """Open the workbench of a command; import heavy modules inside the block, so that a wrong root fails at once."""
     from ..campaign.yaml import InputError
@@ -72,7 +90,11 @@ def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> 
                 f"Warning: {launchpad} holds a password, and other users may read it: chmod 600 {launchpad}",
                 file=sys.stderr,
             )
-        yield Workbench(database, root.resolve())
+        bench = Workbench(database, root.resolve())
+        try:
+            yield bench
+        finally:
+            bench.close()
 
 
 @contextmanager

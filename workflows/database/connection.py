@@ -96,7 +96,7 @@ def open_root(root: Path) -> Iterator[Database]:
     """
     with private_mongod(root) as server:
         settings = LaunchpadFile(host=server.uri, name=DATABASE, uri_mode=True)
-        with _connected(settings, str(root)) as database:
+        with connected(settings, str(root)) as database:
             yield database
 
 
@@ -116,12 +116,21 @@ def open_launchpad(path: Path) -> Iterator[Database]:
     settings = validate(LaunchpadFile, load_yaml(path, "launchpad"), f"launchpad {path}")
     if settings.uri_mode and not settings.name:
         raise DatabaseError(f"launchpad {path}: uri_mode needs the key 'name', the database.")
-    with _connected(settings, f"launchpad {path}") as database:
+    with connected(settings, f"launchpad {path}") as database:
         yield database
 
 
 @contextmanager
-def _connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
+def connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
+    """Connect to a server by FireWorks' settings; ``title`` names the database in messages.
+
+    Raises
+    ------
+    Unreachable
+        If no server answers, also after the block began.
+    DatabaseError
+        If it refuses the user.
+    """
     from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure
 
     where = _address(settings)
@@ -283,5 +292,7 @@ def _indexes(db: MongoDatabase[dict[str, Any]]) -> None:
             partialFilterExpression={"state": "current"},
             name="one_current_record",
         )
+    db["arrays.chunks"].create_index([("files_id", 1), ("n", 1)], unique=True)
+    db["arrays.files"].create_index([("filename", 1), ("uploadDate", 1)])
     # For the look-up of the same calculation in other campaigns, at every checkout.
     db["fireworks"].create_index("spec._tasks.calculation")

@@ -29,6 +29,9 @@ from .seals import Altered, array_name, check_array, sealed_campaign, sealed_rec
 
 _NO_REVISION = float("inf")
 
+_CHUNK_BYTES = 255 * 1024
+"""Of GridFS."""
+
 _DEEPEST = 50
 """Generations of a graph; those that are planned have five."""
 
@@ -85,6 +88,7 @@ class Documents:
         self.records = self.db["records"]
         self.jobs = self.db["jobs"]
         self.leases = Leases(self.calculations, lease_seconds)
+        self._rebuilt: dict[str, Calculation] = {}
 
     def submitting(self) -> AbstractContextManager[None]:
         """Hold the right to add workflows; other processes wait."""
@@ -281,6 +285,19 @@ class Documents:
         """Rebuild a calculation with all its parents."""
         return self.graph([identifier])[identifier]
 
+    def claimed(self, lease: Lease) -> Calculation:
+        """Rebuild the calculation of a lease; ancestors that were rebuilt before are not read again.
+
+        What they are follows from their ids, so that it cannot have changed.
+        """
+        parents = parents_of(lease.document)
+        unknown = [parent for parent in parents.values() if parent not in self._rebuilt]
+        if unknown:
+            self._rebuilt |= self.graph(unknown)
+        calculation = _rebuild(lease.document, {role: self._rebuilt[parent] for role, parent in parents.items()})
+        self._rebuilt[calculation.id] = calculation
+        return calculation
+
     def graph(self, identifiers: Iterable[str]) -> dict[str, Calculation]:
         """Rebuild calculations with all their parents, by id.
 
@@ -310,18 +327,8 @@ class Documents:
                         f"were changed by hand. {_PLAN_AGAIN}"
                     )
                 descendants.append(identifier)
-                try:
-                    parents = {role: build(parent) for role, parent in document["parents"].items()}
-                    calculations[identifier] = _calculation(document, parents)
-                except (KeyError, TypeError, AttributeError) as error:
-                    raise SodiateError(
-                        f"calculation {identifier} was changed by hand: it has no usable {error}. {_PLAN_AGAIN}"
-                    ) from None
-                except (ValueError, RecursionError) as error:  # NaN, of which no id can be made
-                    raise SodiateError(
-                        f"calculation {identifier} was changed by hand: its declared values give no id ({error}). "
-                        f"{_PLAN_AGAIN}"
-                    ) from None
+                parents = {role: build(parent) for role, parent in document["parents"].items()}
+                calculations[identifier] = _rebuild(document, parents)
                 descendants.pop()
             return calculations[identifier]
 
@@ -345,23 +352,14 @@ class Documents:
         query: dict[str, Any] = {"state": "current"}
         if calculations is not None:
             query["calculation"] = {"$in": list(calculations)}
-        records: dict[str, Record] = {}
-        unusable: dict[str, str] = {}
-        names: dict[str, str] = {}
-        for document in self.records.find(query):
-            calculation, name = document["calculation"], str(document["_id"])
-            if calculation in names:
-                unusable[calculation] = (
-                    f"it has two current records, {names[calculation]} and {name}; {_REMEDY.replace('it', 'one', 1)}"
-                )
-                records.pop(calculation, None)
-                continue
-            names[calculation] = name
-            try:
-                records[calculation] = to_record(document)
-            except Altered as error:
-                unusable[calculation] = f"its record {name} was changed in the database: {error}; {_REMEDY}"
-        return CurrentRecords(records, unusable)
+        return _checked(self.records.find(query))
+
+    def read_above(self, calculation: str, family: Iterable[str]) -> tuple[CurrentRecords, int]:
+        """Return the current records of a calculation and its ancestors, and how many superseded ones it has."""
+        current = {"calculation": {"$in": list(family)}, "state": "current"}
+        found = list(self.records.find({"$or": [current, {"calculation": calculation, "state": "superseded"}]}))
+        valid = [document for document in found if document["state"] == "current"]
+        return _checked(valid), len(found) - len(valid)
 
     def publish(self, lease: Lease, attempt: str, record: Record, arrays: Mapping[str, Any]) -> Record:
         """Store a record if the lease is still held: arrays first, then the record, then the pointer to it.
@@ -444,8 +442,23 @@ class Documents:
         arrays: dict[str, Any] = to_arrays(value)
         np.savez_compressed(buffer, **arrays)
         identifier = array_name(attempt, name, buffer.getvalue())
-        self._files().put(buffer.getvalue(), _id=identifier, filename=f"{identifier}.npz")
+        self._put(identifier, buffer.getvalue())
         return identifier
+
+    def _put(self, identifier: str, content: bytes) -> None:
+        """Write a file as GridFS does, but for its looks whether there are indexes, which `initialise` makes."""
+        pieces = [content[start : start + _CHUNK_BYTES] for start in range(0, len(content), _CHUNK_BYTES)]
+        chunks = [{"files_id": identifier, "n": number, "data": piece} for number, piece in enumerate(pieces)]
+        self.db["arrays.chunks"].insert_many(chunks)
+        self.db["arrays.files"].insert_one(
+            {
+                "_id": identifier,
+                "filename": f"{identifier}.npz",
+                "chunkSize": _CHUNK_BYTES,
+                "length": len(content),
+                "uploadDate": datetime.now(UTC),
+            }
+        )
 
     def put_bytes(self, identifier: str, content: bytes) -> None:
         """Store an npz file; replace the file of an interrupted import."""
@@ -498,6 +511,26 @@ class Documents:
             ) from None
 
 
+def _checked(documents: Iterable[Mapping[str, Any]]) -> CurrentRecords:
+    records: dict[str, Record] = {}
+    unusable: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for document in documents:
+        calculation, name = document["calculation"], str(document["_id"])
+        if calculation in names:
+            unusable[calculation] = (
+                f"it has two current records, {names[calculation]} and {name}; {_REMEDY.replace('it', 'one', 1)}"
+            )
+            records.pop(calculation, None)
+            continue
+        names[calculation] = name
+        try:
+            records[calculation] = to_record(document)
+        except Altered as error:
+            unusable[calculation] = f"its record {name} was changed in the database: {error}; {_REMEDY}"
+    return CurrentRecords(records, unusable)
+
+
 def as_text(moment: datetime) -> str:
     """Return a time in UTC as documents hold it, to a millisecond."""
     return moment.isoformat(timespec="milliseconds")
@@ -535,6 +568,20 @@ def parents_of(document: Mapping[str, Any]) -> Mapping[str, str]:
     if not isinstance(parents, Mapping) or not all(isinstance(parent, str) for parent in parents.values()):
         raise SodiateError(f"calculation {document['_id']} was changed by hand: it has no parents. {_PLAN_AGAIN}")
     return parents
+
+
+def _rebuild(document: Mapping[str, Any], parents: dict[str, Calculation]) -> Calculation:
+    try:
+        return _calculation(document, parents)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SodiateError(
+            f"calculation {document['_id']} was changed by hand: it has no usable {error}. {_PLAN_AGAIN}"
+        ) from None
+    except (ValueError, RecursionError) as error:  # NaN, of which no id can be made
+        raise SodiateError(
+            f"calculation {document['_id']} was changed by hand: its declared values give no id ({error}). "
+            f"{_PLAN_AGAIN}"
+        ) from None
 
 
 def _calculation(document: Mapping[str, Any], parents: dict[str, Calculation]) -> Calculation:

@@ -9,7 +9,9 @@ nested values, launches). Plain ``rlaunch`` has no such guard.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from fireworks.utilities import fw_serializers
 from fireworks.utilities.fw_utilities import get_fw_logger
 
 from ...errors import SodiateError
+from .documents import Documents
 
 TASK = "{{sodiate.workflows.launch.RunCalculation}}"
 DUPEFINDER = "{{sodiate.workflows.launch.SameCalculation}}"
@@ -76,7 +79,25 @@ def guard() -> None:
 
 
 class GuardedLaunchPad(LaunchPad):
-    """FireWorks' launchpad that refuses fireworks which are not sodiate's."""
+    """FireWorks' launchpad that refuses fireworks which are not sodiate's.
+
+    Attributes
+    ----------
+    turn
+        Returns a context in which this process alone, among those of its run, changes states of workflows: FireWorks
+        waits a tenth of a second and more where two of them meet at the lock in the database.
+    """
+
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    @cached_property
+    def documents(self) -> Documents:
+        """Sodiate's collections in the same database."""
+        return Documents(self.db)
+
+    def _refresh_wf(self, fw_id: int) -> None:
+        with self.turn():
+            super()._refresh_wf(fw_id)
 
     def get_fw_dict_by_id(self, fw_id: int) -> dict[str, Any]:
         """Return the document of a firework, which FireWorks then loads.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -72,10 +72,21 @@ def _start_of(pid: int) -> str:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on a calculation and to write its record."""
+    """The right to work on a calculation and to write its record.
+
+    Attributes
+    ----------
+    calculation
+        Its id.
+    token
+        Grows with each claim.
+    document
+        The calculation's document as it was claimed.
+    """
 
     calculation: str
     token: int
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Leases:
@@ -111,8 +122,10 @@ class Leases:
                 return_document=True,
             )
             if update is not None:
-                return Lease(calculation, update["token"])
+                return Lease(calculation, update["token"], update)
             document = self.calculations.find_one({"_id": calculation})
+            if document is None:
+                raise SodiateError(f"no calculation {calculation} in the database.")
             if document.get("cancelled"):
                 raise Cancelled(f"{document['label']} ({calculation}) was cancelled; `sodiate run` queues it again.")
             lease = document.get("lease")

@@ -27,9 +27,10 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -122,6 +123,70 @@ def private_mongod(root: Path) -> Iterator[PrivateMongod]:
             # A forked child shares our lock: if it unwinds this frame, it must not give the lock back.
             if os.getpid() == process:
                 _leave(server, users)
+
+
+@contextmanager
+def mongod_ahead(root: Path) -> Iterator[Callable[[], None]]:
+    """Start the private mongod of a root while the caller does something else; let go at the end.
+
+    A command that is refused meanwhile leaves no trace of it.
+
+    Parameters
+    ----------
+    root
+        Root directory of the calculations.
+
+    Yields
+    ------
+    Callable
+        Waits until the server answers; raises `MongodError` if none can run. To be called before `private_mongod`.
+    """
+    real = Path(os.path.realpath(root))
+    name = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+    server = PrivateMongod(real, _runtime_directory() / f"{name}.sock")
+    process, wanted = os.getpid(), False
+    new = [path for path in (server.home, real, *real.parents) if not path.exists()]
+    with _users_lock(server.socket.with_suffix(".users")) as users:
+        opened = ExitStack()
+        finish = _begin(server, opened)
+
+        def wait() -> None:
+            nonlocal wanted
+            wanted = True
+            with opened:
+                finish()
+
+        try:
+            yield wait
+        finally:
+            if os.getpid() == process:
+                opened.close()
+                _leave(server, users)
+                if not wanted and new:
+                    shutil.rmtree(server.home, ignore_errors=True)
+                    with suppress(OSError):  # somebody else has put something there
+                        for path in new[1:]:
+                            path.rmdir()
+
+
+def _begin(server: PrivateMongod, opened: ExitStack) -> Callable[[], None]:
+    """Begin to start a server, unless one runs; return what waits for it, while ``opened`` is not closed."""
+    alive = opened.enter_context(_open_lock(server.socket.with_suffix(".alive")))
+    if not _try_lock(alive, fcntl.LOCK_EX):
+        opened.close()
+        return partial(_reach, server)
+    try:
+        binary, version = _usable_mongod()
+        guard = _spawn_guard(server, binary, alive)
+    except MongodError as error:
+        opened.close()
+        return partial(_raise, error)
+    opened.callback(guard.wait)  # it forks at once
+    return partial(_check_answer, server, binary, version, guard)
+
+
+def _raise(error: MongodError) -> None:
+    raise error
 
 
 def find_mongod() -> Path:
@@ -265,13 +330,13 @@ def _leave(server: PrivateMongod, users: IO[bytes]) -> None:
 def _start(server: PrivateMongod, alive: IO[bytes]) -> None:
     """Start guard and mongod, which inherit the lock in `alive`, and wait until the server answers."""
     binary, version = _usable_mongod()
-    try:
-        _refuse_other_host(server)
-        (server.home / "db").mkdir(parents=True, exist_ok=True)
-        server.home.chmod(0o700)
-        if server.log.exists():
-            server.log.replace(f"{server.log}.1")
-        answer = _run_guard(server, binary, alive)
+    _check_answer(server, binary, version, _spawn_guard(server, binary, alive))
+
+
+def _check_answer(server: PrivateMongod, binary: Path, version: str, guard: subprocess.Popen[bytes]) -> None:
+    """Wait until a server answers, and record it."""
+    with _errors_of_files(server):
+        answer = _answer(guard)
         if answer.startswith("ready"):
             record = {"host": platform.node(), "pid": int(answer.split()[1])}
             record |= {"socket": str(server.socket), "version": version}
@@ -279,21 +344,37 @@ def _start(server: PrivateMongod, alive: IO[bytes]) -> None:
             draft.write_text(json.dumps(record) + "\n", encoding="utf-8")
             draft.replace(server.record)
             return
+    raise MongodError(_explain(server, binary, answer))
+
+
+@contextmanager
+def _errors_of_files(server: PrivateMongod) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise MongodError(
             f"cannot set up the database of {server.root}: {error.filename or server.home}: "
             f"{error.strerror}. Choose a root directory in which you can create files."
         ) from error
-    raise MongodError(_explain(server, binary, answer))
 
 
-def _run_guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> str:
-    """Start the guard and return its answer: ``ready PID``, or an error."""
+def _spawn_guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Prepare the folder of the database, and start the guard."""
+    with _errors_of_files(server):
+        _refuse_other_host(server)
+        (server.home / "db").mkdir(parents=True, exist_ok=True)
+        server.home.chmod(0o700)
+        if server.log.exists():
+            server.log.replace(f"{server.log}.1")
+        return _guard(server, binary, alive)
+
+
+def _guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> subprocess.Popen[bytes]:
     with server.socket.with_suffix(".users").open("ab") as users, server.log.open("ab") as log:
         descriptors = (users.fileno(), alive.fileno())
         script = [sys.executable, "-I", "-S", mongod_guard.__file__, *map(str, descriptors)]
         mongod: list[str | Path] = [binary, "--dbpath", server.home / "db", "--bind_ip", server.socket]
-        guard = subprocess.Popen(
+        return subprocess.Popen(
             [*script, server.socket, server.record, *mongod, *_OPTIONS],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -302,6 +383,10 @@ def _run_guard(server: PrivateMongod, binary: Path, alive: IO[bytes]) -> str:
             start_new_session=True,  # Ctrl-C and a closed terminal reach neither guard nor mongod
             pass_fds=descriptors,
         )
+
+
+def _answer(guard: subprocess.Popen[bytes]) -> str:
+    """Return the answer of the guard: ``ready PID``, or an error."""
     assert guard.stdout is not None
     with guard.stdout as pipe:
         guard.wait()  # it forks at once

@@ -11,6 +11,8 @@ from ..calculation import HOST, Calculation, final_role
 from ..kinds import KINDS
 from .documents import Documents, parents_of
 
+_NOT_YET = "not yet run"
+
 Family = Mapping[str, Mapping[str, str]]
 """The parents' ids by role, for each calculation's id."""
 
@@ -53,11 +55,17 @@ def standing_of(documents: Documents, identifiers: Iterable[str]) -> Standing:
         family |= {document["_id"]: parents_of(document) for document in matches}
         # Not again for one that is not there, which would go on for ever.
         pending = {parent for parents in family.values() for parent in parents.values()} - asked
-    return _standing(documents, identifiers, family)
+    current = documents.read_current(family)
+    records, stale = fresh(current.records, family, current.unusable)
+    missing = [identifier for identifier in identifiers if identifier not in records]
+    return Standing(records, _reasons(documents, missing, stale), stale)
 
 
-def standing_above(documents: Documents, calculation: Calculation) -> Standing:
-    """Return the standing of a single calculation whose parents are loaded, with fewer queries than `standing_of`."""
+def standing_above(documents: Documents, calculation: Calculation) -> tuple[Standing, int]:
+    """Return the standing of a calculation whose parents are loaded, and how many superseded records it has.
+
+    A single query; of a missing record it is not told why.
+    """
     family: dict[str, Mapping[str, str]] = {}
 
     def visit(member: Calculation) -> None:
@@ -67,19 +75,15 @@ def standing_above(documents: Documents, calculation: Calculation) -> Standing:
                 visit(parent)
 
     visit(calculation)
-    return _standing(documents, [calculation.id], family)
-
-
-def _standing(documents: Documents, identifiers: Iterable[str], family: Family) -> Standing:
-    current = documents.read_current(family)
+    current, superseded = documents.read_above(calculation.id, family)
     records, stale = fresh(current.records, family, current.unusable)
-    missing = [identifier for identifier in identifiers if identifier not in records]
-    return Standing(records, _reasons(documents, missing, stale), stale)
+    reasons = {} if calculation.id in records else {calculation.id: stale.get(calculation.id, _NOT_YET)}
+    return Standing(records, reasons, stale), superseded
 
 
 def _reasons(documents: Documents, missing: Iterable[str], stale: Mapping[str, str]) -> dict[str, str]:
     """Return the reasons for missing records: staleness, else the outcome of the last attempt."""
-    reasons = {identifier: stale.get(identifier, "not yet run") for identifier in missing}
+    reasons = {identifier: stale.get(identifier, _NOT_YET) for identifier in missing}
     without_record = [identifier for identifier in reasons if identifier not in stale]
     if not without_record:
         return reasons
@@ -91,7 +95,7 @@ def _reasons(documents: Documents, missing: Iterable[str], stale: Mapping[str, s
             "lost": "interrupted, goes on with the next run",
             "failed": f"failed: {attempt.get('reason')}",
         }
-        reasons[attempt["calculation"]] = words.get(str(attempt.get("outcome")), "not yet run")
+        reasons[attempt["calculation"]] = words.get(str(attempt.get("outcome")), _NOT_YET)
     return reasons
 
 

@@ -45,6 +45,11 @@ class Workbench:
         """
         return self.database.fireworks(self.root / "logs")
 
+    def close(self) -> None:
+        """Let go of FireWorks' connection, whose threads Python would wait for at its end."""
+        if "launchpad" in self.__dict__:
+            self.launchpad.connection.close()
+
     def initialise(self) -> None:
         """Prepare the database for its first campaign; see `initialise` of `connection`."""
         initialise(self.database, self.launchpad)

@@ -122,6 +122,27 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Demand:
+    """What a calculation asks of a machine.
+
+    Attributes
+    ----------
+    ranks
+        Numbers of ranks over which its work divides evenly, ascending; None if the code takes the whole machine.
+    memory_bytes, rank_bytes
+        What it takes whatever the number of ranks, and what each of them adds; 0 where that cannot be told.
+    """
+
+    ranks: tuple[int, ...] | None = None
+    memory_bytes: int = 0
+    rank_bytes: int = 0
+
+    def bytes_on(self, ranks: int) -> int:
+        """Return the memory that it takes on so many ranks."""
+        return self.memory_bytes + ranks * self.rank_bytes
+
+
+@dataclass(frozen=True)
 class Artefacts:
     """A finished parent: its record, and its directory if this machine can read its files."""
 
@@ -326,6 +347,12 @@ class Engine(Protocol):
     def cores(self, directory: Path) -> int | None:
         """Return on how many cores the last launch in a directory ran; None if its outputs do not say."""
 
+    def demand(self, calculation: Calculation) -> Demand:
+        """Return what a calculation asks of a machine, so that several can run side by side."""
+
+    def preload(self) -> None:
+        """Import what `prepare`, `run` and `collect` import late, once for all worker processes of a run."""
+
     def adopt(self, folder: Path) -> FinishedRun:
         """Read a run of this code that the user made; raise `EngineError` if it cannot be read."""
 
@@ -407,6 +434,13 @@ class PlainEngine:
     def cores(self, directory: Path) -> int | None:
         """Return None: not known."""
         return None
+
+    def demand(self, calculation: Calculation) -> Demand:
+        """Return the whole machine: one calculation at a time."""
+        return Demand()
+
+    def preload(self) -> None:
+        """Import nothing."""
 
     def adopt(self, folder: Path) -> FinishedRun:
         """Raise `Unsupported`."""

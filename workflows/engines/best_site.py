@@ -13,7 +13,7 @@ from ...analysis.records import Geometry, Method
 from ...version import __version__
 from ..calculation import HOST, final_role
 from ..stop import Stop
-from .base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Settings
+from .base import Artefacts, Demand, Engine, EngineError, Limits, Outcome, PlainEngine, Settings
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -44,6 +44,10 @@ class LowestEngine(PlainEngine):
 
     def check(self, atoms: Atoms) -> None:
         """Accept any element."""
+
+    def demand(self, calculation: Calculation) -> Demand:
+        """Return a single core: it reads some records."""
+        return Demand(ranks=(1,))
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]

@@ -6,9 +6,10 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fireworks.core.rocket import Rocket
 
@@ -22,11 +23,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Hands(Protocol):
+    """Launches calculations: in this process (`OneByOne`), or several at once (`sodiate.workflows.launch.pool`)."""
+
+    def work(self) -> bool:
+        """Launch calculations or wait a moment for them; return False if nothing runs and nothing is ready."""
+
+    def end(self) -> None:
+        """End what runs, after a request to stop."""
+
+
+@dataclass
+class OneByOne:
+    """Launches one calculation after the other in this process."""
+
+    bench: Workbench
+    fworker: OurFWorker
+    on_change: Callable[[], None]
+    errors: Any
+
+    def work(self) -> bool:
+        """Launch the calculation that FireWorks gives first; return False if it gives none."""
+        launched = bool(Rocket(self.bench.launchpad, self.fworker, None).run(err_file=self.errors))
+        if launched:
+            self.on_change()
+        return launched
+
+    def end(self) -> None:
+        """Do nothing: nothing runs between two launches."""
+
+
 def launch(
     bench: Workbench,
     worker: WorkerSettings,
     identifiers: list[str],
     on_change: Callable[[], None],
+    hands: Hands | None = None,
 ) -> None:
     """Launch ready calculations among ``identifiers`` until none is left or a stop is requested.
 
@@ -40,14 +72,14 @@ def launch(
         Calculations that may be launched.
     on_change
         Called after each launch.
+    hands
+        What launches them; by default this process, one by one.
     """
-    fworker = OurFWorker(worker, identifiers)
     second_look = False
     with launch_directory() as errors:
+        hands = hands or OneByOne(bench, OurFWorker(worker, identifiers), on_change, errors)
         while not worker.stop.requested():
-            if Rocket(bench.launchpad, fworker, None).run(err_file=errors):
-                on_change()
-            elif reconcile(bench, identifiers):
+            if hands.work() or reconcile(bench, identifiers):
                 pass
             elif _others_work(bench, identifiers):
                 _pause(worker, 0.5)
@@ -58,6 +90,7 @@ def launch(
                 _pause(worker, 1.0)
                 continue
             second_look = False
+        hands.end()
     if worker.stop.requested():
         reconcile(bench, identifiers)
 

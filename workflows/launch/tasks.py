@@ -39,7 +39,8 @@ class RunCalculation(FiretaskBase):
     def run_task(self, fw_spec: Mapping[str, Any]) -> FWAction:
         """Run with the worker's settings; an error makes the firework FIZZLED and is stored in ``attempts``."""
         worker = getattr(self.fworker, "worker", None) or _settings_of(fw_spec.get("_fw_env", {}))
-        verdict = run_calculation(Documents(self.launchpad.db), self["calculation"], worker, self.fw_id)
+        documents = getattr(self.launchpad, "documents", None) or Documents(self.launchpad.db)
+        verdict = run_calculation(documents, self["calculation"], worker, self.fw_id)
         return FWAction(stored_data={"calculation": self["calculation"], "verdict": verdict})
 
 

@@ -16,14 +16,12 @@ from ...analysis.cost import CostModel, Estimate, Launches, Spent, Work, valence
 from ...analysis.records import IMPORTED, Record
 from ..calculation import Calculation
 from ..database.documents import Documents
-from ..engines.shared.grids import kpoint_mesh
+from ..engines.shared.grids import irreducible_kpoints, kpoint_mesh
 from ..kinds import KINDS
 from ..start_structures import typical_atoms
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-_SYMPREC_A = 1e-3
 
 _HAMILTONIAN = ("functional", "spin_orbit")
 """Protocol keys of which another value costs another multiple: a hybrid's records say nothing of a GGA's."""
@@ -112,15 +110,11 @@ def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
 
 def _kpoints(atoms: Atoms, protocol: Mapping[str, Any]) -> int:
     """Return the number of irreducible k points, or of those on a path."""
-    import spglib
-
     if protocol.get("band_points") is not None:
         return int(protocol["band_points"])
     given = protocol.get("kpoint_mesh")
     points = kpoint_mesh(atoms, protocol.get("kpoint_length_a") or 0.0) if given is None else given["points"]
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_ir_reciprocal_mesh(points, cell, is_shift=[0, 0, 0], symprec=_SYMPREC_A)
-    return len(set(found[0].tolist()))
+    return irreducible_kpoints(atoms, points)
 
 
 def spent(documents: Documents, methods: Collection[str]) -> dict[str, Spent]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 from ...analysis.campaign_entry import CampaignEntry
 from ...analysis.model_result import ModelResult
@@ -22,6 +23,17 @@ def figures(results: Sequence[ModelResult], documents: Documents) -> dict[str, F
         for quantity in quantities().values()
         for name, draw in quantity.figures(results, documents).items()
     }
+
+
+def prepare_drawing() -> None:
+    """Import and warm up what draws figures, in a thread: while workers compute, their run has nothing to do."""
+
+    def prepare() -> None:
+        from ...analysis.figures import plots, style  # noqa: F401
+
+        style.warm()
+
+    Thread(target=prepare, name="figures", daemon=True).start()
 
 
 def write_files(

@@ -113,13 +113,14 @@ def run_calculation(
     EngineError, WrongDirectory
         If the code failed, or its directory belongs to another calculation; only the attempt is recorded.
     """
-    calculation = documents.calculation(identifier)
-    _refuse_old_recipe(calculation)
     owner = Owner.here()
     lease = documents.leases.claim(identifier, owner)
+    published = False
     try:
+        calculation = documents.claimed(lease)
+        _refuse_old_recipe(calculation)
         # Look under the lease: its previous owner may have recorded the calculation, or a parent.
-        standing = standing_above(documents, calculation)
+        standing, generation = standing_above(documents, calculation)
         if standing.complete:
             return "already recorded"
         without = failures(documents, calculation, standing.records)
@@ -129,6 +130,7 @@ def run_calculation(
             raise NotReady(f"{calculation.label}: a parent has no record that could be used yet.")
         if identifier in standing.stale:
             documents.supersede([identifier], standing.stale[identifier])
+            generation += 1
         stop = Stop(above=worker.stop)
         with documents.leases.heartbeat(lease, owner, stop):
             _Run(
@@ -140,9 +142,12 @@ def run_calculation(
                 stop=stop,
                 firework_id=firework_id,
                 lease=lease,
+                generation=generation,
             ).go()
+        published = True
     finally:
-        documents.leases.release(lease)
+        if not published:  # which ends the lease
+            documents.leases.release(lease)
     return "recorded"
 
 
@@ -208,6 +213,7 @@ class _Run:
     stop: Stop
     firework_id: int | None
     lease: Lease
+    generation: int
 
     def __post_init__(self) -> None:
         self.begun = _attempt(self.calculation, self.lease, Owner.here())
@@ -246,20 +252,14 @@ class _Run:
         self._end_attempt("completed", None, outcome)
 
     def _compute(self) -> Outcome:
-        document = (
-            self.documents.calculations.find_one({"_id": self.calculation.id}, {"execution": 1, "not_applicable": 1})
-            or {}
-        )
+        document = self.lease.document
         settings = Settings(execution=document.get("execution", {}), worker=self.worker.env)
         engine = self.engine = engine_of(self.calculation, settings, self.without)
         atoms = start_structures.start_atoms(
             self.calculation,
             {role: p.record.geometry.atoms() for role, p in self.parents.items() if p.record.geometry},
         )
-        generation = self.documents.records.count_documents(
-            {"calculation": self.calculation.id, "state": "superseded"}
-        )
-        workdir = own_directory(self.directory.parent, self.calculation, atoms, generation)
+        workdir = own_directory(self.directory.parent, self.calculation, atoms, self.generation)
         start = workdir.start
         moments = None if start is None else self._start_moments(len(start))
         if start is not None and moments is not None:
@@ -296,7 +296,8 @@ class _Run:
     # -- attempt and record
 
     def _begin_attempt(self) -> None:
-        self.documents.close_attempts(self.calculation.id)  # under the lease, so that nobody works on one of them
+        if self.lease.token > 1:  # under the lease, so that nobody works on one of them
+            self.documents.close_attempts(self.calculation.id)
         self.documents.attempts.insert_one(
             {
                 **self.begun,

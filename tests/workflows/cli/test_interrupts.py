@@ -77,6 +77,7 @@ class Running:
     root: Path
     campaign: Path
     warm: Warm
+    workers: int = 1
 
     def __post_init__(self) -> None:
         self.plan = plan(self.campaign)
@@ -84,7 +85,7 @@ class Running:
 
     @property
     def command(self) -> list[str]:
-        return [str(SODIATE), "run", str(self.campaign), "--root", str(self.root)]
+        return [str(SODIATE), "run", str(self.campaign), "--root", str(self.root), "--workers", str(self.workers)]
 
     def start(self) -> Process:
         self.started.append(self.warm.start(self.command, self.root.parent, own_group=True))
@@ -236,6 +237,120 @@ def test_kill_9_half_way(running: Running) -> None:
     assert found.launches.keys() == found.records.keys()
 
 
+def pids_of(db: Any) -> set[int]:
+    return {document["pid"] for document in db["attempts"].find({}, {"pid": 1})}
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def pair(running: Running) -> Running:
+    """The same with two calculations at once."""
+    running.workers = 2
+    return running
+
+
+def hold_all(running: Running, process: Process) -> None:
+    """Stop a run with its workers by SIGSTOP, while two calculations are under way."""
+
+    def under_way() -> int:
+        begun = {path.parent for path in running.root.glob("*/trajectory.jsonl") if path.read_text().count("\n") > 3}
+        return len(begun - {path.parent for path in running.root.glob("*/result.json")})
+
+    def held() -> bool:
+        if under_way() < 2:
+            return False
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(0.1)
+        if under_way() < 2:
+            os.killpg(process.pid, signal.SIGCONT)
+            return False
+        return True
+
+    wait_until(held)
+
+
+def test_two_workers_share_a_run(pair: Running) -> None:
+    process = pair.start()
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert "best site" in output
+    with open_root(pair.root) as database:
+        found, pids = Found.of(database.db), pids_of(database.db)
+    found.assert_complete(pair.plan)
+    assert not found.twice()
+    assert len(pids) == 2
+    assert process.pid not in pids
+    assert not [pid for pid in pids if lives(pid)]
+    pair.assert_nothing_half_written()
+
+
+def test_a_stop_of_two_workers_keeps_what_is_done(pair: Running) -> None:
+    process = pair.start()
+    hold_all(pair, process)
+    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGCONT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors.splitlines() == ["Stopped by SIGTERM; finished work is kept. Go on with the same command."]
+    assert "Traceback" not in output
+    with open_root(pair.root) as database:
+        found, pids = Found.of(database.db), pids_of(database.db)
+        assert not [pid for pid in pids if lives(pid)]
+        done = pair.again()
+        later = Found.of(database.db)
+    stopped = {label: outcomes for label, outcomes in found.attempts.items() if outcomes != ["completed"]}
+    assert 1 <= len(stopped) <= 2
+    assert all(outcomes == ["stopped"] for outcomes in stopped.values())
+    assert (done.returncode, done.stderr) == (0, "")
+    later.assert_complete(pair.plan)
+    assert later.twice() == {label: ["stopped", "completed"] for label in stopped}
+    assert all(later.launches[label] == 2 for label in stopped)
+
+
+def test_kill_9_of_a_run_ends_its_workers_at_once(pair: Running) -> None:
+    process = pair.start()
+    hold_all(pair, process)
+    with open_root(pair.root) as database:
+        os.killpg(process.pid, signal.SIGCONT)
+        process.kill()
+        process.wait(10)
+        pids = pids_of(database.db)
+        wait_until(lambda: not any(map(lives, pids)), seconds=1)
+        before = Found.of(database.db)
+        done = pair.again()
+        found = Found.of(database.db)
+    assert (done.returncode, done.stderr) == (0, "")
+    found.assert_complete(pair.plan)
+    assert len(found.twice()) <= 2
+    assert all(outcomes == ["lost", "completed"] for outcomes in found.twice().values())
+    assert not found.twice().keys() & before.records.keys()
+
+
+def test_a_killed_worker_is_replaced(pair: Running) -> None:
+    """As by a system that is out of memory: what it computed is queued again, and the run goes on."""
+    process = pair.start()
+    hold_all(pair, process)
+    with open_root(pair.root) as database:
+        (victim, *_) = [a["pid"] for a in database.db["attempts"].find({"outcome": "running"})]
+        os.kill(victim, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGCONT)
+        output, errors = process.communicate(timeout=60)
+        found, pids = Found.of(database.db), pids_of(database.db)
+    assert (process.returncode, errors) == (0, "")
+    found.assert_complete(pair.plan)
+    ((label, outcomes),) = found.twice().items()
+    assert outcomes == ["lost", "completed"]
+    assert found.launches[label] == 2
+    assert len(pids) == 3
+    assert f"{label.partition('/')[0]}" in output
+
+
 def test_other_commands_while_a_run_goes_on(running: Running, cli: Cli) -> None:
     """They attach to the run's server, and leave it running. The run is held meanwhile, so that it cannot end."""
     process = running.start()
@@ -326,7 +441,7 @@ def tiny_campaign(folder: Path) -> Path:
 
 def driven(warm: Warm, moment: str, campaign: Path, launchpad: Path) -> subprocess.CompletedProcess[str]:
     place = ["--launchpad", str(launchpad), "--root", str(campaign.parent / "runs")]
-    words = ["-c", moment, "run", str(campaign), *place]
+    words = ["-c", moment, "run", str(campaign), "--workers", "1", *place]
     return warm.run(words, campaign.parent, 60, DRIVER)
 
 

@@ -54,7 +54,9 @@ finally:
 def test_killed_before_a_write(server: PrivateMongod, warm: Warm, tmp_path: Path) -> None:
     def run(kill_before: int, launchpad: Path) -> subprocess.CompletedProcess[str]:
         place = ["--launchpad", str(launchpad), "--root", str(launchpad.parent)]
-        return warm.run(["-c", str(kill_before), "run", str(campaign), *place], tmp_path, 60, DRIVER)
+        return warm.run(
+            ["-c", str(kill_before), "run", str(campaign), "--workers", "1", *place], tmp_path, 60, DRIVER
+        )
 
     campaign = small_campaign(tmp_path, models=["WSe2"], supercell=[1, 1], sites=["H@top"], quantities=[])
     with own_launchpad(server, tmp_path / "whole") as launchpad:

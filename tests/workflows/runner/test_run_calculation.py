@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.lease import Cancelled, LeaseLost, Leases, Owner
 from sodiate.workflows.engines.base import EngineError, Stopped
@@ -22,6 +25,40 @@ from sodiate.workflows.runner.run_calculation import NotReady, OldRecipe, Worker
 from sodiate.workflows.runner.workdir import CLAIM, WrongDirectory, own_directory
 from sodiate.workflows.stop import Stop
 from support.campaigns import Bench, small_campaign
+
+
+class Commands(CommandListener):
+    """Commands to the database, by the collection that they are for."""
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.of[str(event.command.get(event.command_name))] += 1
+
+    def succeeded(self, event: object) -> None:
+        pass
+
+    def failed(self, event: object) -> None:
+        pass
+
+
+def test_a_calculation_takes_at_most_ten_commands_beside_those_of_fireworks(bench: Bench, tmp_path: Path) -> None:
+    """With one array; ancestors that this process has seen before are not read again."""
+    planned = plan(small_campaign(tmp_path))
+    bench.initialise()
+    bench.submit(planned)
+    commands = Commands()
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(bench.database.settings.host, event_listeners=[commands]) as client:
+        documents = Documents(client[bench.documents.db.name])
+        names = [name for name, calculation in planned.names.items() if calculation.kind == "relax"]
+        run_calculation(documents, planned[names[0]].calculation.id, WorkerSettings(bench.root))
+        for name in names[1:]:
+            commands.of.clear()
+            run_calculation(documents, planned[name].calculation.id, WorkerSettings(bench.root))
+            print(name, dict(commands.of))
+            assert sum(commands.of.values()) <= 9  # and one that asks what is ready
 
 
 def recorded(bench: Bench, planned: Plan, *names: str) -> None:

@@ -13,7 +13,18 @@ import numpy as np
 from ....analysis.records import Geometry, Method, Sampling
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainDeclaration, PlainEngine, Progress, Settings
+from ..base import (
+    Artefacts,
+    Demand,
+    Engine,
+    EngineError,
+    Limits,
+    Outcome,
+    PlainDeclaration,
+    PlainEngine,
+    Progress,
+    Settings,
+)
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_forces, check_kind, is_done, number
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from ..shared.path_task import TAPE, PathTask
@@ -177,6 +188,18 @@ class EmtEngine(PlainEngine):
             path=result.path,
             notes=result.notes,
         )
+
+    def demand(self, calculation: Calculation) -> Demand:
+        """Return a single core and next to no memory."""
+        return Demand(ranks=(1,))
+
+    def preload(self) -> None:
+        """Import the potential, the electrons and what moves atoms."""
+        import threadpoolctl  # noqa: F401
+
+        from ....structures import geometry  # noqa: F401
+        from ..shared import bfgs, relax  # noqa: F401
+        from . import potential, tight_binding  # noqa: F401
 
 
 def _has_steps(kind: str) -> bool:

@@ -25,6 +25,7 @@ from ...start_structures import elements
 from ...stop import Stop
 from ..base import (
     Artefacts,
+    Demand,
     Engine,
     EngineError,
     Limits,
@@ -42,6 +43,7 @@ from ..shared.machine import available_cores, share_of_cores
 from ..shared.named import refuse_unknown
 from ..shared.processes import UNBOUND
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
+from .demand import demand_of
 from .dispersion import with_dispersion
 from .functionals import AT_DENSITY, FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
 from .inputs import (
@@ -286,7 +288,8 @@ class GpawEngine(PlainEngine):
             raise EngineError(f"{where}: GPAW or its PAW data are not installed here: {_INSTALL}.")
         self._check_d3(inputs)
         tasks = self.settings.worker.get("tasks")  # of a job of a cluster, which may have several nodes
-        ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else tasks or share_of_cores()
+        free = tasks or self.settings.worker.get("ranks") or share_of_cores()  # `sodiate run` gives out cores
+        ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else free
         given = self.settings.worker.get("gpaw_command")
         found = None if given is None else _mistake(str(given))
         if found is not None:
@@ -299,6 +302,14 @@ class GpawEngine(PlainEngine):
             )
         _refuse_too_many_ranks(command, tasks or available_cores(), str(where))
         return command
+
+    def demand(self, calculation: Calculation) -> Demand:
+        """Return ranks by k points and spins, and memory by wavefunctions."""
+        return demand_of(calculation)
+
+    def preload(self) -> None:
+        """Import custodian, which takes a second."""
+        from . import launch  # noqa: F401
 
     def _check_d3(self, inputs: GpawInputs) -> None:
         if inputs.protocol.get("dispersion") is not None and find_spec("dftd3") is None:

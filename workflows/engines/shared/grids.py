@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ase import Atoms
 
 
@@ -26,6 +28,28 @@ def kpoint_mesh(atoms: Atoms, length_a: float) -> tuple[int, int, int]:
         max(1, int(count)) if periodic else 1 for count, periodic in zip(counts, atoms.pbc, strict=True)
     )
     return first, second, third
+
+
+_SYMPREC_A = 1e-3
+
+
+def irreducible_kpoints(atoms: Atoms, mesh: Sequence[int]) -> int:
+    """Return how many points of a Γ-centred mesh the symmetry of the atoms leaves."""
+    import spglib
+
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_ir_reciprocal_mesh(mesh, cell, is_shift=[0, 0, 0], symprec=_SYMPREC_A)
+    return len(set(found[0].tolist()))
+
+
+def even_ranks(pieces: int) -> tuple[int, ...]:
+    """Return the numbers of ranks over which equal pieces of work are shared with at most a fifth of idle time.
+
+    Of several numbers that give the fullest rank the same, the smallest.
+    """
+    fullest = sorted({-(-pieces // ranks) for ranks in range(1, pieces + 1)}, reverse=True)
+    fewest = [-(-pieces // each) for each in fullest]
+    return tuple(r for r, each in zip(fewest, fullest, strict=True) if pieces >= 0.8 * r * each)
 
 
 def length_that_holds_k(atoms: Atoms, repeat: tuple[int, int], length_a: float) -> float:

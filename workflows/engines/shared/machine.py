@@ -93,6 +93,24 @@ def oom_kills(root: Path = _ROOT) -> int | None:
     return None
 
 
+def free_memory_bytes(root: Path = _ROOT) -> int | None:
+    """Return the memory that is free now: of the machine, less by cgroups; None if the system does not say.
+
+    What the system keeps of files counts as free, since it gives it up.
+    """
+    free = []
+    with suppress(OSError):
+        found = re.search(r"^MemAvailable: +(\d+) kB$", (root / "proc/meminfo").read_text(), re.MULTILINE)
+        free += [] if found is None else [int(found[1]) * 1024]
+    for group in _groups("memory", root):
+        limit, usage = ("max", "current") if group.version == 2 else ("limit_in_bytes", "usage_in_bytes")
+        with suppress(OSError, ValueError):
+            cached = re.search(r"^(?:total_)?inactive_file (\d+)$", (group.folder / "memory.stat").read_text(), re.M)
+            used = int((group.folder / f"memory.{usage}").read_text()) - (0 if cached is None else int(cached[1]))
+            free.append(max(0, int((group.folder / f"memory.{limit}").read_text()) - used))
+    return min((number for number in free if number < _UNLIMITED_BYTES // 2), default=None)
+
+
 class _Group(NamedTuple):
     """A cgroup: its version, and the folder of its files."""
 
