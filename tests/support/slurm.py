@@ -101,6 +101,16 @@ def _start(name: str, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([path, "-D", *arguments], env=environment, stdout=out, stderr=out)
 
 
+def _start_apart(folder: Path, node: str) -> subprocess.Popen[bytes]:
+    """Start slurmd with a folder for temporary files that no other node sees; PMIx makes one there for each step."""
+    for name in ("tmp", f"tmp-{node}"):
+        (folder / name).mkdir(exist_ok=True)
+    command = f"mount --bind {folder}/tmp-{node} {folder}/tmp && exec slurmd -D -N {node}"
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+    with (folder / "slurmd.out").open("ab") as out:
+        return subprocess.Popen(["unshare", "--mount", "sh", "-c", command], env=environment, stdout=out, stderr=out)
+
+
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -113,7 +123,10 @@ def _free_ports(count: int) -> list[int]:
 
 @contextmanager
 def cluster(folder: Path, name: str = "t", nodes: int = 1, gpus: bool = False) -> Iterator[Slurm]:
-    """Run a cluster in a folder, with four GPUs on each node or none; its jobs end with it."""
+    """Run a cluster in a folder, with four GPUs on each node or none; its jobs end with it.
+
+    For several nodes it takes the right to mount.
+    """
     host, ports = socket.gethostname().split(".")[0], _free_ports(1 + nodes)
     names = [host] if nodes == 1 else [f"{name}{number}" for number in range(nodes)]
     for part in ("state", *(f"spool-{node}" for node in names)):
@@ -126,7 +139,11 @@ def cluster(folder: Path, name: str = "t", nodes: int = 1, gpus: bool = False) -
     if gpus:
         (folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in _DEVICES))
     slurm = Slurm(folder, _start("slurmctld", folder))
-    running = [_start("slurmd", folder, "-N", node) for node in names]
+    if nodes > 1:
+        (folder / "mpi.conf").write_text(f"PMIxCliTmpDirBase={folder}/tmp\n")
+        running = [_start_apart(folder, node) for node in names]
+    else:
+        running = [_start("slurmd", folder, "-N", host)]
     try:
         slurm.wait_for_node()
         yield slurm

@@ -16,7 +16,7 @@ import yaml
 from pymongo import MongoClient
 from sodiate.workflows.clusters.cluster_file import ResourceClass, load_cluster
 from sodiate.workflows.database.connection import LaunchpadFile
-from support import CHECKOUT, DOCS
+from support import CHECKOUT, DOCS, slurm
 from support.campaigns import small_campaign
 from support.cli import Cli, wait_until
 from support.servers import asks_for_password
@@ -119,24 +119,34 @@ def test_qlaunch_with_the_two_files_of_its_page(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["mpiexec -n {ranks}", "srun --mpi=pmix -n {ranks}"])
+@pytest.mark.parametrize(
+    ("launcher", "resources"),
+    [
+        ("mpiexec -n {ranks}", {"tasks": 2}),
+        ("srun --mpi=pmix -n {ranks}", {"tasks": 2}),
+        ("mpiexec -n {ranks}", {"nodes": 2, "tasks_per_node": 1}),
+        ("srun --mpi=pmix -n {ranks}", {"nodes": 2, "tasks_per_node": 1}),
+    ],
+)
 def test_gpaw_through_the_queue_with_two_ranks(
     launcher: str,
+    resources: dict[str, int],
     gpaw: None,
     slurm_cluster: Slurm,
     launchpad: Path,
     cli: Cli,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As many ranks as its class has tasks, whatever cores the node says that it has."""
+    """As many ranks as its class has tasks, whatever cores the node says that it has; also one on each of two."""
     for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
         monkeypatch.setenv(variable, "1")
     small_campaign(
         tmp_path, supercell=[1, 1], sites=["T_W@top"], quantities=[], vacuum_a=6.0,
         models=[{"model": "WSe2", "protocol": {"cutoff_ev": 250, "kpoint_length_a": 8, "max_force_ev_per_a": 2.0}}],
     )  # fmt: skip
-    one = {"kinds": "rest", "tasks": 2, "wall_time": "00:10:00", "memory_gb": 1}
+    one = {"kinds": "rest", **resources, "wall_time": "00:10:00", "memory_gb": 1}
     command = f"{launcher} {Path(sys.executable).with_name('gpaw')} python run.py"
     content = {"scheduler": "slurm", "max_jobs": 1, "env": {"gpaw_command": command}, "classes": {"all": one}}
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(content))
@@ -146,7 +156,9 @@ def test_gpaw_through_the_queue_with_two_ranks(
     assert done.returncode == 0, done.stderr
     for name in ("Na", "WSe2/Na", "WSe2/T_W@top", "WSe2/lowest"):
         assert cli("cancel", name, *place).returncode == 0
-    done = cli("queue", "--cluster", "cluster.yaml", *place, "--every", "2", timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with slurm.cluster(tmp_path_factory.mktemp("nodes"), "n", nodes=resources.get("nodes", 1)) as cluster:
+        monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+        done = cli("queue", "--cluster", "cluster.yaml", *place, "--every", "2", timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr + cli("status", *place).stdout
     text = "".join(path.read_text() for path in (tmp_path / "root").glob("*/gpaw-*.txt"))
     assert re.search(r"^cores: +2$", text, re.M), text[:2000]
