@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.build import bulk
 from scipy.integrate import trapezoid
 from sodiate.workflows.engines.base import EngineError, Limits, Outcome, Stopped, TooManySteps, Unsupported
+from sodiate.workflows.engines.shared import machine
 from sodiate.workflows.engines.shared.trajectory import how_far
 from sodiate.workflows.stop import Stop
 from support import present
@@ -80,9 +81,12 @@ def test_shapes_and_fingerprints(case: Case, tmp_path: Path) -> None:
     assert {"sodiate", "ase"} <= outcome.versions.keys()
 
 
-def test_it_says_on_how_many_cores_it_ran(case: Case, tmp_path: Path) -> None:
+def test_it_says_on_how_many_cores_it_ran(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Afterwards, and beforehand to other workers on the machine, if it takes more than this process's core."""
+    monkeypatch.setattr(machine, "_presences", [])
     assert case.engine().cores(tmp_path) is None
     outcome = case.outcome(tmp_path / "static", "static")
+    assert bool(machine._presences) is case.physical
     cores = case.engine().cores(tmp_path / "static")
     if not case.physical:
         assert cores is None

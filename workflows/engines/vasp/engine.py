@@ -18,6 +18,7 @@ from ..shared.checks import bfgs_settings, check_kind, is_done
 from ..shared.commands import mistake
 from ..shared.files import exact_xyz, write_bytes, write_json
 from ..shared.grids import kpoint_mesh
+from ..shared.machine import share_of_cores
 from .declaration import VaspDeclaration
 from .inputs import (
     CHARGE,
@@ -277,6 +278,8 @@ class VaspEngine(PlainEngine):
                 "environment's PMG_VASP_PSP_DIR."
             )
         command = self._command(inputs)
+        if "tasks" not in self.settings.worker:
+            share_of_cores()  # the command says how many it takes; others on this machine know of it by this
         # Imported here because custodian takes a second to import.
         from .launch import run_stages
 
