@@ -3,7 +3,8 @@
 Both are whole processes and relax the same hosts and sites from the same start geometries to the same criterion,
 with one BLAS thread (more only slow matrices of this size down, which would flatter sodiate). The loop has ASE's own
 EMT and BFGS, the former with the dry run's parameters and repulsion (tests/support/ase_emt.py), of which sodiate's
-potential gives the same numbers. sodiate also computes five DOS and draws two figures. Run it on an idle machine:
+potential gives the same numbers. sodiate also computes five DOS and draws two figures, with one worker and with two.
+Run it on an idle machine:
 
     python benchmarks/overhead.py
 
@@ -67,9 +68,20 @@ def python(code: str, *arguments: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
-def run_campaign(root: Path) -> None:
+def run_campaign(root: Path, workers: int) -> None:
     command = [str(Path(sys.executable).with_name("sodiate")), "run", "wsse", "--root", str(root)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "--workers", str(workers)], check=True, stdout=subprocess.DEVNULL)
+
+
+def first_after_s(root: Path, workers: int) -> float:
+    """Return after how many seconds a run began its first calculation."""
+    from sodiate.workflows.database.connection import open_root
+
+    began = time.time()
+    run_campaign(root, workers)
+    with open_root(root) as database:
+        started = min(attempt["started"] for attempt in database.db["attempts"].find())
+    return datetime.fromisoformat(started).timestamp() - began
 
 
 def write_starts(root: Path, folder: Path) -> int:
@@ -104,8 +116,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        roots = iter(folder / f"root-{number}" for number in range(REPEATS))
-        whole = best(lambda: run_campaign(next(roots)))
+        roots = iter(folder / f"root-{number}" for number in range(2 * REPEATS + 1))
+        whole = best(lambda: run_campaign(next(roots), 1))
+        both = best(lambda: run_campaign(next(roots), 2))
+        first = first_after_s(next(roots), 2)
         root = folder / "root-0"
         starts = folder / "starts"
         starts.mkdir()
@@ -118,10 +132,12 @@ def main() -> None:
                 pass
 
         server = best(open_and_close)
-        again = best(lambda: run_campaign(root))
+        again = best(lambda: run_campaign(root, 2))
         nothing, relaxing, calculations = costs(root)
     print(f"bare ASE loop over {count} relaxations, whole process   {bare:7.2f} s")
-    print(f"sodiate run, fresh root, whole process            {whole:7.2f} s   ratio {whole / bare:.2f}")
+    print(f"sodiate run, fresh root, two workers              {both:7.2f} s   ratio {both / bare:.2f}")
+    print(f"  its first calculation begins after              {first:7.2f} s")
+    print(f"sodiate run, fresh root, one worker               {whole:7.2f} s   ratio {whole / bare:.2f}")
     print(f"sodiate run again, everything recorded            {again:7.2f} s   ratio {again / bare:.2f}")
     rows = {
         "imports (Python, numpy, ASE, FireWorks, plots)": imports,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,28 +52,27 @@ def run(
     Example: sodiate run wsse --root ./sodiate-runs
     """
     from ..engines.shared.machine import available_cores
-    from ..launch.crew import hired
 
     root = root.resolve()
     console = make_console()
-    most = workers or available_cores()
-    with ahead(root, launchpad) as wait_for_server, hired(most) as crew:
+    with ExitStack() as open_:
+        wait_for_server = open_.enter_context(ahead(root, launchpad))
         from ..plan.planner import plan as plan_campaign
 
         plan = plan_campaign(campaign, engine)
-        if crew is not None:
-            crew.prepare(plan.campaign.spec.engine)
         if is_physical(plan) and not here:
             _refuse_login_node(plan)
         announce(plan, root, console)
+        from ..launch.crew import hired
         from ..launch.ownership import refuse_foreign_name
         from ..run import run as run_session
         from .progress import show_progress
 
+        crew = open_.enter_context(hired(plan.campaign.spec.engine, workers or available_cores()))
         wait_for_server()
-        with open_workbench(root, launchpad, create=True) as bench:
-            refuse_foreign_name(bench.documents, plan.campaign.spec.campaign, yes)
-            report = run_session(plan, bench, partial(show_progress, console=console), crew)
+        bench = open_.enter_context(open_workbench(root, launchpad, create=True))
+        refuse_foreign_name(bench.documents, plan.campaign.spec.campaign, yes)
+        report = run_session(plan, bench, partial(show_progress, console=console), crew)
     from ..results.tables import remark_lines, results_table
 
     console.print(results_table(report.models, plan.campaign.spec.title or plan.campaign.spec.campaign))

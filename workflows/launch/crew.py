@@ -1,7 +1,7 @@
 """Worker processes of a run, forked from one that has its imports done.
 
-The run forks a *nursery* before it opens a database, so that no thread of it is copied. The nursery imports what
-calculations need and forks a worker whenever the run asks for one. A worker talks with the run alone, over a socket
+The run imports what calculations need and forks a *nursery* before it opens a database, so that no thread of it is
+copied. The nursery forks a worker whenever the run asks for one. A worker talks with the run alone, over a socket
 of its own, in lines of JSON: calculations one after the other, and a request to stop. Its end of that socket is also
 its life: when the run ends, however that happens, the worker kills itself at once, and the kernel ends the ranks of
 its code (``engines.shared.processes``).
@@ -112,11 +112,6 @@ class Crew:
     members: list[Member] = field(default_factory=list)
     hired_any: bool = False
 
-    def prepare(self, engine: str) -> None:
-        """Let the nursery import an engine."""
-        with suppress(OSError):
-            self.control.sendall(engine.encode() + b"\n")
-
     def idle(self, bench: Workbench, env: Mapping[str, Any]) -> Member:
         """Return a worker that waits for work, a new one if all are busy."""
         for member in self.members:
@@ -143,7 +138,7 @@ class Crew:
         if self.control.fileno() < 0:
             return
         if not self.hired_any:
-            os.kill(self.nursery, signal.SIGKILL)  # it may be in the middle of its imports
+            os.kill(self.nursery, signal.SIGKILL)
         for member in list(self.members):
             self.dismiss(member)
         self.control.close()
@@ -151,8 +146,8 @@ class Crew:
 
 
 @contextmanager
-def hired(most: int) -> Iterator[Crew | None]:
-    """Fork a nursery for a run; call it before there are threads or a connection to a database.
+def hired(engine: str, most: int) -> Iterator[Crew | None]:
+    """Fork a nursery for a run with an engine; call it before there are threads or a connection to a database.
 
     Yields
     ------
@@ -162,6 +157,7 @@ def hired(most: int) -> Iterator[Crew | None]:
     if most < 2:
         yield None
         return
+    _import_all(engine)
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
     nursery = os.fork()
@@ -189,18 +185,13 @@ def _nurse(control: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal or a batch system, to all: the run says when to stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # none stays as a zombie, which would look alive
-    _import_all()
+    gc.collect()
+    gc.freeze()  # a child's first collection would otherwise copy every page
     turns = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
-    name = b""
     while True:
         message, files, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
             break
-        if not files:
-            name += message
-            if message == b"\n":
-                _import_engine(name.decode().strip())
-            continue
         if os.fork() == 0:
             control.close()
             try:
@@ -217,25 +208,18 @@ def _nurse(control: socket.socket) -> None:
     os._exit(0)
 
 
-def _import_all() -> None:
-    """Import what every calculation needs."""
+def _import_all(engine: str) -> None:
+    """Import what every calculation needs, and its engine."""
     import gridfs  # noqa: F401
     from fireworks.core.rocket import Rocket  # noqa: F401
 
     from ..database import connection, fireworks_guard, workbench  # noqa: F401
-    from ..engines import best_site  # noqa: F401
+    from ..engines import best_site, make_engine  # noqa: F401
+    from ..engines.base import Settings
     from . import loop, tasks  # noqa: F401
 
-
-def _import_engine(name: str) -> None:
-    """Import an engine, and set aside for the garbage collection what all workers share."""
-    from ..engines import make_engine
-    from ..engines.base import Settings
-
     with suppress(SodiateError):  # the run tells it
-        make_engine(name, Settings()).preload()
-    gc.collect()
-    gc.freeze()  # a child's first collection would otherwise copy every page
+        make_engine(engine, Settings()).preload()
 
 
 # In a worker.
