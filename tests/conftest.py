@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from support.cli import Cli
 from support.engine_cases import CASES, VASP_PACE, Case
 from support.fake_vasp import install, library
 from support.requirements import skip_unless_required
-from support.servers import own_launchpad, write_launchpad
+from support.servers import Mongod, own_launchpad, write_launchpad
 from support.warm import Warm
 from threadpoolctl import threadpool_limits
 
@@ -132,6 +133,19 @@ def vasp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("PMG_VASP_PSP_DIR", str(library(folder / "potcars")))
         yield folder / "bin"
+
+
+@pytest.fixture
+def own_server(mongod: Path, tmp_path: Path) -> Iterator[Mongod]:
+    """A server of the test's own on a port, which the test may stop, and its launchpad file."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = Mongod(mongod, tmp_path / "mongod", port)
+    running.start()
+    (tmp_path / "my_launchpad.yaml").write_text(f"host: 127.0.0.1\nport: {port}\nname: trial\n")
+    yield running
+    running.stop()
 
 
 @pytest.fixture

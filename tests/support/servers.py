@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,27 @@ def _listening_port(log: Path) -> int:
                 return int(json.loads(line)["attr"]["port"])
         time.sleep(0.02)
     raise TimeoutError(log)
+
+
+@dataclass
+class Mongod:
+    """A server on a port, which goes away and comes back."""
+
+    program: Path
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        (self.folder / "db").mkdir(parents=True, exist_ok=True)
+        options = ["--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket", "--quiet"]
+        options += ["--logpath", str(self.folder / "log"), "--logappend", "--wiredTigerCacheSizeGB", "0.25"]
+        options += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--dbpath", str(self.folder / "db")]
+        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL)
+        with MongoClient[dict[str, Any]]("127.0.0.1", self.port, serverSelectionTimeoutMS=30000) as client:
+            client.admin.command("ping")
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(30)

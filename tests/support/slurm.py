@@ -7,10 +7,11 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
@@ -153,3 +154,34 @@ def cluster(folder: Path, name: str = "t", nodes: int = 1, gpus: bool = False) -
         for process in (*running, slurm.controller):
             process.terminate()
             process.wait(30)
+
+
+@dataclass
+class Watch:
+    """How many jobs were alive at each look, counted beside the queue."""
+
+    slurm: Slurm
+    counts: list[int] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        over = threading.Event()
+        real = next(p for p in ("/usr/bin/squeue", shutil.which("squeue")) if p and Path(p).exists())
+
+        def look() -> None:
+            while not over.wait(0.2):
+                words = [real, "-h", "-t", "PD,R,CF,CG,S", "-o", "%i"]
+                env = {**os.environ, **self.slurm.environment}
+                done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+                if done.returncode == 0:
+                    self.counts.append(len(done.stdout.split()))
+                    self.numbers.update(done.stdout.split())
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

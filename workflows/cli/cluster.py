@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from .shared import (
     is_physical,
     open_workbench,
 )
+
+if TYPE_CHECKING:
+    from ..clusters.cluster_file import ClusterFile
 
 ClusterOption = Annotated[Path, typer.Option(help="The cluster file: configs/clusters/slurm.yaml shows one.")]
 LaunchpadFileOption = Annotated[Path, typer.Option(help="FireWorks' launchpad file (my_launchpad.yaml).")]
@@ -73,6 +76,9 @@ def queue(
     max_jobs: Annotated[int | None, typer.Option(min=1, help="Instead of the cluster file's.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Submit ready calculations and end, for cron.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 60.0,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Jobs reach no database: what they compute is collected here.")
+    ] = False,
 ) -> None:
     """Keep jobs in the cluster's queue until everything is recorded, failed or cancelled; Ctrl-C ends it.
 
@@ -84,18 +90,32 @@ def queue(
     from ..clusters.cluster_file import load_cluster
 
     cluster_file = load_cluster(cluster)
+    if offline:
+        _refuse_packs(cluster, cluster_file)
     with open_workbench(root, launchpad) as bench:
         from ..clusters.keep import keep
         from ..clusters.queue import Queue
 
         limit = max_jobs or cluster_file.max_jobs
-        kept = Queue(bench, cluster_file, cluster.resolve(), launchpad.resolve(), limit, campaign)
+        kept = Queue(bench, cluster_file, cluster.resolve(), launchpad.resolve(), limit, campaign, offline)
         summary = keep(kept, once, every, partial(print, flush=True), partial(print, file=sys.stderr, flush=True))
     print(", ".join(f"{number} {word}" for word, number in summary.counts.items()) or "no calculation")
     if summary.failed:
         names = ", ".join(summary.failed[:_MOST_NAMES]) + (", …" if len(summary.failed) > _MOST_NAMES else "")
         print(f"Failed: {names}; `sodiate show LABEL` tells why, `sodiate retry` queues them again.", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _refuse_packs(path: Path, cluster: ClusterFile) -> None:
+    """Refuse classes whose jobs compute several calculations: those take the next ones from the database."""
+    from ..campaign.yaml import InputError
+
+    packed = [name for name, resources in cluster.classes.items() if resources.pack > 1]
+    if packed:
+        raise InputError(
+            f"cluster {path}: classes.{packed[0]}: pack: its jobs take calculations from the database, which they do "
+            "not reach with --offline; leave pack out of the file that you queue offline with."
+        )
 
 
 def worker(
@@ -147,6 +167,26 @@ def worker(
     print(f"{report.launches} launches; ended because: {report.ended}")
 
 
+def compute(
+    folder: Annotated[Path, typer.Argument(help="The folder that `sodiate queue --offline` made for this job.")],
+    cluster: ClusterOption,
+    class_: Annotated[str, typer.Option("--class", help="The resource class of the job.")],
+) -> None:
+    """Compute in a job that reaches no database; `sodiate queue` collects what comes back in its folder.
+
+    `sodiate queue --offline` writes the job that runs it. USR1 and TERM end it cleanly; the next job continues.
+
+    Example: sodiate compute runs/offline/sd4k2xq-17 --cluster slurm.yaml --class large
+    """
+    from ..clusters.cluster_file import load_cluster
+
+    cluster_file = load_cluster(cluster)
+    cluster_file.resources(class_)
+    from ..clusters.worker import work_offline
+
+    print(work_offline(folder, cluster_file, class_))
+
+
 def recover(
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
@@ -164,5 +204,6 @@ def recover(
 
     cluster_file = None if cluster is None else load_cluster(cluster)
     with open_workbench(root, launchpad) as bench:
-        labels = recover_all(bench, None if cluster_file is None else JobBook.open(bench, cluster_file))
+        book = None if cluster_file is None else JobBook.open(bench, cluster_file)
+        labels = recover_all(bench, book, partial(print, file=sys.stderr))
     print(f"{len(labels)} queued again" + "".join(f"\n  {label}" for label in labels))

@@ -25,7 +25,7 @@ for _command in (
     *(run.run, look.plan, look.structures, look.inputs, results.results, report.report, report.si, converge.converge),
     *(database.status, database.show, database.redo, database.retry, database.cancel),
     *(carry.export_, carry.import_, serve.serve),
-    *(cluster.submit, cluster.queue, cluster.worker, cluster.recover),
+    *(cluster.submit, cluster.queue, cluster.worker, cluster.compute, cluster.recover),
 ):
     app.command(_command.__name__.rstrip("_"))(_command)
 

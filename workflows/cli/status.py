@@ -114,7 +114,8 @@ def _reserved(documents: Documents, launches: list[int]) -> str:
         return "reserved"
     number = f"job {job['number']}" if job["number"] else "a job whose number is not known"
     cluster = f" on {job['cluster']}" if job["cluster"] else ""
-    return f"reserved, for {number} of {job['user']}{cluster}"
+    offline = ", which computes offline" if job.get("folder") else ""
+    return f"reserved, for {number} of {job['user']}{cluster}{offline}"
 
 
 def _told_owners(owners: Mapping[str, str]) -> Mapping[str, str]:

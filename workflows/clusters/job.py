@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cluster_file import ClusterFile
-from .scheduler import Request
+from .scheduler import NoAnswer, Request
 
 FAILED_LINE = 78
 """The exit code of a job whose surroundings could not be set up (EX_CONFIG)."""
@@ -45,6 +45,12 @@ def worker_command(cluster: Path, launchpad: Path, root: Path, assignment: Assig
     command += ["--launchpad", str(launchpad), "--root", str(root)]
     command += [] if assignment.fw_id is None else ["--fw-id", str(assignment.fw_id)]
     return command + ([] if assignment.tag is None else ["--job", assignment.tag])
+
+
+def offline_command(cluster: Path, name: str, folder: Path) -> list[str]:
+    """Return the command of a job of a class that reaches no database, from absolute paths."""
+    program = Path(sys.executable).with_name("sodiate")
+    return [str(program), "compute", str(folder), "--cluster", str(cluster), "--class", name]
 
 
 def script(
@@ -117,5 +123,8 @@ def seconds_left(cluster: ClusterFile, name: str, start: float, environment: Map
     environment
         Of the job.
     """
-    seconds = cluster.scheduler.seconds_left(environment)
+    try:
+        seconds = cluster.scheduler.seconds_left(environment)
+    except NoAnswer:  # from a node that does not reach the controller, either
+        seconds = None
     return cluster.resources(name).wall_time_s - (time.time() - start) if seconds is None else seconds

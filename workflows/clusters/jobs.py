@@ -98,9 +98,13 @@ class JobBook:
         letters = "".join(_LETTERS[number // 36**place % 36] for place in range(5))
         return f"sd{letters}-"
 
+    def tag(self, launch_id: int) -> str:
+        """Return the tag of the job that a reservation is for."""
+        return f"{self.prefix}{launch_id}"
+
     def begin(self, launch_id: int, document: Mapping[str, Any]) -> str:
         """Store a job before it is submitted, so that it can be looked for by its name; return its tag."""
-        tag = f"{self.prefix}{launch_id}"
+        tag = self.tag(launch_id)
         values = {"user": self.account.user, "cluster": self.account.cluster, "root": str(self.bench.root)}
         self.bench.documents.jobs.insert_one(
             {"_id": tag, "launch": launch_id, **document, **values, "number": None, "submitted": now()}
@@ -131,7 +135,7 @@ class JobBook:
             If the scheduler cannot be asked; then nothing is changed.
         """
         # First the documents: a job that another process submits meanwhile must not count as gone.
-        documents = list(self.bench.documents.jobs.find({**self._mine(), "ended": None}))
+        documents = list(self.bench.documents.jobs.find({**self.mine(), "ended": None}))
         listed = self.scheduler.listed()
         by_tag = {job.tag: job for job in listed}
         by_number = {job.number: job for job in listed if not _TAG.fullmatch(job.tag)}  # where sites rename jobs
@@ -155,7 +159,7 @@ class JobBook:
         by_number = self.scheduler.reasons(listed)
         return {job.name: by_number[job.number] for job in listed if job.number in by_number}
 
-    def _mine(self) -> dict[str, Any]:
+    def mine(self) -> dict[str, Any]:
         """Return the query for the documents of these jobs."""
         pattern = "^" + re.escape(self.prefix)
         return {"_id": {"$regex": pattern}, "cluster": self.account.cluster}
@@ -176,7 +180,7 @@ class JobBook:
 
     def last_ended(self, count: int) -> list[Mapping[str, Any]]:
         """Return the documents of the last jobs that ended, the last one first."""
-        documents = self.bench.documents.jobs.find({**self._mine(), "ended": {"$ne": None}})
+        documents = self.bench.documents.jobs.find({**self.mine(), "ended": {"$ne": None}})
         return list(documents.sort([("ended", -1), ("submitted", -1)]).limit(count))
 
 

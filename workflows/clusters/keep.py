@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from pymongo.errors import ConnectionFailure
@@ -107,10 +107,11 @@ def keep(
         If the scheduler refuses, or somebody did not answer for an hour.
     """
     patience = Patience(every_s, complain, pause)
-    complaint = None
+    complaint, told = None, set[str]()
     while True:
         try:
             done = queue_once(queue)
+            told |= _tell_new(done.told, told, complain)
             for job in done.jobs:
                 tell(f"job {job.number}: {job.label}")
             if done.complaint is not None and done.complaint != complaint:
@@ -131,6 +132,14 @@ def keep(
         if summary is not None:
             return summary
         pause(every_s)
+
+
+def _tell_new(sentences: Iterable[str], told: Collection[str], complain: Tell) -> set[str]:
+    """Tell what was not told before."""
+    for sentence in sentences:
+        if sentence not in told:
+            complain(sentence)
+    return set(sentences)
 
 
 def summary_of(queue: Queue) -> Summary:

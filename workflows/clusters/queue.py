@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..database.account import is_mine
 from ..database.documents import Documents
@@ -20,9 +20,13 @@ from ..launch.reconcile import age_s, reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
 from .cluster_file import ClusterFile
-from .job import Assignment, script, worker_command
+from .job import Assignment, offline_command, script, worker_command
 from .jobs import NEVER_SUBMITTED, UNNUMBERED_S, Job, JobBook
+from .offline import Tell, collect, folder_of, give, is_done_here, take_back
 from .scheduler import Full, NoAnswer, SchedulerError
+
+if TYPE_CHECKING:
+    from fireworks.core.firework import Firework
 
 _MORE_MEMORY = 1.5
 
@@ -47,6 +51,8 @@ class Queue:
         In the queue at once, of this user, database and root.
     campaign
         Only this one; None for all that are this user's.
+    offline
+        Whether jobs reach no database: each gets a folder, and what comes back in it is collected here.
     """
 
     bench: Workbench
@@ -55,6 +61,7 @@ class Queue:
     launchpad_path: Path
     max_jobs: int
     campaign: str | None = None
+    offline: bool = False
 
     def calculations(self) -> list[str]:
         """Return the calculations that may be queued; see `chosen_calculations`."""
@@ -68,10 +75,13 @@ class Queue:
 
 @dataclass(frozen=True)
 class Round:
-    """What one look at the queue did: new jobs, and what the scheduler said where it took no more."""
+    """What one look at the queue did: new jobs, what the scheduler said where it took no more, and what came back
+    from jobs without a database and is not recorded.
+    """
 
     jobs: tuple[Job, ...]
     complaint: str | None = None
+    told: tuple[str, ...] = ()
 
 
 def chosen_calculations(documents: Documents, campaign: str | None) -> list[str]:
@@ -87,7 +97,11 @@ def chosen_calculations(documents: Documents, campaign: str | None) -> list[str]
     return list(dict.fromkeys(identifier for entry in mine for identifier in entry.ids))
 
 
-def recover(bench: Workbench, book: JobBook | None) -> list[str]:
+def _tell_nobody(sentence: str) -> None:
+    """Keep a sentence to oneself."""
+
+
+def recover(bench: Workbench, book: JobBook | None, tell: Tell = _tell_nobody) -> list[str]:
     """Mend all states, and undo reservations whose job has ended; return the labels of what is queued again.
 
     Parameters
@@ -96,20 +110,25 @@ def recover(bench: Workbench, book: JobBook | None) -> list[str]:
         The database and the root.
     book
         The jobs that are judged: those of this user, root and cluster. None judges none.
+    tell
+        Takes a sentence for each job whose return is not recorded.
 
     Raises
     ------
     SchedulerError
         If the scheduler cannot be asked; then nothing is changed.
     """
-    if book is not None:
-        book.look()
-    return _mended(bench, book)
+    if book is None:
+        return _mended(bench, None, [], tell)
+    with bench.documents.queueing(book.prefix):  # a queue would collect the same folders
+        return _mended(bench, book, book.look(), tell)
 
 
-def _mended(bench: Workbench, book: JobBook | None) -> list[str]:
+def _mended(bench: Workbench, book: JobBook | None, live: list[Job], tell: Tell) -> list[str]:
     """Do what `recover` does, by the last look at the jobs."""
-    labels = [] if book is None else _released(bench, book)
+    labels = []
+    if book is not None:
+        labels = collect(bench, book, {job.tag for job in live}, tell) + _released(bench, book)
     return labels + reconcile(bench, bench.documents.calculations.distinct("_id"))
 
 
@@ -121,6 +140,8 @@ def _released(bench: Workbench, book: JobBook) -> list[str]:
         query = {"launch_id": {"$in": firework["launches"]}, "state": "RESERVED"}
         for launch in launches.find(query, {"launch_id": 1, "state_history": 1}):
             job = bench.documents.jobs.find_one({"launch": launch["launch_id"]})
+            if job is not None and job.get("folder") and not job.get("settled"):
+                continue  # `collect` gives it back
             if job is not None and book.is_over(job):
                 why = f"job {job['number']}: {job['state']}" if job["number"] else job["state"]
             elif job is None and _is_left_behind(launch):
@@ -152,7 +173,8 @@ def queue_once(queue: Queue) -> Round:
     book = JobBook.open(queue.bench, queue.cluster)
     with queue.bench.documents.queueing(book.prefix):
         live = book.look()
-        _mended(queue.bench, book)
+        told: list[str] = []
+        _mended(queue.bench, book, live, told.append)
         calculations = queue.calculations()
         jobs: list[Job] = []
         for name in queue.cluster.classes:
@@ -164,13 +186,13 @@ def queue_once(queue: Queue) -> Round:
                 except Full as error:
                     if not live and not jobs:  # none of these jobs could end and make room
                         raise
-                    return Round(tuple(jobs), str(error))
+                    return Round(tuple(jobs), str(error), tuple(told))
                 except NoAnswer as error:  # no more until it is known what became of this one
-                    return Round((*jobs, *_found(book, error)), str(error))
+                    return Round((*jobs, *_found(book, error)), str(error), tuple(told))
                 if job is None:
                     break
                 jobs.append(job)
-    return Round(tuple(jobs))
+    return Round(tuple(jobs), None, tuple(told))
 
 
 def _needs_job(queue: Queue, name: str, fworker: OurFWorker, jobs: Sequence[Job]) -> bool:
@@ -203,21 +225,42 @@ def _found(book: JobBook, error: NoAnswer) -> list[Job]:
 
 
 def _queue(queue: Queue, book: JobBook, name: str, fworker: OurFWorker) -> Job | None:
-    """Reserve a calculation of a class and submit its job."""
+    """Reserve a calculation of a class and submit its job; None if nothing more is ready."""
     bench, logs = queue.bench, _logs(queue)
     logs.mkdir(parents=True, exist_ok=True)
-    firework, launch_id = bench.launchpad.reserve_fw(fworker, str(logs))
-    if firework is None:
-        return None
+    while True:
+        firework, launch_id = bench.launchpad.reserve_fw(fworker, str(logs))
+        if firework is None:
+            return None
+        job = _submitted(queue, book, name, fworker, firework, launch_id)
+        if job is not None:
+            return job
+
+
+def _submitted(
+    queue: Queue, book: JobBook, name: str, fworker: OurFWorker, firework: Firework, launch_id: int
+) -> Job | None:
+    """Submit the job of a reserved calculation; None if it needs none."""
+    bench, logs = queue.bench, _logs(queue)
     label, tag = firework.spec["label"], None
     try:
+        if queue.offline and is_done_here(bench, firework, fworker):
+            return None
         calculation = firework.spec["_tasks"][0]["calculation"]
         values = {"firework": firework.fw_id, "calculation": calculation, "label": label, "class": name}
-        tag = book.begin(launch_id, {**values, "campaign": queue.campaign})
+        folder = folder_of(bench, book.tag(launch_id)) if queue.offline else None
+        values |= {"campaign": queue.campaign, **({} if folder is None else {"folder": str(folder)})}
+        tag = book.begin(launch_id, values)
+        if folder is not None and not give(bench, book, tag, firework):
+            book.end(tag, "not submitted")
+            return None
         path = logs / f"{_plain(label)}-{firework.fw_id}.sh"
         memory = memory_gb(bench.documents, queue.cluster, name, calculation)
-        paths = (queue.cluster_path, queue.launchpad_path, bench.root)
-        command = worker_command(*paths, Assignment(name, firework.fw_id, tag))
+        assignment = Assignment(name, firework.fw_id, tag)
+        if folder is None:
+            command = worker_command(queue.cluster_path, queue.launchpad_path, bench.root, assignment)
+        else:
+            command = offline_command(queue.cluster_path, name, folder)
         path.write_text(
             script(queue.cluster, name, f"{_plain(label)}.{tag}", memory, command, logs), encoding="utf-8"
         )
@@ -228,6 +271,7 @@ def _queue(queue: Queue, book: JobBook, name: str, fworker: OurFWorker) -> Job |
         bench.launchpad.cancel_reservation(launch_id)
         if tag is not None:
             book.end(tag, "refused" if isinstance(error, SchedulerError) else "not submitted")
+            take_back(bench, book, tag)
         raise
     book.number(tag, number)
     return Job(tag, number, "submitted", "", label)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from ..engines.base import Limits
 from ..launch.loop import launch_directory
 from ..launch.reconcile import reconcile
 from ..launch.tasks import OurFWorker
+from ..runner.offline import compute_sealed
 from ..runner.run_calculation import WorkerSettings
 from ..stop import Stop, signals_stop
 from .cluster_file import ClusterFile, ResourceClass
@@ -109,6 +111,29 @@ def settings_of(
     env = {"tasks": cluster.resources(name).share.tasks, **cluster.environment(name)}
     account = Account.here(job.get("cluster"), assignment.tag)
     return WorkerSettings(bench.root, env, Limits(left_s - _MARGIN_S), stop, account=account)
+
+
+def work_offline(folder: Path, cluster: ClusterFile, name: str) -> str:
+    """Compute what lies in a job's folder, with no database; return in words what became of it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    cluster, name
+        The cluster file, and the class of the job.
+
+    Raises
+    ------
+    SodiateError
+        If there is nothing to compute there.
+    """
+    stop, left = Stop(), seconds_left(cluster, name, time.time(), os.environ)
+    env = {"tasks": cluster.resources(name).share.tasks, **cluster.environment(name)}
+    worker = WorkerSettings(folder, env, Limits(left - _MARGIN_S), stop)
+    timer = request_before_end(stop, left, cluster.signal_s)
+    with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), timer:
+        return compute_sealed(folder, worker)
 
 
 def work_through_outages(

@@ -315,24 +315,7 @@ class Documents:
                 raise SodiateError(f"no calculation {', '.join(sorted(missing))} in the database.")
             documents |= matches
             pending = {p for d in matches.values() for p in parents_of(d).values()} - documents.keys()
-        calculations: dict[str, Calculation] = {}
-        descendants: list[str] = []
-
-        def build(identifier: str) -> Calculation:
-            if identifier not in calculations:
-                document = documents[identifier]
-                if identifier in descendants or len(descendants) > _DEEPEST:
-                    raise SodiateError(
-                        f"calculation {identifier} is its own ancestor, or has more than {_DEEPEST}: the documents "
-                        f"were changed by hand. {_PLAN_AGAIN}"
-                    )
-                descendants.append(identifier)
-                parents = {role: build(parent) for role, parent in document["parents"].items()}
-                calculations[identifier] = _rebuild(document, parents)
-                descendants.pop()
-            return calculations[identifier]
-
-        return {identifier: build(identifier) for identifier in documents}
+        return rebuilt(documents)
 
     # -- records
 
@@ -438,11 +421,9 @@ class Documents:
         return self.files
 
     def _put_array(self, attempt: str, name: str, value: ArrayRecord) -> str:
-        buffer = io.BytesIO()
-        arrays: dict[str, Any] = to_arrays(value)
-        np.savez_compressed(buffer, **arrays)
-        identifier = array_name(attempt, name, buffer.getvalue())
-        self._put(identifier, buffer.getvalue())
+        content = packed(value)
+        identifier = array_name(attempt, name, content)
+        self._put(identifier, content)
         return identifier
 
     def _put(self, identifier: str, content: bytes) -> None:
@@ -501,14 +482,33 @@ class Documents:
                 f"{record.label}: its {name} is not here: archives leave it out. It is where it was computed "
                 f"({record.provenance.directory} on {record.provenance.host}); `sodiate redo` computes it here."
             )
-        content = self.array_bytes(identifier)
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
-                return from_arrays(name, dict(loaded))
-        except (ValueError, OSError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-            raise SodiateError(
-                f"{record.label}: its {name}, {identifier}, is damaged ({error}); {_REMEDY}."
-            ) from None
+            return unpacked(name, self.array_bytes(identifier))
+        except Altered as error:
+            raise SodiateError(f"{record.label}: its {name}, {identifier}, {error}; {_REMEDY}.") from None
+
+
+def packed(array: ArrayRecord) -> bytes:
+    """Return an array as a compressed npz file."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = to_arrays(array)
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def unpacked(name: str, content: bytes) -> ArrayRecord:
+    """Return the array, called as in records, that `packed` wrote.
+
+    Raises
+    ------
+    Altered
+        If it is damaged.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
+            return from_arrays(name, dict(loaded))
+    except (ValueError, OSError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        raise Altered(f"is damaged ({error})") from None
 
 
 def _checked(documents: Iterable[Mapping[str, Any]]) -> CurrentRecords:
@@ -582,6 +582,34 @@ def _rebuild(document: Mapping[str, Any], parents: dict[str, Calculation]) -> Ca
             f"calculation {document['_id']} was changed by hand: its declared values give no id ({error}). "
             f"{_PLAN_AGAIN}"
         ) from None
+
+
+def rebuilt(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Calculation]:
+    """Return the calculations of some documents by id; those of all their ancestors are among them.
+
+    Raises
+    ------
+    SodiateError
+        If declared values no longer give an id.
+    """
+    calculations: dict[str, Calculation] = {}
+    descendants: list[str] = []
+
+    def build(identifier: str) -> Calculation:
+        if identifier not in calculations:
+            document = documents[identifier]
+            if identifier in descendants or len(descendants) > _DEEPEST:
+                raise SodiateError(
+                    f"calculation {identifier} is its own ancestor, or has more than {_DEEPEST}: the documents "
+                    f"were changed by hand. {_PLAN_AGAIN}"
+                )
+            descendants.append(identifier)
+            parents = {role: build(parent) for role, parent in document["parents"].items()}
+            calculations[identifier] = _rebuild(document, parents)
+            descendants.pop()
+        return calculations[identifier]
+
+    return {identifier: build(identifier) for identifier in documents}
 
 
 def _calculation(document: Mapping[str, Any], parents: dict[str, Calculation]) -> Calculation:

@@ -34,20 +34,32 @@ class LeaseLost(SodiateError):
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: host, process id, and its start on the kernel's clock, since process ids are reused."""
+    """A process: host, process id, and its start on the kernel's clock, since process ids are reused.
+
+    Of a job that reaches no database, whose lease is renewed for it: its cluster, no process, and its tag.
+    """
 
     host: str
     pid: int
     start: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}" if self.pid else f"the offline job {self.start} ({self.host})"
 
     @classmethod
     def here(cls) -> Owner:
         """Return this process."""
         return cls(socket.gethostname(), os.getpid(), _start_of(os.getpid()))
 
+    @classmethod
+    def of_job(cls, cluster: str | None, tag: str) -> Owner:
+        """Return a job that reaches no database."""
+        return cls(f"cluster {cluster}" if cluster else "a cluster", 0, tag)
+
     def is_gone(self) -> bool:
-        """Tell whether the process has certainly ended; False for a process on another machine."""
-        return self.host == socket.gethostname() and _start_of(self.pid) not in (self.start, _HIDDEN)
+        """Tell whether the process has certainly ended; False for a process on another machine, and for a job."""
+        is_here = self.pid != 0 and self.host == socket.gethostname()
+        return is_here and _start_of(self.pid) not in (self.start, _HIDDEN)
 
 
 _HIDDEN = "hidden"
@@ -134,8 +146,8 @@ class Leases:
             holder = Owner(lease["host"], lease["pid"], lease["start"])
             if not holder.is_gone():
                 raise LeaseHeld(
-                    f"{document['label']} ({calculation}) is being computed by process {holder.pid} on "
-                    f"{holder.host}; its lease runs until {lease['expires']:%Y-%m-%d %H:%M:%S} UTC."
+                    f"{document['label']} ({calculation}) is being computed by {holder}; its lease runs until "
+                    f"{lease['expires']:%Y-%m-%d %H:%M:%S} UTC."
                 )
             free = [*free, {"token": document["token"]}]
 
@@ -165,6 +177,16 @@ class Leases:
             [self._heartbeat_of(owner)],
         )
         return bool(update.matched_count)
+
+    def take_up(self, lease: Lease, owner: Owner) -> bool:
+        """Extend a lease also if it has expired; return False if another process took it since."""
+        query = {"_id": lease.calculation, "token": lease.token}
+        return bool(self.calculations.update_one(query, [self._heartbeat_of(owner)]).matched_count)
+
+    def holder(self, calculation: str) -> Owner | None:
+        """Return who holds the lease, or held it last and has not ended it."""
+        lease = (self.calculations.find_one({"_id": calculation}, {"lease": 1}) or {}).get("lease")
+        return None if lease is None else Owner(lease["host"], lease["pid"], lease["start"])
 
     def is_alive(self, calculation: str) -> bool:
         """Tell whether a live process holds the lease; clear the lease of a dead process, but for its last sign."""

@@ -111,10 +111,29 @@ def _present(value: Any) -> Any:
     return {key: _present(inner) for key, inner in value.items() if inner is not None}
 
 
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with the checksum that they give."""
+    return {**values, "checksum": _checksum(canonical(values))}
+
+
+def check_seal(document: Mapping[str, Any]) -> str:
+    """Return the checksum of a document that `sealed` made.
+
+    Raises
+    ------
+    Altered
+        If its values are others since.
+    """
+    values = {key: value for key, value in document.items() if key != "checksum"}
+    checksum = _checksum(canonical(values))
+    if document.get("checksum") != checksum:
+        raise Altered("its values are not those that were stored")
+    return checksum
+
+
 def sealed_campaign(entry: CampaignEntry) -> dict[str, Any]:
     """Return the document of a campaign."""
-    values = entry.model_dump(mode="json")
-    return {**values, "checksum": _checksum(canonical(values))}
+    return sealed(entry.model_dump(mode="json"))
 
 
 def resealed(collection: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +143,7 @@ def resealed(collection: str, document: Mapping[str, Any]) -> dict[str, Any]:
     if collection == "records":
         return sealed_record(document)
     values = {key: value for key, value in document.items() if key not in ("_id", "checksum")}
-    return {**document, "checksum": _checksum(canonical(values))}
+    return {**document, **sealed(values)}
 
 
 def to_entry(document: Mapping[str, Any]) -> CampaignEntry:

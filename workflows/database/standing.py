@@ -90,7 +90,7 @@ def _reasons(documents: Documents, missing: Iterable[str], stale: Mapping[str, s
     attempts = documents.attempts.find({"calculation": {"$in": without_record}})
     for attempt in attempts.sort("started", 1):
         words = {
-            "running": "running",
+            "running": "running offline" if attempt.get("offline") else "running",
             "stopped": "stopped, goes on with the next run",
             "lost": "interrupted, goes on with the next run",
             "failed": f"failed: {attempt.get('reason')}",

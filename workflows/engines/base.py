@@ -295,6 +295,9 @@ class Engine(Protocol):
         Model of the keys of a cluster file's or an FWorker's ``env`` that the engine reads, each with a default.
     checkpoint_files
         Names or patterns of the files that a run resumes from, for export.
+    inherited_files
+        Names of the files that a calculation reads in the directories of its parents, for a job that sees no other
+        directory; without one it computes again what it needs.
     adds_dispersion
         Whether a single point with a dispersion correction takes the energy of its parent ``without``, the same one
         without correction, and adds to it.
@@ -309,6 +312,7 @@ class Engine(Protocol):
     protocol_keys: frozenset[str]
     worker_keys: type[Frozen]
     checkpoint_files: tuple[str, ...]
+    inherited_files: tuple[str, ...]
     adds_dispersion: bool
     functionals_at_density: frozenset[str]
 
@@ -409,6 +413,7 @@ class PlainEngine:
     name = ""
     worker_keys: type[Frozen] = Frozen
     checkpoint_files: tuple[str, ...] = ()
+    inherited_files: tuple[str, ...] = ()
     adds_dispersion = False
     functionals_at_density: frozenset[str] = frozenset()
 

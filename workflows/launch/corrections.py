@@ -121,9 +121,8 @@ def _queue_again(launchpad: LaunchPad, identifiers: Iterable[str], states: list[
 def _refuse_running(documents: Documents, identifiers: list[str]) -> None:
     for document in documents.calculations.find({"_id": {"$in": identifiers}, "lease": {"$ne": None}}):
         if documents.leases.is_alive(document["_id"]):
-            lease = document["lease"]
             raise SodiateError(
-                f"{document['label']} is being computed by process {lease['pid']} on {lease['host']}; cancel it "
+                f"{document['label']} is being computed by {documents.leases.holder(document['_id'])}; cancel it "
                 "first (sodiate cancel), or wait."
             )
 

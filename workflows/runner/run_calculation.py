@@ -79,6 +79,48 @@ class WorkerSettings:
     account: Account = field(default_factory=Account.here)
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a calculation is computed from, with no database.
+
+    Attributes
+    ----------
+    calculation
+        The calculation.
+    parents
+        Its parents' usable records by role, and their directories if they are on this machine.
+    without
+        Why it runs without a parent, by role.
+    execution
+        Settings of how its number is reached.
+    not_applicable
+        Keys of the protocol that the engine ignores.
+    generation
+        Number of superseded records of this calculation.
+    """
+
+    calculation: Calculation
+    parents: Mapping[str, Artefacts]
+    without: Mapping[str, str]
+    execution: Mapping[str, Any]
+    not_applicable: tuple[str, ...]
+    generation: int
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What was computed: the record, still without its arrays, and the outcome, which has them."""
+
+    record: Record
+    outcome: Outcome
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The arrays to keep beside the record, by name."""
+        arrays = {name: getattr(self.outcome, name) for name in array_names()}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+
 def run_calculation(
     documents: Documents, identifier: str, worker: WorkerSettings, firework_id: int | None = None
 ) -> str:
@@ -118,32 +160,13 @@ def run_calculation(
     published = False
     try:
         calculation = documents.claimed(lease)
-        _refuse_old_recipe(calculation)
-        # Look under the lease: its previous owner may have recorded the calculation, or a parent.
-        standing, generation = standing_above(documents, calculation)
-        if standing.complete:
+        refuse_old_recipe(calculation)
+        task = task_of(documents, calculation, lease, worker.root)
+        if task is None:
             return "already recorded"
-        without = failures(documents, calculation, standing.records)
-        if KINDS[calculation.kind].falls_with_parent:
-            _refuse_fallen(documents, calculation, standing.records, lease)
-        if without is None:
-            raise NotReady(f"{calculation.label}: a parent has no record that could be used yet.")
-        if identifier in standing.stale:
-            documents.supersede([identifier], standing.stale[identifier])
-            generation += 1
         stop = Stop(above=worker.stop)
         with documents.leases.heartbeat(lease, owner, stop):
-            _Run(
-                documents=documents,
-                calculation=calculation,
-                parents=_parents(calculation, standing.records, worker.root),
-                without=without,
-                worker=worker,
-                stop=stop,
-                firework_id=firework_id,
-                lease=lease,
-                generation=generation,
-            ).go()
+            _Run(documents, Computation(task, worker, stop, firework_id), lease).go()
         published = True
     finally:
         if not published:  # which ends the lease
@@ -151,7 +174,50 @@ def run_calculation(
     return "recorded"
 
 
-def _refuse_old_recipe(calculation: Calculation) -> None:
+def task_of(documents: Documents, calculation: Calculation, lease: Lease, root: Path) -> Task | None:
+    """Return what a calculation is computed from; None if it is recorded.
+
+    Parameters
+    ----------
+    documents
+        The database.
+    calculation
+        The calculation.
+    lease
+        That of the calculation: its previous owner may have recorded it, or a parent.
+    root
+        Folder of the directories.
+
+    Raises
+    ------
+    NotReady
+        If a parent has no usable record.
+    EngineError
+        If it falls with a parent that failed.
+    """
+    standing, generation = standing_above(documents, calculation)
+    if standing.complete:
+        return None
+    without = failures(documents, calculation, standing.records)
+    if KINDS[calculation.kind].falls_with_parent:
+        _refuse_fallen(documents, calculation, standing.records, lease)
+    if without is None:
+        raise NotReady(f"{calculation.label}: a parent has no record that could be used yet.")
+    if calculation.id in standing.stale:
+        documents.supersede([calculation.id], standing.stale[calculation.id])
+        generation += 1
+    return Task(
+        calculation=calculation,
+        parents=_parents(calculation, standing.records, root),
+        without=without,
+        execution=lease.document.get("execution", {}),
+        not_applicable=tuple(lease.document.get("not_applicable", ())),
+        generation=generation,
+    )
+
+
+def refuse_old_recipe(calculation: Calculation) -> None:
+    """Raise `OldRecipe` if the calculation's declaration means something else today."""
     kind, operation = calculation.kind, calculation.structure
     recipes = (KINDS[kind].recipe, start_structures.RECIPES[operation["op"]])
     planned_recipes = (calculation.recipe or KINDS[kind].recipe, operation["recipe"])
@@ -202,64 +268,42 @@ def _parents(calculation: Calculation, records: Mapping[str, Record], root: Path
 
 
 @dataclass
-class _Run:
-    """An attempt at a calculation, under a lease."""
+class Computation:
+    """One calculation in its directory, with no database: prepare, run, collect."""
 
-    documents: Documents
-    calculation: Calculation
-    parents: Mapping[str, Artefacts]
-    without: Mapping[str, str]
+    task: Task
     worker: WorkerSettings
     stop: Stop
     firework_id: int | None
-    lease: Lease
-    generation: int
 
     def __post_init__(self) -> None:
-        self.begun = _attempt(self.calculation, self.lease, Owner.here())
-        self.attempt: str = self.begun["_id"]
+        self.calculation, self.parents = self.task.calculation, self.task.parents
         self.directory = self.worker.root.resolve() / self.calculation.directory_name
         self.started = now()
         self.engine: Engine | None = None
 
-    def go(self) -> None:
-        """Prepare, run, collect and record; write the outcome into the attempt, also after an error."""
-        self._begin_attempt()
-        try:
-            outcome = self._compute()
-        except Stopped as error:
-            self._end_attempt("lost" if self._lease_is_lost() else "stopped", str(error))
-            raise
-        except LeaseLost as error:
-            self._end_attempt("lost", str(error))
-            raise
-        except Killed as error:
-            self._end_killed(error)
-            raise
-        except TooManySteps as error:  # `reconcile` goes on once it may take more
-            self._end_attempt("failed", str(error), max_steps=error.max_steps)
-            raise
-        except SodiateError as error:
-            self._end_attempt("failed", str(error))
-            raise
-        except ConnectionFailure as error:  # not of the calculation, whose files stay; the next launch goes on
-            self._end_attempt("lost", f"the database could not be reached: {str(error).splitlines()[0]}")
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            self._end_attempt("failed", reason)
-            raise EngineError(f"{self.calculation.label} failed in {self.directory}: {reason}") from error
-        self._end_attempt("completed", None, outcome)
+    def cores(self) -> int | None:
+        """Return on how many cores the code ran, if its outputs say so."""
+        return None if self.engine is None else self.engine.cores(self.directory)
 
-    def _compute(self) -> Outcome:
-        document = self.lease.document
-        settings = Settings(execution=document.get("execution", {}), worker=self.worker.env)
-        engine = self.engine = engine_of(self.calculation, settings, self.without)
+    def go(self) -> Computed:
+        """Prepare the directory, run the code there or go on with its run, and collect.
+
+        Raises
+        ------
+        Stopped
+            If a stop was requested; the next launch continues.
+        EngineError, WrongDirectory
+            If the code failed, or its directory belongs to another calculation.
+        """
+        task = self.task
+        settings = Settings(execution=task.execution, worker=self.worker.env)
+        engine = self.engine = engine_of(self.calculation, settings, task.without)
         atoms = start_structures.start_atoms(
             self.calculation,
             {role: p.record.geometry.atoms() for role, p in self.parents.items() if p.record.geometry},
         )
-        workdir = own_directory(self.directory.parent, self.calculation, atoms, self.generation)
+        workdir = own_directory(self.directory.parent, self.calculation, atoms, task.generation)
         start = workdir.start
         moments = None if start is None else self._start_moments(len(start))
         if start is not None and moments is not None:
@@ -271,11 +315,8 @@ class _Run:
                 engine.run(place, self.worker.limits, self.stop)
         outcome = engine.collect(self.directory)
         execution, idle = divided(settings.execution, engine.execution_keys(self.calculation))
-        not_applicable = (*document.get("not_applicable", ()), *idle)
-        record = self._record(outcome, engine, workdir, execution, not_applicable)
-        arrays = {name: getattr(outcome, name) for name in array_names()}
-        self.documents.publish(self.lease, self.attempt, record, {k: v for k, v in arrays.items() if v is not None})
-        return outcome
+        not_applicable = (*task.not_applicable, *idle)
+        return Computed(self._record(outcome, engine, workdir, execution, not_applicable), outcome)
 
     def _start_moments(self, natoms: int) -> Any:
         """Return the start moments: of a single point with spin those that the relaxation ended with, if it had some.
@@ -292,62 +333,6 @@ class _Run:
         """Return the record of the relaxation at whose end this is a single point."""
         parent = self.parents.get("geometry")
         return parent.record if parent is not None and self.calculation.kind == "static" else None
-
-    # -- attempt and record
-
-    def _begin_attempt(self) -> None:
-        if self.lease.token > 1:  # under the lease, so that nobody works on one of them
-            self.documents.close_attempts(self.calculation.id)
-        self.documents.attempts.insert_one(
-            {
-                **self.begun,
-                "firework_id": self.firework_id,
-                **asdict(self.worker.account),
-                "directory": str(self.directory),
-                "started": self.started,
-                "outcome": "running",
-            }
-        )
-
-    def _end_killed(self, error: Killed) -> None:
-        """Write that a code was killed, which is no failure of it, unless that happens again and again."""
-        progress = None if self.engine is None else how_far(self.engine, self.directory)
-        place = "" if progress is None else f"{progress.stage} {progress.step}"
-        most = _OUT_OF_MEMORY if error.out_of_memory else _KILLS
-        before = self.documents.attempts.find({"calculation": self.calculation.id, "_id": {"$ne": self.attempt}})
-        earlier = list(before.sort("started", -1).limit(most - 1))
-        again = [one.get("killed_at") == place and one["outcome"] == "lost" for one in earlier]
-        if len(again) < most - 1 or not all(again):
-            self._end_attempt("lost", str(error), killed_at=place)
-            return
-        remedy = "give it more memory or fewer ranks, and retry" if error.out_of_memory else "find out why, and retry"
-        self._end_attempt("failed", f"{error} That was so {most} times at the same step: {remedy}.", killed_at=place)
-
-    def _end_attempt(
-        self, outcome: str, reason: str | None, result: Outcome | None = None, **more: str | int | None
-    ) -> None:
-        end = now()
-        self.documents.attempts.update_one(
-            {"_id": self.attempt},
-            {
-                "$set": {
-                    "outcome": outcome,
-                    "reason": reason,
-                    "ended": end,
-                    "wall_time_s": _seconds(self.started, end),
-                    "cores": None if self.engine is None else self.engine.cores(self.directory),
-                    "ionic_steps": result.ionic_steps if result else None,
-                    "corrections": list(result.corrections) if result else [],
-                    **more,
-                }
-            },
-        )
-
-    def _lease_is_lost(self) -> bool:
-        try:
-            return not self.documents.leases.renew(self.lease, Owner.here())
-        except ConnectionFailure:  # nobody can tell
-            return True
 
     def _record(
         self,
@@ -411,12 +396,134 @@ class _Run:
             execution=dict(execution),
             started=self.started,
             finished=finished,
-            wall_time_s=_seconds(self.started, finished),
+            wall_time_s=seconds_between(self.started, finished),
             launches=workdir.launches,
             ionic_steps=outcome.ionic_steps,
             scf_steps=outcome.scf_steps,
             corrections=outcome.corrections,
         )
+
+
+@dataclass
+class _Run:
+    """An attempt at a calculation, under a lease."""
+
+    documents: Documents
+    computation: Computation
+    lease: Lease
+
+    def __post_init__(self) -> None:
+        self.calculation = self.computation.calculation
+        self.begun = _attempt(self.calculation, self.lease, Owner.here())
+        self.attempt: str = self.begun["_id"]
+
+    def go(self) -> None:
+        """Prepare, run, collect and record; write the outcome into the attempt, also after an error."""
+        self._begin_attempt()
+        try:
+            computed = self.computation.go()
+            self.documents.publish(self.lease, self.attempt, computed.record, computed.arrays)
+        except Stopped as error:
+            self._end_attempt("lost" if self._lease_is_lost() else "stopped", str(error))
+            raise
+        except LeaseLost as error:
+            self._end_attempt("lost", str(error))
+            raise
+        except Killed as error:
+            end = killed_end(self.computation, error)
+            self._write_end(judged_kill(self.documents, self.calculation.id, self.attempt, end))
+            raise
+        except TooManySteps as error:  # `reconcile` goes on once it may take more
+            self._end_attempt("failed", str(error), max_steps=error.max_steps)
+            raise
+        except SodiateError as error:
+            self._end_attempt("failed", str(error))
+            raise
+        except ConnectionFailure as error:  # not of the calculation, whose files stay; the next launch goes on
+            self._end_attempt("lost", f"the database could not be reached: {str(error).splitlines()[0]}")
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self._end_attempt("failed", reason)
+            raise EngineError(f"{self.calculation.label} failed in {self.computation.directory}: {reason}") from error
+        self._end_attempt("completed", None, computed.outcome)
+
+    def _begin_attempt(self) -> None:
+        if self.lease.token > 1:  # under the lease, so that nobody works on one of them
+            self.documents.close_attempts(self.calculation.id)
+        self.documents.attempts.insert_one(
+            {
+                **self.begun,
+                "firework_id": self.computation.firework_id,
+                **asdict(self.computation.worker.account),
+                "directory": str(self.computation.directory),
+                "started": self.computation.started,
+                "outcome": "running",
+            }
+        )
+
+    def _end_attempt(
+        self, outcome: str, reason: str | None, result: Outcome | None = None, max_steps: int | None = None
+    ) -> None:
+        more = {} if max_steps is None else {"max_steps": max_steps}
+        self._write_end(attempt_end(self.computation, outcome, reason, result) | more)
+
+    def _write_end(self, end: Mapping[str, Any]) -> None:
+        self.documents.attempts.update_one({"_id": self.attempt}, {"$set": dict(end)})
+
+    def _lease_is_lost(self) -> bool:
+        try:
+            return not self.documents.leases.renew(self.lease, Owner.here())
+        except ConnectionFailure:  # nobody can tell
+            return True
+
+
+def attempt_end(
+    computation: Computation, outcome: str, reason: str | None, result: Outcome | None = None
+) -> dict[str, Any]:
+    """Return what an attempt's document says at its end."""
+    end = now()
+    return {
+        "outcome": outcome,
+        "reason": reason,
+        "ended": end,
+        "wall_time_s": seconds_between(computation.started, end),
+        "cores": computation.cores(),
+        "ionic_steps": result.ionic_steps if result else None,
+        "corrections": list(result.corrections) if result else [],
+    }
+
+
+def killed_end(computation: Computation, error: Killed) -> dict[str, Any]:
+    """Return what an attempt's document says where the code was killed, for `judged_kill`."""
+    progress = None if computation.engine is None else how_far(computation.engine, computation.directory)
+    place = "" if progress is None else f"{progress.stage} {progress.step}"
+    end = attempt_end(computation, "lost", str(error))
+    return {**end, "killed_at": place, "out_of_memory": error.out_of_memory}
+
+
+def judged_kill(documents: Documents, calculation: str, attempt: str, end: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the end of an attempt whose code was killed: no failure of it, unless that happens again and again.
+
+    Parameters
+    ----------
+    documents
+        The database.
+    calculation, attempt
+        Their ids.
+    end
+        From `killed_end`.
+    """
+    values = {key: value for key, value in end.items() if key != "out_of_memory"}
+    most = _OUT_OF_MEMORY if end["out_of_memory"] else _KILLS
+    before = documents.attempts.find({"calculation": calculation, "_id": {"$ne": attempt}})
+    earlier = list(before.sort("started", -1).limit(most - 1))
+    again = [one.get("killed_at") == end["killed_at"] and one["outcome"] == "lost" for one in earlier]
+    if len(again) < most - 1 or not all(again):
+        return values
+    remedy = "give it more memory or fewer ranks, and retry" if end["out_of_memory"] else "find out why, and retry"
+    reason = f"{end['reason']} That was so {most} times at the same step: {remedy}."
+    return {**values, "outcome": "failed", "reason": reason}
 
 
 def divided(execution: Mapping[str, Any], acting: frozenset[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -426,7 +533,8 @@ def divided(execution: Mapping[str, Any], acting: frozenset[str]) -> tuple[dict[
     return settings, tuple(idle)
 
 
-def _seconds(start: str, end: str) -> float:
+def seconds_between(start: str, end: str) -> float:
+    """Return the seconds between two times, to a millisecond."""
     return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
 
 

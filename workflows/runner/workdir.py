@@ -78,7 +78,7 @@ def own_directory(root: Path, calculation: Calculation, start: Atoms | None, gen
         if previous["generation"] == generation and _same_start(first_start, geometry):
             geometry = first_start
         else:
-            directory.rename(_free_name(directory))
+            set_aside(directory)
             previous = None
     start_values = None if geometry is None else geometry.model_dump(mode="json")
     launches = (previous or {}).get("launches", 0) + 1
@@ -117,8 +117,9 @@ def _read_claim(directory: Path) -> Mapping[str, Any] | None:
     return claim
 
 
-def _free_name(directory: Path) -> Path:
+def set_aside(directory: Path) -> None:
+    """Rename a directory, whose place another one takes."""
     number = 1
     while (aside := directory.with_name(f"{directory.name}.superseded-{number}")).exists():
         number += 1
-    return aside
+    directory.rename(aside)

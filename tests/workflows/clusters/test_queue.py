@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,51 +19,14 @@ from sodiate.workflows.clusters.jobs import JobBook
 from sodiate.workflows.clusters.keep import Patience, keep
 from sodiate.workflows.clusters.queue import Queue, queue_once, recover
 from sodiate.workflows.clusters.registry import SCHEDULERS
-from sodiate.workflows.clusters.scheduler import Full, Listed, NoAnswer, Request, Scheduler, SchedulerError
+from sodiate.workflows.clusters.scheduler import Full, Listed, NoAnswer, SchedulerError
 from sodiate.workflows.clusters.worker import WorkReport, work_through_outages
 from sodiate.workflows.database.account import user_name
 from sodiate.workflows.database.connection import Unreachable, open_launchpad
 from sodiate.workflows.launch.corrections import cancel
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
-
-
-@dataclass
-class Obedient(Scheduler):
-    """A scheduler without commands: jobs are a list, and each submission may first do something of the test's."""
-
-    name = "obedient"
-    submit_command = ("submit",)
-    number_line = re.compile(r"(\d+)")
-    ask_command = ("ask",)
-    job_variable = "OBEDIENT_JOB"
-    ended_states = frozenset(("OVER",))
-
-    jobs: list[Listed] = field(default_factory=list)
-    before: Callable[[str], None] = lambda name: None
-    asked: Callable[[], None] = lambda: None
-    submitted: list[str] = field(default_factory=list)
-
-    def header(self, request: Request) -> list[str]:
-        return [f"# {request.name}"]
-
-    def cluster_name(self) -> str:
-        return "here"
-
-    def listed(self) -> list[Listed]:
-        self.asked()
-        return list(self.jobs)
-
-    def submit(self, script: Path) -> str:
-        name = script.read_text().splitlines()[1].split()[1]
-        self.submitted.append(name)
-        self.before(name)
-        number = str(100 + len(self.submitted))
-        self.jobs.append(Listed(number, name, "WAITING"))
-        return number
-
-    def all_end(self, state: str = "OVER") -> None:
-        self.jobs = [Listed(job.number, job.name, state) for job in self.jobs]
+from support.obedient import Obedient
 
 
 @pytest.fixture

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +16,8 @@ from pymongo import MongoClient
 from support import slurm
 from support.campaigns import small_campaign
 from support.cli import Cli, wait_until
-from support.slurm import Slurm
+from support.servers import Mongod
+from support.slurm import Slurm, Watch
 from support.warm import Process, Warm
 
 CLUSTER: dict[str, Any] = {
@@ -35,42 +30,6 @@ CLUSTER: dict[str, Any] = {
 OPTIONS = ("--cluster", "cluster.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root")
 
 BANNER = "Welcome to login4 of Stampede3: 12% of 500 project hours used"
-
-
-@dataclass
-class Mongod:
-    """A server on a port, which goes away and comes back."""
-
-    program: Path
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        (self.folder / "db").mkdir(parents=True, exist_ok=True)
-        options = ["--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket", "--quiet"]
-        options += ["--logpath", str(self.folder / "log"), "--logappend", "--wiredTigerCacheSizeGB", "0.25"]
-        options += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--dbpath", str(self.folder / "db")]
-        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL)
-        with MongoClient[dict[str, Any]]("127.0.0.1", self.port, serverSelectionTimeoutMS=30000) as client:
-            client.admin.command("ping")
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(30)
-
-
-@pytest.fixture
-def own_server(mongod: Path, tmp_path: Path) -> Iterator[Mongod]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = Mongod(mongod, tmp_path / "mongod", port)
-    running.start()
-    (tmp_path / "my_launchpad.yaml").write_text(f"host: 127.0.0.1\nport: {port}\nname: trial\n")
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -94,37 +53,6 @@ def bad_commands(slurm_cluster: Slurm, tmp_path: Path, monkeypatch: pytest.Monke
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return folder
-
-
-@dataclass
-class Watch:
-    """How many jobs were alive at each look, counted beside the queue."""
-
-    slurm: Slurm
-    counts: list[int] = field(default_factory=list)
-    numbers: set[str] = field(default_factory=set)
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        over = threading.Event()
-        real = next(p for p in ("/usr/bin/squeue", shutil.which("squeue")) if p and Path(p).exists())
-
-        def look() -> None:
-            while not over.wait(0.2):
-                words = [real, "-h", "-t", "PD,R,CF,CG,S", "-o", "%i"]
-                env = {**os.environ, **self.slurm.environment}
-                done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
-                if done.returncode == 0:
-                    self.counts.append(len(done.stdout.split()))
-                    self.numbers.update(done.stdout.split())
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
 
 def prepared(cli: Cli, tmp_path: Path) -> None:

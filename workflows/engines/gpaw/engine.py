@@ -151,6 +151,7 @@ class GpawEngine(PlainEngine):
     protocol_keys = PROTOCOL_KEYS
     worker_keys: type[Frozen] = GpawWorkerKeys
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
+    inherited_files: tuple[str, ...] = (DENSITY, RESULT, INPUT, START, CORRECTIONS)
     adds_dispersion = True
     functionals_at_density: frozenset[str] = AT_DENSITY
 

@@ -112,6 +112,7 @@ class VaspEngine(PlainEngine):
     protocol_keys = PROTOCOL_KEYS
     worker_keys: type[Frozen] = VaspWorkerKeys
     checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml")
+    inherited_files: tuple[str, ...] = (CHARGE,)
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element beyond curium, of which VASP has no data set."""
