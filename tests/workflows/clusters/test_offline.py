@@ -31,7 +31,7 @@ from sodiate.workflows.database.connection import open_launchpad
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.lease import LeaseHeld, Owner
 from sodiate.workflows.database.seals import sealed
-from sodiate.workflows.engines.base import Limits
+from sodiate.workflows.engines.base import Killed, Limits
 from sodiate.workflows.launch.corrections import cancel, redo, retry
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
@@ -507,7 +507,7 @@ def test_what_was_altered_is_told_and_not_recorded(alteration: str, submitted: B
 # -- kills and outages of the login node
 
 
-class Killed(BaseException):
+class Ended(BaseException):
     """The queue process ends here."""
 
 
@@ -532,7 +532,7 @@ def kill_at(step: str, after: bool, patch: pytest.MonkeyPatch) -> None:
     def ends(*arguments: Any, **keywords: Any) -> Any:
         if after:
             original(*arguments, **keywords)
-        raise Killed(step)
+        raise Ended(step)
 
     patch.setattr(holder, name, ends)
 
@@ -577,7 +577,7 @@ def test_a_queue_that_was_killed_anywhere_collects_as_if_nothing_had_happened(
             kill_at(step, after, patch)
             try:
                 recover(bench, JobBook.open(bench, queue.cluster))
-            except Killed:
+            except Ended:
                 kills += 1
         told: list[str] = []
         recover(bench, JobBook.open(bench, queue.cluster), told.append)
@@ -623,7 +623,7 @@ def test_a_submission_that_was_killed_anywhere_is_taken_back(
             patch.setattr(offline.take_back, "__code__", (lambda bench, book, tag: None).__code__)
             patch.setattr(JobBook, "end", lambda *arguments: None)
             patch.setattr("fireworks.core.launchpad.LaunchPad.cancel_reservation", lambda *arguments: None)
-            with pytest.raises(Killed):
+            with pytest.raises(Ended):
                 queue_once(queue)
         bench.launchpad.launches.update_many(
             {"state": "RESERVED"}, {"$set": {"state_history.0.created_on": "2020-01-01T00:00:00"}}
@@ -753,3 +753,38 @@ def test_status_says_what_computes_offline(submitted: Bench, scheduler: Obedient
     lines = status_lines(submitted.documents)
     assert any(re.search(r"WSSe\+VS: running offline, step \d+, largest force", line) for line in lines)
     assert "1 running offline" in lines[0]
+
+
+def test_a_code_that_was_killed_is_lost_and_fails_in_the_end(
+    host_alone: tuple[Bench, str], scheduler: Obedient
+) -> None:
+    """In an offline job as in any other: out of memory three times at one step is a failure."""
+    bench, identifier = host_alone
+    queue = queue_of(bench, max_jobs=1)
+
+    def killed(*arguments: Any) -> None:
+        raise Killed("a rank was killed.", out_of_memory=True)
+
+    for _ in range(3):
+        queue_once(queue)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sodiate.workflows.engines.emt.engine.EmtEngine.run", killed)
+            assert compute(out(bench)[0]) == "lost: a rank was killed."
+        scheduler.all_end()
+    recover(bench, JobBook.open(bench, queue.cluster))
+    assert outcomes(bench)["WSSe+VS"] == ["lost", "lost", "failed"]
+    last = bench.documents.attempts.find_one({"calculation": identifier}, sort=[("started", -1)])
+    assert last is not None
+    assert "That was so 3 times at the same step: give it more memory" in last["reason"]
+    assert bench.states()["WSSe+VS"] == "FIZZLED"
+
+
+def test_a_calculation_of_two_campaigns_is_computed_once(
+    submitted: Bench, scheduler: Obedient, tmp_path: Path
+) -> None:
+    submitted.submit(plan(small_campaign(tmp_path, campaign="other")))
+    queue = queue_of(submitted, max_jobs=4)
+    assert go_on(submitted, scheduler, queue) == []
+    assert set(map(tuple, outcomes(submitted).values())) == {("completed",)}
+    assert set(submitted.states().values()) == {"COMPLETED"}
+    assert len(scheduler.submitted) == 5
