@@ -27,8 +27,16 @@ NEAREST_A: Final = 2.2
 LARGEST: Final = 20_000
 """The most distinct sets of one size that are followed all; of more, those of lowest energy."""
 
+# Sets of one size that are followed where there are too many: fewer where each takes longer.
 _WIDTH: Final = 400
-"""How many sets of one size are followed where there are too many."""
+_NARROW: Final = 30
+_EFFORT: Final = 1_000_000
+
+# Sets that are grown at once.
+_CHUNK: Final = 1000
+
+# Full layers that are looked through where there are too many ways.
+_FILLINGS: Final = 4
 
 # Kinds of sites on one face, of which every order of filling them is tried.
 _KINDS: Final = 4
@@ -122,19 +130,12 @@ def _earlier(ones: Ints, others: Ints) -> np.ndarray:
     return result
 
 
-def arrange(
-    points: IonPoints,
-    heights_a: Floats,
-    allowed: Sequence[int],
-    count: int,
-    most: int,
-    spacing_a: float | None = None,
-) -> Arrangements:
-    """Find the distinct arrangements of a number of ions, and choose those of lowest electrostatic energy.
+class Search:
+    """The search for arrangements on one host, for several numbers of ions: smaller sets grow to larger ones once.
 
-    Two are the same if an operation of the host takes one to the other. Up to `LARGEST` distinct sets of each size
-    all are found; beyond, sets grow from those of low energy, and each full layer is looked through besides. An ion
-    more than the sites hold lies in a second layer, which begins where the first is full.
+    Two arrangements are the same if an operation of the host takes one to the other. Up to `LARGEST` distinct sets of
+    each size all are found; beyond, sets grow from those of low energy, and full layers are looked through besides.
+    An ion more than the sites hold lies in a second layer, which begins where the first is full.
 
     Parameters
     ----------
@@ -144,42 +145,64 @@ def arrange(
         Height of an ion on each of them above the middle of the host, shape (points,), Å; below it on the bottom.
     allowed
         Indices of the points that ions may take: whole sites, or their part on one face.
-    count
-        Number of ions.
-    most
-        How many arrangements are chosen.
     spacing_a
         How far an ion of the second layer lies from the nearest of the first, Å; None for one layer only.
-
-    Raises
-    ------
-    StructureError
-        If the sites hold fewer ions.
     """
-    lattice = _lattice(points, heights_a).within(allowed)
-    fillings = full_layers(points, lattice.refused, allowed)
-    holds = max(map(len, fillings), default=0)
-    if count <= holds:
-        sets, complete = _searched(lattice, allowed, fillings, count)
-        found = [Arrangement(tuple(row), (), energy) for row, energy in _with_energies(lattice, sets)]
+
+    def __init__(
+        self, points: IonPoints, heights_a: Floats, allowed: Sequence[int], spacing_a: float | None = None
+    ) -> None:
+        self.points, self.heights_a, self.allowed, self.spacing_a = points, heights_a, tuple(allowed), spacing_a
+        self.lattice = _lattice(points, heights_a).within(allowed)
+        fillings = full_layers(points, self.lattice.refused, allowed)
+        self.holds = max(map(len, fillings), default=0)
+        full = np.array([sorted(filling) for filling in fillings if len(filling) == self.holds], dtype=np.int64)
+        self._full = self.lattice.firsts(full)
+        energies = np.round(self.lattice.energies(self._full), _DIGITS)
+        best = self._full[np.argsort(energies, kind="stable")[:_FILLINGS]].tolist()
+        self._everywhere = _Growth(self.lattice, self.allowed)
+        self._fillings = [_Growth(self.lattice.within(filling), filling) for filling in best]
+
+    def arrange(self, count: int, most: int) -> Arrangements:
+        """Find the distinct arrangements of a number of ions, and choose ``most`` of lowest electrostatic energy.
+
+        Raises
+        ------
+        StructureError
+            If the sites hold fewer ions.
+        """
+        if count <= self.holds:
+            sets, complete = self._first(count)
+            found = [Arrangement(tuple(row), (), energy) for row, energy in _with_energies(self.lattice, sets)]
+        elif self.spacing_a is None or count > 2 * self.holds:
+            layers = f"two layers of {self.holds} hold {2 * self.holds}"
+            layers = f"the sites hold {self.holds}" if self.spacing_a is None else layers
+            raise StructureError(f"{count} ions are too many: {layers} that are at least {NEAREST_A:g} Å apart.")
+        else:
+            found, complete = self._second(count - self.holds, self.spacing_a)
         return Arrangements(tuple(_ordered(found)[:most]), len(found), complete)
-    if spacing_a is None or count > 2 * holds:
-        layers = f"the sites hold {holds}" if spacing_a is None else f"two layers of {holds} hold {2 * holds}"
-        raise StructureError(f"{count} ions are too many: {layers} that are at least {NEAREST_A:g} Å apart.")
-    found, complete = [], True
-    full = lattice.firsts(np.array([sorted(filling) for filling in fillings if len(filling) == holds]))
-    for below in full.tolist():
-        upper = _second(points, heights_a, below, spacing_a, lattice)
-        sets, all_of_it = _searched(upper, below, [frozenset(below)], count - holds)
-        complete &= all_of_it
-        base = float(lattice.energies(np.array([below]))[0])
-        found += [Arrangement(tuple(below), tuple(r), base + energy) for r, energy in _with_energies(upper, sets)]
-    return Arrangements(tuple(_ordered(found)[:most]), len(found), complete)
 
+    def _first(self, count: int) -> tuple[Ints, bool]:
+        """Return the first sets of orbits in one layer, shape (orbits, count), and whether they are all."""
+        found = self._everywhere.all(count)
+        if found is not None:
+            return found, True
+        parts = [self._everywhere.lowest(count), *([self._full] if count == self.holds else [])]
+        parts += [growth.all_or_lowest(count)[0] for growth in self._fillings]
+        return self.lattice.firsts(np.concatenate(parts)), False
 
-def capacity(points: IonPoints, allowed: Sequence[int]) -> int:
-    """Return how many ions one layer on some points holds."""
-    return max(map(len, full_layers(points, _too_near(points), allowed)), default=0)
+    def _second(self, count: int, spacing_a: float) -> tuple[list[Arrangement], bool]:
+        """Return the arrangements of ions on full layers, and whether they are all."""
+        found, complete = [], True
+        for below in self._full.tolist():
+            upper = _second(self.points, self.heights_a, below, spacing_a, self.lattice)
+            sets, are_all = _Growth(upper, below).all_or_lowest(count)
+            complete &= are_all
+            base = float(self.lattice.energies(np.array([below]))[0])
+            found += [
+                Arrangement(tuple(below), tuple(row), base + energy) for row, energy in _with_energies(upper, sets)
+            ]
+        return found, complete
 
 
 def full_layers(points: IonPoints, refused: np.ndarray, allowed: Sequence[int]) -> list[frozenset[int]]:
@@ -244,60 +267,65 @@ def second_heights(points: IonPoints, heights_a: Floats, below: Sequence[int], s
     return raised
 
 
-def _searched(
-    lattice: _Lattice, allowed: Sequence[int], fillings: Sequence[frozenset[int]], count: int
-) -> tuple[Ints, bool]:
-    """Return the first sets of orbits, shape (orbits, count), and whether they are all."""
-    found = _all(lattice, allowed, count)
-    if found is not None:
-        return found, True
-    parts = [_lowest(lattice, allowed, count)]
-    for filling in fillings:
-        if len(filling) >= count:
-            own = lattice.within(sorted(filling))
-            every = _all(own, sorted(filling), count)
-            parts.append(_lowest(own, sorted(filling), count) if every is None else every)
-    return lattice.firsts(np.concatenate(parts)), False
+class _Growth:
+    """Sets of some points that grow point by point; what was found of one size is kept for the next."""
 
+    def __init__(self, lattice: _Lattice, allowed: Sequence[int]) -> None:
+        self.lattice = lattice
+        self.free = np.zeros(len(lattice.alone), dtype=bool)
+        self.free[list(allowed)] = True
+        nothing = np.zeros((1, 0), dtype=np.int64)
+        self._all: list[Ints] = [nothing]
+        self._lowest: list[Ints] = [nothing]
+        self._too_many = False
 
-def _all(lattice: _Lattice, allowed: Sequence[int], count: int) -> Ints | None:
-    """Return the first set of each orbit; None if there are too many of some size.
+    def all_or_lowest(self, count: int) -> tuple[Ints, bool]:
+        """Return all first sets of orbits, or those of low energy if there are too many, and which of the two."""
+        found = self.all(count)
+        return (self.lowest(count), False) if found is None else (found, True)
 
-    The first set of an orbit without its last point is the first of its own orbit, so that sets grow by later points
-    alone and each orbit is met once (Read, Ann. Discrete Math. 2, 107 (1978)).
-    """
-    sets = np.zeros((1, 0), dtype=np.int64)
-    for _ in range(count):
-        sets = np.concatenate([lattice.are_first(grown) for grown in _grown(lattice, allowed, sets, later=True)])
-        if len(sets) > LARGEST:
-            return None
-    return sets
+    def all(self, count: int) -> Ints | None:
+        """Return the first set of each orbit; None if there are too many of some size.
 
+        The first set of an orbit without its last point is the first of its own orbit, so that sets grow by later
+        points alone and each orbit is met once (Read, Ann. Discrete Math. 2, 107 (1978)).
+        """
+        while len(self._all) <= count and not self._too_many:
+            grown, total = [np.zeros((0, len(self._all)), dtype=np.int64)], 0
+            for candidates in self._later(self._all[-1]):
+                grown.append(self.lattice.are_first(candidates))
+                total += len(grown[-1])
+                if total > LARGEST:
+                    self._too_many = True
+                    return None
+            self._all.append(np.concatenate(grown))
+        return self._all[count] if count < len(self._all) else None
 
-def _lowest(lattice: _Lattice, allowed: Sequence[int], count: int) -> Ints:
-    """Return first sets of orbits that grow from those of low energy."""
-    sets = np.zeros((1, 0), dtype=np.int64)
-    for _ in range(count):
-        grown = np.concatenate(list(_grown(lattice, allowed, sets, later=False)))
-        order = np.argsort(np.round(lattice.energies(grown), _DIGITS), kind="stable")
-        sets = lattice.firsts(grown[order[: 4 * _WIDTH]])
-        energies = np.round(lattice.energies(sets), _DIGITS)
-        sets = sets[np.argsort(energies, kind="stable")[:_WIDTH]]
-    return sets
+    def _later(self, sets: Ints) -> Iterator[Ints]:
+        """Yield sets with one point more behind their last one, as many at once as memory likes."""
+        for start in range(0, len(sets), _CHUNK):
+            chunk = sets[start : start + _CHUNK]
+            open_ = self.free & ~self.lattice.refused[chunk].any(axis=1)
+            if sets.shape[1]:
+                open_ &= np.arange(len(self.free)) > chunk[:, -1:]
+            rows, added = np.nonzero(open_)
+            yield np.column_stack([chunk[rows], added])
 
-
-def _grown(lattice: _Lattice, allowed: Sequence[int], sets: Ints, later: bool) -> Iterator[Ints]:
-    """Yield sets with one point more, as many of them at once as memory likes; behind their last one if ``later``."""
-    free = np.zeros(len(lattice.alone), dtype=bool)
-    free[list(allowed)] = True
-    yield np.zeros((0, sets.shape[1] + 1), dtype=np.int64)
-    for start in range(0, len(sets), LARGEST // 4):
-        chunk = sets[start : start + LARGEST // 4]
-        open_ = free & ~lattice.refused[chunk].any(axis=1)
-        if later and sets.shape[1]:
-            open_ &= np.arange(len(free)) > chunk[:, -1:]
-        rows, added = np.nonzero(open_)
-        yield np.column_stack([chunk[rows], added])
+    def lowest(self, count: int) -> Ints:
+        """Return first sets of orbits that grow from those of low energy."""
+        lattice = self.lattice
+        while len(self._lowest) <= count:
+            sets = self._lowest[-1]
+            width = max(_NARROW, min(_WIDTH, _EFFORT // (len(lattice.permutations) * len(self._lowest))))
+            costs = lattice.energies(sets)[:, None] + lattice.alone + lattice.pairs[sets].sum(axis=1)
+            costs = np.round(costs, _DIGITS)
+            costs[~self.free | lattice.refused[sets].any(axis=1)] = np.inf
+            order = np.argsort(costs, axis=None, kind="stable")[: 4 * width]
+            rows, added = np.divmod(order[np.isfinite(costs.ravel()[order])], len(self.free))
+            sets = lattice.firsts(np.column_stack([sets[rows], added]))
+            energies = np.round(lattice.energies(sets), _DIGITS)
+            self._lowest.append(sets[np.argsort(energies, kind="stable")[:width]])
+        return self._lowest[count]
 
 
 def _with_energies(lattice: _Lattice, sets: Ints) -> Iterator[tuple[list[int], float]]:

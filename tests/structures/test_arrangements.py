@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pytest
 from sodiate.structures import arrangements as module
-from sodiate.structures.arrangements import NEAREST_A, arrange, capacity
+from sodiate.structures.arrangements import NEAREST_A, Arrangements, Search
 from sodiate.structures.errors import StructureError
 from sodiate.structures.geometry import Floats
 from sodiate.structures.ion_points import IonPoints, ion_points
@@ -31,6 +32,12 @@ def points_of(
     half = float(np.ptp(host.positions[:, 2])) / 2
     heights = [half + HEIGHTS.get(site.kind, 1.0) for site in points.sites]
     return points, np.where(points.on_top, 1.0, -1.0) * heights
+
+
+def arrange(
+    points: IonPoints, heights: Floats, allowed: Sequence[int], count: int, most: int, spacing_a: float | None = None
+) -> Arrangements:
+    return Search(points, heights, allowed, spacing_a).arrange(count, most)
 
 
 def burnside(permutations: np.ndarray, points: list[int], count: int) -> int:
@@ -158,7 +165,7 @@ def burnside_of_one_face(points: IonPoints) -> int:
 
 def test_a_full_sheet_has_one_ion_a_cell_and_face() -> None:
     points, heights = points_of(WSE2, (3, 3))
-    assert capacity(points, range(54)) == 18
+    assert Search(points, heights, range(54)).holds == 18
     found = arrange(points, heights, range(54), 18, 20)
     # T_W, H or T_X on each face, the faces alike.
     assert found.count == 6

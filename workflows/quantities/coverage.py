@@ -22,7 +22,7 @@ from ...analysis.energies.coverage import (
 from ...analysis.records import MOCK
 from ...analysis.report.content import Panel
 from ...analysis.words import listed
-from ...structures.arrangements import Arrangements, arrange, capacity
+from ...structures.arrangements import Arrangements, Search
 from ...structures.errors import StructureError
 from ...structures.geometry import Floats
 from ..campaign.yaml import InputError
@@ -53,15 +53,15 @@ class _Cell:
         The clean host.
     units
         Formula units of the sheet without its defects.
-    allowed
-        Indices of the points that ions may take.
+    search
+        Of arrangements on the points that ions may take.
     """
 
     repeat: tuple[int, int]
     host: Calculation
     ideal: Host
     units: int
-    allowed: tuple[int, ...]
+    search: Search
 
     @property
     def name(self) -> str:
@@ -296,8 +296,9 @@ class _Planned:
             host = self.declare("relax", structure, {}, read_host(structure).label, self.host.protocol)
         ideal = read_host(host.structure)
         units = len(ideal.pristine) // sum(unit_of(self.host).values())
-        allowed = tuple(ideal.points.of(self._named, self._face))
-        self.cells[repeat] = _Cell(repeat, host, ideal, units, allowed)
+        allowed = ideal.points.of(self._named, self._face)
+        search = Search(ideal.points, self._heights(ideal), allowed, self._spacing_a)
+        self.cells[repeat] = _Cell(repeat, host, ideal, units, search)
         return self.cells[repeat]
 
     def _cell(self, coverage: Fraction) -> tuple[_Cell, int]:
@@ -312,13 +313,13 @@ class _Planned:
             count = coverage * in_one * repeat[0] * repeat[1]
             if count.denominator == 1:
                 cell = self._read(repeat)
-                if count <= 2 * capacity(cell.ideal.points, cell.allowed):
+                if count <= 2 * cell.search.holds:
                     return cell, int(count)
                 raise InputError(self._too_many(coverage, cell))
         raise InputError(self._not_held(coverage, in_one * own[0] * own[1]))
 
     def _too_many(self, coverage: Fraction, cell: _Cell) -> str:
-        holds = capacity(cell.ideal.points, cell.allowed)
+        holds = cell.search.holds
         second = f"{self.element}2"
         more = [", or sides: both"] * (self._face is not None)
         more += [", or sites: all"] * (len(self._named) < len(self._ideal.sites))
@@ -342,13 +343,13 @@ class _Planned:
 
     def _of(self, cell: _Cell, count: int, coverage: Fraction) -> tuple[dict[str, Calculation], Arrangements]:
         """Return the relaxations of a number of ions by name, and what was chosen from."""
-        points, heights = cell.ideal.points, self._heights(cell)
+        points = cell.ideal.points
         try:
-            found = arrange(points, heights, cell.allowed, count, self.spec.most, self._spacing_a)
+            found = cell.search.arrange(count, self.spec.most)
         except StructureError as error:
             raise InputError(f"{self.where}: {coverage}: {error}") from None
         if count == 1 and cell.repeat == self.host.repeat:
-            alone = dict.fromkeys(points.sites[i].name for i in cell.allowed)
+            alone = dict.fromkeys(points.sites[i].name for i in cell.search.allowed)
             return {name: self.host.sites[name] for name in alone}, found
         above = self.spec.adsorbate.start_heights_a
         by_site = {site.name: above.of(site.kind) for site in points.sites}
@@ -373,10 +374,10 @@ class _Planned:
         words += [f"{self.element}2@{points.face(index)}" for index in layers[1]]
         return ", ".join(f"{number} {word}" for word, number in Counter(words).items())
 
-    def _heights(self, cell: _Cell) -> Floats:
+    def _heights(self, ideal: Host) -> Floats:
         """Return the height of an ion on each point above the middle of the host, Å."""
-        points, above = cell.ideal.points, self.spec.adsorbate.start_heights_a
-        half = float(np.ptp(cell.ideal.pristine.positions[:, 2])) / 2
+        points, above = ideal.points, self.spec.adsorbate.start_heights_a
+        half = float(np.ptp(ideal.pristine.positions[:, 2])) / 2
         heights = np.array([half + above.of(site.kind) for site in points.sites])
         return np.where(points.on_top, heights, -heights)
 

@@ -17,7 +17,7 @@ from sodiate.analysis.energies.coverage import (
     theoretical_capacity,
 )
 from sodiate.analysis.records import Geometry, Method, ParentRef, Provenance, Record, Sampling, SiteChange
-from sodiate.structures.arrangements import arrange
+from sodiate.structures.arrangements import Search
 from sodiate.structures.ion_points import ion_points
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.structures.sites import find_sites
@@ -96,9 +96,9 @@ def pair_model(attraction_ev: float, repulsion_ev: float) -> list[Record]:
     top = float(SHEET.positions[:, 2].max())
     allowed = points.of(["T_W@top"], "top")
     shifts = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
-    records = []
+    search, records = Search(points, np.zeros(len(points)), allowed), []
     for count in range(1, 10):
-        found = arrange(points, np.zeros(len(points)), allowed, count, 10**6)
+        found = search.arrange(count, 10**6)
         assert found.complete
         for number, one in enumerate(found.chosen):
             places = points.fractions[list(one.first)]
