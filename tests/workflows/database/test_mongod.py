@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from sodiate.workflows.database import mongod, mongod_guard
-from sodiate.workflows.database.mongod import PrivateMongod, launchpad_yaml, private_mongod
+from sodiate.workflows.database.mongod import PrivateMongod, launchpad_yaml, mongod_ahead, private_mongod
 
 pytestmark = pytest.mark.usefixtures("mongod")
 
@@ -392,3 +392,32 @@ def test_fireworks_uses_the_launch_pad_file(shared: PrivateMongod, tmp_path: Pat
 def test_uri_of_a_socket_is_escaped() -> None:
     server = PrivateMongod(Path("/data/my root"), Path("/tmp/a b/c%.sock"))
     assert server.uri == "mongodb://%2Ftmp%2Fa%20b%2Fc%25.sock/sodiate"
+
+
+def test_a_server_that_is_started_ahead_is_the_one_that_is_used(tmp_path: Path) -> None:
+    root = tmp_path / "new" / "root"
+    with mongod_ahead(root) as wait:
+        wait()
+        with private_mongod(root) as server:
+            assert mongod_guard.answers(str(server.socket))
+        assert mongod_guard.answers(str(server.socket))  # until both have let go
+        with mongod_ahead(root) as wait_too, private_mongod(root):
+            wait_too()
+    assert not mongod_guard.answers(str(server.socket))
+    assert (root / "mongod" / "db").is_dir()
+
+
+@pytest.mark.parametrize("there", ["nothing", "root", "database"])
+def test_a_server_that_nobody_wanted_leaves_no_trace(tmp_path: Path, there: str) -> None:
+    root = tmp_path / "new" / "root"
+    if there == "root":
+        root.mkdir(parents=True)
+        (root / "mine").touch()
+    if there == "database":
+        with private_mongod(root):
+            pass
+    before = sorted(tmp_path.rglob("*/db")) + sorted(tmp_path.glob("new/root/*"))
+    with pytest.raises(ZeroDivisionError), mongod_ahead(root):
+        raise ZeroDivisionError
+    assert sorted(tmp_path.rglob("*/db")) + sorted(tmp_path.glob("new/root/*")) == before
+    assert (tmp_path / "new").exists() == (there != "nothing")

@@ -105,8 +105,9 @@ def free_memory_bytes(root: Path = _ROOT) -> int | None:
     for group in _groups("memory", root):
         limit, usage = ("max", "current") if group.version == 2 else ("limit_in_bytes", "usage_in_bytes")
         with suppress(OSError, ValueError):
-            cached = re.search(r"^(?:total_)?inactive_file (\d+)$", (group.folder / "memory.stat").read_text(), re.M)
-            used = int((group.folder / f"memory.{usage}").read_text()) - (0 if cached is None else int(cached[1]))
+            statistics = (group.folder / "memory.stat").read_text()
+            cached = re.findall(r"^(?:total_)?inactive_file (\d+)$", statistics, re.MULTILINE)  # the total comes last
+            used = int((group.folder / f"memory.{usage}").read_text()) - int(cached[-1] if cached else 0)
             free.append(max(0, int((group.folder / f"memory.{limit}").read_text()) - used))
     return min((number for number in free if number < _UNLIMITED_BYTES // 2), default=None)
 

@@ -14,6 +14,7 @@ from sodiate.workflows.engines.shared import machine
 from sodiate.workflows.engines.shared.machine import (
     available_cores,
     cpu_quota,
+    free_memory_bytes,
     memory_bytes,
     physical_cores,
     share_of_cores,
@@ -224,3 +225,37 @@ def test_a_forked_worker_is_one_more(presence: str, eight_cores: Path, monkeypat
     for descriptor in (reads, writes):
         os.close(descriptor)
     machine._presences.pop().socket.close()
+
+
+MEMINFO = {"proc/meminfo": "MemTotal:       8000000 kB\nMemFree:         100000 kB\nMemAvailable:    4000000 kB\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, None),
+        (MEMINFO, 4_096_000_000),
+        # 1,000,000 of 3,000,000 bytes in use, 400,000 of these by files that the system gives up.
+        (
+            MEMINFO
+            | V2
+            | {"proc/self/cgroup": "0::/box\n", "sys/fs/cgroup/box/memory.max": "3000000\n"}
+            | {"sys/fs/cgroup/box/memory.current": "1000000\n"}
+            | {"sys/fs/cgroup/box/memory.stat": "anon 600000\nfile 400000\ninactive_file 400000\n"},
+            2_400_000,
+        ),
+        (
+            MEMINFO
+            | V1
+            | {"proc/self/cgroup": "5:memory:/job\n", "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "3000000\n"}
+            | {"sys/fs/cgroup/memory/job/memory.usage_in_bytes": "1000000\n"}
+            | {"sys/fs/cgroup/memory/job/memory.stat": "inactive_file 1\ntotal_inactive_file 400000\n"},
+            2_400_000,
+        ),
+    ],
+    ids=["silent", "machine", "v2", "v1"],
+)
+def test_free_memory_is_that_of_the_machine_and_of_its_cgroup(
+    tmp_path: Path, files: dict[str, str], free: int | None
+) -> None:
+    assert free_memory_bytes(laid(tmp_path, files)) == free
