@@ -127,14 +127,19 @@ def _refuse_foreign(fw_id: int, spec: dict[str, Any]) -> None:
 
 
 def quiet_logs(directory: Path) -> None:
-    """Send FireWorks' log lines to a file instead of the terminal, which its level settings do not quiet."""
+    """Send FireWorks' log lines to a file instead of the terminal, which its level settings do not quiet.
+
+    A process that comes to another directory logs there from then on, and no more to the one before.
+    """
+    file = _log_file(directory)
     for name, level in _LOGGERS.items():
         logger = get_fw_logger(name, stream_level=level)
         for handler in list(logger.handlers):
-            if type(handler) is logging.StreamHandler:
+            if isinstance(handler, logging.StreamHandler) and handler is not file:
                 logger.removeHandler(handler)
+                handler.flush()
         logger.propagate = False
-        logger.addHandler(_log_file(directory))
+        logger.addHandler(file)
 
 
 _files: dict[Path, logging.FileHandler] = {}

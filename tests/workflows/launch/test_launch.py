@@ -229,3 +229,15 @@ def test_reconcile_completes_what_is_recorded(bench: Bench, tmp_path: Path, stat
     bench.launch(planned)
     assert set(bench.states().values()) == {"COMPLETED"}
     assert all(len(bench.attempts(c.id)) == 1 for c in planned.calculations)
+
+
+def test_fireworks_logs_below_the_root_in_use(bench: Bench, tmp_path: Path) -> None:
+    """Not below each root that the process ever used: one of them may be gone."""
+    bench.submit(plan(small_campaign(tmp_path)))
+    first, second = (tmp_path / name / "logs" / "fireworks.log" for name in ("root", "other"))
+    said = first.read_text()
+    assert "Added a workflow" in said
+    bench.database.fireworks(second.parent)
+    bench.submit(plan(small_campaign(tmp_path, campaign="another", sites=["H@top"])))
+    assert "Added a workflow" in second.read_text()
+    assert first.read_text() == said
