@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 import subprocess
@@ -47,6 +48,12 @@ def pytest_xdist_auto_num_workers() -> int:
     """Return two workers a core, since tests wait for servers and kills; one where GPAW's ranks need the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if find_spec("gpaw") else 2 * cores
+
+
+def pytest_collection_finish() -> None:
+    """Spare each later collection of garbage the walk through all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

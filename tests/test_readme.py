@@ -1,8 +1,10 @@
-"""Every command and every snippet of the README is run, in its order, in one empty directory."""
+"""Every command and every snippet of the README is run, in its order, in one empty directory.
+
+The first is started as a user starts it; the others need not import everything anew.
+"""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -14,6 +16,7 @@ import yaml
 from sodiate.workflows.database.mongod import private_mongod
 from sodiate.workflows.plan.planner import plan
 from support import CHECKOUT
+from support.warm import Warm
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
@@ -24,29 +27,28 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("mongod")
-def test_commands_and_python(tmp_path: Path) -> None:
+def test_commands_and_python(warm: Warm, tmp_path: Path) -> None:
     lines = [line for block in blocks("console") for line in block.splitlines()]
     assert lines[0] == "pip install . && sodiate run"
     assert lines[1] == "pip install '.[test]' && pytest"  # CI runs this one, and its first half installs
     commands = ["sodiate run", *lines[2:]]
     assert len(commands) > 8
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     printed = {}
 
-    def call(command: str) -> None:
-        done = subprocess.run(
-            shlex.split(command), capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
-        )
+    def keep(command: str, done: subprocess.CompletedProcess[str]) -> None:
         assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr)
         printed[command] = done.stdout
 
-    call(commands[0])
+    words = [str(Path(sys.executable).with_name("sodiate")), *shlex.split(commands[0])[1:]]
+    keep(commands[0], subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False))
     # To which the others attach; each would start and end one of its own.
     with private_mongod(tmp_path / "sodiate-runs"):
         for command in commands[1:]:
-            call(command)
+            words = shlex.split(command)
+            assert words[0] == "sodiate"
+            keep(command, warm.run(words, tmp_path, 120))
         for code in blocks("python"):
-            subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+            keep(code, warm.run(["-c"], tmp_path, 120, code))
     shown, run = (rows(table) for table in (blocks("text")[0], printed["sodiate run"]))
     assert len(shown) == len(run) == 6
     assert shown[0] == run[0]

@@ -198,19 +198,37 @@ def serve(address: str, users: str) -> dict[str, Any]:
     listener.bind(address)
     listener.listen(16)
     print("ready", flush=True)
+    children: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        ready, _, _ = select.select([listener], [], [], 1.0)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if not ready:
+        ready, _, _ = select.select([listener.fileno(), *children], [], [], 1.0)
+        if not ready and not children:
             _end_without_users(Path(address), Path(users))
-        else:
+        for child in children.keys() & set(ready):
+            _tell_the_end(child, *children.pop(child))
+        if listener.fileno() in ready:
             connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                return watch(connection)
-            connection.close()
+            files, request = _receive(connection)
+            pid = os.fork()
+            if pid == 0:
+                for one in (listener, connection, *(other for _, other in children.values())):
+                    one.close()
+                for descriptor in children:
+                    os.close(descriptor)
+                _begin(request, files)
+                return request
+            for file in files:
+                os.close(file)
+            with suppress(BrokenPipeError):
+                connection.sendall(b"%d\n" % pid)
+            children[os.pidfd_open(pid)] = pid, connection
+
+
+def _tell_the_end(child: int, pid: int, connection: socket.socket) -> None:
+    """Tell the tests how a child ended, whose descriptor is ready."""
+    os.close(child)
+    _, status = os.waitpid(pid, 0)
+    with connection, suppress(BrokenPipeError):
+        connection.sendall(b"%d\n" % status)
 
 
 def _end_without_users(address: Path, users: Path) -> None:
@@ -227,26 +245,21 @@ def _end_without_users(address: Path, users: Path) -> None:
         os._exit(0)
 
 
-def watch(connection: socket.socket) -> dict[str, Any]:
-    """Fork once more, and tell the tests how that child ended; returns the request, in the child alone."""
+def _receive(connection: socket.socket) -> tuple[list[int], dict[str, Any]]:
+    """Return the files for what a command prints, and the request."""
     _, files, _, _ = socket.recv_fds(connection, 1, 2)
     with connection.makefile("r") as lines:
-        request: dict[str, Any] = json.loads(lines.readline())
-    child = os.fork()
-    if child:
-        connection.sendall(b"%d\n" % child)
-        _, status = os.waitpid(child, 0)
-        with suppress(BrokenPipeError):
-            connection.sendall(b"%d\n" % status)
-        os._exit(0)
-    connection.close()
+        return files, json.loads(lines.readline())
+
+
+def _begin(request: Mapping[str, Any], files: list[int]) -> None:
+    """Take the place of a process of its own."""
     if request["own_group"]:
         os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, file in enumerate((nothing, *files)):
         os.dup2(file, number)
         os.close(file)
-    return request
 
 
 def main() -> None:

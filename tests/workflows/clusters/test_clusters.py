@@ -242,6 +242,7 @@ def test_a_stand_in_for_pbs_to_the_complete_table(
     assert any("wall time" in path.read_text() for path in (tmp_path / "pbs" / "jobs").iterdir())
 
 
+@pytest.mark.slurm
 def test_a_stand_in_for_lsf_to_the_complete_table(
     reachable: Database, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,11 +135,17 @@ CASES = [
 ]
 
 
+@cache
+def bundled(name: str) -> Plan:
+    """A bundled campaign, planned once for all tests, which only read it."""
+    return plan(name)
+
+
 @pytest.mark.parametrize(("quantity", "relax"), CASES)
 @pytest.mark.parametrize("name", bundled_campaigns())
 def test_every_bundled_campaign_can_be_varied(name: str, quantity: str, relax: bool) -> None:
     """Also one that names structure files beside it, such as Se.cif, which a copy elsewhere would no longer find."""
-    base, varied = plan(name), QUANTITIES[quantity]
+    base, varied = bundled(name), QUANTITIES[quantity]
     engine = base.campaign.spec.engine
     if varied.in_protocol and varied.key not in make_engine(engine, Settings()).protocol_keys:
         with pytest.raises(InputError, match=f"--{quantity}: engine {engine} has no use for {varied.key}"):
@@ -175,7 +182,7 @@ def test_every_bundled_campaign_can_be_varied(name: str, quantity: str, relax: b
 
 @pytest.mark.parametrize("name", bundled_campaigns())
 def test_one_host_has_the_calculations_that_it_has_in_its_campaign(name: str) -> None:
-    base = plan(name)
+    base = bundled(name)
     for host in base.hosts:
         alone = plan(one_host(base.campaign, host.name))
         assert [other.name for other in alone.hosts] == [host.name]
