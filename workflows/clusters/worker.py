@@ -172,7 +172,9 @@ def work_through_outages(
         except Unreachable as error:
             last_try = clock() + _OUTAGE_S if last_try is None else last_try
             if clock() > last_try:
-                raise
+                raise Unreachable(
+                    f"{error} If jobs here never reach it: `sodiate queue --offline` (docs/clusters.md, section 7)."
+                ) from None
             tell(f"{error} Trying again.")
             pause(_RETRY_S)
 

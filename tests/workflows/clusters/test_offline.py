@@ -788,3 +788,28 @@ def test_a_calculation_of_two_campaigns_is_computed_once(
     assert set(map(tuple, outcomes(submitted).values())) == {("completed",)}
     assert set(submitted.states().values()) == {"COMPLETED"}
     assert len(scheduler.submitted) == 5
+
+
+def test_two_clusters_on_one_root_and_database_settle_their_own(
+    submitted: Bench, scheduler: Obedient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one's scheduler knows nothing of this one's jobs, which have come back, run, or wait."""
+    queue_once(queue_of(submitted, max_jobs=1))
+    (here,) = out(submitted)
+    compute(here)
+    mine, scheduler.jobs = scheduler.jobs, []
+    with monkeypatch.context() as patch:
+        patch.setattr(Obedient, "cluster_name", lambda self: "there")
+        done = queue_once(queue_of(submitted, max_jobs=1))
+        assert (len(done.jobs), done.told) == (1, ())
+        there = next(folder for folder in out(submitted) if folder != here)
+        compute(there)
+        scheduler.jobs = []
+        assert recover(submitted, JobBook.open(submitted, queue_of(submitted).cluster)) == []
+    assert out(submitted) == [here]
+    assert submitted.documents.attempts.count_documents({}) == 1
+    scheduler.jobs = mine
+    recover(submitted, JobBook.open(submitted, queue_of(submitted).cluster))
+    assert out(submitted) == []
+    clusters = {attempt["cluster"]: attempt["outcome"] for attempt in submitted.documents.attempts.find()}
+    assert clusters == {"here": "completed", "there": "completed"}

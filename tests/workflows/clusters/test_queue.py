@@ -364,6 +364,6 @@ def test_a_worker_outlasts_an_outage_that_comes_hours_after_its_begin() -> None:
     assert report.launches == 5
     assert len(told) == 5 + 2 + 4
     away[5] = 100
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="If jobs here never reach it: `sodiate queue --offline`"):
         work_through_outages(opened, act, told.append, pause, lambda: now[0])
     assert 0 < away[5] < 45
