@@ -414,9 +414,10 @@ def _lines(found: CoverageResult) -> list[str]:
         lines.append("plating the metal is preferred from the first ion on")
     else:
         last = found.arrangement(found.hull[_stable_steps(found) - 1])
+        most = ", the most that was asked for" if last.x == max(one.x for one in found.arrangements) else ""
         lines.append(
-            f"takes {last.coverage} ions per formula unit ({last.places}) at {found.average_voltage_v:.2f} V on "
-            "average"
+            f"takes {last.coverage} ions per formula unit{most} ({last.places}) at {found.average_voltage_v:.2f} V "
+            "on average"
             + ("" if found.capacity_mah_per_g is None else f", {found.capacity_mah_per_g:.1f} mAh/g")
             + f"; the thickness of the sheet has then changed by {last.thickness_change_a:+.2f} Å"
         )

@@ -233,6 +233,7 @@ def _shown(cli: Cli, place: tuple[Any, ...], folder: Path, result: Any) -> None:
     assert f"{result.capacity_mah_per_g:.1f}" in table
     said = " ".join(table.split())
     assert "WSSe: voltage against the metal:" in said
+    assert "WSSe: takes 2 ions per formula unit, the most that was asked for (4 T_W@top, 4 T_W@bottom)" in said
     assert re.search(r"WSSe: distinct arrangements that are relaxed.*: 3 of 4 at x = 1/2", said)
     assert MOCK in said.split("voltage against the metal:")[1]
     (one,) = json.loads(cli("results", *place, "--format", "json").stdout)
