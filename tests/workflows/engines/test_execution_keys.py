@@ -31,10 +31,13 @@ BFGS = {"optimizer", "max_steps", "max_step_a"}
 
 ACTING = {
     ("emt", "relax"): BFGS,
+    ("emt", "path"): BFGS,
+    ("gpaw", "path"): BFGS | {"coarse"},
     ("gpaw", "relax"): BFGS | {"start_stiffness_ev_per_a2", "coarse"},
     ("gpaw", "relax_cell"): BFGS | {"start_stiffness_ev_per_a2"},
     **{("vasp", kind): {"incar"} for kind in KINDS if kind != "lowest"},
     ("vasp", "relax"): {"max_steps", "incar"},
+    ("vasp", "path"): BFGS | {"incar"},
     ("vasp", "relax_cell"): {"max_steps", "cell", "incar"},
 }
 """Of all engines and kinds; of those that are not here, nothing."""

@@ -147,14 +147,15 @@ class EmtEngine(PlainEngine):
             EmtResult.compute(inputs, limits, stop).write(directory)
 
     def progress(self, directory: Path) -> Progress | None:
-        """Return the last step of a relaxation."""
+        """Return the last step of a relaxation, or force call of a path."""
         from ..shared.trajectory import steps_so_far
 
         try:
             criterion = read_json(directory / INPUT)["protocol"].get("max_force_ev_per_a")
         except DAMAGE:
             return None
-        return steps_so_far(directory / TRAJECTORY, "", criterion)
+        found = steps_so_far(directory / TRAJECTORY, "", criterion)
+        return found or steps_so_far(directory / TAPE, "path", criterion)
 
     def collect(self, directory: Path) -> Outcome:
         """Parse and check the outputs of `run`.

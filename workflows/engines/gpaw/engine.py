@@ -41,6 +41,7 @@ from ..shared.commands import mistake
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from ..shared.machine import available_cores, share_of_cores
 from ..shared.named import refuse_unknown
+from ..shared.path_task import COARSE_TAPE, TAPE, PathTask
 from ..shared.processes import UNBOUND
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .demand import demand_of
@@ -147,10 +148,10 @@ class GpawEngine(PlainEngine):
 
     name = "gpaw"
     physical = True
-    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
+    capabilities = frozenset({"relax", "relax_cell", "static", "path", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
     worker_keys: type[Frozen] = GpawWorkerKeys
-    checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS)
+    checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS, TAPE, COARSE_TAPE)
     inherited_files: tuple[str, ...] = (DENSITY, RESULT, INPUT, START, CORRECTIONS)
     adds_dispersion = True
     functionals_at_density: frozenset[str] = AT_DENSITY
@@ -162,8 +163,10 @@ class GpawEngine(PlainEngine):
             raise Unsupported(f"engine gpaw: {reason}")
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
-        """Return those of a relaxation: BFGS, a coarse relaxation in a fixed cell, CHGNet for adsorbates."""
+        """Return those of a relaxation or path: BFGS, a coarse stage in a fixed cell, CHGNet for adsorbates."""
         kind = KINDS[calculation.kind]
+        if kind.searches:
+            return BFGS_KEYS | {"coarse"}
         if not kind.relaxes:
             return frozenset()
         # A unit cell is cheap anyway, and at a smaller cutoff its lattice constant would differ.
@@ -205,7 +208,8 @@ class GpawEngine(PlainEngine):
         """
         kind = calculation.kind
         atoms = check_kind(self, kind, atoms, directory)
-        execution = self._execution(directory, atoms, calculation) if KINDS[kind].relaxes else {}
+        moves = KINDS[kind].relaxes or KINDS[kind].searches
+        execution = self._execution(directory, atoms, calculation) if moves else {}
         directory.mkdir(parents=True, exist_ok=True)
         if execution.get("start_potential") is not None:
             atoms, execution["start_potential"] = settle_adsorbate(atoms, directory)
@@ -227,6 +231,10 @@ class GpawEngine(PlainEngine):
         if KINDS[kind].fixed_density or "functional" in protocol:
             values["host"] = host_values(source)
         values["without"] = result_without(parents.get("without"), values, atoms)
+        if KINDS[kind].searches:
+            task = PathTask.of(calculation, parents, directory)
+            task.write(directory)
+            values["path"] = task.key
         self._drop_other_corrections(directory, values, atoms)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
@@ -240,10 +248,7 @@ class GpawEngine(PlainEngine):
             old_key = GpawInputs.read(directory).key
         except EngineError:
             return
-        new_key = inputs_key(
-            values["kind"], values["calculator"], values["protocol"], atoms, values["start_moments_mub"]
-        )
-        if old_key != new_key:
+        if old_key != inputs_key(values, atoms):
             (directory / CORRECTIONS).unlink(missing_ok=True)
 
     def _execution(self, directory: Path, atoms: Atoms, calculation: Calculation) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +208,7 @@ class GpawInputs:
             corrections = read_json(path)["corrections"] if path.exists() else []
         except DAMAGE as error:
             raise EngineError(f"{path} cannot be read ({error}); prepare the calculation again.") from None
-        key = inputs_key(values["kind"], values["calculator"], values["protocol"], atoms, values["start_moments_mub"])
+        key = inputs_key(values, atoms)
         calculator = dict(values["calculator"])
         coarse = values["execution"].get("coarse")
         for correction in corrections:
@@ -230,9 +230,9 @@ class GpawInputs:
         )
 
 
-def inputs_key(
-    kind: str, calculator: Mapping[str, Any], protocol: Mapping[str, Any], atoms: Atoms, moments: Sequence[float]
-) -> str:
-    """Return a hash of everything that determines the numbers."""
+def inputs_key(values: Mapping[str, Any], atoms: Atoms) -> str:
+    """Return a hash of everything that determines the numbers: of the content of `INPUT`, and the start."""
     geometry = Geometry.of(atoms).model_dump(mode="json")
-    return digest([kind, dict(calculator), dict(protocol), geometry, list(moments)])
+    keys = ("kind", "calculator", "protocol")
+    own = [*(values[key] for key in keys), geometry, list(values["start_moments_mub"])]
+    return digest(own if values.get("path") is None else [*own, values["path"]])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...kinds import KINDS
 from ..base import Progress
 from ..shared.files import DAMAGE, TRAJECTORY, read_json, tail
+from ..shared.path_task import COARSE_TAPE, TAPE
 from ..shared.trajectory import steps_so_far
 from .inputs import COARSE, INPUT, OUTPUTS
 
@@ -25,7 +26,7 @@ def progress_of(directory: Path) -> Progress | None:
     """Return the stage, the last step, and the iteration of the SCF cycle; None without readable inputs."""
     try:
         values = read_json(directory / INPUT)
-        found = _steps(values, directory) if KINDS[values["kind"]].relaxes else Progress()
+        found = _steps(values, directory) if values["execution"] else Progress()
     except DAMAGE:
         return None
     return replace(found, scf_iteration=_iteration(directory))
@@ -33,11 +34,22 @@ def progress_of(directory: Path) -> Progress | None:
 
 def _steps(values: dict[str, Any], directory: Path) -> Progress:
     coarse = values["execution"]["coarse"]
+    if KINDS[values["kind"]].searches:
+        return _calls(values, directory) or Progress()
     stage = "relaxation" if coarse else ""
     found = steps_so_far(directory / TRAJECTORY, stage, values["protocol"]["max_force_ev_per_a"])
     if found is None and coarse:
         found = steps_so_far(directory / COARSE, "coarse relaxation", coarse["max_force_ev_per_a"])
     return found or Progress()
+
+
+def _calls(values: dict[str, Any], directory: Path) -> Progress | None:
+    """Return the last force call of a path."""
+    coarse, real = values["execution"]["coarse"], values["protocol"]["max_force_ev_per_a"]
+    found = steps_so_far(directory / TAPE, "path", real)
+    if found is None and coarse:
+        found = steps_so_far(directory / COARSE_TAPE, "coarse path", coarse["max_force_ev_per_a"])
+    return found
 
 
 def _iteration(directory: Path) -> int | None:

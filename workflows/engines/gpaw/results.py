@@ -95,7 +95,8 @@ class GpawResult:
         inputs = self.inputs
         if "density" in self.arrays:
             _check_density(self.arrays["density"], self.values["electrons"], inputs)
-        if not KINDS[inputs.kind].relaxes or self.forces is None:
+        kind = KINDS[inputs.kind]
+        if not (kind.relaxes or kind.searches) or self.forces is None:
             return
         forces = self.forces
         if self.stress is not None:
@@ -133,7 +134,7 @@ class GpawResult:
                 dipole_correction=values["dipole"],
             ),
             versions=values["versions"],
-            ionic_steps=values["steps"] if KINDS[inputs.kind].relaxes else None,
+            ionic_steps=values["steps"] if KINDS[inputs.kind].relaxes or KINDS[inputs.kind].searches else None,
             scf_steps=_scf_steps(inputs.directory),
             start_moments_mub=_floats(values["start_moments_mub"]),
             final_moments_mub=_floats(values["moments_mub"]),
@@ -211,6 +212,7 @@ def _smearing_name(occupations: Mapping[str, Any]) -> str:
 def _notes(inputs: GpawInputs, values: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [inputs.execution.get("start_potential"), values.get("no_vacuum")]
     notes.append(_DENSITY_NOTES.get(values.get("density_from", "file")))
+    notes += values.get("path_notes", [])
     if KINDS[inputs.kind].relaxes:
         notes += _state_notes(inputs)
     return tuple(note for note in notes if note is not None)

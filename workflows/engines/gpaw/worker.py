@@ -28,7 +28,7 @@ from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Limits, TooManySteps
 from ..shared.bfgs import Criteria
-from ..shared.checks import BANDS, DOS, GRID
+from ..shared.checks import BANDS, DOS, GRID, PATH
 from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
 from ..shared.relax import Ranks, relax
 from ..shared.states import scaled_moments
@@ -46,6 +46,7 @@ from .electrons import (
     same_place,
 )
 from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, SAME_PLACE_A, GpawInputs
+from .path import searched
 
 _SHELLS = "spd"
 
@@ -110,22 +111,9 @@ def _output(directory: Path, ranks: Ranks) -> str:
 
 def _compute(inputs: GpawInputs) -> None:
     ranks = MpiRanks()
-    steps, electrons = 0, {}
     if not inputs.calculator["spinpol"]:
         inputs.atoms.set_initial_magnetic_moments(None)  # otherwise GPAW polarises
-    if inputs.kind == "bands":
-        electrons = _along_path(inputs, _output(inputs.directory, ranks))
-    elif inputs.kind == "dos":
-        electrons = _electrons(inputs, _output(inputs.directory, ranks))
-    elif inputs.at_density:
-        saved, origin = _host_density(inputs, _output(inputs.directory, ranks))
-        inputs.atoms.calc = _with_dispersion(AtDensity(saved, inputs.functional), inputs, ranks)
-        electrons = {"density_from": origin}
-    elif KINDS[inputs.kind].relaxes:
-        steps = _relaxed(inputs, ranks)
-    else:
-        calculator = new_calculator(inputs.calculator, _output(inputs.directory, ranks))
-        inputs.atoms.calc = _with_dispersion(calculator, inputs, ranks)
+    steps, electrons = _run_kind(inputs, ranks)
     calculator = inputs.atoms.calc
     values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind == "density":
@@ -137,6 +125,31 @@ def _compute(inputs: GpawInputs) -> None:
     if world.rank == 0:
         write_json(inputs.directory / RESULT, values | electrons)
         discard_densities(inputs.directory)
+
+
+def _run_kind(inputs: GpawInputs, ranks: Ranks) -> tuple[int, dict[str, Any]]:
+    """Give the atoms the calculator that their results are from; return steps, and values for the result."""
+    if inputs.kind == "bands":
+        return 0, _along_path(inputs, _output(inputs.directory, ranks))
+    if inputs.kind == "dos":
+        return 0, _electrons(inputs, _output(inputs.directory, ranks))
+    if inputs.at_density:
+        saved, origin = _host_density(inputs, _output(inputs.directory, ranks))
+        inputs.atoms.calc = _with_dispersion(AtDensity(saved, inputs.functional), inputs, ranks)
+        return 0, {"density_from": origin}
+    if KINDS[inputs.kind].relaxes:
+        return _relaxed(inputs, ranks), {}
+    if KINDS[inputs.kind].searches:
+        found, inputs.atoms.calc = searched(
+            inputs,
+            ranks,
+            lambda calculator: WithoutMeanForce(_with_dispersion(calculator, inputs, ranks)),
+            partial(_output, inputs.directory, ranks),
+        )
+        return found.calls, {"fingerprints": _write(inputs, {PATH: found.path}), "path_notes": found.notes}
+    calculator = new_calculator(inputs.calculator, _output(inputs.directory, ranks))
+    inputs.atoms.calc = _with_dispersion(calculator, inputs, ranks)
+    return 0, {}
 
 
 def _with_dispersion(calculator: Any, inputs: GpawInputs, ranks: Ranks) -> Any:

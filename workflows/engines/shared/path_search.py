@@ -190,10 +190,22 @@ class Search:
         if climber is None:
             return Found(path_of(images, place), None, tape.calls, notes)
         images.insert(place, climber)
-        step = self._alone(images, place, tape)
-        if step is None:
-            place, step = self._together(images, task, tape)
+        place, step = self.finish(images, place, task, tape)
         return Found(path_of(images, place), step, tape.calls, notes)
+
+    def finish(self, images: list[Atoms], place: int, task: PathTask, tape: Tape) -> tuple[int, Step]:
+        """Take an image to the saddle; return the number of the image that is it, and its step.
+
+        Raises
+        ------
+        Unconverged
+            If there were too many steps.
+        """
+        step = self._alone(images, place, tape)
+        if step is not None:
+            return place, step
+        half = len(images) == task.images + 2  # one that was put in between has no image under the mirror
+        return self._together(images, task if half else replace(task, mirror=None), tape)
 
     def _alone(self, images: Sequence[Atoms], place: int, tape: Tape) -> Step | None:
         """Take one image to the saddle, up along the band and down across it; None if that leads nowhere.
@@ -355,6 +367,31 @@ def first_band(task: PathTask) -> list[Atoms]:
 def search(task: PathTask, settings: Search, tape: Tape) -> Found:
     """Find the saddle with one set of settings, and its modes if they are asked for."""
     return with_modes(settings.climb(settings.band(task, tape), task, tape), task, settings, tape)
+
+
+def refined(cheap: Found, task: PathTask, settings: Search, tape: Tape) -> Found:
+    """Take the saddle that cheaper settings found to that of the real ones, alone.
+
+    The other images stay as they are; their energies are shifted, so that the start has its real one.
+    """
+    path = cheap.path
+    ends = task.energies_ev or tuple(
+        tape.step(atoms, f"end {number}").energy_ev for number, atoms in ((1, task.start), (2, task.end))
+    )
+    energies = path.energies_ev - path.energies_ev[0] + ends[0]
+    energies[-1] = ends[1]
+    images = [task.start.copy() for _ in energies]
+    for atoms, positions, energy, forces in zip(
+        images, path.positions_a, energies, path.forces_ev_per_a, strict=True
+    ):
+        atoms.positions = positions
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    note = "the images beside the saddle have the coarse settings"
+    if cheap.step is None:
+        highest = 0 if ends[0] >= ends[1] else len(images) - 1
+        return Found(path_of(images, highest), None, tape.calls, (*cheap.notes, note))
+    place, step = settings.finish(images, path.saddle, task, tape)
+    return Found(path_of(images, place), step, tape.calls, (*cheap.notes, note))
 
 
 def with_modes(found: Found, task: PathTask, settings: Search, tape: Tape) -> Found:

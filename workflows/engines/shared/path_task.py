@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TASK = "path.json"
 TAPE = "path.jsonl"
+COARSE_TAPE = "path-coarse.jsonl"
 
 _SHELL_A = 0.5
 """Atoms nearer to an adsorbate than its nearest one and this are its neighbours."""
@@ -128,6 +129,10 @@ class PathTask:
             )
         except DAMAGE as error:
             raise EngineError(f"{directory / TASK} cannot be read ({error}); prepare it again.") from None
+
+    def with_other_settings(self) -> PathTask:
+        """Return the same path for settings with which its ends were not computed, without modes."""
+        return replace(self, energies_ev=None, moved=())
 
     @property
     def key(self) -> str:

@@ -14,11 +14,13 @@ from ....analysis.words import distinct, listed
 from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Progress, Settings, Unsupported
-from ..shared.checks import bfgs_settings, check_kind, is_done
+from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
 from ..shared.commands import mistake
 from ..shared.files import exact_xyz, write_bytes, write_json
 from ..shared.grids import kpoint_mesh
 from ..shared.machine import share_of_cores
+from ..shared.path_task import TAPE
+from ..shared.single_points import SinglePointPaths
 from .declaration import VaspDeclaration
 from .inputs import (
     CHARGE,
@@ -108,10 +110,10 @@ class VaspEngine(PlainEngine):
 
     name = "vasp"
     physical = True
-    capabilities = frozenset({"relax", "relax_cell", "static", "atom", "bulk", "dos", "bands", "density"})
+    capabilities = frozenset({"relax", "relax_cell", "static", "path", "atom", "bulk", "dos", "bands", "density"})
     protocol_keys = PROTOCOL_KEYS
     worker_keys: type[Frozen] = VaspWorkerKeys
-    checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml")
+    checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml", TAPE)
     inherited_files: tuple[str, ...] = (CHARGE,)
 
     def check(self, atoms: Atoms) -> None:
@@ -123,6 +125,8 @@ class VaspEngine(PlainEngine):
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
         """Return ``incar`` and, for a relaxation, its limits: VASP's own optimizer has only tags as settings."""
         kind = KINDS[calculation.kind]
+        if kind.searches:
+            return BFGS_KEYS | {"incar"}
         steps = frozenset({"max_steps"}) if kind.relaxes else frozenset()
         cell = frozenset({"cell"}) if kind.relaxes_cell else frozenset()
         return steps | cell | {"incar"}
@@ -161,6 +165,9 @@ class VaspEngine(PlainEngine):
         """
         kind, protocol = calculation.kind, calculation.protocol
         atoms = check_kind(self, kind, atoms, directory)
+        if KINDS[kind].searches:
+            SinglePointPaths(self).prepare(calculation, atoms, directory, parents, self.settings.execution)
+            return
         missing = [key for key in _NEEDED if protocol.get(key) is None]
         if missing:
             raise EngineError(
@@ -268,6 +275,9 @@ class VaspEngine(PlainEngine):
         EngineError
             If VASP cannot be started, or failed in a way that no handler corrects.
         """
+        if SinglePointPaths.are_in(directory):
+            SinglePointPaths(self).run(directory, limits, stop)
+            return
         from .results import VaspResult
 
         inputs = VaspInputs.read(directory)
@@ -317,6 +327,8 @@ class VaspEngine(PlainEngine):
         EngineError
             If an output is missing, truncated or of other inputs.
         """
+        if SinglePointPaths.are_in(directory):
+            return SinglePointPaths(self).collect(directory)
         from .results import VaspResult
 
         result = VaspResult.read(VaspInputs.read(directory))

@@ -1,0 +1,109 @@
+"""The saddle of a path with GPAW: a calculator for each image, whose density the next step starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gpaw.new.symmetry import SymmetryBrokenError
+
+from ...stop import Stop
+from ..base import Limits
+from ..shared.path_search import Search, Tape, refined, search, with_modes
+from ..shared.path_task import COARSE_TAPE, TAPE, PathTask
+from ..shared.relax import Clock, Ranks
+from ..shared.trajectory import Checkpoint, Step
+from .electrons import CalculatorFactory, read_density
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase import Atoms
+
+    from ..shared.path_search import Found
+    from .inputs import GpawInputs
+
+
+class PathCalculators:
+    """The calculators of a search: one for each image, which goes on from the density of its last step.
+
+    Its density is also on disk, for the launch after a kill.
+
+    Parameters
+    ----------
+    inputs, stem
+        Of the run, and how the files of its densities begin.
+    factory
+        Makes calculators.
+    ranks
+        The processes that do this together.
+    """
+
+    def __init__(self, inputs: GpawInputs, stem: str, factory: CalculatorFactory, ranks: Ranks) -> None:
+        self._inputs, self._stem, self._factory, self._ranks = inputs, stem, factory, ranks
+        self._made: dict[str, Any] = {}
+        self._moments = inputs.atoms.get_initial_magnetic_moments() if inputs.calculator["spinpol"] else None
+
+    def step(self, atoms: Atoms, image: str, number: int) -> Step:
+        """Compute energy and forces of an image, and keep its density."""
+        place = atoms.copy()
+        place.set_initial_magnetic_moments(self._moments)
+        path = self._inputs.directory / f"{self._stem}-{image.replace(' ', '-')}-0.gpw"
+        if image not in self._made:
+            saved = read_density(path)
+            started = None if saved is None else self._factory.from_density(path, saved.atoms)
+            self._made[image] = started or self._factory.new()
+        try:
+            place.calc = self._made[image]
+            step = Step.of(place, number, self._inputs.directory)
+        except SymmetryBrokenError:  # k points are those of a geometry that was more symmetric
+            place.calc = self._made[image] = self._factory.new()
+            step = Step.of(place, number, self._inputs.directory)
+        unfinished = path.with_name(f"{path.name}.partial")
+        self._made[image].write(unfinished, include_projections=False)
+        if self._ranks.writes:
+            unfinished.replace(path)
+        return step
+
+    def at(self, atoms: Atoms) -> Any:
+        """Return the calculator of the saddle, or a new one."""
+        atoms.set_initial_magnetic_moments(self._moments)
+        return self._made.get("the saddle") or self._factory.new()
+
+
+def searched(
+    inputs: GpawInputs, ranks: Ranks, add_to: Callable[[Any], Any], text: Callable[[], str]
+) -> tuple[Found, Any]:
+    """Find the saddle, first with the coarse settings if there are any; ``inputs.atoms`` are then at it.
+
+    Returns
+    -------
+    Found
+        The saddle and the path.
+    calculator
+        Of the saddle.
+    """
+    task, execution = PathTask.read(inputs.directory), inputs.execution
+
+    def of(settings: dict[str, Any], name: str, what: PathTask) -> tuple[Tape, PathCalculators]:
+        calculators = PathCalculators(
+            inputs, name.partition(".")[0], CalculatorFactory(settings, add_to, text), ranks
+        )
+        checkpoint = Checkpoint(inputs.directory, inputs.key, name)
+        return Tape(what, checkpoint, calculators.step, Clock(inputs.directory, Limits(), Stop()), ranks), calculators
+
+    def limits(max_force_ev_per_a: float) -> Search:
+        return Search(max_force_ev_per_a, execution["max_steps"], execution["max_step_a"])
+
+    real = limits(inputs.protocol["max_force_ev_per_a"])
+    tape, calculators = of(inputs.calculator, TAPE, task)
+    coarse = execution.get("coarse")
+    if coarse is None:
+        found = search(task, real, tape)
+    else:
+        cheap, first = limits(coarse["max_force_ev_per_a"]), task.with_other_settings()
+        rough, _ = of(coarse["calculator"], COARSE_TAPE, first)
+        found = with_modes(
+            refined(cheap.climb(cheap.band(first, rough), first, rough), task, real, tape), task, real, tape
+        )
+    inputs.atoms.positions = found.path.positions_a[found.path.saddle]
+    return found, calculators.at(inputs.atoms)

@@ -1,0 +1,175 @@
+"""The saddle of a path by an engine's own single points: for codes that run as a program, one run a force call.
+
+Each image has a folder in the directory of the path, in which the engine prepares, runs and collects a calculation of
+kind ``static`` as any other, so that its checks and corrections hold for it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....analysis.arrays import to_arrays
+from ....analysis.records import digest
+from ...calculation import Calculation
+from ..base import EngineError, Limits, Outcome
+from .checks import PATH, bfgs_settings, check_forces, is_done, number, read_arrays_of
+from .files import DAMAGE, exact_xyz, fingerprint, read_json, read_xyz, write_arrays, write_bytes, write_json
+from .path_task import TAPE, PathTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ase import Atoms
+
+    from ...stop import Stop
+    from ..base import Artefacts, Engine
+    from .trajectory import Step
+
+_INPUT = "path-input.json"
+_RESULT = "path-result.json"
+_START = "path-start.extxyz"
+_SADDLE = "the saddle"
+
+
+class SinglePointPaths:
+    """Paths of an engine that has the kind ``static``.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @staticmethod
+    def are_in(directory: Path) -> bool:
+        """Tell whether a directory was prepared for a path."""
+        return (directory / _INPUT).exists()
+
+    def prepare(
+        self,
+        calculation: Calculation,
+        atoms: Atoms,
+        directory: Path,
+        parents: Mapping[str, Artefacts],
+        execution: Mapping[str, Any],
+    ) -> None:
+        """Write what is searched and how; raise `EngineError` as `PathTask.of` does."""
+        task = PathTask.of(calculation, parents, directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        task.write(directory)
+        max_force = number(calculation.protocol, "max_force_ev_per_a", f"{directory}: the protocol")
+        protocol = {key: value for key, value in calculation.protocol.items() if key != "max_force_ev_per_a"}
+        write_bytes(directory / _START, exact_xyz(atoms).encode())
+        moments = atoms.get_initial_magnetic_moments().tolist()
+        values = {
+            "label": calculation.label,
+            "protocol": protocol,
+            "max_force_ev_per_a": max_force,
+            "execution": bfgs_settings(execution, self.engine.name, directory),
+            "start_moments_mub": moments,
+            "key": digest([task.key, protocol, max_force, moments]),
+        }
+        write_json(directory / _INPUT, values)
+        self._prepare(values, self._start(directory, values), directory / "image-1")  # what is wrong is said now
+
+    def _start(self, directory: Path, values: Mapping[str, Any]) -> Atoms:
+        atoms = read_xyz(directory / _START)
+        atoms.set_initial_magnetic_moments(values["start_moments_mub"])
+        return atoms
+
+    def _prepare(self, values: Mapping[str, Any], atoms: Atoms, folder: Path) -> None:
+        operation = {"op": "geometry", "recipe": 1}
+        one = Calculation("static", operation, self.engine.name, values["protocol"], {}, values["label"])
+        self.engine.prepare(one, atoms, folder, {})
+
+    def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
+        """Search, or go on where the tape ends; raise as the engine's ``run`` does."""
+        if is_done(lambda: self.collect(directory), directory / _RESULT, stop):
+            return
+        from .path_search import Search, Tape, search
+        from .relax import Clock
+        from .trajectory import Checkpoint, Step
+
+        values, task = self._read(directory), PathTask.read(directory)
+        end = None if limits.wall_time_s is None else time.monotonic() + limits.wall_time_s
+
+        def compute(atoms: Atoms, image: str, count: int) -> Step:
+            outcome = self._single_point(values, atoms, directory / image.replace(" ", "-"), _left(end), stop)
+            forces, energy = outcome.forces_ev_per_a, outcome.free_energy_ev
+            if forces is None or energy is None:
+                raise EngineError(f"{directory}: a single point of {image} has no energy or forces.")
+            return Step(count, energy, atoms.get_positions(), forces - forces.mean(axis=0))
+
+        execution = values["execution"]
+        settings = Search(values["max_force_ev_per_a"], execution["max_steps"], execution["max_step_a"])
+        tape = Tape(task, Checkpoint(directory, values["key"], TAPE), compute, Clock(directory, limits, stop))
+        found = search(task, settings, tape)
+        atoms = self._start(directory, values)
+        atoms.positions = found.path.positions_a[found.path.saddle]
+        self._single_point(values, atoms, directory / _SADDLE.replace(" ", "-"), _left(end), stop)
+        write_arrays(directory / PATH, to_arrays(found.path))
+        result = {
+            "key": values["key"],
+            "calls": found.calls,
+            "notes": found.notes,
+            "fingerprints": {PATH: fingerprint(directory / PATH)},
+        }
+        write_json(directory / _RESULT, result)
+
+    def _single_point(
+        self, values: Mapping[str, Any], image: Atoms, folder: Path, limits: Limits, stop: Stop
+    ) -> Outcome:
+        atoms = image.copy()
+        atoms.set_initial_magnetic_moments(values["start_moments_mub"])
+        self._prepare(values, atoms, folder)
+        self.engine.run(folder, limits, stop)
+        return self.engine.collect(folder)
+
+    def _read(self, directory: Path) -> dict[str, Any]:
+        try:
+            return read_json(directory / _INPUT)
+        except DAMAGE as error:
+            raise EngineError(f"{directory / _INPUT} cannot be read ({error}); prepare it again.") from None
+
+    def collect(self, directory: Path) -> Outcome:
+        """Return the saddle, as the engine's single point there, with the path.
+
+        Raises
+        ------
+        Unconverged
+            If a force is not below the criterion.
+        EngineError
+            If an output is missing, damaged or of other inputs.
+        """
+        values = self._read(directory)
+        try:
+            result = read_json(directory / _RESULT)
+            calls, notes, same = int(result["calls"]), tuple(result["notes"]), result["key"] == values["key"]
+        except DAMAGE as error:
+            raise EngineError(f"{directory / _RESULT} is missing or damaged ({error}); run it again.") from None
+        if not same:
+            raise EngineError(f"{directory / _RESULT} is of other inputs than {_INPUT} there; run it again.")
+        arrays = read_arrays_of(directory, ("path",), result["fingerprints"], _RESULT)
+        outcome = self.engine.collect(directory / _SADDLE.replace(" ", "-"))
+        assert outcome.forces_ev_per_a is not None  # single points have forces
+        forces = outcome.forces_ev_per_a - outcome.forces_ev_per_a.mean(axis=0)
+        criterion, limit = values["max_force_ev_per_a"], values["execution"]["max_steps"]
+        check_forces(forces, criterion, calls, limit, directory)
+        path = arrays["path"]
+        saddle = path.positions_a[path.saddle]
+        if outcome.atoms is None or not np.allclose(outcome.atoms.positions, saddle, atol=1e-4):
+            where = directory / _SADDLE.replace(" ", "-")
+            raise EngineError(f"{where} is not at the saddle of {PATH}; run the calculation again.")
+        return replace(outcome, ionic_steps=calls, path=path, notes=(*outcome.notes, *notes))
+
+
+def _left(end: float | None) -> Limits:
+    return Limits(None if end is None else max(0.0, end - time.monotonic()))
