@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,85 @@ def test_two_clusters_and_two_people_on_one_database(
         assert cli(*recover).stdout.startswith("1 queued again")
     slurm_cluster.call("scancel", "--me")
     hold(slurm_cluster, "resume")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bad_commands")
+@pytest.mark.timeout(600)
+def test_two_people_on_two_clusters_on_a_bad_day(
+    own_server: Mongod,
+    slurm_cluster: Slurm,
+    cli: Cli,
+    warm: Warm,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four queues: banners, a lost answer, lists that fail, jobs requeued and held; two jobs each at most."""
+    prepared(cli, tmp_path)
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({**CLUSTER, "setup": ["sleep 2"]}))
+    people = {"anna": "small", "ben": "other"}
+    small_campaign(tmp_path, campaign="other", models=["WSSe+VSe"], sites=["V_Se@bottom", "T_W@top"])
+    assert cli("submit", "other.yaml", "--launchpad", "my_launchpad.yaml", "--root", "root").returncode == 0
+    with MongoClient[dict[str, Any]]("127.0.0.1", own_server.port) as client:
+        for person, campaign in people.items():
+            client["trial"]["owners"].update_one({"_id": campaign}, {"$set": {"user": person}})
+        wanted = client["trial"]["calculations"].count_documents({})
+    looks: dict[str, Counter[int]] = {}
+    with slurm.cluster(tmp_path_factory.mktemp("other"), "u") as other:
+        both, queues, troubles = {"t": slurm_cluster, "u": other}, [], Troubles()
+        for person in people:
+            for cluster in both.values():
+                with monkeypatch.context() as patch:
+                    patch.setenv("LOGNAME", person)
+                    patch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+                    queues.append(warm.start(["sodiate", "queue", *OPTIONS, "--every", "1"], tmp_path))
+        try:
+            while any(process.poll() is None for process in queues):
+                for name, cluster in both.items():
+                    listed = jobs_of(cluster)
+                    for whose, count in Counter(tag.partition("-")[0] for _, tag, _ in listed).items():
+                        looks.setdefault(f"{whose} on {name}", Counter())[count] += 1
+                    troubles.make(cluster, listed)
+                time.sleep(0.2)
+        finally:
+            for process in queues:
+                process.kill()
+            other.call("scancel", "--me")
+            slurm_cluster.call("scancel", "--me")
+    ends = [process.communicate(10) for process in queues]
+    assert [process.returncode for process in queues] == [0] * 4, ends
+    outcomes, records = recorded(own_server.port)
+    told = {whose: dict(counts) for whose, counts in looks.items()}
+    print(f"alive {told}, {troubles}, {dict(outcomes)}, {records} of {wanted} recorded", file=sys.stderr)
+    assert (outcomes["completed"], outcomes["failed"], records) == (wanted, 0, wanted)
+    assert max(max(counts) for counts in looks.values()) <= 2
+    assert troubles.requeued == 3
+
+
+@dataclass
+class Troubles:
+    """What an administrator may do to jobs: three are requeued while they run and held, and each is released."""
+
+    requeued: int = 0
+    released: int = 0
+
+    def make(self, cluster: Slurm, listed: list[tuple[str, str, str]]) -> None:
+        running = [number for number, _, state in listed if state == "RUNNING"]
+        waiting = [number for number, _, state in listed if state == "PENDING"]
+        if self.requeued < 3 and running:
+            self.requeued += 1
+            cluster.call("scontrol", "requeuehold", running[0])
+        elif waiting:
+            self.released += 1
+            cluster.call("scontrol", "release", *waiting)
+
+
+def jobs_of(cluster: Slurm) -> list[tuple[str, str, str]]:
+    """Number, tag and state of each job that waits or runs, as SLURM itself says."""
+    real = next(p for p in ("/usr/bin/squeue", shutil.which("squeue")) if p and Path(p).exists())
+    rows = [line.split() for line in cluster.call(real, "-h", "-t", "PD,R,CF,CG,S", "-o", "%i %j %T").splitlines()]
+    return [(number, name.rpartition(".")[2], state) for number, name, state in rows]
 
 
 def hold(cluster: Slurm, state: str = "drain") -> None:
