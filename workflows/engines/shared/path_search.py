@@ -46,6 +46,9 @@ _SPRING_EV_PER_A2 = 1.0
 _RISE_EV = 0.002
 """A maximum between two images that is higher than the end by less is that end."""
 
+_HIGHER_EV = 0.01
+"""A place beside a saddle that is higher by less may be the curve's alone."""
+
 _NEAR = 0.25
 """A maximum nearer to an image than this part of the way to the next one is searched from the image."""
 
@@ -191,7 +194,8 @@ class Search:
             return Found(path_of(images, place), None, tape.calls, notes)
         images.insert(place, climber)
         place, step = self.finish(images, place, task, tape)
-        return Found(path_of(images, place), step, tape.calls, notes)
+        path = path_of(images, place)
+        return Found(path, step, tape.calls, (*notes, *higher_beside(path)))
 
     def finish(self, images: list[Atoms], place: int, task: PathTask, tape: Tape) -> tuple[int, Step]:
         """Take an image to the saddle; return the number of the image that is it, and its step.
@@ -448,6 +452,17 @@ def _compute_images(band: Sequence[Atoms], task: PathTask, tape: Tape) -> None:
             if task.mirror is not None and number == last - number:
                 forces = (forces + task.mirror.vectors(forces)) / 2
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+
+
+def higher_beside(path: ReactionPath) -> tuple[str, ...]:
+    """Say that another place on a path is higher than its saddle, so that the path has several of them."""
+    excess = profile_of(path).highest_ev - (path.energies_ev[path.saddle] - path.energies_ev[0])
+    if excess < _HIGHER_EV:
+        return ()
+    return (
+        f"another place of the path is about {excess:.3f} eV above the saddle that was found: it leads over several, "
+        "and the barrier is that of the highest; ask for more barrier.images",
+    )
 
 
 def _lower_between(band: Sequence[Atoms]) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.mep import NEB
 from ase.optimize import BFGS
+from sodiate.analysis.arrays import ReactionPath
 from sodiate.structures.paths import Mirror
 from sodiate.workflows.engines.base import EngineError, Limits, Stopped
-from sodiate.workflows.engines.shared.path_search import Found, Search, Tape, search
+from sodiate.workflows.engines.shared.path_search import Found, Search, Tape, higher_beside, search
 from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
 from sodiate.workflows.engines.shared.relax import Clock
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
@@ -164,6 +165,15 @@ def test_second_derivatives_are_those_of_the_formula(tmp_path: Path) -> None:
     assert start[2, 2] == saddle[2, 2] == pytest.approx(6.0)
     # Across the bend of the valley one mode is imaginary, along the path.
     assert (np.linalg.eigvalsh(saddle) < 0).sum() == 1
+
+
+def test_a_second_saddle_that_is_higher_is_told() -> None:
+    energies = np.array([0.0, 0.3, 0.1, 0.5, 0.0])
+    positions, forces = np.zeros((5, 1, 3)), np.zeros((5, 1, 3))
+    positions[:, 0, 0] = np.arange(5.0)
+    (note,) = higher_beside(ReactionPath(energies, positions, forces, 1))
+    assert note.startswith("another place of the path is about 0.200 eV above the saddle that was found")
+    assert higher_beside(ReactionPath(energies, positions, forces, 3)) == ()
 
 
 def test_an_image_that_leaves_the_sheet_is_told(tmp_path: Path) -> None:
