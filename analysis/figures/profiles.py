@@ -31,7 +31,9 @@ def path_profiles(profiles: Mapping[str, Mapping[str, Profile]], path: Path, moc
     -------
     matplotlib.figure.Figure
     """
-    figure = new_figure(4.2 * len(profiles) + 0.6, 4.0)
+    legend = 0.22 * max(len(paths) for paths in profiles.values())  # below the panels, where it covers no line
+    height = 4.0 + legend
+    figure = new_figure(4.2 * len(profiles) + 0.6, height)
     panels = figure.subplots(1, len(profiles), squeeze=False, sharey=True)[0]
     for axes, (host, paths) in zip(panels, profiles.items(), strict=True):
         for number, (name, profile) in enumerate(paths.items()):
@@ -40,8 +42,10 @@ def path_profiles(profiles: Mapping[str, Mapping[str, Profile]], path: Path, moc
             axes.plot(profile.lengths_a, profile.energies_ev, "o", color=colour, markersize=4)
         axes.set_title(host, fontsize=SMALL)
         axes.set_xlabel("length of the path (Å)")
-        axes.legend(fontsize=SMALL - 1)
+        axes.legend(fontsize=SMALL - 1, loc="upper center", bbox_to_anchor=(0.5, -0.17), frameon=False)
     panels[0].set_ylabel("mock energy (eV), not physical" if mock else "energy (eV)")
     heading(figure, f"Energy along diffusion paths{f': {MOCK}' if mock else ''}", mock)
-    figure.subplots_adjust(left=0.7 / figure.get_figwidth(), bottom=0.16, right=0.98, top=0.82)
+    figure.subplots_adjust(
+        left=0.7 / figure.get_figwidth(), bottom=(0.7 + legend) / height, right=0.98, top=1 - 0.7 / height
+    )
     return save(figure, path)

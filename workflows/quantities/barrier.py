@@ -235,7 +235,7 @@ def _words(path: PathBarrier) -> str:
         mode = f", {path.imaginary_modes} imaginary mode{'' if path.imaginary_modes == 1 else 's'}"
         mode += "" if path.imaginary_per_cm is None else f" ({path.imaginary_per_cm:.0f}i cm⁻¹)"
     return (
-        f"barrier {path.forward_ev:.3f} eV forward, {path.backward_ev:.3f} eV back{top}{mode}; "
+        f"barrier {path.forward_ev:z.3f} eV forward, {path.backward_ev:z.3f} eV back{top}{mode}; "
         f"{path.rate_hz:.1e} hops/s at {TEMPERATURE_K:g} K ({origin})"
     )
 
