@@ -45,7 +45,7 @@ for path in sorted(Path(sys.argv[1]).glob("*.extxyz")):
 """
 
 IMPORTS = """
-import sodiate.workflows.cli.main, sodiate.workflows.run, sodiate.workflows.plan
+import sodiate.workflows.cli.commands, sodiate.workflows.run, sodiate.workflows.plan
 import sodiate.workflows.launch.loop
 import sodiate.workflows.engines.emt.engine, sodiate.analysis.figures.plots
 import rich.table, matplotlib.backends.backend_agg

@@ -15,7 +15,7 @@ import pytest
 from sodiate import SodiateError
 from sodiate.workflows.database.connection import Database, initialise, open_launchpad, open_root
 from sodiate.workflows.database.mongod import PrivateMongod, private_mongod
-from support import sharing, slurm
+from support import faults, sharing, slurm
 from support.campaigns import Bench, Finished, small_campaign
 from support.cli import Cli
 from support.engine_cases import CASES, VASP_PACE, Case
@@ -279,3 +279,8 @@ def cli(warm: Warm, tmp_path: Path) -> Cli:
 def bench(database: Database, tmp_path: Path) -> Bench:
     """A fresh database and root."""
     return Bench(database, tmp_path / "root")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of the series of faults, if any ran."""
+    faults.write_table(terminalreporter)

@@ -22,17 +22,21 @@ class Stop:
         self._above = above
         self.reason = ""
         self.seconds: float | None = None
+        self.error: Exception | None = None
 
-    def request(self, reason: str, seconds: float | None = None) -> None:
-        """Ask the run to end, within some seconds if that is known; the first reason stays."""
+    def request(self, reason: str, seconds: float | None = None, error: Exception | None = None) -> None:
+        """Ask the run to end, within some seconds if that is known; the first reason stays.
+
+        With an error, the run cannot go on: it ends with that one.
+        """
         if not self._event.is_set():
-            self.reason, self.seconds = reason, seconds
+            self.reason, self.seconds, self.error = reason, seconds, error
             self._event.set()
 
     def requested(self) -> bool:
         """Tell whether the run was asked to end."""
         if self._above is not None and self._above.requested():
-            self.request(self._above.reason, self._above.seconds)
+            self.request(self._above.reason, self._above.seconds, self._above.error)
         return self._event.is_set()
 
 
@@ -43,11 +47,13 @@ def signals_stop(stop: Stop, more: Sequence[signal.Signals] = (), seconds: float
     The others say that the end comes in some seconds.
     """
     previous = {}
+    asked: list[int] = []
 
     def ask(number: int, _frame: object) -> None:
-        if stop.requested():
+        if asked:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        asked.append(number)
         stop.request(signal.Signals(number).name, seconds if number in more else None)
 
     for number in (signal.SIGINT, signal.SIGTERM, *more):

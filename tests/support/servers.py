@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -38,6 +39,37 @@ def own_launchpad(server: PrivateMongod, folder: Path) -> Iterator[Path]:
         opened.db.client.drop_database(name)
 
 
+@dataclass
+class Mongod:
+    """A server on a port, which goes away and comes back."""
+
+    program: Path
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        (self.folder / "db").mkdir(parents=True, exist_ok=True)
+        options = ["--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket", "--quiet"]
+        options += ["--logpath", str(self.folder / "log"), "--logappend", "--wiredTigerCacheSizeGB", "0.25"]
+        options += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--dbpath", str(self.folder / "db")]
+        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL)
+        with MongoClient[dict[str, Any]]("127.0.0.1", self.port, serverSelectionTimeoutMS=30000) as client:
+            client.admin.command("ping")
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def asks_for_password(mongod: Path, folder: Path) -> Iterator[MongoClient[dict[str, Any]]]:
     """Run a server on a port that asks for a password, and yield a client that may do everything."""
@@ -65,27 +97,3 @@ def _listening_port(log: Path) -> int:
                 return int(json.loads(line)["attr"]["port"])
         time.sleep(0.02)
     raise TimeoutError(log)
-
-
-@dataclass
-class Mongod:
-    """A server on a port, which goes away and comes back."""
-
-    program: Path
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        (self.folder / "db").mkdir(parents=True, exist_ok=True)
-        options = ["--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket", "--quiet"]
-        options += ["--logpath", str(self.folder / "log"), "--logappend", "--wiredTigerCacheSizeGB", "0.25"]
-        options += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--dbpath", str(self.folder / "db")]
-        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL)
-        with MongoClient[dict[str, Any]]("127.0.0.1", self.port, serverSelectionTimeoutMS=30000) as client:
-            client.admin.command("ping")
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(30)

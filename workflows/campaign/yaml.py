@@ -131,8 +131,14 @@ def _sentence(model: type[BaseModel], item: Mapping[str, Any]) -> str:
     if item["type"] == "value_error":
         return f"{key}: {item['msg'].removeprefix('Value error, ')}"
     message = item["msg"].removeprefix("Input should be ")
-    given = reprlib.repr(item["input"])
+    given = "the value" if _is_secret(model, path) else reprlib.repr(item["input"])
     return f"{key}: {given} should be {message}." if message != item["msg"] else f"{key}: {item['msg']}."
+
+
+def _is_secret(model: type[BaseModel], path: list[str]) -> bool:
+    """Tell whether an error's value must not be shown: the field is left out of the model's text."""
+    field = model.model_fields.get(path[0]) if path else None
+    return field is not None and not field.repr
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:

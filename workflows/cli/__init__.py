@@ -1,4 +1,4 @@
-"""The command line: a file for each group of commands; `main` gathers them.
+"""The command line: a file for each group of commands; `commands` gathers them, `main` runs them.
 
 Imports every room below; nothing imports it.
 """

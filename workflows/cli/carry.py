@@ -39,20 +39,20 @@ def import_as_protocol(
     ``place`` is the root and the launchpad file.
     """
     from contextlib import nullcontext
-    from tempfile import TemporaryDirectory
 
+    from ..engines.shared.temporary import temporary_folder
     from ..runner.adopt import NoRecords
     from ..runner.campaign_of_runs import campaign_of_runs, read_runs, record_runs, try_runs
     from ..runner.sorted_runs import Refused
 
     console, (root, launchpad) = make_console(), place
-    with TemporaryDirectory(prefix="sodiate-import-") as scratch:
+    with temporary_folder("campaign") as scratch:
         there = has_database(root, launchpad)
         try:
             given = read_runs(folders, roles, engine)
             with open_workbench(root, launchpad) if there else nullcontext() as bench:
                 records = bench.documents if bench is not None else NoRecords()
-                found = campaign_of_runs(given, engine, file, records, Path(scratch))
+                found = campaign_of_runs(given, engine, file, records, scratch)
                 verdicts = try_runs(found, records, root)
             if not dry_run:  # what is refused leaves nothing behind, no database either
                 with open_workbench(root, launchpad, create=True) as bench:

@@ -1,52 +1,41 @@
-"""The command line: every command, in the order in which the help lists them."""
+"""The entry of the command line: signals and errors of every command.
+
+It imports nothing else of sodiate's before signals are handled, so that Ctrl-C at once ends in no traceback either.
+"""
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
-from typing import Annotated, NoReturn
-
-import typer
-
-from ...errors import SodiateError
-from ...version import __version__
-from . import carry, cluster, converge, database, look, report, results, run, serve
-
-app = typer.Typer(
-    help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
-    "Example: sodiate run wsse",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-
-for _command in (
-    *(run.run, look.plan, look.structures, look.inputs, results.results, report.report, report.si, converge.converge),
-    *(database.status, database.show, database.redo, database.retry, database.cancel),
-    *(carry.export_, carry.import_, serve.serve),
-    *(cluster.submit, cluster.queue, cluster.worker, cluster.compute, cluster.recover),
-):
-    app.command(_command.__name__.rstrip("_"))(_command)
+from types import FrameType
+from typing import NoReturn
 
 
-def _version(value: bool) -> None:
-    if value:
-        print(f"sodiate {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
-) -> None:
-    """Hold the options of every command."""
+def _end(number: int, frame: FrameType | None) -> None:
+    """End this process by an exception, so that what is open is closed; at once in an import, where none is safe."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(128 + number)
+        frame = frame.f_back
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
 
 
 def main() -> NoReturn:
     """Run the command line: a user's mistake is one message and exit code 2, never a traceback."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    mask = os.umask(0o077)
+    if mask & 0o002:  # else everybody could change what is computed from: files are the user's alone then
+        os.umask(mask)
+    from ...errors import SodiateError
+
     try:
+        from .commands import app
+
         try:
             app()
         finally:
@@ -57,6 +46,8 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe (head, less) ended
         sys.stderr.close()
         sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except OSError as error:
         path = f"{error.filename}: " if error.filename else ""
         print(f"Error: {path}{error.strerror or error}", file=sys.stderr)

@@ -85,6 +85,10 @@ def open_workbench(root: Path, launchpad: Path | None, create: bool = False) -> 
         from ..database.connection import is_exposed
         from ..database.workbench import Workbench
 
+        if root.is_dir() and root.stat().st_mode & 0o002:
+            print(
+                f"Warning: everybody may write into {root}, and so change results: chmod o-w {root}", file=sys.stderr
+            )
         if launchpad is not None and is_exposed(launchpad, database.settings):
             print(
                 f"Warning: {launchpad} holds a password, and other users may read it: chmod 600 {launchpad}",

@@ -16,9 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from ..database.account import Account
-from ..database.documents import now
+from ..database.documents import as_text
 from ..database.workbench import Workbench
-from ..launch.reconcile import age_s
 from .cluster_file import ClusterFile
 from .scheduler import GONE, Listed, Scheduler
 
@@ -106,9 +105,8 @@ class JobBook:
         """Store a job before it is submitted, so that it can be looked for by its name; return its tag."""
         tag = self.tag(launch_id)
         values = {"user": self.account.user, "cluster": self.account.cluster, "root": str(self.bench.root)}
-        self.bench.documents.jobs.insert_one(
-            {"_id": tag, "launch": launch_id, **document, **values, "number": None, "submitted": now()}
-        )
+        values |= {"submitted": as_text(self.bench.documents.now())}
+        self.bench.documents.jobs.insert_one({"_id": tag, "launch": launch_id, **document, **values, "number": None})
         return tag
 
     def number(self, tag: str, number: str) -> None:
@@ -124,7 +122,8 @@ class JobBook:
 
     def end(self, tag: str, state: str) -> None:
         """Store that a job has ended, in the scheduler's word."""
-        self.bench.documents.jobs.update_one({"_id": tag}, {"$set": {"ended": now(), "state": state}})
+        documents = self.bench.documents
+        documents.jobs.update_one({"_id": tag}, {"$set": {"ended": as_text(documents.now()), "state": state}})
 
     def look(self) -> list[Job]:
         """Return the jobs that wait or run; store numbers that were not known, and which jobs have ended.
@@ -145,7 +144,7 @@ class JobBook:
             found = by_tag.get(tag) or by_number.get(number)
             if found is not None and number is None:
                 self.number(tag, found.number)
-            state = _state(document, found)
+            state = self._state(document, found)
             if state is not None and (state == WAITS_FOR_NUMBER or self.scheduler.is_live(state)):
                 live.append(Job(tag, found.number if found else number, state, found.reason if found else "",
                                 document["label"]))  # fmt: skip
@@ -173,6 +172,14 @@ class JobBook:
             if job.tag.startswith(prefix) and job.tag not in known and self.scheduler.is_live(job.state)
         ]
 
+    def _state(self, document: Mapping[str, Any], listed: Listed | None) -> str | None:
+        """Return the state of a job; None for one that was never submitted."""
+        if listed is not None:
+            return listed.state
+        if document["number"] is not None:
+            return GONE
+        return WAITS_FOR_NUMBER if self.bench.documents.age_s(document["submitted"]) < UNNUMBERED_S else None
+
     def is_over(self, document: Mapping[str, Any]) -> bool:
         """Tell whether a document is of a job of these, and that job has ended."""
         is_mine = document["_id"].startswith(self.prefix) and document["cluster"] == self.account.cluster
@@ -182,12 +189,3 @@ class JobBook:
         """Return the documents of the last jobs that ended, the last one first."""
         documents = self.bench.documents.jobs.find({**self.mine(), "ended": {"$ne": None}})
         return list(documents.sort([("ended", -1), ("submitted", -1)]).limit(count))
-
-
-def _state(document: Mapping[str, Any], listed: Listed | None) -> str | None:
-    """Return the state of a job; None for one that was never submitted."""
-    if listed is not None:
-        return listed.state
-    if document["number"] is not None:
-        return GONE
-    return WAITS_FOR_NUMBER if age_s(document["submitted"]) < UNNUMBERED_S else None

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireworks.core.firework import FWAction
-from fireworks.core.rocket import Rocket
 
 from ...errors import SodiateError
 from ..calculation import Calculation
@@ -27,8 +26,7 @@ from ..database.lease import Lease, LeaseLost, Leases, Owner
 from ..database.seals import Altered
 from ..database.workbench import Workbench
 from ..kinds import KINDS
-from ..launch.loop import launch_directory
-from ..launch.reconcile import age_s
+from ..launch.loop import launch_directory, launch_next
 from ..runner.offline import FOLDERS, RESULT, STOP, Returned, begun, lost, returned, seal
 from ..runner.run_calculation import judged_kill, refuse_old_recipe, task_of
 from ..runner.workdir import set_aside
@@ -62,8 +60,8 @@ def is_done_here(bench: Workbench, firework: Firework, fworker: FWorker) -> bool
     calculation = bench.documents.calculation(firework.spec["_tasks"][0]["calculation"])
     if not KINDS[calculation.kind].chooses:
         return False
-    with launch_directory() as errors:
-        Rocket(bench.launchpad, fworker, firework.fw_id).run(err_file=errors)
+    with launch_directory():
+        launch_next(bench.launchpad, fworker, firework.fw_id)
     return True
 
 
@@ -195,7 +193,7 @@ class _Job:
 
     @property
     def lease(self) -> Lease:
-        return Lease(self.document["calculation"], self.document["token"])
+        return Lease(self.document["calculation"], self.document["token"], self.documents.now())
 
     @property
     def attempt(self) -> str:
@@ -242,7 +240,7 @@ class _Job:
     def _is_over(self) -> bool:
         """Tell whether the job ended so long ago that a result would be seen."""
         ended = self.document.get("ended")
-        return ended is not None and age_s(ended) > SETTLE_S
+        return ended is not None and self.documents.age_s(ended) > SETTLE_S
 
     def _is_recorded(self) -> bool:
         pattern = f"^{re.escape(self.attempt)}-"

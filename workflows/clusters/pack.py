@@ -17,10 +17,8 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import IO, Any
 
-from fireworks.core.rocket import Rocket
-
 from ..database.workbench import Workbench
-from ..launch.loop import launch_directory
+from ..launch.loop import launch_directory, launch_next
 from ..launch.reconcile import reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
@@ -260,8 +258,8 @@ def work_alone(
     job = bench.documents.jobs.find_one({"_id": assignment.tag}) or {}
     settings = settings_of(bench, cluster, assignment, job, left_s, stop)
     timer = request_before_end(stop, left_s, cluster.signal_s)
-    with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), launch_directory() as errors, timer:
-        Rocket(bench.launchpad, OurFWorker(settings), assignment.fw_id).run(err_file=errors)
+    with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), launch_directory(), timer:
+        launch_next(bench.launchpad, OurFWorker(settings), assignment.fw_id)
     return WorkReport(1, "its calculation is over")
 
 

@@ -6,17 +6,18 @@ used: it hides the scheduler's message on a refusal, and its scripts do not pass
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..database.account import is_mine
-from ..database.documents import Documents
+from ..database.documents import RESERVATION, Documents
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
 from ..engines.shared.commands import NO_MEMORY
-from ..launch.reconcile import age_s, reconcile
+from ..launch.reconcile import FIELDS, GRACE_S, reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.run_calculation import WorkerSettings
 from .cluster_file import ClusterFile
@@ -119,9 +120,16 @@ def recover(bench: Workbench, book: JobBook | None, tell: Tell = _tell_nobody) -
         If the scheduler cannot be asked; then nothing is changed.
     """
     if book is None:
-        return _mended(bench, None, [], tell)
-    with bench.documents.queueing(book.prefix):  # a queue would collect the same folders
-        return _mended(bench, book, book.look(), tell)
+        begun = bench.documents.now()
+        labels = _mended(bench, None, [], tell)
+    else:
+        with bench.documents.queueing(book.prefix):  # a queue would collect the same folders
+            begun = bench.documents.now()
+            labels = _mended(bench, book, book.look(), tell)
+    if not bench.documents.was_doubtful(begun):
+        return labels
+    time.sleep(GRACE_S)  # a kill before the lease, or a worker that is about to take it: a second look tells
+    return labels + reconcile(bench, bench.documents.calculations.distinct("_id"))
 
 
 def _mended(bench: Workbench, book: JobBook | None, live: list[Job], tell: Tell) -> list[str]:
@@ -136,7 +144,7 @@ def _released(bench: Workbench, book: JobBook) -> list[str]:
     """Undo the reservations of jobs that ended before they began, and those that no job was submitted for."""
     labels = []
     launches = bench.launchpad.launches
-    for firework in bench.launchpad.fireworks.find(ours_query(states=["RESERVED"]), {"launches": 1, "spec.label": 1}):
+    for firework in bench.launchpad.fireworks.find(ours_query(states=["RESERVED"]), FIELDS):
         query = {"launch_id": {"$in": firework["launches"]}, "state": "RESERVED"}
         for launch in launches.find(query, {"launch_id": 1, "state_history": 1}):
             job = bench.documents.jobs.find_one({"launch": launch["launch_id"]})
@@ -144,7 +152,7 @@ def _released(bench: Workbench, book: JobBook) -> list[str]:
                 continue  # `collect` gives it back
             if job is not None and book.is_over(job):
                 why = f"job {job['number']}: {job['state']}" if job["number"] else job["state"]
-            elif job is None and _is_left_behind(launch):
+            elif job is None and _is_left_behind(bench, firework, launch):
                 why = "reserved, and no job was submitted for it"
             else:
                 continue
@@ -153,11 +161,12 @@ def _released(bench: Workbench, book: JobBook) -> list[str]:
     return labels
 
 
-def _is_left_behind(launch: Mapping[str, Any]) -> bool:
+def _is_left_behind(bench: Workbench, firework: Mapping[str, Any], launch: Mapping[str, Any]) -> bool:
     """Tell whether a reservation without a job of ours has no number after minutes, so that nobody will use it."""
-    history = launch["state_history"]
-    is_numbered = any("reservation_id" in entry for entry in history)
-    return not is_numbered and age_s(history[-1]["created_on"]) > UNNUMBERED_S
+    if any("reservation_id" in entry for entry in launch["state_history"]):
+        return False
+    calculation = firework["spec"]["_tasks"][0]["calculation"]
+    return bench.documents.unchanged_s(calculation, f"{RESERVATION} {launch['launch_id']}") > UNNUMBERED_S
 
 
 def queue_once(queue: Queue) -> Round:
@@ -292,7 +301,7 @@ def _refuse_idle_jobs(book: JobBook, logs: Path) -> None:
 
     All jobs would; and jobs that are nowhere listed may be there all the same, more of them with each look.
     """
-    last = book.last_ended(_IDLE_JOBS)
+    last, age_s = book.last_ended(_IDLE_JOBS), book.bench.documents.age_s
     recent = [job for job in last if age_s(job["submitted"]) < 60.0 * _LOST_MINUTES]
     if [job["state"] for job in recent] == [NEVER_SUBMITTED] * _IDLE_JOBS:
         raise NoAnswer(

@@ -12,14 +12,13 @@ from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
-from fireworks.core.rocket import Rocket
-
 from ..database.account import Account
 from ..database.connection import Unreachable
-from ..database.documents import now
+from ..database.documents import as_text
+from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
 from ..engines.base import Limits
-from ..launch.loop import launch_directory
+from ..launch.loop import launch_directory, launch_next
 from ..launch.reconcile import reconcile
 from ..launch.tasks import OurFWorker
 from ..runner.offline import compute_sealed
@@ -71,7 +70,7 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
     resources, stop = cluster.resources(name), Stop()
     launches = 0
     timer = request_before_end(stop, seconds_left(cluster, name, start, os.environ), cluster.signal_s)
-    with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), launch_directory() as errors, timer:
+    with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), launch_directory(), timer:
         while True:
             seconds = seconds_left(cluster, name, start, os.environ)
             ended = stop.reason if stop.requested() else too_little_is_left(seconds, resources, launches)
@@ -83,7 +82,7 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
                 reservation = None
             calculations = chosen_calculations(bench.documents, job.get("campaign"))
             fworker = OurFWorker(worker, calculations, kinds=cluster.kinds(name))
-            if not Rocket(bench.launchpad, fworker, reservation).run(err_file=errors):
+            if not launch_next(bench.launchpad, fworker, reservation):
                 ended = "nothing more is ready"
                 break
             launches += 1
@@ -184,7 +183,7 @@ def begun(bench: Workbench, cluster: ClusterFile, tag: str | None) -> Mapping[st
     if tag is None:
         return {}
     jobs, number = bench.documents.jobs, os.environ.get(cluster.scheduler.job_variable)
-    jobs.update_one({"_id": tag}, {"$set": {"began": now()}})
+    jobs.update_one({"_id": tag}, {"$set": {"began": as_text(bench.documents.now())}})
     if number is not None:
         jobs.update_one({"_id": tag, "number": None}, {"$set": {"number": number.split(".")[0]}})
     return jobs.find_one({"_id": tag}) or {}
@@ -203,5 +202,5 @@ def request_before_end(stop: Stop, left_s: float, signal_s: float) -> Iterator[N
 
 
 def is_reserved(launchpad: LaunchPad, fw_id: int) -> bool:
-    """Tell whether the firework is still reserved; it may have been cancelled or run meanwhile."""
-    return launchpad.fireworks.find_one({"fw_id": fw_id, "state": "RESERVED"}, {"_id": 1}) is not None
+    """Tell whether a firework is one of ours, still reserved; it may have been cancelled, run or changed."""
+    return launchpad.fireworks.find_one({**ours_query(states=["RESERVED"]), "fw_id": fw_id}, {"_id": 1}) is not None

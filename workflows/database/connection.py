@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Event, Thread
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -16,13 +18,23 @@ from pydantic import Field
 from ...analysis.records import SCHEMA_VERSION, Frozen
 from ...errors import SodiateError
 from ..campaign.yaml import load_yaml, validate
+from ..stop import Stop
 from .lease import Owner
-from .mongod import DATABASE, private_mongod
+from .mongod import DATABASE, PrivateMongod, private_mongod
+from .outage import outage_of
+from .room import no_room
 from .seals import known_schema
 
 if TYPE_CHECKING:
     from fireworks.core.launchpad import LaunchPad
+    from pymongo import MongoClient
     from pymongo.database import Database as MongoDatabase
+
+WATCH_S = 1.0
+"""Seconds between two looks at whether the private server still runs."""
+
+PATIENCE = {"serverSelectionTimeoutMS": 3000}
+"""For the private server, which answers at once or has ended."""
 
 SERVER_TIMEOUT_MS = 5000
 """How long to look for a server before giving up."""
@@ -39,7 +51,7 @@ class Unreachable(DatabaseError):
 class LaunchpadFile(Frozen):
     """The keys of FireWorks' ``my_launchpad.yaml``."""
 
-    host: str | None = None
+    host: str | None = Field(default=None, repr=False)
     port: int | None = Field(default=None, ge=1, le=65535)
     name: str | None = None
     username: str | None = None
@@ -65,11 +77,35 @@ class Database:
         Its name in messages: the root, or the launchpad file.
     settings
         FireWorks' settings for the same database.
+    server
+        The private server that it is on; None on a server of the user's.
     """
 
     db: MongoDatabase[dict[str, Any]]
     title: str
     settings: LaunchpadFile
+    server: PrivateMongod | None = None
+
+    @contextmanager
+    def watched(self, stop: Stop) -> Iterator[None]:
+        """Request a stop during the block once the private server has ended: nothing could be recorded any more."""
+        from pymongo.errors import AutoReconnect
+
+        end = Event()
+
+        def watch() -> None:
+            while not end.wait(WATCH_S):
+                if self.server is not None and self.server.has_ended():
+                    stop.request("the database ended", error=AutoReconnect("the database ended"))
+                    return
+
+        thread = Thread(target=watch, name="watch", daemon=True)
+        if self.server is not None:
+            thread.start()
+        try:
+            yield
+        finally:
+            end.set()
 
     def fireworks(self, log_directory: Path) -> LaunchPad:
         """Return FireWorks' launchpad here, which loads only sodiate's fireworks and logs to ``log_directory``."""
@@ -95,9 +131,24 @@ def open_root(root: Path) -> Iterator[Database]:
         If no server can be started there.
     """
     with private_mongod(root) as server:
-        settings = LaunchpadFile(host=server.uri, name=DATABASE, uri_mode=True)
-        with connected(settings, str(root)) as database:
-            yield database
+        settings = LaunchpadFile(host=server.uri, name=DATABASE, uri_mode=True, mongoclient_kwargs=PATIENCE)
+        try:
+            with connected(settings, str(root)) as database:
+                yield replace(database, server=server)
+        except Unreachable:
+            if _ended(server):
+                raise server.explain_end() from None
+            raise
+
+
+def _ended(server: PrivateMongod, seconds: float = 1.0) -> bool:
+    """Tell whether a server has ended; its guard needs a moment to notice."""
+    end = monotonic() + seconds
+    while not server.has_ended():
+        if monotonic() > end:
+            return False
+        sleep(0.02)
+    return True
 
 
 @contextmanager
@@ -136,7 +187,7 @@ def connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
     where = _address(settings)
     client, db = _client(settings, f"{title}: MongoDB at {where}")
     try:
-        with client:
+        with _closing(client):
             client.admin.command("ping")
             _refuse_newer_schema(db, title)
             yield Database(db, title, settings)
@@ -145,6 +196,9 @@ def connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
         reason = str(error).split(" (configured timeouts")[0].split(", Timeout:")[0].splitlines()[0]
         raise Unreachable(f"{title}: no MongoDB answers at {where} ({reason}). Is the server running?") from None
     except OperationFailure as error:
+        outage = outage_of(error)
+        if outage is not None:
+            raise Unreachable(f"{title}: no MongoDB answers at {where} ({outage}). Is the server running?") from None
         if error.code == 13 and settings.username:
             raise DatabaseError(
                 f"{title}: user {settings.username} of MongoDB at {where} has no permission for this: it needs to "
@@ -155,9 +209,22 @@ def connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
                 f"{title}: MongoDB at {where} refused user {settings.username or '(none)'}: check username, "
                 "password and authsource."
             ) from None
-        raise
+        full = no_room(Path(title), error)
+        raise full or error from None
     except ConfigurationError as error:
         raise DatabaseError(f"{title}: MongoDB at {where}: {error}") from None
+
+
+@contextmanager
+def _closing(client: MongoClient[dict[str, Any]]) -> Iterator[None]:
+    """Close a client at the end; one whose server is away would wait for it to end its sessions."""
+    from pymongo import timeout
+
+    try:
+        yield
+    finally:
+        with timeout(1.0):
+            client.close()
 
 
 def is_exposed(path: Path, settings: LaunchpadFile) -> bool:
@@ -169,7 +236,7 @@ def is_exposed(path: Path, settings: LaunchpadFile) -> bool:
 def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:
     """Connect as FireWorks' own LaunchPad does, with a timeout of seconds instead of half a minute."""
     from pymongo import MongoClient
-    from pymongo.errors import PyMongoError
+    from pymongo.errors import InvalidURI, PyMongoError
 
     options = {"serverSelectionTimeoutMS": SERVER_TIMEOUT_MS, **settings.mongoclient_kwargs}
     name = settings.name or (DATABASE if settings.uri_mode else "fireworks")
@@ -188,6 +255,11 @@ def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:
             )
         return client, client[name]
     except (PyMongoError, ValueError, TypeError, OSError) as error:  # OSError: a certificate's file
+        if settings.uri_mode and "@" in (settings.host or "") and isinstance(error, (InvalidURI, ValueError)):
+            raise DatabaseError(  # whose message may have a part of the password
+                f"{where}: the URI of its key 'host' cannot be read. In user and password, write %3A for a colon, "
+                "%2F for a slash, %40 for @ and %25 for %."
+            ) from None
         raise DatabaseError(f"{where}: {error}") from None
 
 
@@ -257,12 +329,10 @@ def initialise(database: Database, launchpad: LaunchPad) -> None:
 
 def _take_over(database: Database) -> bool:
     """Wait until another process has prepared the database; return True if it died and this process takes over."""
-    from time import monotonic, sleep
-
     end = monotonic() + 30
     while database.db["fw_id_assigner"].find_one() is None:
         first = database.db["sodiate"].find_one({"_id": "first"})
-        if first and isinstance(first["by"], dict) and Owner(**first["by"]).is_gone():
+        if first and isinstance(first["by"], dict) and Owner.of(first["by"]).is_gone():
             update = {"$set": {"by": asdict(Owner.here())}}
             return database.db["sodiate"].update_one(first, update).modified_count == 1 or _take_over(database)
         if monotonic() > end:

@@ -6,6 +6,7 @@ docs/database.md describes each document.
 from __future__ import annotations
 
 import io
+import re
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,9 @@ _CHUNK_BYTES = 255 * 1024
 
 _DEEPEST = 50
 """Generations of a graph; those that are planned have five."""
+
+RESERVATION = "reservation without a job"
+"""Begins what was seen of a calculation that is reserved for nobody; see `Documents.unchanged_s`."""
 
 _PLAN_AGAIN = "`sodiate run` with the campaign's file puts it right."
 
@@ -124,12 +128,22 @@ class Documents:
         return {document["_id"]: document["label"] for document in self.calculations.find(query, {"label": 1})}
 
     def close_attempts(self, identifier: str) -> None:
-        """Mark the attempts that a dead process left open; they lasted until its last heartbeat, if that is known."""
-        keys = {"started": 1, "token": 1}
-        for attempt in self.attempts.find({"calculation": identifier, "outcome": "running"}, keys):
+        """Mark the attempts that a dead process left open; they lasted until its last heartbeat, if that is known.
+
+        Their arrays, and those of attempts that lost the database while they published, are removed unless a record
+        names them. Call it when nobody works on one of them.
+        """
+        keys = {"started": 1, "token": 1, "outcome": 1}
+        outcomes = {"$in": ["running", "lost"]}
+        for attempt in self.attempts.find({"calculation": identifier, "outcome": outcomes}, keys):
+            is_recorded = self.records.find_one({"_id": attempt["_id"]}, {"_id": 1}) is not None
+            if not is_recorded:
+                self._remove_arrays(attempt["_id"])
+            if attempt["outcome"] == "lost":
+                continue
             outcome = {"outcome": "lost", "reason": "its process ended without a word (killed, or out of wall time)"}
             outcome |= self._until_last_heartbeat(identifier, attempt)
-            if self.records.find_one({"_id": attempt["_id"]}, {"_id": 1}):
+            if is_recorded:
                 outcome = {"outcome": "completed"}
             self.attempts.update_one({"_id": attempt["_id"]}, {"$set": outcome})
 
@@ -144,6 +158,42 @@ class Documents:
         if seconds <= 0:
             return {}
         return {"ended": as_text(end), "wall_time_s": round(seconds, 3)}
+
+    def unchanged_s(self, identifier: str, what: str) -> float:
+        """Return the seconds, on the server's clock, since a calculation was first looked at in a state of affairs.
+
+        Times in documents of FireWorks are from the clocks of those who wrote them. So whoever has to wait until
+        nothing has changed for a while writes down what it sees, and the next look, of any process, compares.
+
+        Parameters
+        ----------
+        identifier
+            The calculation.
+        what
+            The state of affairs as a text; with another one the seconds begin anew.
+        """
+        since = {"$cond": [{"$eq": ["$seen.what", {"$literal": what}]}, "$seen.since", "$$NOW"]}
+        update = [{"$set": {"seen": {"what": {"$literal": what}, "since": since, "last": "$$NOW"}}}]
+        document = self.calculations.find_one_and_update({"_id": identifier}, update, return_document=True)
+        seen = (document or {}).get("seen")
+        return 0.0 if seen is None else float((seen["last"] - seen["since"]).total_seconds())
+
+    def was_doubtful(self, begun: datetime) -> bool:
+        """Tell whether, since a time on the server's clock, a firework was seen of which only time tells."""
+        query = {
+            "seen.last": {"$gte": begun.replace(tzinfo=None)},
+            "seen.what": {"$not": {"$regex": f"^{RESERVATION}"}},
+        }
+        return self.calculations.find_one(query, {"_id": 1}) is not None
+
+    def now(self) -> datetime:
+        """Return the present time on the server's clock."""
+        local: datetime = self.db.command("hello")["localTime"]
+        return local.replace(tzinfo=UTC)
+
+    def age_s(self, moment: str) -> float:
+        """Return the seconds since a time on the server's clock, as documents hold it."""
+        return (self.now() - datetime.fromisoformat(moment)).total_seconds()
 
     # -- owners
 
@@ -420,6 +470,12 @@ class Documents:
             self.files = GridFS(self.db, "arrays")
         return self.files
 
+    def _remove_arrays(self, attempt: str) -> None:
+        """Remove what a killed attempt put into GridFS: whole files, and chunks of one that was never finished."""
+        begins = {"$regex": f"^{re.escape(attempt)}-"}
+        self.db["arrays.files"].delete_many({"_id": begins})
+        self.db["arrays.chunks"].delete_many({"files_id": begins})
+
     def _put_array(self, attempt: str, name: str, value: ArrayRecord) -> str:
         content = packed(value)
         identifier = array_name(attempt, name, content)
@@ -531,14 +587,14 @@ def _checked(documents: Iterable[Mapping[str, Any]]) -> CurrentRecords:
     return CurrentRecords(records, unusable)
 
 
+def now() -> str:
+    """Return the present time as documents hold it, by this machine's clock: for jobs that reach no server."""
+    return as_text(datetime.now(UTC))
+
+
 def as_text(moment: datetime) -> str:
     """Return a time in UTC as documents hold it, to a millisecond."""
     return moment.isoformat(timespec="milliseconds")
-
-
-def now() -> str:
-    """Return the present time as documents hold it."""
-    return as_text(datetime.now(UTC))
 
 
 def _revision(document: Mapping[str, Any]) -> float:

@@ -9,8 +9,9 @@ nested values, launches). Plain ``rlaunch`` has no such guard.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from typing import Any
 from fireworks.core.launchpad import LaunchPad
 from fireworks.utilities import fw_serializers
 from fireworks.utilities.fw_utilities import get_fw_logger
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ...errors import SodiateError
 from .documents import Documents
+from .outage import outage_of
 
 TASK = "{{sodiate.workflows.launch.RunCalculation}}"
 DUPEFINDER = "{{sodiate.workflows.launch.SameCalculation}}"
@@ -86,18 +89,17 @@ class GuardedLaunchPad(LaunchPad):
     turn
         Returns a context in which this process alone, among those of its run, changes states of workflows: FireWorks
         waits a tenth of a second and more where two of them meet at the lock in the database.
+    away
+        The error after which the database is not tried any more; None as long as it answers.
     """
 
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
+    away: ConnectionFailure | None = None
 
     @cached_property
     def documents(self) -> Documents:
         """Sodiate's collections in the same database."""
         return Documents(self.db)
-
-    def _refresh_wf(self, fw_id: int) -> None:
-        with self.turn():
-            super()._refresh_wf(fw_id)
 
     def get_fw_dict_by_id(self, fw_id: int) -> dict[str, Any]:
         """Return the document of a firework, which FireWorks then loads.
@@ -110,6 +112,80 @@ class GuardedLaunchPad(LaunchPad):
         document: dict[str, Any] = super().get_fw_dict_by_id(fw_id)
         _refuse_foreign(fw_id, document["spec"])
         return document
+
+    def _get_a_fw_to_run(
+        self, query: Mapping[str, Any] | None = None, fw_id: int | None = None, checkout: bool = True
+    ) -> Any:
+        """Return the next firework to run, RESERVED; one that cannot be loaded is passed by, and left as it was.
+
+        FireWorks itself would mark that one FIZZLED and look again; where this does not stay, for ever.
+        """
+        if not checkout:
+            return super()._get_a_fw_to_run(query, fw_id, checkout)
+        wanted: dict[str, Any] = {**(query or {}), "state": "READY"}
+        if fw_id is not None:
+            wanted = {"fw_id": fw_id, "state": {"$in": ["READY", "RESERVED"]}}
+        while (found := self._reserved(wanted)) is not None:
+            number = found["fw_id"]
+            try:
+                firework = self.get_fw_by_id(number)
+            except PyMongoError:
+                raise
+            except Exception as error:  # whatever its document names
+                self.m_logger.warning(f"firework {number} is passed by: {error}")
+                before = {key: found[key] for key in ("state", "updated_on")}
+                self.fireworks.update_one({"fw_id": number, "state": "RESERVED"}, {"$set": before})
+                if fw_id is not None:
+                    return None
+                wanted.setdefault("fw_id", {"$nin": []})["$nin"].append(number)
+                continue
+            if self._check_fw_for_uniqueness(firework):
+                return firework
+        return None
+
+    def _reserved(self, wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Reserve the first firework that is wanted; return its document as it was before."""
+        change = {"$set": {"state": "RESERVED", "updated_on": datetime.now(UTC)}}
+        found: Mapping[str, Any] | None = self.fireworks.find_one_and_update(
+            wanted, change, sort=[("spec._priority", -1)]
+        )
+        return found
+
+    def ping_launch(self, launch_id: int, ptime: Any = None, checkpoint: Any = None) -> None:
+        """Note that a launch lives; the lease says so, too, so nothing is lost where this does not go through."""
+        if self.away is None:
+            with suppress(PyMongoError):
+                super().ping_launch(launch_id, ptime, checkpoint)
+
+    def complete_launch(self, launch_id: int, action: Any = None, state: str = "COMPLETED") -> Any:
+        """Store the end of a launch."""
+        self._refuse_if_away()
+        try:
+            return super().complete_launch(launch_id, action, state)
+        except Exception as error:
+            self.away = outage_of(error)
+            raise
+
+    def _refresh_wf(self, fw_id: int) -> None:
+        """Bring the states of a workflow in line; an outage is one, whatever FireWorks makes of it."""
+        try:
+            with self.turn():
+                super()._refresh_wf(fw_id)
+        except Exception as error:
+            outage = outage_of(error)
+            if outage is not None:
+                raise outage from None
+            raise
+
+    def restore_backup_data(self, launch_id: int, fw_id: int) -> None:
+        """Restore a launch and its firework as they were before."""
+        self._refuse_if_away()
+        super().restore_backup_data(launch_id, fw_id)
+
+    def _refuse_if_away(self) -> None:
+        """Raise the error of a database that went away, at once: FireWorks would try again and again."""
+        if self.away is not None:
+            raise self.away
 
     def get_launch_by_id(self, launch_id: int) -> Any:
         """Return a launch without its trackers, which could read any file of the user into the database."""
@@ -142,13 +218,20 @@ def quiet_logs(directory: Path) -> None:
         logger.addHandler(file)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that may miss lines, on a full disk, and does not say so on the terminal for each."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Do nothing."""
+
+
 _files: dict[Path, logging.FileHandler] = {}
 
 
 def _log_file(directory: Path) -> logging.FileHandler:
     path = directory / "fireworks.log"
     if path not in _files:
-        _files[path] = logging.FileHandler(path, delay=True)
+        _files[path] = _LogFile(path, delay=True)
         _files[path].setLevel(logging.INFO)
         _files[path].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     return _files[path]

@@ -1,7 +1,7 @@
 """The lease that guards a calculation: a single owner, expiry on the server's clock, and a token that only grows.
 
 The lease is part of the calculation's document, so that claiming, renewing and publishing are each an atomic update.
-An owner on this machine whose process died loses its lease at once; an owner elsewhere loses it when it expires.
+An owner in this process table that has ended loses its lease at once; an owner elsewhere loses it when it expires.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -34,14 +35,24 @@ class LeaseLost(SodiateError):
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: host, process id, and its start on the kernel's clock, since process ids are reused.
+    """A process; or a job that reaches no database, whose lease is renewed for it: its cluster, no process, its tag.
 
-    Of a job that reaches no database, whose lease is renewed for it: its cluster, no process, and its tag.
+    Attributes
+    ----------
+    host
+        Of the machine, for messages: two containers, or two nodes, may have one name.
+    pid
+        Its number in its process table.
+    start
+        Its start on the kernel's clock, since numbers are used again.
+    table
+        The process table: a boot of a machine, and a PID namespace. "" if that is not known.
     """
 
     host: str
     pid: int
     start: str
+    table: str = ""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" if self.pid else f"the offline job {self.start} ({self.host})"
@@ -49,7 +60,12 @@ class Owner:
     @classmethod
     def here(cls) -> Owner:
         """Return this process."""
-        return cls(socket.gethostname(), os.getpid(), _start_of(os.getpid()))
+        return cls(socket.gethostname(), os.getpid(), _start_of("self"), process_table())
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Owner:
+        """Return the owner that a document names; those of older releases name no process table."""
+        return cls(document["host"], document["pid"], document["start"], document.get("table", ""))
 
     @classmethod
     def of_job(cls, cluster: str | None, tag: str) -> Owner:
@@ -57,24 +73,38 @@ class Owner:
         return cls(f"cluster {cluster}" if cluster else "a cluster", 0, tag)
 
     def is_gone(self) -> bool:
-        """Tell whether the process has certainly ended; False for a process on another machine, and for a job."""
-        is_here = self.pid != 0 and self.host == socket.gethostname()
-        return is_here and _start_of(self.pid) not in (self.start, _HIDDEN)
+        """Tell whether the process has certainly ended; False for one of another process table."""
+        if not self.table or self.table != process_table():
+            return False
+        return _start_of(self.pid) not in (self.start, _HIDDEN)
 
 
 _HIDDEN = "hidden"
 """The start of somebody else's process where the system shows a user none but its own (hidepid)."""
 
 
-def _start_of(pid: int) -> str:
-    """Return the start time of a process in clock ticks, ``""`` without a process, ``"running"`` without /proc."""
+def process_table() -> str:
+    """Return what tells this process's table of processes from every other; "" if that cannot be told."""
+    proc = Path("/proc")
     try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[19]
+        boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        # A /proc of the namespace outside has other numbers for the processes in this one.
+        is_own = (proc / "self").readlink().name == str(os.getpid())
+        return f"{boot} {(proc / 'self/ns/pid').readlink()}" if is_own else ""
+    except OSError:  # no Linux: a machine has one table
+        return "" if (proc / "self").exists() else socket.gethostname()
+
+
+def _start_of(pid: int | str) -> str:
+    """Return the start time of a process in clock ticks, ``"running"`` without /proc, ``""`` if it has ended."""
+    try:
+        values = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
+        return "" if values[0] in "ZX" else values[19]  # a zombie has ended, whether its parent has noticed or not
     except (OSError, IndexError):
         pass
     has_proc = Path("/proc/self/stat").exists()
     try:
-        os.kill(pid, 0)
+        os.kill(os.getpid() if pid == "self" else int(pid), 0)
     except ProcessLookupError:
         return ""
     except PermissionError:
@@ -92,13 +122,21 @@ class Lease:
         Its id.
     token
         Grows with each claim.
+    since
+        When it was claimed, on the server's clock.
     document
         The calculation's document as it was claimed.
     """
 
     calculation: str
     token: int
+    since: datetime
     document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _claimed: float = field(default_factory=monotonic, compare=False, repr=False)
+
+    def now(self) -> datetime:
+        """Return the present time on the server's clock, by the seconds since the claim; no clock here counts."""
+        return self.since + timedelta(seconds=monotonic() - self._claimed)
 
 
 class Leases:
@@ -134,7 +172,8 @@ class Leases:
                 return_document=True,
             )
             if update is not None:
-                return Lease(calculation, update["token"], update)
+                since = update["lease"]["heartbeat"].replace(tzinfo=UTC)
+                return Lease(calculation, update["token"], since, update)
             document = self.calculations.find_one({"_id": calculation})
             if document is None:
                 raise SodiateError(f"no calculation {calculation} in the database.")
@@ -143,7 +182,7 @@ class Leases:
             lease = document.get("lease")
             if lease is None:
                 continue
-            holder = Owner(lease["host"], lease["pid"], lease["start"])
+            holder = Owner.of(lease)
             if not holder.is_gone():
                 raise LeaseHeld(
                     f"{document['label']} ({calculation}) is being computed by {holder}; its lease runs until "
@@ -155,10 +194,9 @@ class Leases:
         expires = {"$add": ["$$NOW", int(self.seconds * 1000)]}
         return {
             "$set": {
+                # A text of the table's kind could be taken for an expression.
                 "lease": {
-                    "host": owner.host,
-                    "pid": owner.pid,
-                    "start": owner.start,
+                    **{key: {"$literal": value} for key, value in asdict(owner).items()},
                     "heartbeat": "$$NOW",
                     "expires": expires,
                 }
@@ -186,7 +224,7 @@ class Leases:
     def holder(self, calculation: str) -> Owner | None:
         """Return who holds the lease, or held it last and has not ended it."""
         lease = (self.calculations.find_one({"_id": calculation}, {"lease": 1}) or {}).get("lease")
-        return None if lease is None else Owner(lease["host"], lease["pid"], lease["start"])
+        return None if lease is None else Owner.of(lease)
 
     def is_alive(self, calculation: str) -> bool:
         """Tell whether a live process holds the lease; clear the lease of a dead process, but for its last sign."""
@@ -196,7 +234,7 @@ class Leases:
         if lease is None:
             return False
         is_valid = self.calculations.find_one(live | {"token": document["token"]}, {"_id": 1}) is not None
-        if is_valid and not Owner(lease["host"], lease["pid"], lease["start"]).is_gone():
+        if is_valid and not Owner.of(lease).is_gone():
             return True
         update = self.calculations.update_one(
             {"_id": calculation, "token": document["token"], "lease.expires": lease["expires"]},
@@ -238,7 +276,7 @@ class Leases:
                     is_held = self.renew(lease, owner)
                 except PyMongoError as error:  # the network may fail for a moment; the lease stays valid meanwhile
                     if monotonic() - last > self.seconds * 2 / 3:
-                        stop.request(f"the database could not be reached to renew the lease: {error}")
+                        stop.request(f"the database could not be reached to renew the lease: {error}", error=error)
                         return
                     continue
                 if not is_held:

@@ -38,6 +38,7 @@ from urllib.parse import quote
 
 from ...errors import SodiateError
 from . import mongod_guard
+from .room import no_room
 
 DATABASE = "sodiate"
 
@@ -68,6 +69,24 @@ class PrivateMongod:
     def uri(self) -> str:
         """Connection string, with the database name."""
         return f"mongodb://{quote(str(self.socket), safe='')}/{DATABASE}"
+
+    def has_ended(self) -> bool:
+        """Tell whether neither the server nor its guard runs any more, although this process uses it."""
+        with _open_lock(self.socket.with_suffix(".alive")) as alive:
+            return _try_lock(alive, fcntl.LOCK_SH)
+
+    def explain_end(self) -> SodiateError:
+        """Return the error of a server that ended in use, by what its log and its disk say."""
+        errors = _errors(self.log) if self.log.exists() else []
+        text = "\n".join(errors)
+        full = no_room(self.home, SodiateError(text))
+        if full is not None:
+            return full
+        said = f" {self.log} says: {errors[0]}" if errors else f" Its log is {self.log}."
+        return MongodError(
+            f"the MongoDB of {self.root} ended while it was in use (killed, or out of memory?). What is done is "
+            f"kept: go on with the same command.{said}"
+        )
 
     @property
     def home(self) -> Path:
@@ -441,7 +460,7 @@ def _explain(server: PrivateMongod, binary: Path, answer: str) -> str:
     if "DBPathInUse" in text:
         return _in_use(server)
     advice = ""
-    if "No space left" in text or "quota exceeded" in text:
+    if no_room(server.home, SodiateError(text)) is not None:
         advice = f" The disk of {server.root} is full: free some space and try again."
     elif "unsupported WiredTiger" in text or "featureCompatibilityVersion" in text:
         advice = f" Its data were written by another version of mongod than {binary}: use that version."
@@ -456,7 +475,8 @@ def _errors(log: Path) -> list[str]:
         try:
             entry = json.loads(line if line.startswith("{") else "")
         except ValueError:
-            entry = {"s": "E", "msg": line}
+            # One that is JSON up to where it was torn, as by a full disk, is no error's.
+            entry = {} if line.startswith("{") else {"s": "E", "msg": line}
         if entry.get("s") in ("E", "F"):
             details = entry.get("attr", {})
             cause = details.get("reason") or details.get("message") or details.get("error") or ""

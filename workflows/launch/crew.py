@@ -280,23 +280,21 @@ def _work(connection: socket.socket, turns: IO[bytes]) -> None:
         from pymongo.errors import PyMongoError
 
         known = isinstance(error, SodiateError | PyMongoError)
-        line.send({"error": str(error) if known else traceback.format_exc()})
+        line.send({"error": str(error) if known else traceback.format_exc(), "kind": type(error).__name__})
 
 
 def _serve(line: _Line, greeting: Mapping[str, Any], turn: Callable[[], AbstractContextManager[object]]) -> None:
-    from fireworks.core.rocket import Rocket
-
     from ..database.connection import LaunchpadFile, connected
     from ..engines.shared.machine import share_of_cores
     from ..runner.run_calculation import WorkerSettings
-    from .loop import launch_directory
+    from .loop import launch_directory, launch_next
     from .tasks import OurFWorker
 
     root, env = Path(greeting["root"]), greeting["env"]
     everywhere = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
     with (
         connected(LaunchpadFile.model_validate(greeting["settings"]), greeting["title"]) as database,
-        launch_directory() as errors,
+        launch_directory(),
     ):
         launchpad = database.fireworks(root / "logs")
         launchpad.turn = turn
@@ -308,7 +306,7 @@ def _serve(line: _Line, greeting: Mapping[str, Any], turn: Callable[[], Abstract
             ranks = {"ranks": job["ranks"]} if job["ranks"] else {}
             worker = WorkerSettings(root, {**env, **ranks}, stop=line.stop)
             fworker = OurFWorker(worker, [job["calculation"]])
-            launched = Rocket(launchpad, fworker, job["firework"]).run(err_file=errors)
+            launched = launch_next(launchpad, fworker, job["firework"])
             line.busy.clear()
             line.send({"launched": launched, "stop": line.stop.reason, "seconds": line.stop.seconds})
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Protocol
 
-from fireworks.core.rocket import Rocket
+from fireworks.core import rocket
+from pymongo.errors import PyMongoError
 
 from ..database.fireworks_guard import ours_query
 from ..database.workbench import Workbench
+from ..engines.shared.temporary import temporary_folder
 from ..runner.run_calculation import WorkerSettings
 from .reconcile import FIELDS, is_busy, reconcile
 from .tasks import OurFWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fireworks.core.launchpad import LaunchPad
 
 
 class Hands(Protocol):
@@ -40,11 +45,10 @@ class OneByOne:
     bench: Workbench
     fworker: OurFWorker
     on_change: Callable[[], None]
-    errors: Any
 
     def work(self) -> bool:
         """Launch the calculation that FireWorks gives first; return False if it gives none."""
-        launched = bool(Rocket(self.bench.launchpad, self.fworker, None).run(err_file=self.errors))
+        launched = launch_next(self.bench.launchpad, self.fworker)
         if launched:
             self.on_change()
         return launched
@@ -76,8 +80,8 @@ def launch(
         What launches them; by default this process, one by one.
     """
     second_look = False
-    with launch_directory() as errors:
-        hands = hands or OneByOne(bench, OurFWorker(worker, identifiers), on_change, errors)
+    with launch_directory(), bench.database.watched(worker.stop):
+        hands = hands or OneByOne(bench, OurFWorker(worker, identifiers), on_change)
         while not worker.stop.requested():
             if hands.work() or reconcile(bench, identifiers):
                 pass
@@ -90,9 +94,35 @@ def launch(
                 _pause(worker, 1.0)
                 continue
             second_look = False
+        if worker.stop.error is not None:  # what runs ends with this process, and goes on with the next command
+            raise worker.stop.error
         hands.end()
     if worker.stop.requested():
         reconcile(bench, identifiers)
+
+
+def launch_next(launchpad: LaunchPad, fworker: OurFWorker, fw_id: int | None = None) -> bool:
+    """Launch the next calculation, or a reserved one; return whether there was one.
+
+    Raises
+    ------
+    NoRoom
+        If the disk is full.
+    ConnectionFailure
+        If the database went away.
+    """
+    stop = fworker.worker.stop
+    # FireWorks prints what it cannot store; attempts have the errors of calculations, in words.
+    rocket.traceback = SimpleNamespace(format_exc=traceback.format_exc, print_exc=lambda **_: None)
+    try:
+        launched: bool = rocket.Rocket(launchpad, fworker, fw_id).run()
+    except PyMongoError:
+        if stop.error is not None:  # the reason why the database does not take anything any more
+            raise stop.error from None
+        raise
+    if stop.error is not None:
+        raise stop.error
+    return launched
 
 
 def _others_work(bench: Workbench, identifiers: list[str]) -> bool:
@@ -109,13 +139,13 @@ def _pause(worker: WorkerSettings, seconds: float) -> None:
 
 
 @contextmanager
-def launch_directory() -> Iterator[Any]:
-    """Change to a temporary directory for the files of FireWorks' launches, and yield a file for its tracebacks."""
+def launch_directory() -> Iterator[None]:
+    """Change to an empty temporary directory, in which FireWorks looks for files of its launches."""
     before = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="sodiate-launch-") as name:
-        os.chdir(name)
+    rocket.PRINT_FW_JSON = False
+    with temporary_folder("launch") as folder:
+        os.chdir(folder)
         try:
-            with Path(name, "errors").open("w", encoding="utf-8") as errors:
-                yield errors
+            yield
         finally:
             os.chdir(before)

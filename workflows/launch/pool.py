@@ -9,8 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from select import select
 from time import monotonic
+from typing import Any
 
+from ...errors import SodiateError
+from ..database.connection import Unreachable
 from ..database.fireworks_guard import ours_query
+from ..database.room import NoRoom
 from ..database.workbench import Workbench
 from ..engines.base import Demand
 from ..engines.shared.machine import available_cores, free_memory_bytes, memory_bytes, physical_cores
@@ -39,6 +43,14 @@ _DEATHS = 3
 
 _UNKNOWN = Task(Demand(ranks=(1,)), 1.0, 1.0)
 """A calculation of which nothing is known, such as one that is recorded and has only its state to be mended."""
+
+
+def _error_of(message: Mapping[str, Any]) -> SodiateError:
+    """Return the error that a worker ended with."""
+    for kind in (NoRoom, Unreachable):
+        if message.get("kind") == kind.__name__:
+            return kind(message["error"])
+    return WorkerFailed(f"a worker of this run failed: {message['error']}")
 
 
 class Cores:
@@ -229,7 +241,7 @@ class Pool:
             return
         if "error" in message:
             self.crew.dismiss(running.member)
-            raise WorkerFailed(f"a worker of this run failed: {message['error']}")
+            raise _error_of(message)
         if self.pins:  # a process of its own for each: what it shows other workers holds for one place alone
             self.crew.dismiss(running.member)
         if message["stop"]:  # a batch system's signal, or what ends every calculation, such as a full disk

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 GRACE_S = 5.0
-"""How long a firework may be RESERVED or RUNNING before its worker has a lease, or after it published."""
+"""How long a firework may be seen RESERVED or RUNNING before its worker has a lease, or after it published."""
 
 LOCK_S = 3.0
 """A workflow is locked for milliseconds; a lock that stays this long without a change is from a killed process."""
@@ -135,17 +134,12 @@ def is_busy(bench: Workbench, document: Mapping[str, Any]) -> bool:
         if bench.launchpad.launches.find_one(query, {"_id": 1}) is not None:
             return True
     calculation = documents.calculations.find_one({"_id": identifier}, {"lease": 1}) or {}
-    last = documents.attempts.find_one({"calculation": identifier}, sort=[("started", -1)])
-    if last is not None and last["outcome"] == "running" and calculation.get("lease") is None:
+    last = documents.attempts.find_one({"calculation": identifier}, sort=[("started", -1)]) or {}
+    if last.get("outcome") == "running" and calculation.get("lease") is None:
         return False  # the owner of its lease is dead
-    times = [document["updated_on"], *([last["ended"]] if last is not None and "ended" in last else [])]
-    return min(map(age_s, times)) < GRACE_S
-
-
-def age_s(moment: datetime | str) -> float:
-    """Return the seconds since a time, which FireWorks writes as a date or as text, in UTC."""
-    time = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return (datetime.now(UTC) - (time if time.tzinfo else time.replace(tzinfo=UTC))).total_seconds()
+    # By the time since it was first seen so, on the server's clock: times in the firework are of its worker's clock.
+    what = f"{document['fw_id']} {document['state']} {document['updated_on']} {last.get('_id')} {last.get('outcome')}"
+    return documents.unchanged_s(identifier, what) < GRACE_S
 
 
 def unlock(launchpad: LaunchPad, identifiers: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from fireworks.core.firework import FiretaskBase, FWAction
 from fireworks.core.fworker import FWorker
 from fireworks.features.dupefinder import DupeFinderBase
+from pymongo.errors import ConnectionFailure
 
 from ...errors import SodiateError
 from ..database.documents import Documents
@@ -40,7 +41,11 @@ class RunCalculation(FiretaskBase):
         """Run with the worker's settings; an error makes the firework FIZZLED and is stored in ``attempts``."""
         worker = getattr(self.fworker, "worker", None) or _settings_of(fw_spec.get("_fw_env", {}))
         documents = getattr(self.launchpad, "documents", None) or Documents(self.launchpad.db)
-        verdict = run_calculation(documents, self["calculation"], worker, self.fw_id)
+        try:
+            verdict = run_calculation(documents, self["calculation"], worker, self.fw_id)
+        except ConnectionFailure as error:
+            self.launchpad.away = error  # so that FireWorks does not try again what cannot be stored
+            raise
         return FWAction(stored_data={"calculation": self["calculation"], "verdict": verdict})
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any
 
 from ...analysis.columns import Column
@@ -45,13 +48,17 @@ def _state(result: ModelResult) -> dict[str, Any]:
     }
 
 
+QUERY_S = 5.0
+"""So long a query may take."""
+
+
 def matching(results: Sequence[ModelResult], query: str | None) -> list[ModelResult]:
     """Keep the results whose objects a MongoDB query matches.
 
     Raises
     ------
     InputError
-        If the query is not a JSON object or uses an unknown operator.
+        If the query is not a JSON object, uses an unknown operator, or takes for ever.
     """
     if query is None:
         return list(results)
@@ -68,10 +75,35 @@ def matching(results: Sequence[ModelResult], query: str | None) -> list[ModelRes
     if results:
         collection.insert_many([{"_id": index, **row} for index, row in enumerate(as_objects(results))])
     try:
-        indices = [document["_id"] for document in collection.find(parsed)]
+        with _at_most(QUERY_S):
+            indices = [document["_id"] for document in collection.find(parsed)]
+    except TimeoutError:
+        raise InputError(
+            f"--query {query!r} was not answered within {QUERY_S:.0f} s: a regular expression with repetitions "
+            "inside repetitions, such as (a+)+$, may take for ever. Write a simpler one."
+        ) from None
     except Exception as error:  # mongomock raises various exceptions for an invalid query
         raise InputError(f"--query {query!r} is no valid MongoDB query: {error}") from None
     return [results[index] for index in sorted(indices)]
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in a block that takes longer; in a thread, which no signal reaches, there is no limit."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def to_json(results: Iterable[ModelResult]) -> str:

@@ -7,7 +7,6 @@ any other. Nothing is computed: what is not finished is refused.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..calculation import Calculation
 from ..campaign.yaml import InputError
 from ..engines import make_engine
 from ..engines.base import EngineError, FinishedRun, Settings
+from ..engines.shared.temporary import temporary_folder
 from ..plan.graph import Plan
 from .run_calculation import WorkerSettings, run_calculation
 from .workdir import own_directory
@@ -92,8 +92,8 @@ def take_runs(
     verdicts: Sequence[Verdict], plan: Plan, records: Records, root: Path, documents: Documents | None
 ) -> list[Verdict]:
     """Record runs of which the calculations are known, parents before children; without ``documents``, on trial."""
-    with tempfile.TemporaryDirectory(prefix="sodiate-import-") as scratch:
-        taking = _Taking(plan, records, root, Path(scratch), documents)
+    with temporary_folder("import") as scratch:
+        taking = _Taking(plan, records, root, scratch, documents)
         for calculation in plan.calculations:
             for verdict in verdicts:
                 if verdict.calculation == calculation and not verdict.reasons:

@@ -6,14 +6,18 @@ The record is the truth and the lease guards it; FireWorks' states follow (`sodi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymongo.errors import ConnectionFailure
+from pydantic import ValidationError
+from pymongo import timeout
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ...analysis.electrons.gap_and_dos import band_gap
 from ...analysis.energies.hopping import saddle_of
@@ -22,8 +26,10 @@ from ...errors import SodiateError
 from .. import start_structures
 from ..calculation import Calculation
 from ..database.account import Account
-from ..database.documents import Documents, now
+from ..database.documents import Documents, as_text, now
 from ..database.lease import Lease, LeaseLost, Owner
+from ..database.outage import outage_of
+from ..database.room import no_room
 from ..database.standing import failure, failures, standing_above
 from ..engines import engine_of
 from ..engines.base import (
@@ -157,21 +163,44 @@ def run_calculation(
     """
     owner = Owner.here()
     lease = documents.leases.claim(identifier, owner)
-    published = False
-    try:
+    with _released(documents, lease):
         calculation = documents.claimed(lease)
         refuse_old_recipe(calculation)
         task = task_of(documents, calculation, lease, worker.root)
         if task is None:
+            documents.leases.release(lease)
             return "already recorded"
         stop = Stop(above=worker.stop)
+        clock = partial(_time_of, lease)
         with documents.leases.heartbeat(lease, owner, stop):
-            _Run(documents, Computation(task, worker, stop, firework_id), lease).go()
-        published = True
-    finally:
-        if not published:  # which ends the lease
-            documents.leases.release(lease)
+            _Run(documents, Computation(task, worker, stop, firework_id, clock), lease).go()
     return "recorded"
+
+
+def _time_of(lease: Lease) -> str:
+    """Return the present time on the server's clock as documents hold it."""
+    return as_text(lease.now())
+
+
+@contextmanager
+def _released(documents: Documents, lease: Lease) -> Iterator[None]:
+    """Release a lease after a block that did not publish, which ends it; an absent database is tried for a moment."""
+    try:
+        yield
+    except ConnectionFailure:
+        with _for_a_moment():
+            documents.leases.release(lease)
+        raise
+    except BaseException:
+        documents.leases.release(lease)
+        raise
+
+
+@contextmanager
+def _for_a_moment() -> Iterator[None]:
+    """Let what the block asks of the database take a second at most, and go through or not."""
+    with suppress(PyMongoError), timeout(1.0):
+        yield
 
 
 def task_of(documents: Documents, calculation: Calculation, lease: Lease, root: Path) -> Task | None:
@@ -236,7 +265,7 @@ def _refuse_fallen(
         reason = None if parent.id in records else failure(documents, parent)
         if reason is None:
             continue
-        moment = now()
+        moment = as_text(lease.now())
         words = f"its {role}, {parent.label}, has failed"
         document = _attempt(calculation, lease, Owner.here()) | {
             "started": moment, "ended": moment, "outcome": "failed", "reason": words, "wall_time_s": 0.0
@@ -275,11 +304,12 @@ class Computation:
     worker: WorkerSettings
     stop: Stop
     firework_id: int | None
+    clock: Callable[[], str] = now
 
     def __post_init__(self) -> None:
         self.calculation, self.parents = self.task.calculation, self.task.parents
         self.directory = self.worker.root.resolve() / self.calculation.directory_name
-        self.started = now()
+        self.started = self.clock()
         self.engine: Engine | None = None
 
     def cores(self) -> int | None:
@@ -316,7 +346,14 @@ class Computation:
         outcome = engine.collect(self.directory)
         execution, idle = divided(settings.execution, engine.execution_keys(self.calculation))
         not_applicable = (*task.not_applicable, *idle)
-        return Computed(self._record(outcome, engine, workdir, execution, not_applicable), outcome)
+        try:
+            return Computed(self._record(outcome, engine, workdir, execution, not_applicable), outcome)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise EngineError(
+                f"{self.directory}: {'.'.join(map(str, first['loc']))} is {first['input']!r} and no number that can "
+                f"be recorded ({first['msg']}). Read the code's outputs there, and check the start geometry."
+            ) from None
 
     def _start_moments(self, natoms: int) -> Any:
         """Return the start moments: of a single point with spin those that the relaxation ended with, if it had some.
@@ -386,7 +423,7 @@ class Computation:
         return SiteChange(start=end.start, end=end.label, moved=end.moved, note=end.note)
 
     def _provenance(self, outcome: Outcome, workdir: Workdir, execution: Mapping[str, Any]) -> Provenance:
-        finished = now()
+        finished = self.clock()
         return Provenance(
             versions=outcome.versions,
             host=Owner.here().host,
@@ -424,6 +461,7 @@ class _Run:
             computed = self.computation.go()
             self.documents.publish(self.lease, self.attempt, computed.record, computed.arrays)
         except Stopped as error:
+            self._refuse_to_go_on()
             self._end_attempt("lost" if self._lease_is_lost() else "stopped", str(error))
             raise
         except LeaseLost as error:
@@ -437,16 +475,37 @@ class _Run:
             self._end_attempt("failed", str(error), max_steps=error.max_steps)
             raise
         except SodiateError as error:
+            self._refuse_to_go_on(error)
             self._end_attempt("failed", str(error))
             raise
-        except ConnectionFailure as error:  # not of the calculation, whose files stay; the next launch goes on
-            self._end_attempt("lost", f"the database could not be reached: {str(error).splitlines()[0]}")
-            raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            self._end_attempt("failed", reason)
-            raise EngineError(f"{self.calculation.label} failed in {self.computation.directory}: {reason}") from error
+            raise self._unexpected(error) from error
         self._end_attempt("completed", None, computed.outcome)
+
+    def _unexpected(self, error: Exception) -> Exception:
+        """Write an error of nobody's into the attempt, and return what it means."""
+        outage = outage_of(error)
+        if outage is not None:  # not of the calculation, whose files stay; the next launch goes on
+            self._lose(f"the database could not be reached: {str(outage).splitlines()[0]}")
+            return outage
+        self._refuse_to_go_on(error)
+        reason = f"{type(error).__name__}: {error}"
+        self._end_attempt("failed", reason)
+        return EngineError(f"{self.calculation.label} failed in {self.computation.directory}: {reason}")
+
+    def _refuse_to_go_on(self, error: Exception | None = None) -> None:
+        """Raise what ends the whole run, and is no failure of the calculation: a full disk, a database that ended."""
+        full = None if error is None else no_room(self.computation.directory, error)
+        if full is not None:
+            self.computation.worker.stop.request("the disk is full", error=full)
+        cause = full or self.computation.stop.error
+        if cause is not None:
+            self._lose(str(cause))
+            raise cause
+
+    def _lose(self, reason: str) -> None:
+        with _for_a_moment():
+            self._end_attempt("lost", reason)
 
     def _begin_attempt(self) -> None:
         if self.lease.token > 1:  # under the lease, so that nobody works on one of them
@@ -482,7 +541,7 @@ def attempt_end(
     computation: Computation, outcome: str, reason: str | None, result: Outcome | None = None
 ) -> dict[str, Any]:
     """Return what an attempt's document says at its end."""
-    end = now()
+    end = computation.clock()
     return {
         "outcome": outcome,
         "reason": reason,

@@ -112,14 +112,26 @@ def _read_claim(directory: Path) -> Mapping[str, Any] | None:
                 f"{directory} holds files but no {CLAIM}: it is not sodiate's. Move it away."
             ) from None
         return None
-    except (ValueError, OSError):
+    except (ValueError, RecursionError, OSError):
         raise WrongDirectory(f"{directory / CLAIM} cannot be read. Move the directory away.") from None
     return claim
 
 
 def set_aside(directory: Path) -> None:
-    """Rename a directory, whose place another one takes."""
+    """Rename a directory, whose place another one takes.
+
+    Raises
+    ------
+    WrongDirectory
+        If it cannot be renamed.
+    """
     number = 1
     while (aside := directory.with_name(f"{directory.name}.superseded-{number}")).exists():
         number += 1
-    directory.rename(aside)
+    try:
+        directory.rename(aside)
+    except OSError as error:
+        raise WrongDirectory(
+            f"{directory} holds an earlier computation, of a superseded record or another start, and cannot be moved "
+            f"aside to {aside.name} ({error.strerror}). Move it yourself, or see to the permissions of its folder."
+        ) from error

@@ -335,7 +335,7 @@ def test_nothing_to_draw_is_an_error_of_ours(tmp_path: Path) -> None:
 
 def test_no_pyplot_and_no_matplotlib_before_a_figure() -> None:
     code = (
-        "import sys, sodiate.workflows.cli.main, sodiate.workflows.runner.run_calculation"
+        "import sys, sodiate.workflows.cli.commands, sodiate.workflows.runner.run_calculation"
         ", sodiate.workflows.results.figures, tempfile, pathlib\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import sodiate.analysis.figures.plots as p\n"

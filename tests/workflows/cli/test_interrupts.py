@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,8 @@ from sodiate.workflows.launch import reconcile
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from support.campaigns import Bench, small_campaign
-from support.cli import Cli, servers, wait_until
+from support.cli import Cli, at_most, servers, wait_until
+from support.warm import SODIATE as SODIATE_CODE
 from support.warm import Process, Warm
 
 pytestmark = [
@@ -425,7 +425,8 @@ def after(owner, name, calls=1):
         if not left[0]: strike()
         return answer
     setattr(owner, name, struck)
-from fireworks.core.launchpad import LaunchPad, WFLock
+from fireworks.core.launchpad import WFLock
+from sodiate.workflows.database.fireworks_guard import GuardedLaunchPad as LaunchPad
 from sodiate.workflows.database.lease import Leases
 exec(sys.argv.pop(1))
 from sodiate.workflows.cli.main import main
@@ -463,6 +464,50 @@ def test_a_run_beside_one_that_has_not_got_its_lease_yet(
         Found.of(database.db).assert_complete(plan(campaign))
 
 
+IMPORTING = """
+import os, signal, sys
+word, number = sys.argv.pop(1), int(sys.argv.pop(1))
+class Strike:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == word:
+            os.kill(os.getpid(), number)
+sys.meta_path.insert(0, Strike)
+from sodiate.workflows.cli.main import main
+main()
+"""
+"""``sodiate`` to which a signal comes while it imports something."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("module", ["typer", "sodiate.workflows.plan.planner", "pymongo", "fireworks.core.rocket"])
+def test_a_signal_during_imports_ends_it_without_a_traceback(
+    tmp_path: Path, launchpad: Path, number: signal.Signals, module: str
+) -> None:
+    words = ["run", str(tiny_campaign(tmp_path)), "--launchpad", str(launchpad), "--root", str(tmp_path / "runs")]
+    command = [sys.executable, "-c", IMPORTING, module, str(int(number)), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 128 + number
+    assert "Traceback" not in done.stderr + done.stdout
+    stopped = f"Stopped by {number.name}; finished work is kept. Go on with the same command."
+    assert done.stderr.splitlines() in ([], [stopped])
+
+
+def test_nothing_is_for_everybody_to_change(warm: Warm, launchpad: Path, tmp_path: Path, cli: Cli) -> None:
+    """With a umask of 0, and in a root that was made so."""
+    root = tmp_path / "runs"
+    words = ["run", str(tiny_campaign(tmp_path)), "--launchpad", str(launchpad), "--root", str(root)]
+    done = warm.run(["sodiate", *words], tmp_path, 60, f"import os; os.umask(0)\n{SODIATE_CODE}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert not [path for path in root.rglob("*") if path.stat().st_mode & 0o022]
+    root.chmod(0o777)
+    told = cli("status", "--launchpad", launchpad, "--root", root)
+    assert told.returncode == 0
+    (line,) = told.stderr.splitlines()
+    assert line.startswith(f"Warning: everybody may write into {root}")
+
+
 # -- killed between two writes
 
 MOMENTS = {
@@ -471,22 +516,6 @@ MOMENTS = {
     "a firework is reserved, not yet running": "after(LaunchPad, '_get_a_fw_to_run', 2)",
     "the workflow is locked": "after(WFLock, '__enter__', 3)",
 }
-
-
-@contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    """FireWorks waits five minutes for a workflow that is locked."""
-
-    def fail(*_: object) -> None:
-        pytest.fail(f"not done after {seconds} s")
-
-    previous = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

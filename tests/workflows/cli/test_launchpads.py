@@ -67,6 +67,24 @@ def test_launchpad_files(refused: Refused, tmp_path: Path) -> None:
     says(directory, tmp_path, "is a directory")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "username: anna\npassword: 81549300\n",
+        "username: anna\npassword: [81549300]\n",
+        "host: [mongodb://anna:81549300@127.0.0.1/x]\n",
+        "uri_mode: true\nname: x\nhost: mongodb://anna:81549300/@127.0.0.1/x\n",
+        "uri_mode: true\nname: x\nhost: mongodb://anna:a:81549300@127.0.0.1/x\n",
+        "uri_mode: true\nname: x\nhost: mongodb://anna:a%zz81549300@127.0.0.1/x\n",
+    ],
+)
+def test_a_password_is_in_no_message(refused: Refused, tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    (message,) = refused(("status", "--launchpad", "mine.yaml"))
+    says(message, "launchpad mine.yaml", "should be a valid string" if "uri_mode" not in text else "%2F for a slash")
+    assert not any(part in message for part in ("8154", "9300"))
+
+
 def test_a_server_that_does_not_answer(refused: Refused, tmp_path: Path) -> None:
     """Within ten seconds, with the address and without the password."""
     (tmp_path / "plain.yaml").write_text("host: 127.0.0.1\nport: 1\nname: fireworks\n")

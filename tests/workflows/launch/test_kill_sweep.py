@@ -40,7 +40,7 @@ from sodiate.workflows import run
 run.write_files = lambda *given: []  # figures, after the last write
 from sodiate.workflows.launch import reconcile
 reconcile.GRACE_S = reconcile.LOCK_S = 0.5
-from sodiate.workflows.cli.main import app
+from sodiate.workflows.cli.commands import app
 
 try:
     app(sys.argv[2:])

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sodiate.workflows.clusters.cluster_file import load_cluster
+from sodiate.workflows.clusters.job import Assignment
+from sodiate.workflows.clusters.worker import WorkReport, work
 from sodiate.workflows.database.fireworks_guard import SPEC_KEYS, TASK, ForeignFirework
+from sodiate.workflows.launch.loop import launch_next
 from sodiate.workflows.launch.reconcile import reconcile
+from sodiate.workflows.launch.tasks import OurFWorker
 from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.runner.run_calculation import WorkerSettings
 from support.campaigns import Bench, small_campaign
+from support.cli import at_most
 
 EVIL = "{{evil.Evil}}"
 
@@ -195,6 +202,38 @@ def test_a_foreign_firework_is_not_loaded(
     with pytest.raises(ForeignFirework):
         bench.launchpad.get_fw_by_id(number)  # the reservation path, which no query guards
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("extra", [{"_launch_dir": "MARK"}, {"_tasks": [{"_fw_name": "ScriptTask"}]}])
+def test_a_foreign_reserved_firework_is_passed_by(
+    bench: Bench, tmp_path: Path, extra: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose job it is reserved for computes others of its class, and leaves it as it is."""
+    cluster = load_cluster(Path("slurm"))
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    bench.submit(planned)
+    monkeypatch.chdir(tmp_path)
+    number = bench.launchpad.fireworks.find_one({"spec.label": "Na"})["fw_id"]
+    change = {"state": "RESERVED", **{f"spec.{key}": value for key, value in extra.items()}}
+    bench.launchpad.fireworks.update_one({"fw_id": number}, {"$set": change})
+    before = bench.launchpad.fireworks.find_one({"fw_id": number})
+    with at_most(20):
+        report = work(bench, cluster, Assignment("large", number))
+        assert not launch_next(bench.launchpad, OurFWorker(WorkerSettings(bench.root), kinds=["atom"]), number)
+    assert report == WorkReport(3, "nothing more is ready")
+    assert bench.launchpad.fireworks.find_one({"fw_id": number}) == before
+
+
+def test_a_firework_that_cannot_be_loaded_is_passed_by(bench: Bench, tmp_path: Path) -> None:
+    """It is of sodiate's shape, and first in the queue; FireWorks looked at it for ever."""
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    bench.submit(planned)
+    change = {"spec._priority": 999, "spec._fizzled_parents": [{"_fw_name": EVIL}]}
+    bench.launchpad.fireworks.update_one({"spec.label": "Na"}, {"$set": change})
+    with at_most(20):
+        bench.launch(planned)
+    assert bench.states()["Na"] == "READY"
+    assert len(bench.documents.current()) == len(planned) - 1
 
 
 def test_reconcile_repairs_what_a_killed_worker_leaves(bench: Bench, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 
 import pytest
 from sodiate.workflows.clusters.cluster_file import load_cluster
@@ -19,6 +20,7 @@ from sodiate.workflows.database.account import Account
 from sodiate.workflows.database.standing import Standing, standing_of
 from sodiate.workflows.database.workbench import Workbench
 from sodiate.workflows.engines.shared.commands import end_of
+from sodiate.workflows.launch import reconcile
 from sodiate.workflows.launch.tasks import OurFWorker
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.runner.run_calculation import WorkerSettings
@@ -108,8 +110,9 @@ def test_jobs_of_another_user_or_cluster_are_not_judged(
 
 def made_old(bench: Bench, launch: int) -> None:
     """Let a reservation be of four minutes ago."""
-    moment = (datetime.now(UTC) - timedelta(minutes=4)).isoformat()
-    bench.launchpad.launches.update_one({"launch_id": launch}, {"$set": {"state_history.0.created_on": moment}})
+    past = bench.documents.now() - timedelta(minutes=4)
+    moment = past.isoformat()
+    bench.documents.calculations.update_many({"seen": {"$exists": True}}, {"$set": {"seen.since": past}})
     bench.documents.jobs.update_many({"launch": launch}, {"$set": {"submitted": moment}})
 
 
@@ -129,6 +132,24 @@ def test_a_reservation_without_a_number_is_given_back_after_minutes(
     made_old(bench, launch)
     (told,) = recover(bench, book_of(bench))
     assert told.startswith("Na (never submitted" if has_document else "Na (reserved, and no job was submitted")
+    assert state(bench) == "READY"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_an_hour_off_delays_nothing(
+    hours: int, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a worker that was killed before it had its lease: its clock wrote the times of the firework."""
+    monkeypatch.setattr(reconcile, "GRACE_S", 0.3)
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    bench.submit(planned)
+    off = (datetime.now(UTC) + timedelta(hours=hours)).replace(tzinfo=None).isoformat()
+    times = {"state": "RUNNING", "updated_on": off}
+    bench.launchpad.fireworks.update_one({"spec.label": "Na"}, {"$set": times})
+    identifiers = [calculation.id for calculation in planned.calculations]
+    assert reconcile.reconcile(bench, identifiers) == []  # its worker may be about to take the lease
+    sleep(0.35)
+    assert reconcile.reconcile(bench, identifiers) == ["Na"]
     assert state(bench) == "READY"
 
 

@@ -17,10 +17,11 @@ from sodiate.analysis.model_result import HostRecords, ModelResult
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.quantities.adsorption_energy import AdsorptionEnergy
 from sodiate.workflows.quantities.lattice import LatticeConstant
+from sodiate.workflows.results import rows
 from sodiate.workflows.results.rows import columns, matching, to_csv, to_json
 from sodiate.workflows.results.tables import note_lines, results_table
 from support.campaigns import Finished
-from support.cli import Cli
+from support.cli import Cli, at_most
 
 CONTRACT = {
     "campaign", "model", "supercell", "engine", "method_id", "site", "adsorption_energy_ev",
@@ -56,6 +57,15 @@ def evaluated(
 
 
 ONE = evaluated()
+
+
+def test_a_query_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A regular expression that tries 2^30 ways, in C, where nothing but a signal reaches it."""
+    monkeypatch.setattr(rows, "QUERY_S", 0.5)
+    query = json.dumps({"model": {"$regex": "^(a+)+$"}})
+    with at_most(10), pytest.raises(InputError, match=r"--query .*was not answered within .* s.*simpler"):
+        matching([evaluated(model="a" * 30 + "b")], query)
+    assert matching([ONE], '{"model": {"$regex": "^W"}}') == [ONE]
 
 
 def test_json_csv_and_query_of_a_real_run(cli: Cli, finished: Finished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.database.lease import Cancelled, LeaseLost, Leases, Owner
 from sodiate.workflows.engines.base import EngineError, Stopped
+from sodiate.workflows.engines.emt.engine import EmtEngine
 from sodiate.workflows.kinds import KINDS
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
@@ -75,6 +77,62 @@ def test_parents_first(bench: Bench, tmp_path: Path) -> None:
     recorded(bench, planned, "WSSe+VS", "WSSe+VS/V_S@top")
     with pytest.raises(NotReady):  # T_W@bottom did not fail, it is merely not finished
         recorded(bench, planned, "WSSe+VS/lowest")
+
+
+def test_a_number_that_is_none_is_refused_in_words(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(small_campaign(tmp_path))
+    bench.submit(planned)
+    collect = EmtEngine.collect
+    monkeypatch.setattr(EmtEngine, "collect", lambda *given: replace(collect(*given), energy_ev=float("nan")))
+    with pytest.raises(EngineError) as raised:
+        recorded(bench, planned, "Na")
+    (attempt,) = bench.attempts(planned["Na"].calculation.id)
+    assert attempt["reason"] == str(raised.value)
+    words = ("Na-", "energy_ev is nan", "finite number", "code's outputs")
+    assert all(word in attempt["reason"] for word in words)
+    assert not any(word in attempt["reason"] for word in ("ValidationError", "pydantic", "\n"))
+
+
+def test_a_folder_that_cannot_be_moved_aside_is_told(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(small_campaign(tmp_path))
+    bench.submit(planned)
+    recorded(bench, planned, "Na")
+    atom = planned["Na"].calculation.id
+    bench.documents.supersede([atom], "a test")
+
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(WrongDirectory) as raised:
+            recorded(bench, planned, "Na")
+    words = ("Na-", "cannot be moved aside to", "superseded-1", "Permission denied", "Move it yourself")
+    assert all(word in str(raised.value) for word in words)
+    recorded(bench, planned, "Na")
+
+
+def test_arrays_of_a_killed_attempt_are_removed(bench: Bench, tmp_path: Path) -> None:
+    """Killed after its arrays and before its record, and within an array; those of records stay."""
+    planned = plan(small_campaign(tmp_path))
+    bench.submit(planned)
+    recorded(bench, planned, "Na", "WSSe+VS")
+    files, chunks = bench.database.db["arrays.files"], bench.database.db["arrays.chunks"]
+    before = {d["_id"] for d in files.find()}, chunks.count_documents({})
+    site = planned["WSSe+VS/V_S@top"].calculation.id
+    for outcome in ("running", "lost"):
+        attempt = f"{site}-1-{outcome}"
+        started = {"calculation": site, "token": 0, "started": "2026-01-01T00:00:00+00:00", "outcome": outcome}
+        bench.documents.attempts.insert_one({"_id": attempt, **started})
+        bench.documents.put_bytes(f"{attempt}-trajectory-0123456789abcdef", b"whole")
+        chunks.insert_one({"files_id": f"{attempt}-dos-0123456789abcdef", "n": 0, "data": b"a part"})
+    bench.documents.close_attempts(site)
+    assert ({d["_id"] for d in files.find()}, chunks.count_documents({})) == before
+    assert [attempt["outcome"] for attempt in bench.attempts(site)] == ["lost", "lost"]
 
 
 def test_a_zombie_records_nothing(bench: Bench, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
-import tempfile
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from ...kinds import KINDS
 from ..base import EngineError, Outcome, Unconverged
 from ..shared.checks import cell_forces, check_forces, whole_up_to
 from ..shared.files import DAMAGE, fingerprint, read_json, tail
+from ..shared.temporary import temporary_folder
 from ..shared.trajectory import Step, trajectory_of
 from .arrays import density, eigenvalues, electrons
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
@@ -119,8 +119,8 @@ def _readable(path: Path) -> Iterator[Path]:
         if not _STARS.search(head):
             yield path
             return
-        with tempfile.TemporaryDirectory(prefix="sodiate-vasp-") as folder:
-            copy = Path(folder) / RUN
+        with temporary_folder("vasp") as folder:
+            copy = folder / RUN
             with copy.open("wb") as out:
                 out.write(_STARS.sub(b"", head))
                 shutil.copyfileobj(file, out)

@@ -1,0 +1,39 @@
+"""Every command, in the order in which the help lists them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ...version import __version__
+from . import carry, cluster, converge, database, look, report, results, run, serve
+
+app = typer.Typer(
+    help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
+    "Example: sodiate run wsse",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+for _command in (
+    *(run.run, look.plan, look.structures, look.inputs, results.results, report.report, report.si, converge.converge),
+    *(database.status, database.show, database.redo, database.retry, database.cancel),
+    *(carry.export_, carry.import_, serve.serve),
+    *(cluster.submit, cluster.queue, cluster.worker, cluster.compute, cluster.recover),
+):
+    app.command(_command.__name__.rstrip("_"))(_command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"sodiate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Hold the options of every command."""
