@@ -610,7 +610,8 @@ def test_a_submission_that_was_killed_anywhere_is_taken_back(
     recover(bench, JobBook.open(bench, queue.cluster))
     (directory,) = bench.root.glob("WSSe+VS-*")
     steps = (directory / "trajectory.jsonl").read_bytes()
-    monkeypatch.setattr("sodiate.workflows.clusters.jobs.UNNUMBERED_S", -1.0)
+    for module in ("jobs", "queue"):
+        monkeypatch.setattr(f"sodiate.workflows.clusters.{module}.UNNUMBERED_S", -1.0)
     before: list[tuple[Any, str]] = [(JobBook, "begin"), (offline, "task_of"), (offline, "seal")]
     before += [(offline._Job, "move"), (Obedient, "submit")]
     after_it: list[tuple[Any, str]] = [(JobBook, "begin"), (offline, "seal")]
@@ -625,9 +626,6 @@ def test_a_submission_that_was_killed_anywhere_is_taken_back(
             patch.setattr("fireworks.core.launchpad.LaunchPad.cancel_reservation", lambda *arguments: None)
             with pytest.raises(Ended):
                 queue_once(queue)
-        bench.launchpad.launches.update_many(
-            {"state": "RESERVED"}, {"$set": {"state_history.0.created_on": "2020-01-01T00:00:00"}}
-        )
         recover(bench, JobBook.open(bench, queue.cluster))
         assert (place[1], after, bench.states()["WSSe+VS"]) == (place[1], after, "READY")
         assert bench.documents.calculations.count_documents({"lease": {"$ne": None}}) == 0
