@@ -152,6 +152,7 @@ class Host:
         outcome = self.outcome
         record = SimpleNamespace(
             label="S",
+            method=outcome.method,
             sampling=outcome.sampling,
             energy_ev=outcome.energy_ev,
             final_moments_mub=outcome.final_moments_mub,
