@@ -45,9 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return two workers a core, since tests wait for servers and kills; one where GPAW's ranks need the cores."""
+    """Return two workers a core, since tests wait for servers and kills; fewer where GPAW's ranks need the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if find_spec("gpaw") else 2 * cores
+    return cores + 1 if find_spec("gpaw") else 2 * cores
 
 
 def pytest_collection_finish() -> None:
