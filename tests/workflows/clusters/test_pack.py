@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,8 @@ def submit(cli: Cli, engine: str = "emt") -> None:
     assert done.returncode == 0, done.stderr
 
 
-def queue(cli: Cli, *more: str) -> str:
-    done = cli("queue", *OPTIONS, *more, timeout=250)
+def queue(cli: Cli, *more: str, timeout: float = 250) -> str:
+    done = cli("queue", *OPTIONS, *more, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr + cli("status", *PLACE).stdout
     return done.stdout
 
@@ -176,3 +177,36 @@ def test_on_two_nodes_with_gpus_by_srun(
     spans = [(one["started"], one["ended"]) for one in database.db["attempts"].find()]
     assert max(sum(began <= moment < ended for began, ended in spans) for moment, _ in spans) == 4
     assert "temporarily disabled" not in "".join(path.read_text() for path in (tmp_path / "root").glob("*/std*"))
+
+
+@pytest.mark.slow  # minutes of waiting for SLURM's limits
+@pytest.mark.timeout(900)
+def test_two_packed_jobs_at_once_whose_wall_time_ends(
+    reached: Database, slurm_cluster: Slurm, vasp: Path, finished: Finished, cli: Cli, tmp_path: Path
+) -> None:
+    """Two minutes each: calculations end in order before them, the next jobs go on, and each is recorded once.
+
+    SLURM sends its signal up to a minute earlier than it is asked to.
+    """
+    small_campaign(tmp_path, quantities=[])
+    install(vasp, Behaviour(seconds_per_step=5.0, where="@"))
+    pack(tmp_path, vasp, tasks=2, pack=2, wall_time="00:02:00")
+    submit(cli, "vasp")
+    assert reached.db["fireworks"].count_documents({"state": "READY"}) == 2
+    with ThreadPoolExecutor(2) as pool:  # two queues, too
+        printed = list(pool.map(lambda one: queue(cli, "--every", one, timeout=700), ("1", "1.5")))
+    assert all(out.splitlines()[-1] == "5 recorded" for out in printed)
+    attempts = list(reached.db["attempts"].find())
+    count = Counter(attempt["outcome"] for attempt in attempts)
+    assert (count["completed"], count["failed"]) == (5, 0)
+    assert count["stopped"] >= 1
+    assert reached.db["records"].count_documents({"state": "current"}) == 5
+    for attempt in attempts:  # one at a time works on a calculation
+        same = [one for one in attempts if one["calculation"] == attempt["calculation"] and one != attempt]
+        assert not any(one["started"] <= attempt["started"] < (one["ended"] or "") for one in same)
+    states = Counter(slurm_cluster.call("squeue", "-h", "-t", "all", "-o", "%T").split())
+    print(f"jobs {dict(states)}, attempts {dict(count)}", file=sys.stderr)
+    assert set(states) <= {"COMPLETED", "COMPLETING", "RUNNING"}  # none was ended by its limit; the last one may end
+    with Results.open(tmp_path / "my_launchpad.yaml") as there, Results.open(finished.launchpad) as dry:
+        tables = [one.adsorption().set_index("site")["adsorption_energy_ev"].to_dict() for one in (there, dry)]
+    assert tables[0] == pytest.approx(tables[1], abs=1e-3)
