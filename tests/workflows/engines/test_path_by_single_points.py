@@ -12,7 +12,7 @@ from ase.optimize import BFGS
 from sodiate.analysis.records import Geometry, Method, Record, Sampling
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines import make_engine
-from sodiate.workflows.engines.base import Artefacts, Engine, EngineError, Limits, Settings, Stopped
+from sodiate.workflows.engines.base import Artefacts, Engine, EngineError, Limits, Progress, Settings, Stopped
 from sodiate.workflows.engines.emt.parameters import load_parameters
 from sodiate.workflows.engines.emt.potential import potential
 from sodiate.workflows.engines.shared.path_task import TAPE
@@ -126,6 +126,8 @@ def test_single_points_of_a_program_give_the_calls(vasp: Path, tmp_path: Path) -
         Checkpoint(place, json.loads((place / "path-input.json").read_text())["key"], TAPE).resume(len(start)).steps
     )
     assert len(steps) == 3
+    assert engine.progress(place) == Progress("path", 2, steps[-1].largest_force, 0.05)
+    assert engine.cores(place) == engine.cores(place / "image-3") == 1
     assert (place / "image-3" / "vasprun.xml").exists()
     constants = []
     for step in steps:

@@ -16,7 +16,7 @@ import numpy as np
 from ....analysis.arrays import to_arrays
 from ....analysis.records import digest
 from ...calculation import Calculation
-from ..base import EngineError, Limits, Outcome
+from ..base import EngineError, Limits, Outcome, Progress
 from .checks import PATH, bfgs_settings, check_forces, is_done, number, read_arrays_of
 from .files import DAMAGE, exact_xyz, fingerprint, read_json, read_xyz, write_arrays, write_bytes, write_json
 from .path_task import TAPE, PathTask
@@ -139,6 +139,23 @@ class SinglePointPaths:
         except DAMAGE as error:
             raise EngineError(f"{directory / _INPUT} cannot be read ({error}); prepare it again.") from None
 
+    def progress(self, directory: Path) -> Progress | None:
+        """Return the last force call, and the SCF iteration of the next one; None without inputs."""
+        from .trajectory import steps_so_far
+
+        try:
+            criterion = self._read(directory)["max_force_ev_per_a"]
+        except EngineError:
+            return None
+        found = steps_so_far(directory / TAPE, "path", criterion) or Progress()
+        now = next(map(self.engine.progress, _newest_first(directory)), None)
+        return found if now is None else replace(found, scf_iteration=now.scf_iteration)
+
+    def cores(self, directory: Path) -> int | None:
+        """Return on how many cores the last single point ran that says it."""
+        said = map(self.engine.cores, _newest_first(directory))
+        return next((cores for cores in said if cores is not None), None)
+
     def collect(self, directory: Path) -> Outcome:
         """Return the saddle, as the engine's single point there, with the path.
 
@@ -169,6 +186,12 @@ class SinglePointPaths:
             where = directory / _SADDLE.replace(" ", "-")
             raise EngineError(f"{where} is not at the saddle of {PATH}; run the calculation again.")
         return replace(outcome, ionic_steps=calls, path=path, notes=(*outcome.notes, *notes))
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    """Return the folders of the images, the one that was written to last first."""
+    folders = [path for path in directory.iterdir() if path.is_dir()]
+    return sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def _left(end: float | None) -> Limits:

@@ -337,12 +337,16 @@ class VaspEngine(PlainEngine):
 
     def progress(self, directory: Path) -> Progress | None:
         """Return the stage, the steps of all launches with the last force in OUTCAR, and the SCF iteration."""
+        if SinglePointPaths.are_in(directory):
+            return SinglePointPaths(self).progress(directory)
         from .progress import progress_of
 
         return progress_of(directory)
 
     def cores(self, directory: Path) -> int | None:
         """Return the ranks times threads in the head of OUTCAR."""
+        if SinglePointPaths.are_in(directory):
+            return SinglePointPaths(self).cores(directory)
         from .results import cores_of
 
         return cores_of(directory)
