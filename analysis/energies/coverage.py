@@ -12,7 +12,7 @@ import numpy as np
 
 from ..campaign_entry import ModelEntry, QuantityEntry
 from ..records import Record
-from .adsorption import DESORBED
+from .adsorption import DESORBED, sites_of_end
 from .comparability import ProtocolMismatch, check_method, check_parent, check_sampling, element_of, symbols
 from .energetics import adsorption_voltage
 
@@ -105,7 +105,7 @@ class ArrangementResult:
     @property
     def moved(self) -> bool:
         """True if the ions ended in another place than they were put."""
-        return self.end is not None and self.end.partition(" (")[0] != self.name
+        return self.end is not None and sites_of_end(self.end) != (self.name,)
 
 
 @dataclass(frozen=True)
@@ -394,10 +394,10 @@ def _unit_mass(model: ModelEntry, entry: QuantityEntry, records: Mapping[str, Re
 
 def _once(found: Sequence[ArrangementResult]) -> list[ArrangementResult]:
     """Mark the arrangements that ended where one of lower energy did."""
-    groups: dict[tuple[str, int, str], list[ArrangementResult]] = {}
+    groups: dict[tuple[str, int, tuple[str, ...]], list[ArrangementResult]] = {}
     for one in found:
         if one.formation_energy_ev is not None and one.end is not None and not one.left and one.end != TWO_AT_ONE:
-            groups.setdefault((one.cell, one.ions, one.end.partition(" (")[0]), []).append(one)
+            groups.setdefault((one.cell, one.ions, sites_of_end(one.end)), []).append(one)
     kept = {
         one.name: min(group, key=lambda other: (other.formation_energy_ev, other.name)).name
         for group in groups.values()

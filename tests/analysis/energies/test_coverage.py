@@ -201,6 +201,13 @@ def test_the_same_place_counts_once() -> None:
     assert found.hull == ("b",)
 
 
+def test_between_two_sites_is_one_place_whichever_is_nearer() -> None:
+    ends = "between H@top and T_W@top", "between T_W@top and H@top (went through)"
+    found = evaluated([with_ions(name, -204.0, APART, end=end) for name, end in zip("ab", ends, strict=True)])
+    assert [one.same_as for one in found.arrangements] == [None, "a"]
+    assert [one.moved for one in found.arrangements] == [True, True]
+
+
 def test_ions_that_left_do_not_count() -> None:
     left = with_ions("a", -209.0, APART, end="desorbed")
     found = evaluated([left, with_ions("b", -204.0, APART)])
