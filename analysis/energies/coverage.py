@@ -318,7 +318,7 @@ def _above(one: ArrangementResult, corners: Sequence[tuple[float, float]]) -> Ar
     return replace(one, above_hull_ev=max(one.formation_energy_ev - below, 0.0))
 
 
-def _host_id(model: ModelEntry, entry: QuantityEntry, cell: str) -> str:
+def host_id(model: ModelEntry, entry: QuantityEntry, cell: str) -> str:
     """Return the id of the clean host in a cell."""
     return entry.calculations.get(f"host {cell}", model.host)
 
@@ -339,7 +339,7 @@ def _arrangement(
         return replace(result, reason=missing(entry.calculations[name]))
     end = None if whole.site is None else whole.site.end
     result = replace(result, end=end, energy_ev=whole.energy_ev)
-    parents = {"no host: ": _host_id(model, entry, cell), "no bulk metal: ": entry.calculations["bulk"]}
+    parents = {"no host: ": host_id(model, entry, cell), "no bulk metal: ": entry.calculations["bulk"]}
     for words, identifier in parents.items():
         if identifier not in records:
             return replace(result, reason=words + missing(identifier))

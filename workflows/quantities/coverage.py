@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +18,13 @@ from ...analysis.energies.coverage import (
     ArrangementResult,
     CoverageResult,
     coverage_result,
+    host_id,
     nearest_distance,
 )
 from ...analysis.records import MOCK
 from ...analysis.report.content import Panel
-from ...analysis.words import listed
+from ...analysis.words import distinct, listed
 from ...structures.arrangements import Arrangements, Search
-from ...structures.errors import StructureError
 from ...structures.geometry import Floats
 from ..campaign.yaml import InputError
 from ..start_structures import Host, ideal_atoms, ions, name_of_ions, read_host
@@ -195,8 +196,8 @@ class Coverage(Quantity):
         numbers = sorted({Fraction(said["coverage"]) for one in asked for said in one["found"]})
         return [
             "Symmetry-distinct arrangements of ions were enumerated at "
-            f"{listed([str(number) for number in numbers])} ions per formula unit on {asked[0]['faces']}, and those "
-            "of lowest energy of point charges relaxed.",
+            f"{listed([str(number) for number in numbers])} ions per formula unit on "
+            f"{distinct(one['faces'] for one in asked)}, and those of lowest energy of point charges relaxed.",
             "Voltages are those between neighbouring corners of the convex hull of formation energies against the "
             "clean host and the bulk metal, without entropy; capacities refer to the mass of the host.",
         ]
@@ -209,7 +210,7 @@ class Coverage(Quantity):
         entry = result.host.model.quantities[self.name]
 
         def behind(one: ArrangementResult) -> tuple[str, ...]:
-            host = entry.calculations.get(f"host {one.cell}", result.host.model.host)
+            host = host_id(result.host.model, entry, one.cell)
             return entry.calculations[one.name], host, entry.calculations["bulk"]
 
         corners = [record for name in found.hull for record in behind(found.arrangement(name))]
@@ -249,7 +250,7 @@ class _Planned:
                 calculations[f"host {cell.name}"] = cell.host
                 if cell.host.id not in self.taken:
                     names[f"{self.host.name}/{cell.name}"] = cell.host
-            own, arrangements = self._of(cell, count, coverage)
+            own, arrangements = self._of(cell, count)
             for name, calculation in own.items():
                 calculations[name] = calculation
                 places = self._places(cell.ideal, name, calculation)
@@ -269,15 +270,15 @@ class _Planned:
         }
         return HostPart(calculations, values, (self.bulk,), names)
 
-    @property
+    @cached_property
     def _face(self) -> str | None:
         return None if self.spec.sides == "both" else self._ideal.sites[self._named[0]].face
 
-    @property
+    @cached_property
     def _ideal(self) -> Host:
         return read_host(self.host.calculation.structure)
 
-    @property
+    @cached_property
     def _named(self) -> list[str]:
         """The sites that rules give; those of a user's own have no equivalents by name."""
         named = [name for name in self.sites if name in self._ideal.sites]
@@ -341,13 +342,10 @@ class _Planned:
             f"{coverage.denominator} formula units."
         )
 
-    def _of(self, cell: _Cell, count: int, coverage: Fraction) -> tuple[dict[str, Calculation], Arrangements]:
+    def _of(self, cell: _Cell, count: int) -> tuple[dict[str, Calculation], Arrangements]:
         """Return the relaxations of a number of ions by name, and what was chosen from."""
         points = cell.ideal.points
-        try:
-            found = cell.search.arrange(count, self.spec.most)
-        except StructureError as error:
-            raise InputError(f"{self.where}: {coverage}: {error}") from None
+        found = cell.search.arrange(count, self.spec.most)
         if count == 1 and cell.repeat == self.host.repeat:
             alone = dict.fromkeys(points.sites[i].name for i in cell.search.allowed)
             return {name: self.host.sites[name] for name in alone}, found
@@ -360,8 +358,7 @@ class _Planned:
             operation = ions(self.element, first, by_site, second, self._spacing_a)
             label = f"{cell.host.label}/{name}"
             own[name] = self.declare("relax", operation, {"host": cell.host}, label, self.host.protocol)
-        for name, calculation in own.items():
-            self._refuse_without_vacuum(name, calculation)
+            self._refuse_without_vacuum(name, own[name])
         return own, found
 
     def _places(self, ideal: Host, name: str, calculation: Calculation) -> str:
@@ -381,7 +378,7 @@ class _Planned:
         heights = np.array([half + above.of(site.kind) for site in points.sites])
         return np.where(points.on_top, heights, -heights)
 
-    @property
+    @cached_property
     def _spacing_a(self) -> float:
         """Distance of neighbours in the metal, which layers of ions have too at the start, Å."""
         metal = ideal_atoms(self.bulk)

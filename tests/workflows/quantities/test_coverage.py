@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sodiate.analysis.model_result import HostRecords
 from sodiate.analysis.records import MOCK
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.quantities.coverage import Coverage
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.start_structures import ideal_atoms, read_host, site_reached, start_moments
 from support import present
@@ -105,6 +107,18 @@ def test_one_side_is_that_of_the_first_site(tmp_path: Path, sites: list[str], fa
     heights = present(ideal_atoms(one)).positions[:, 2]
     assert (heights[-4:].min() > heights[:-4].max()) == (face == "top")
     assert (heights[-4:].max() < heights[:-4].min()) == (face == "bottom")
+
+
+def test_methods_name_the_faces_of_all_hosts(tmp_path: Path) -> None:
+    models = [{"model": "WSSe", "sites": ["T_W@top"]}, {"model": "WSSe", "name": "S", "sites": ["T_W@bottom"]}]
+    entry = plan(campaign(tmp_path, models=models, sides="one", coverage=["1/4"])).entry()
+    bulk = entry.models[0].quantities["coverage"].calculations["bulk"]
+    records: Any = {bulk: None}  # its presence alone is asked for
+    said = Coverage().methods([HostRecords(entry, model, records, {}, True) for model in entry.models])
+    assert "at 1/4 ions per formula unit on the top face and the bottom face, and those of lowest" in said[0]
+    assert "on the bottom face, and those of lowest" in Coverage().methods(
+        [HostRecords(entry, entry.models[1], records, {}, True)]
+    )[0]  # fmt: skip
 
 
 def test_more_than_one_layer_holds_lie_in_a_second_one(tmp_path: Path) -> None:
