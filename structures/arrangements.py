@@ -18,7 +18,7 @@ import numpy as np
 
 from .errors import StructureError
 from .geometry import Floats, Ints, lateral_distances
-from .ion_points import IonPoints
+from .ion_points import IonPoints, resting_height
 from .planar_electrostatics import interactions
 
 NEAREST_A: Final = 2.2
@@ -262,8 +262,8 @@ def second_heights(points: IonPoints, heights_a: Floats, below: Sequence[int], s
         if not same_face:
             continue
         lateral = lateral_distances(points.fractions[same_face] - points.fractions[index], points.cell)
-        over = np.abs(heights_a[same_face]) + np.sqrt(np.clip(spacing_a**2 - lateral**2, 0.0, None))
-        raised[index] = np.copysign(over.max(), heights_a[index])
+        over = resting_height(np.abs(heights_a[same_face]), lateral, spacing_a)
+        raised[index] = np.copysign(over, heights_a[index])
     return raised
 
 

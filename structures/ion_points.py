@@ -69,9 +69,7 @@ class IonPoints:
     def of(self, names: Collection[str], face: str | None = None) -> list[int]:
         """Return the indices of the points of some sites; of one face alone if it is given."""
         return [
-            index
-            for index, site in enumerate(self.sites)
-            if site.name in names and face in (None, "top" if self.on_top[index] else "bottom")
+            index for index, site in enumerate(self.sites) if site.name in names and face in (None, self.face(index))
         ]
 
     def face(self, index: int) -> str:
@@ -133,6 +131,19 @@ def ion_points(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site]
         permutations=np.unique(permutations, axis=0),
         cell=cell,
     )
+
+
+def resting_height(heights_a: Floats, lateral_a: Floats, spacing_a: float) -> float:
+    """Return the height (Å) at which an ion touches the first of some below it.
+
+    Parameters
+    ----------
+    heights_a, lateral_a
+        Of each ion below: its height, and how far it lies beside, Å.
+    spacing_a
+        Distance of ions that touch, Å.
+    """
+    return float((heights_a + np.sqrt(np.clip(spacing_a**2 - lateral_a**2, 0.0, None))).max())
 
 
 def _distinct(points: Floats, cell: Floats) -> list[Floats]:

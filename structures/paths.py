@@ -10,7 +10,7 @@ from ase import Atoms
 
 from .errors import StructureError
 from .geometry import FACES, Floats, Ints, in_plane_cell, lateral_distances
-from .sites import Site
+from .sites import SAME_POINT, Site, missing_atoms
 from .symmetry import find_symmetry, permutations
 from .vacancies import Defect, apply_defects
 
@@ -19,9 +19,6 @@ BETWEEN: Final = ".."
 
 ANOTHER_PATH: Final = "~"
 """Before the number of a further path between the same two kinds of sites."""
-
-# Å, lateral. Points and hops that differ by less are the same: sites lie 1.4 Å apart or more.
-_SAME: Final = 0.3
 
 # Å, lateral. No hop between neighbouring sites is longer.
 _LONGEST: Final = 7.0
@@ -146,8 +143,7 @@ class Paths:
         self.host = apply_defects(pristine, defects)
         self.sites = tuple(sites)
         self.cell = in_plane_cell(pristine)
-        missing = pristine[[defect.index for defect in defects if defect.replacement is None]]
-        self.symmetry = find_symmetry(self.host, missing)
+        self.symmetry = find_symmetry(self.host, missing_atoms(pristine, defects))
         self._numbers = {site.name: number for number, site in enumerate(self.sites)}
         self._points = [point for number in range(len(self.sites)) for point in self._images(number)]
         self._fractions = np.array([point.fractional for point in self._points]).reshape(-1, 2)
@@ -157,13 +153,13 @@ class Paths:
         """Yield every point of a class of sites in the cell, its representative first."""
         site = self.sites[number]
         images = self.symmetry.images(site.fractional)
-        for face in (site.face, *(other for other in FACES if other != site.face)):
+        for face in (site.face, _flipped(site.face, flip=True)):
             left = images[self.symmetry.flips == (face != site.face)]
             if face == site.face:
                 left = np.vstack([site.fractional, left])
             while len(left):
                 yield _Point(number, left[0], face)
-                left = left[lateral_distances(left - left[0], self.cell) > _SAME]
+                left = left[lateral_distances(left - left[0], self.cell) > SAME_POINT]
 
     @cached_property
     def found(self) -> dict[str, Hop]:
@@ -183,7 +179,7 @@ class Paths:
         distances = [site.defect_distance for site in self.sites if site.defect_distance is not None]
         if at_vacancy or not distances:
             return at_vacancy
-        return {n for n, s in enumerate(self.sites) if (s.defect_distance or 0.0) < min(distances) + _SAME}
+        return {n for n, s in enumerate(self.sites) if (s.defect_distance or 0.0) < min(distances) + SAME_POINT}
 
     def _from(self, number: int) -> Iterator[Hop]:
         """Yield the distinct hops from the representative of a class of sites to those of the same or later ones."""
@@ -196,9 +192,10 @@ class Paths:
                 continue
             if not any(self._same(number, one, (point, vector)) for one in told):
                 told.append((point, vector))
-        across = self._across(number)
         yield from (self._hop(number, point, vector, across=False) for point, vector in told)
-        yield from () if across is None else (across,)
+        across = self._across(number)
+        if across is not None:
+            yield across
 
     def _point(self, number: int) -> _Point:
         site = self.sites[number]
@@ -217,7 +214,7 @@ class Paths:
             same_face = on_top if ring[0].face == FACES[0] else ~on_top
             places = np.array([point.fractional for point in ring])
             both = [
-                (lateral_distances(points[:, None] - places[None], self.cell) < _SAME).any(axis=1)
+                (lateral_distances(points[:, None] - places[None], self.cell) < SAME_POINT).any(axis=1)
                 for points in (starts, ends)
             ]
             if (same_face & both[0] & both[1]).any():
@@ -225,7 +222,7 @@ class Paths:
         return False
 
     def _at(self, first: Floats, second: Floats) -> bool:
-        return bool(lateral_distances(np.asarray(first - second), self.cell) < _SAME)
+        return bool(lateral_distances(np.asarray(first - second), self.cell) < SAME_POINT)
 
     @cached_property
     def _turns(self) -> Floats:
@@ -235,8 +232,8 @@ class Paths:
 
     def _fitting(self, origin: Floats, vector: Floats, begin: Floats, other: Floats) -> Any:
         """Return which operations take a hop, its begin and its vector, to another one, on whichever face."""
-        moved = np.linalg.norm(self._turns @ vector - other, axis=1) < _SAME
-        return moved & (lateral_distances(self.symmetry.images(origin) - begin, self.cell) < _SAME)
+        moved = np.linalg.norm(self._turns @ vector - other, axis=1) < SAME_POINT
+        return moved & (lateral_distances(self.symmetry.images(origin) - begin, self.cell) < SAME_POINT)
 
     def _all_around(self, origin: _Point, reach_a: float) -> list[tuple[_Point, Floats]]:
         """Return all points of a face within reach of one of its points, with their lateral vectors (Å)."""
@@ -247,7 +244,7 @@ class Paths:
         away -= np.round(away)
         vectors = (away[:, None] + shifts[None]) @ self.cell
         lengths = np.linalg.norm(vectors, axis=2)
-        found = np.argwhere((lengths < reach_a) & (lengths > _SAME))
+        found = np.argwhere((lengths < reach_a) & (lengths > SAME_POINT))
         points = []
         for k, s in found:
             vector = vectors[k, s]
@@ -262,7 +259,7 @@ class Paths:
         found = []
         for point, vector in around:
             length = float(np.linalg.norm(vector))
-            beside = vectors[np.linalg.norm(vectors - vector / 2, axis=1) < length / 2 - _SAME / 2]
+            beside = vectors[np.linalg.norm(vectors - vector / 2, axis=1) < length / 2 - SAME_POINT / 2]
             if len(beside) and not self._is_held_between(origin, vector, beside):
                 continue
             found.append((point, vector))
@@ -272,7 +269,7 @@ class Paths:
         """Tell whether a line is kept by a mirror of the host, and none of the points beside it lies on it."""
         along = vector / np.linalg.norm(vector)
         off = beside[:, 0] * along[1] - beside[:, 1] * along[0]
-        if (abs(off) < _SAME).any():
+        if (abs(off) < SAME_POINT).any():
             return False
         mirrors = ~self.symmetry.flips & (np.linalg.det(self.symmetry.rotations) < 0)
         return bool((mirrors & self._fitting(origin.fractional, vector, origin.fractional, vector)).any())
@@ -313,7 +310,7 @@ class Paths:
         site = self.sites[number]
         if not site.kind.startswith("V_"):
             return None
-        other = next(face for face in FACES if face != site.face)
+        other = _flipped(site.face, flip=True)
         around = self._all_around(_Point(number, np.array(site.fractional), other), _LONGEST)
         below = [
             (replace(point, fractional=point.fractional - np.round(point.fractional - site.fractional)), np.zeros(2))
@@ -324,7 +321,7 @@ class Paths:
         if not ways:
             return None
         point, vector = min(ways, key=lambda one: (round(float(np.linalg.norm(one[1])), 2), one[0].site, *one[1]))
-        if point.site < number and np.linalg.norm(vector) < _SAME:
+        if point.site < number and np.linalg.norm(vector) < SAME_POINT:
             return None  # told from the vacancy at the other end
         return self._hop(number, point, vector, across=True)
 
@@ -346,7 +343,7 @@ class Paths:
         origin = self._point(first)
         reach = float(np.linalg.norm(self.cell.sum(axis=0))) + _LONGEST
         choices = []
-        for face in (origin.face, *(face for face in FACES if face != origin.face)):
+        for face in (origin.face, _flipped(origin.face, flip=True)):
             around = self._all_around(replace(origin, face=face), reach)
             choices = [(point, vector) for point, vector in around if point.site == last]
             if choices:

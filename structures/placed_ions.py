@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atom, Atoms
 
 from .geometry import FACES, in_plane_cell, in_plane_fractions, lateral_distances
-from .ion_points import IonPoints
+from .ion_points import IonPoints, resting_height
 from .sites import DESORBED, ON_SITE, Site, drift, face_plane, place
 
 # Å. An ion above the first layer that is as near to a lower one lies on it: caesium's atoms are 5.2 Å apart.
@@ -94,7 +94,7 @@ def place_ions(
         same = below[[points.face(i) == site.face for i in first]]
         fractions = np.linalg.solve(cell.T, (same - position)[:, :2].T).T
         lateral = lateral_distances(fractions, cell)
-        position[2] = up * (up * same[:, 2] + np.sqrt(np.clip((spacing_a or 0.0) ** 2 - lateral**2, 0, None))).max()
+        position[2] = up * resting_height(up * same[:, 2], lateral, spacing_a or 0.0)
         placed.append(Atom(element, position))
     return placed
 
