@@ -17,6 +17,10 @@ from .kinds import KINDS
 HOST = "host"
 """The role of the host among the parents of a site, and of the choice of the best site."""
 
+DENSITY, WITHOUT = UPON = "density", "without"
+"""Roles of a parent whose energy a single point goes on from, without a self-consistent cycle of its own: at its
+density with another functional, and without the dispersion correction that is added to it."""
+
 
 def final_role(role: str) -> str:
     """Return the role of a single point at the geometry of a host or site among the parents of the choice."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import start_structures
-from ..calculation import HOST
+from ..calculation import DENSITY, HOST, WITHOUT
 from ..campaign.protocol import flatten
 from ..campaign.yaml import InputError
 from ..engines.shared.grids import kpoint_mesh
@@ -119,10 +119,10 @@ def _upon(
     own = {**host.energies, _ATOM: energy_atom(declare, host)}
     kinds: dict[str, Mapping[str, Calculation]] = {}
     if variant.at_density:
-        kinds["density"] = own
+        kinds[DENSITY] = own
     if variant.without is not None and declare.engine.adds_dispersion:
         same = [{**one.points, _ATOM: one.atom} for one in planned if one.variant.name == variant.without]
-        kinds["without"] = own if variant.without == "" else same[0] if same else {}
+        kinds[WITHOUT] = own if variant.without == "" else same[0] if same else {}
     return {role: {kind: energies[role] for kind, energies in kinds.items() if role in energies} for role in own}
 
 

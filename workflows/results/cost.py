@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.cost import CostModel, Estimate, Launches, Spent, Work, valence_electrons
 from ...analysis.records import IMPORTED, Record
-from ..calculation import Calculation
+from ..calculation import UPON, Calculation
 from ..database.documents import Documents
 from ..engines.shared.grids import irreducible_kpoints, kpoint_mesh
 from ..kinds import KINDS
@@ -74,20 +74,21 @@ _SINGLE_POINTS = ("static", "density")
 """Kinds that are one self-consistent density of a sheet: records of one say what the other takes."""
 
 
-_UPON = ("without", "density")
-"""Roles of a parent whose energy a single point goes on from, without a self-consistent cycle of its own."""
-
-
 def _takes_no_code(calculation: Calculation) -> bool:
-    return KINDS[calculation.kind].chooses or not calculation.parents.keys().isdisjoint(_UPON)
+    return KINDS[calculation.kind].chooses or not calculation.parents.keys().isdisjoint(UPON)
 
 
-@lru_cache(maxsize=4096)
 def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
     """Return the size of a calculation, from what it declares; None of one that runs no code.
 
     Its atoms are those of its start, as if nothing relaxed.
     """
+    work = _work_of(calculation)
+    return work if work is None or cores is None else replace(work, cores=cores)
+
+
+@lru_cache(maxsize=4096)
+def _work_of(calculation: Calculation) -> Work | None:
     if _takes_no_code(calculation):
         return None
     atoms, protocol = typical_atoms(calculation), calculation.protocol
@@ -95,7 +96,7 @@ def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
         return None
     method = [calculation.engine, *(str(protocol.get(key) or "") for key in _HAMILTONIAN)]
     group = "static" if calculation.kind in _SINGLE_POINTS else calculation.kind
-    adsorbate = calculation.structure["op"] == "adsorbate"
+    adsorbate = calculation.structure["op"] in ("adsorbate", "ions")
     return Work(
         method=" ".join(filter(None, method)),
         group=f"{group}, adsorbate" if adsorbate else group,
@@ -104,7 +105,6 @@ def work_of(calculation: Calculation, cores: int | None = None) -> Work | None:
         cutoff_ev=float(protocol["cutoff_ev"]),
         kpoints=_kpoints(atoms, protocol),
         spins=2 if protocol.get("spin_polarised") else 1,
-        cores=cores,
     )
 
 

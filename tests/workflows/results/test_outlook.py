@@ -45,6 +45,13 @@ def text_of(name: str) -> str:
     return " ".join((DOCS / name).read_text(encoding="utf-8").split())
 
 
+def test_several_ions_relax_as_one_does() -> None:
+    names = plan("wsse-voltage", engine="gpaw").names.values()
+    ions = next(one for one in names if one.structure["op"] == "ions")
+    groups = [present(work_of(one)).group for one in (ions.parents["host"], ions)]
+    assert groups == ["relax", "relax, adsorbate"]
+
+
 def test_sizes_before_the_run_are_those_that_ran(archive: Documents, history: dict[str, Spent]) -> None:
     """Cell, cutoff, spins and atoms of every record of the archive; its mesh holds the irreducible points."""
     electrons = {"W": 6, "S": 6, "Se": 6, "Na": 1}
