@@ -95,11 +95,12 @@ def barrier_result(
     found, reasons = [], []
     for path, identifier in entry.calculations.items():
         start, end = entry.declared["ends"][path]
-        record = records.get(identifier)
-        ends = [records.get(sites[name]) for name in (start, end)]
-        if record is None or ends[0] is None or ends[1] is None:
-            reasons.append(f"barrier {path}: {missing(identifier)}")
+        behind = identifier, sites[start], sites[end]
+        lacking = [one for one in behind if one not in records]
+        if lacking:
+            reasons.append(f"barrier {path}: {missing(lacking[0])}")
             continue
+        record, *ends = (records[one] for one in behind)
         try:
             found.append(_barrier(path, (start, end), record, (ends[0], ends[1])))
         except ProtocolMismatch as error:
@@ -155,8 +156,7 @@ def _diffusion(
     """Return the diffusion coefficient around a site, or why there is none."""
     barriers = {path.path: path for path in paths}
     names: list[str] = network["sites"]
-    around = {number for number, name in enumerate(names) if name == lowest}
-    around = {min(around)}
+    around = {names.index(lowest)}
     while grown := {end for start, end, *_ in network["hops"] if start in around} - around:
         around |= grown
     hops = [hop for hop in network["hops"] if hop[0] in around]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sodiate.analysis.arrays import ReactionPath
+from sodiate.analysis.campaign_entry import ModelEntry, QuantityEntry, SiteEntry
+from sodiate.analysis.energies.barrier import barrier_result
 from sodiate.analysis.energies.hopping import Jump, diffusion_cm2_per_s, modes, rate_hz
 from sodiate.analysis.energies.profile import profile_of
 
@@ -58,6 +62,17 @@ def test_a_random_walk_diffuses_as_calculated() -> None:
 
 def test_a_walk_that_stays_in_its_cell_does_not_diffuse() -> None:
     assert diffusion_cm2_per_s([(0, 1, 1.0, 0.0, 1e9), (1, 0, -1.0, 0.0, 1e9)], {0: 1.0, 1: 1.0}) is None
+
+
+def test_a_path_without_one_of_its_ends_says_why_that_is_missing() -> None:
+    sites = tuple(SiteEntry(name=name, multiplicity=9, calculation=name.lower()) for name in "AB")
+    model = ModelEntry(name="m", label="m", supercell=(3, 3), host="h", sites=sites, lowest="l")
+    entry = QuantityEntry(calculations={"A..B": "path"}, declared={"ends": {"A..B": ["A", "B"]}})
+    reasons = {"b": "failed: it broke"}
+    records: Any = {"path": object(), "a": object()}
+    found = barrier_result(model, entry, records, lambda identifier: reasons.get(identifier, "not yet run"))
+    assert found.reasons == ("barrier A..B: failed: it broke",)
+    assert barrier_result(model, entry, {}, lambda _: "not yet run").reasons == ("barrier A..B: not yet run",)
 
 
 def test_modes_of_an_ion_on_springs() -> None:
