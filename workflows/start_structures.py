@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..analysis.energies.adsorption import DESORBED
+from ..analysis.energies.coverage import TWO_AT_ONE
 from ..analysis.records import digest
 from ..structures.elemental import Elemental
 from ..structures.geometry import bond_reach
@@ -511,10 +513,8 @@ def _roles(calculation: Calculation, natoms: int) -> list[str]:
         case "host":
             return _host_of(calculation).roles
         case "adsorbate" | "ions":
-            added = len(calculation.structure.get("places", ("itself",))) + len(
-                calculation.structure.get("second", ())
-            )
-            return [*_host_of(calculation.parents["host"]).roles, *["adsorbate"] * added]
+            roles = _host_of(calculation.parents["host"]).roles
+            return [*roles, *["adsorbate"] * (natoms - len(roles))]
         case "geometry":
             return _roles(calculation.parents["geometry"], natoms)
         case "chosen":
@@ -607,8 +607,8 @@ def _ions_reached(calculation: Calculation, final: Atoms) -> EndSite:
     notes += [f"{reached.crossed} of {count} ions went through"] if reached.crossed else []
     if reached.desorbed:
         notes.append(f"{reached.desorbed} of {count} ions left the sheet")
-        return EndSite("desorbed", True, "; ".join(notes), start)
+        return EndSite(DESORBED, True, "; ".join(notes), start)
     if not reached.on_points:
-        return EndSite("two ions at one site", True, "; ".join(notes) or None, start)
+        return EndSite(TWO_AT_ONE, True, "; ".join(notes) or None, start)
     end = name(reached.first, reached.second)
     return EndSite(end, end != start, "; ".join(notes) or None, start)

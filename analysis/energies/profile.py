@@ -69,8 +69,9 @@ class Profile:
     @property
     def highest_ev(self) -> float:
         """Highest energy of the curve (eV)."""
-        segment = min(int(self.highest), len(self.energies_ev) - 2)
-        return float(self.at(segment, np.array([self.highest - segment]))[0])
+        highest = self.highest
+        segment = min(int(highest), len(self.energies_ev) - 2)
+        return float(self.at(segment, np.array([highest - segment]))[0])
 
 
 def profile_of(path: ReactionPath) -> Profile:
