@@ -35,14 +35,18 @@ def show_progress(documents: Documents, entry: CampaignEntry, console: Console) 
     total = len(names)
 
     def news() -> Iterator[tuple[str, int]]:
-        count = documents.records.count_documents({"calculation": {"$in": list(names)}, "state": "current"})
         query = {
             "calculation": {"$in": list(names)},
             "_id": {"$nin": list(shown_ids)},
             "outcome": {"$ne": "running"},
         }
-        for attempt in documents.attempts.find(query).sort("started", 1):
+        attempts = list(documents.attempts.find(query).sort("started", 1))
+        count = documents.records.count_documents({"calculation": {"$in": list(names)}, "state": "current"})
+        # Several may have ended since the last look; each line has the number of records that there were by then.
+        count -= sum(attempt["outcome"] == "completed" for attempt in attempts)
+        for attempt in attempts:
             shown_ids.add(attempt["_id"])
+            count += attempt["outcome"] == "completed"
             yield _line(names[attempt["calculation"]], attempt), count
 
     with (_in_terminal if console.is_terminal else _in_log)(console, total) as display:

@@ -413,7 +413,7 @@ def _lines(found: CoverageResult) -> list[str]:
         last = found.arrangement(found.hull[_stable_steps(found) - 1])
         most = ", the most that was asked for" if last.x == max(one.x for one in found.arrangements) else ""
         lines.append(
-            f"takes {last.coverage} ions per formula unit{most} ({last.places}) at {found.average_voltage_v:.2f} V "
+            f"takes {last.coverage} {'ion' if last.x == 1 else 'ions'} per formula unit{most} ({last.places}) at {found.average_voltage_v:.2f} V "
             "on average"
             + ("" if found.capacity_mah_per_g is None else f", {found.capacity_mah_per_g:.1f} mAh/g")
             + f"; the thickness of the sheet has then changed by {last.thickness_change_a:+.2f} Å"
@@ -441,7 +441,7 @@ def _chosen(host: HostRecords, found: CoverageResult) -> list[str]:
     for one in found.arrangements:
         if one.same_as is not None:
             same.setdefault(one.same_as, []).append(one.name)
-    lines += [f"{listed(names)} ended in the place of {name} and count once" for name, names in same.items()]
+    lines += [f"{listed(names)} ended in the place of {name}, which counts once" for name, names in same.items()]
     left = [one.name for one in found.arrangements if one.left]
     lines += [f"ions left the sheet from {listed(left)}, which do not count"] if left else []
     near = [

@@ -105,3 +105,19 @@ def test_a_run_shows_what_runs(terminal: bool, bench: Bench, tmp_path: Path, mon
         wait_until(lambda: "eV/Å" in output.getvalue(), 20)
     words = r"WSSe\+VS/V_S@top: running, step \d+, largest force 0\.0\d\d eV/Å \(criterion 0\.02\)"
     assert re.search(words, output.getvalue())
+
+
+def test_what_ended_since_the_last_look_is_counted_one_by_one(bench: Bench, tmp_path: Path) -> None:
+    """As several workers make it; a calculation that failed or was stopped adds no record."""
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    entry = bench.submit(planned).entry
+    output = io.StringIO()
+    with show_progress(bench.documents, entry, Console(file=output, width=160)) as update:
+        bench.launch(planned)
+        stopped = {"started": "0", "outcome": "stopped", "reason": "SIGTERM"}
+        bench.documents.attempts.insert_one({"calculation": planned["WSSe+VS"].calculation.id} | stopped)
+        update()
+        update()
+    total = len(planned.calculations)
+    numbers = [line.partition("]")[0].lstrip("[") for line in output.getvalue().splitlines() if line.startswith("[")]
+    assert numbers == [f"{number}/{total}" for number in range(total + 1)]
