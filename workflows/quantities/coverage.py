@@ -413,8 +413,8 @@ def _lines(found: CoverageResult) -> list[str]:
         last = found.arrangement(found.hull[_stable_steps(found) - 1])
         most = ", the most that was asked for" if last.x == max(one.x for one in found.arrangements) else ""
         lines.append(
-            f"takes {last.coverage} {'ion' if last.x == 1 else 'ions'} per formula unit{most} ({last.places}) at {found.average_voltage_v:.2f} V "
-            "on average"
+            f"takes {last.coverage} {'ion' if last.x == 1 else 'ions'} per formula unit{most} ({last.places}) "
+            f"at {found.average_voltage_v:.2f} V on average"
             + ("" if found.capacity_mah_per_g is None else f", {found.capacity_mah_per_g:.1f} mAh/g")
             + f"; the thickness of the sheet has then changed by {last.thickness_change_a:+.2f} Å"
         )
