@@ -375,18 +375,14 @@ class _Job:
 
     def end_firework(self, state: str, words: str) -> None:
         """End the firework if it is still reserved to this job."""
-        if self._is_reserved():
+        query = {"launch_id": self.document["launch"], "state": "RESERVED"}
+        if self.bench.launchpad.launches.find_one(query, {"_id": 1}) is not None:
             stored = {"calculation": self.document["calculation"], "verdict": words}
             self.bench.launchpad.complete_launch(self.document["launch"], FWAction(stored_data=stored), state)
 
     def _give_back(self) -> None:
         """Queue the firework again if it is still reserved to this job."""
-        if self._is_reserved():
-            self.bench.launchpad.cancel_reservation(self.document["launch"])
-
-    def _is_reserved(self) -> bool:
-        query = {"launch_id": self.document["launch"], "state": "RESERVED"}
-        return self.bench.launchpad.launches.find_one(query, {"_id": 1}) is not None
+        self.bench.launchpad.cancel_reservation(self.document["launch"])
 
     def _move_back(self) -> None:
         self.move(self.folder / self.directory.name, self.directory)

@@ -177,6 +177,11 @@ class GuardedLaunchPad(LaunchPad):
                 raise outage from None
             raise
 
+    def cancel_reservation(self, launch_id: int) -> None:
+        """Queue again what is reserved; do nothing where it is not any more, which FireWorks would store twice."""
+        if self.launches.find_one({"launch_id": launch_id, "state": "RESERVED"}, {"_id": 1}) is not None:
+            super().cancel_reservation(launch_id)
+
     def restore_backup_data(self, launch_id: int, fw_id: int) -> None:
         """Restore a launch and its firework as they were before."""
         self._refuse_if_away()

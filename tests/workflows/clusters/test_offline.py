@@ -33,6 +33,7 @@ from sodiate.workflows.database.lease import LeaseHeld, Owner
 from sodiate.workflows.database.seals import sealed
 from sodiate.workflows.engines.base import Killed, Limits
 from sodiate.workflows.launch.corrections import cancel, redo, retry
+from sodiate.workflows.launch.loop import launch_next
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.results import Results
@@ -144,6 +145,24 @@ def test_what_needs_no_code_is_done_on_the_login_node(submitted: Bench, schedule
     assert not [name for name in scheduler.submitted if "lowest" in name]
     assert [label for label in records(submitted) if "lowest" in label]
     assert len(scheduler.submitted) == 5
+
+
+def test_ctrl_c_after_a_site_was_chosen_is_ctrl_c(
+    submitted: Bench, scheduler: Obedient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was reserved for the choice is done then, and is not given back."""
+
+    def interrupted(*arguments: Any) -> bool:
+        launch_next(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(offline, "launch_next", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            go_on(submitted, scheduler, queue_of(submitted))
+    (chosen,) = (label for label in records(submitted) if "lowest" in label)
+    assert submitted.states()[chosen] == "COMPLETED"
+    assert go_on(submitted, scheduler, queue_of(submitted)) == []
 
 
 def test_a_sealed_folder_needs_nothing_else(submitted: Bench, scheduler: Obedient, tmp_path: Path) -> None:
