@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pymongo.errors import ConnectionFailure
@@ -107,11 +107,10 @@ def keep(
         If the scheduler refuses, or somebody did not answer for an hour.
     """
     patience = Patience(every_s, complain, pause)
-    complaint, told = None, set[str]()
+    complaint, complain_once = None, _each_once(complain)
     while True:
         try:
-            done = queue_once(queue)
-            told |= _tell_new(done.told, told, complain)
+            done = queue_once(queue, complain_once)
             for job in done.jobs:
                 tell(f"job {job.number}: {job.label}")
             if done.complaint is not None and done.complaint != complaint:
@@ -134,12 +133,16 @@ def keep(
         pause(every_s)
 
 
-def _tell_new(sentences: Iterable[str], told: Collection[str], complain: Tell) -> set[str]:
-    """Tell what was not told before."""
-    for sentence in sentences:
+def _each_once(tell: Tell) -> Tell:
+    """Return what tells a sentence that was not told before."""
+    told = set[str]()
+
+    def tell_new(sentence: str) -> None:
         if sentence not in told:
-            complain(sentence)
-    return set(sentences)
+            told.add(sentence)
+            tell(sentence)
+
+    return tell_new
 
 
 def summary_of(queue: Queue) -> Summary:

@@ -76,13 +76,10 @@ class Queue:
 
 @dataclass(frozen=True)
 class Round:
-    """What one look at the queue did: new jobs, what the scheduler said where it took no more, and what came back
-    from jobs without a database and is not recorded.
-    """
+    """What one look at the queue did: new jobs, and what the scheduler said where it took no more."""
 
     jobs: tuple[Job, ...]
     complaint: str | None = None
-    told: tuple[str, ...] = ()
 
 
 def chosen_calculations(documents: Documents, campaign: str | None) -> list[str]:
@@ -169,8 +166,15 @@ def _is_left_behind(bench: Workbench, firework: Mapping[str, Any], launch: Mappi
     return bench.documents.unchanged_s(calculation, f"{RESERVATION} {launch['launch_id']}") > UNNUMBERED_S
 
 
-def queue_once(queue: Queue) -> Round:
+def queue_once(queue: Queue, tell: Tell = _tell_nobody) -> Round:
     """Recover, then submit a job for each ready calculation, up to the limit.
+
+    Parameters
+    ----------
+    queue
+        What is kept in the queue.
+    tell
+        Takes a sentence, at once, for each job without a database whose return is not recorded.
 
     Raises
     ------
@@ -182,8 +186,7 @@ def queue_once(queue: Queue) -> Round:
     book = JobBook.open(queue.bench, queue.cluster)
     with queue.bench.documents.queueing(book.prefix):
         live = book.look()
-        told: list[str] = []
-        _mended(queue.bench, book, live, told.append)
+        _mended(queue.bench, book, live, tell)
         calculations = queue.calculations()
         jobs: list[Job] = []
         for name in queue.cluster.classes:
@@ -195,13 +198,13 @@ def queue_once(queue: Queue) -> Round:
                 except Full as error:
                     if not live and not jobs:  # none of these jobs could end and make room
                         raise
-                    return Round(tuple(jobs), str(error), tuple(told))
+                    return Round(tuple(jobs), str(error))
                 except NoAnswer as error:  # no more until it is known what became of this one
-                    return Round((*jobs, *_found(book, error)), str(error), tuple(told))
+                    return Round((*jobs, *_found(book, error)), str(error))
                 if job is None:
                     break
                 jobs.append(job)
-    return Round(tuple(jobs), None, tuple(told))
+    return Round(tuple(jobs))
 
 
 def _needs_job(queue: Queue, name: str, fworker: OurFWorker, jobs: Sequence[Job]) -> bool:

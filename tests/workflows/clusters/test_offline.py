@@ -24,6 +24,7 @@ from sodiate.workflows.cli.status import status_lines
 from sodiate.workflows.clusters import offline
 from sodiate.workflows.clusters.cluster_file import ClusterFile
 from sodiate.workflows.clusters.jobs import JobBook
+from sodiate.workflows.clusters.keep import keep
 from sodiate.workflows.clusters.queue import Queue, queue_once, recover
 from sodiate.workflows.clusters.registry import SCHEDULERS
 from sodiate.workflows.clusters.scheduler import SchedulerError
@@ -87,12 +88,18 @@ def compute(folder: Path, **settings: Any) -> str:
     return folders.compute_sealed(folder, WorkerSettings(folder, **settings))
 
 
+def told_by(queue: Queue) -> list[str]:
+    """Look, and return what was told."""
+    told: list[str] = []
+    queue_once(queue, told.append)
+    return told
+
+
 def go_on(bench: Bench, scheduler: Obedient, queue: Queue, looks: int = 30) -> list[str]:
     """Look, compute in each job what it has, end it, and look again until nothing is left; return what was told."""
     told: list[str] = []
     for _ in range(looks):
-        done = queue_once(queue)
-        told += done.told
+        queue_once(queue, told.append)
         assert len([job for job in scheduler.jobs if job.state == "WAITING"]) <= queue.max_jobs
         for folder in out(bench):
             compute(folder)
@@ -383,14 +390,14 @@ def test_a_job_that_comes_back_late_is_told_and_not_recorded(
             other = "was given to another"
     before = submitted.documents.records.count_documents({})
     scheduler.all_end()
-    (told,) = queue_once(queue).told
+    (told,) = told_by(queue)
     assert f"(WSSe+VS): it came back late: its calculation {other}. What it computed" in told
     assert "is not recorded; it lies in " in told
     assert [path.name for path in refused(submitted)] == [folder.name]
     assert submitted.documents.records.count_documents({"calculation": identifier}) == (ends == "recorded")
     assert submitted.documents.records.count_documents({}) >= before
     assert "lost" in outcomes(submitted)["WSSe+VS"]
-    assert queue_once(queue).told == ()  # once
+    assert told_by(queue) == []  # once
     if ends == "recorded":
         go_on(submitted, scheduler, queue)
         assert sorted(outcomes(submitted)["WSSe+VS"]) == ["completed", "lost"]
@@ -417,10 +424,31 @@ def test_a_job_whose_lease_is_lost_or_cancelled_is_asked_to_stop(
     assert words.startswith("stopped: ")
     assert "it was cancelled, or given to another" in words
     scheduler.all_end()
-    assert queue_once(queue).told == ()
+    assert told_by(queue) == []
     assert outcomes(submitted)["WSSe+VS"] == ["stopped"]
     assert set(submitted.states().values()) == {"DEFUSED"}
     assert out(submitted) == []
+
+
+def test_what_is_not_recorded_is_told_also_where_the_look_ends_with_an_error(
+    submitted: Bench, scheduler: Obedient
+) -> None:
+    """It is settled then, so no later look tells it."""
+    queue = queue_of(submitted)
+    queue_once(queue)
+    compute(folder_of(submitted, "WSSe+VS"))
+    take_over(submitted, "WSSe+VS")
+    scheduler.all_end()
+
+    def refuses(name: str) -> None:
+        raise SchedulerError("no such account")
+
+    scheduler.before = refuses
+    complaints: list[str] = []
+    with pytest.raises(SchedulerError, match="no such account"):
+        keep(queue, once=True, every_s=0.1, tell=complaints.append, complain=complaints.append)
+    (told,) = complaints
+    assert "(WSSe+VS): it came back late" in told
 
 
 # -- twice, altered
@@ -437,9 +465,9 @@ def test_a_job_that_comes_back_twice_is_told_and_not_recorded(submitted: Bench, 
     queue_once(queue)
     attempt = dict(submitted.documents.attempts.find_one({"label": "WSSe+VS"}) or {})
     copy.rename(folder)
-    (told,) = queue_once(queue).told
+    (told,) = told_by(queue)
     assert "(WSSe+VS) came back again: settled before (recorded). Nothing of it is recorded; it lies in" in told
-    assert queue_once(queue).told == ()
+    assert told_by(queue) == []
     assert [path.name for path in refused(submitted)] == [folder.name]
     assert submitted.documents.records.count_documents({"label": "WSSe+VS"}) == 1
     assert submitted.documents.attempts.find_one({"label": "WSSe+VS"}) == attempt
@@ -508,8 +536,7 @@ def test_what_was_altered_is_told_and_not_recorded(alteration: str, submitted: B
     compute(folder)
     alter(folder)
     scheduler.all_end()
-    done = queue_once(queue)
-    (told,) = done.told
+    (told,) = told_by(queue)
     assert "(WSSe+VS): what its job left was altered: " in told
     assert words in told
     assert "Nothing of it is recorded; `sodiate retry` computes it anew." in told
@@ -710,7 +737,7 @@ def test_a_full_disk_is_told(small_disk: Path, submitted: Bench, scheduler: Obed
     shutil.rmtree(folder)
     shutil.copytree(place, folder)
     scheduler.all_end()
-    assert queue_once(queue).told == ()
+    assert told_by(queue) == []
     attempt = submitted.documents.attempts.find_one({"label": "WSSe+VS"})
     assert attempt is not None
     assert attempt["outcome"] == "failed"
@@ -725,8 +752,9 @@ def test_somebody_elses_folders_and_jobs_are_left_alone(submitted: Bench, schedu
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOGNAME", "anna")
         scheduler.jobs, mine = [], scheduler.jobs
-        done = queue_once(queue_of(submitted, campaign="small"))
-        assert (done.jobs, done.told) == ((), ())
+        told: list[str] = []
+        done = queue_once(queue_of(submitted, campaign="small"), told.append)
+        assert (done.jobs, told) == ((), [])
         assert recover(submitted, JobBook.open(submitted, queue_of(submitted).cluster)) == []
     assert folder.is_dir()
     assert submitted.documents.attempts.count_documents({}) == 0
@@ -817,8 +845,9 @@ def test_two_clusters_on_one_root_and_database_settle_their_own(
     mine, scheduler.jobs = scheduler.jobs, []
     with monkeypatch.context() as patch:
         patch.setattr(Obedient, "cluster_name", lambda self: "there")
-        done = queue_once(queue_of(submitted, max_jobs=1))
-        assert (len(done.jobs), done.told) == (1, ())
+        told: list[str] = []
+        done = queue_once(queue_of(submitted, max_jobs=1), told.append)
+        assert (len(done.jobs), told) == (1, [])
         there = next(folder for folder in out(submitted) if folder != here)
         compute(there)
         scheduler.jobs = []
