@@ -27,7 +27,7 @@ from ..database.seals import Altered
 from ..database.workbench import Workbench
 from ..kinds import KINDS
 from ..launch.loop import launch_directory, launch_next
-from ..runner.offline import FOLDERS, RESULT, STOP, Returned, begun, lost, returned, seal
+from ..runner.offline import FOLDERS, RESULT, STOP, Returned, begun, lasted, returned, seal
 from ..runner.run_calculation import judged_kill, refuse_old_recipe, task_of
 from ..runner.workdir import set_aside
 from .jobs import JobBook
@@ -191,7 +191,7 @@ class _Job:
     def leases(self) -> Leases:
         return Leases(self.documents.calculations, LEASE_S)
 
-    @property
+    @cached_property
     def lease(self) -> Lease:
         return Lease(self.document["calculation"], self.document["token"], self.documents.now())
 
@@ -290,10 +290,11 @@ class _Job:
 
     def _lost(self) -> list[str]:
         """Queue again what a job left without a result; what its directory holds is gone on from."""
-        if begun(self.folder) is None:
+        begin = begun(self.folder)
+        if begin is None:
             return self._not_begun()
         why = f"its job ended without a word (job {self.document['number']}: {self.document['state']})"
-        self._end_attempt(lost(self.folder, self.directory.name, why))
+        self._end_attempt({"outcome": "lost", "reason": why, **lasted(self.folder, self.directory.name, begin)})
         self._move_back()
         self._give_back()
         self._finish("lost")

@@ -399,14 +399,9 @@ def begun(folder: Path) -> Mapping[str, Any] | None:
         return None
 
 
-def lost(folder: Path, directory: str, reason: str) -> dict[str, Any]:
-    """Return what an attempt's document says of a job that left no result; it lasted until it wrote its last file."""
-    begin = begun(folder)
-    end: dict[str, Any] = {"outcome": "lost", "reason": reason}
-    if begin is None:
-        return end
+def lasted(folder: Path, directory: str, begin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the end of a job that began and left no result, the time of its last file, and its wall time."""
     times = [path.stat().st_mtime for path in (folder / directory).rglob("*") if path.is_file()]
     times.append((folder / BEGUN).stat().st_mtime)
     last = as_text(datetime.fromtimestamp(max(times), UTC))
-    seconds = max(0.0, seconds_between(begin["started"], last))
-    return {**end, "ended": last, "wall_time_s": seconds}
+    return {"ended": last, "wall_time_s": max(0.0, seconds_between(begin["started"], last))}
