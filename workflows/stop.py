@@ -1,11 +1,11 @@
-"""A request to stop cleanly: from a signal, a time limit or a lost lease."""
+"""A request to stop cleanly: from a signal, a time limit or a lost lease, and what looks for one meanwhile."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Thread
 
 
 class Stop:
@@ -38,6 +38,27 @@ class Stop:
         if self._above is not None and self._above.requested():
             self.request(self._above.reason, self._above.seconds, self._above.error)
         return self._event.is_set()
+
+
+@contextmanager
+def meanwhile(act: Callable[[], bool], every_s: float, name: str) -> Iterator[None]:
+    """Act again and again while the block runs, in a thread of a name, until it returns True: then it is done.
+
+    The block ends after an act that is under way.
+    """
+    end = Event()
+
+    def go_on() -> None:
+        while not end.wait(every_s) and not act():
+            pass
+
+    thread = Thread(target=go_on, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Event, Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from pydantic import Field
 from ...analysis.records import SCHEMA_VERSION, Frozen
 from ...errors import SodiateError
 from ..campaign.yaml import load_yaml, validate
-from ..stop import Stop
+from ..stop import Stop, meanwhile
 from .lease import Owner
 from .mongod import DATABASE, PrivateMongod, private_mongod
 from .outage import outage_of
@@ -91,21 +90,18 @@ class Database:
         """Request a stop during the block once the private server has ended: nothing could be recorded any more."""
         from pymongo.errors import AutoReconnect
 
-        end = Event()
-
-        def watch() -> None:
-            while not end.wait(WATCH_S):
-                if self.server is not None and self.server.has_ended():
-                    stop.request("the database ended", error=AutoReconnect("the database ended"))
-                    return
-
-        thread = Thread(target=watch, name="watch", daemon=True)
-        if self.server is not None:
-            thread.start()
-        try:
+        server = self.server
+        if server is None:
             yield
-        finally:
-            end.set()
+            return
+
+        def look() -> bool:
+            if has_ended := server.has_ended():
+                stop.request("the database ended", error=AutoReconnect("the database ended"))
+            return has_ended
+
+        with meanwhile(look, WATCH_S, "watch"):
+            yield
 
     def fireworks(self, log_directory: Path) -> LaunchPad:
         """Return FireWorks' launchpad here, which loads only sodiate's fireworks and logs to ``log_directory``."""

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
 from ...errors import SodiateError
-from ..stop import Stop
+from ..stop import Stop, meanwhile
 
 
 class LeaseHeld(SodiateError):
@@ -267,27 +266,22 @@ class Leases:
         """Renew a lease while the block runs, and request a stop once it is lost."""
         from pymongo.errors import PyMongoError
 
-        end = Event()
+        last = monotonic()
 
-        def beat() -> None:
+        def beat() -> bool:
+            nonlocal last
+            try:
+                is_held = self.renew(lease, owner)
+            except PyMongoError as error:  # the network may fail for a moment; the lease stays valid meanwhile
+                if monotonic() - last > self.seconds * 2 / 3:
+                    stop.request(f"the database could not be reached to renew the lease: {error}", error=error)
+                    return True
+                return False
+            if not is_held:
+                stop.request("the lease was lost to another process, or the calculation was cancelled")
+                return True
             last = monotonic()
-            while not end.wait(self.seconds / 6):
-                try:
-                    is_held = self.renew(lease, owner)
-                except PyMongoError as error:  # the network may fail for a moment; the lease stays valid meanwhile
-                    if monotonic() - last > self.seconds * 2 / 3:
-                        stop.request(f"the database could not be reached to renew the lease: {error}", error=error)
-                        return
-                    continue
-                if not is_held:
-                    stop.request("the lease was lost to another process, or the calculation was cancelled")
-                    return
-                last = monotonic()
+            return False
 
-        thread = Thread(target=beat, name="lease", daemon=True)
-        thread.start()
-        try:
+        with meanwhile(beat, self.seconds / 6, "lease"):
             yield
-        finally:
-            end.set()
-            thread.join()

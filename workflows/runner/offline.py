@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 from ...analysis.arrays import ArrayRecord
@@ -30,7 +29,7 @@ from ..engines.base import Artefacts, EngineError, Killed, Settings, Stopped, To
 from ..engines.shared.files import DAMAGE, fingerprint, read_json, write_bytes, write_json
 from ..engines.shared.processes import locked
 from ..kinds import array_names
-from ..stop import Stop
+from ..stop import Stop, meanwhile
 from .run_calculation import (
     Computation,
     Computed,
@@ -304,22 +303,16 @@ def _write_arrays(folder: Path, arrays: Mapping[str, ArrayRecord]) -> dict[str, 
 @contextmanager
 def _watching(folder: Path, stop: Stop) -> Iterator[None]:
     """Request a stop as soon as the folder says so, or is taken away."""
-    end = Event()
 
-    def watch() -> None:
-        while not end.wait(_LOOK_S):
-            with suppress(OSError):
-                if (folder / STOP).exists() or not (folder / TASK).exists():
-                    stop.request("it was cancelled, or given to another")
-                    return
+    def look() -> bool:
+        with suppress(OSError):
+            if (folder / STOP).exists() or not (folder / TASK).exists():
+                stop.request("it was cancelled, or given to another")
+                return True
+        return False
 
-    thread = Thread(target=watch, name="folder", daemon=True)
-    thread.start()
-    try:
+    with meanwhile(look, _LOOK_S, "folder"):
         yield
-    finally:
-        end.set()
-        thread.join()
 
 
 # -- on the login node: what came back

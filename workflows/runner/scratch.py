@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
 
 from ...errors import SodiateError
 from ..engines.base import EngineError
 from ..engines.shared.processes import locked
+from ..stop import meanwhile
 from .workdir import CLAIM
 
 EVERY_S = 300.0
@@ -120,17 +120,11 @@ def _stamp(path: Path) -> tuple[int, int]:
 @contextmanager
 def _copying_back(place: Path, directory: Path, every_s: float) -> Iterator[None]:
     """Copy back at intervals; try again after a failure, as when a file vanished or the disk was full."""
-    end = Event()
 
-    def copy() -> None:
-        while not end.wait(every_s):
-            with suppress(OSError):
-                copy_back(place, directory, _LARGE)
+    def copy() -> bool:
+        with suppress(OSError):
+            copy_back(place, directory, _LARGE)
+        return False
 
-    thread = Thread(target=copy, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(copy, every_s, "scratch"):
         yield
-    finally:
-        end.set()
-        thread.join()
