@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engines.shared.machine import siblings
+from ..engines.shared.machine import by_core
 from ..engines.shared.processes import UNBOUND
 from .cluster_file import ResourceClass
 from .scheduler import Scheduler, SchedulerError
@@ -88,10 +88,8 @@ def is_confined(resources: ResourceClass, cpus: Collection[int], root: Path = _R
 
 def cores_of(cpus: Collection[int], root: Path = _ROOT) -> list[tuple[int, ...]]:
     """Return processors by core, the cores of a socket together; the threads of a core belong to one calculation."""
-    cores: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-    for cpu in sorted(cpus):
-        cores.setdefault((_socket(cpu, root), siblings(cpu, root)), []).append(cpu)
-    return [tuple(cores[key]) for key in sorted(cores)]
+    cores = by_core(sorted(cpus), root)
+    return [tuple(cores[core]) for core in sorted(cores, key=lambda core: (_socket(cores[core][0], root), core))]
 
 
 def _socket(cpu: int, root: Path) -> int:

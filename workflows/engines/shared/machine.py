@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _ROOT = Path("/")
 
@@ -41,13 +41,18 @@ def physical_cores(root: Path = _ROOT) -> tuple[int, ...]:
         Where ``/sys`` lies.
     """
     allowed = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else range(os.cpu_count() or 1)
-    cores: dict[tuple[int, ...], int] = {}
-    for cpu in allowed:
-        cores.setdefault(siblings(cpu, root), cpu)
-    return tuple(cores.values())
+    return tuple(cpus[0] for cpus in by_core(allowed, root).values())
 
 
-def siblings(cpu: int, root: Path) -> tuple[int, ...]:
+def by_core(cpus: Iterable[int], root: Path = _ROOT) -> dict[tuple[int, ...], list[int]]:
+    """Return some logical CPUs by their core, which is named by all of its CPUs; both in the order of the CPUs."""
+    cores: dict[tuple[int, ...], list[int]] = {}
+    for cpu in cpus:
+        cores.setdefault(_siblings(cpu, root), []).append(cpu)
+    return cores
+
+
+def _siblings(cpu: int, root: Path) -> tuple[int, ...]:
     """Return the logical CPUs of the core of one; itself alone if the system does not say."""
     folder = root / "sys/devices/system/cpu" / f"cpu{cpu}" / "topology"
     for name in _SIBLINGS:
