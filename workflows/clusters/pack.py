@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import IO, Any
 
+from ..database.account import Account
 from ..database.workbench import Workbench
 from ..launch.loop import launch_directory, launch_next
 from ..launch.reconcile import reconcile
@@ -101,7 +102,10 @@ class Pack:
     _idle: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        resources, cpus = self.cluster.resources(self.assignment.resource_class), os.sched_getaffinity(0)
+        name, cpus = self.assignment.resource_class, os.sched_getaffinity(0)
+        resources = self.cluster.resources(name)
+        # Asked once: the worker looks at the time every few seconds, and a scheduler may be asked by a command.
+        self.until = time.time() + seconds_left(self.cluster, name, self.assignment.began, os.environ)
         self.places = places_of(resources, self.cluster.scheduler, os.environ, cpus)
         if resources.nodes == 1 and self.places[0].cpus is None:
             self.tell(
@@ -111,7 +115,7 @@ class Pack:
 
     def seconds_left(self) -> float:
         """Return the seconds until the wall time of the job."""
-        return seconds_left(self.cluster, self.assignment.resource_class, self.assignment.began, os.environ)
+        return self.until - time.time()
 
     def work(self, bench: Workbench) -> WorkReport:
         """Compute until the time is over, nothing is ready or running, or the scheduler signals the end.
@@ -191,7 +195,7 @@ class Pack:
     def _start(self, bench: Workbench, fw_id: int, place: Place) -> None:
         spec = (bench.launchpad.fireworks.find_one({"fw_id": fw_id}, {"spec": 1}) or {})["spec"]
         calculation, label = spec["_tasks"][0]["calculation"], spec["label"]
-        words = self.command(fw_id, time.time() + self.seconds_left())
+        words = self.command(fw_id, self.until)
         before = os.sched_getaffinity(0)
         if place.cpus is not None:
             os.sched_setaffinity(0, place.cpus)  # for the process, which is born with it
@@ -256,7 +260,8 @@ def work_alone(
     stop, left_s = Stop(), until - time.time()
     Thread(target=_listen, args=(line, stop, cluster.signal_s), daemon=True).start()
     job = bench.documents.jobs.find_one({"_id": assignment.tag}) or {}
-    settings = settings_of(bench, cluster, assignment, job, left_s, stop)
+    account = Account.here(job.get("cluster"), assignment.tag)
+    settings = settings_of(bench.root, cluster, assignment.resource_class, left_s, stop, account)
     timer = request_before_end(stop, left_s, cluster.signal_s)
     with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), launch_directory(), timer:
         launch_next(bench.launchpad, OurFWorker(settings), assignment.fw_id)

@@ -67,6 +67,7 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
     """
     start, name = assignment.began, assignment.resource_class
     job = begun(bench, cluster, assignment.tag)
+    account = Account.here(job.get("cluster"), assignment.tag)
     resources, stop = cluster.resources(name), Stop()
     launches = 0
     timer = request_before_end(stop, seconds_left(cluster, name, start, os.environ), cluster.signal_s)
@@ -76,7 +77,7 @@ def work(bench: Workbench, cluster: ClusterFile, assignment: Assignment) -> Work
             ended = stop.reason if stop.requested() else too_little_is_left(seconds, resources, launches)
             if ended is not None:
                 break
-            worker = settings_of(bench, cluster, assignment, job, seconds, stop)
+            worker = settings_of(bench.root, cluster, name, seconds, stop, account)
             reservation = assignment.fw_id if not launches else None
             if reservation is not None and not is_reserved(bench.launchpad, reservation):
                 reservation = None
@@ -98,18 +99,11 @@ def too_little_is_left(seconds: float, resources: ResourceClass, launches: int) 
 
 
 def settings_of(
-    bench: Workbench,
-    cluster: ClusterFile,
-    assignment: Assignment,
-    job: Mapping[str, Any],
-    left_s: float,
-    stop: Stop,
+    root: Path, cluster: ClusterFile, name: str, left_s: float, stop: Stop, account: Account
 ) -> WorkerSettings:
-    """Return the settings of a calculation in a job, which has some seconds of its wall time left."""
-    name = assignment.resource_class
+    """Return the settings of a calculation in a job of a class, which has some seconds of its wall time left."""
     env = {"tasks": cluster.resources(name).share.tasks, **cluster.environment(name)}
-    account = Account.here(job.get("cluster"), assignment.tag)
-    return WorkerSettings(bench.root, env, Limits(left_s - _MARGIN_S), stop, account=account)
+    return WorkerSettings(root, env, Limits(left_s - _MARGIN_S), stop, account=account)
 
 
 def work_offline(folder: Path, cluster: ClusterFile, name: str) -> str:
@@ -128,8 +122,7 @@ def work_offline(folder: Path, cluster: ClusterFile, name: str) -> str:
         If there is nothing to compute there.
     """
     stop, left = Stop(), seconds_left(cluster, name, time.time(), os.environ)
-    env = {"tasks": cluster.resources(name).share.tasks, **cluster.environment(name)}
-    worker = WorkerSettings(folder, env, Limits(left - _MARGIN_S), stop)
+    worker = settings_of(folder, cluster, name, left, stop, Account.here())
     timer = request_before_end(stop, left, cluster.signal_s)
     with signals_stop(stop, (signal.SIGUSR1,), cluster.signal_s), timer:
         return compute_sealed(folder, worker)
