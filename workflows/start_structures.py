@@ -192,9 +192,10 @@ def atom(element: str, box_a: Sequence[float]) -> Operation:
     return _operation("atom", element=element, box_a=[float(edge) for edge in box_a])
 
 
-def bulk(element: str, lattice: str, a: float) -> Operation:
-    """Declare the primitive cell of an elemental cubic solid with conventional lattice constant ``a`` (Å)."""
-    return _operation("bulk", element=element, lattice=lattice, a=float(a))
+def bulk(element: str, lattice: str, a: float, c: float | None = None) -> Operation:
+    """Declare the primitive cell of a metal with conventional lattice constants (Å), ``c`` that of hcp alone."""
+    values = {} if c is None else {"c": float(c)}
+    return _operation("bulk", element=element, lattice=lattice, a=float(a), **values)
 
 
 def elemental(solid_or_molecule: Elemental) -> Operation:
@@ -372,7 +373,7 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
         case "bulk":
             from ase.build import bulk as ase_bulk
 
-            return ase_bulk(operation["element"], operation["lattice"], a=operation["a"])
+            return ase_bulk(operation["element"], operation["lattice"], a=operation["a"], c=operation.get("c"))
         case "elemental":
             return Elemental(*(tuple(operation[key]) for key in ("symbols", "cell", "positions"))).atoms()
         case _:

@@ -125,14 +125,15 @@ class Adsorbate(Frozen):
 
 
 class ElementReference(Frozen):
-    """An element in its reference state: a cubic metal by its lattice constant (Å), a crystal or a molecule by file.
+    """An element in its reference state: a metal by its lattice constants (Å), a crystal or a molecule by file.
 
-    A metal is computed as declared. The atoms of a file are relaxed: a crystal in the cell of the file, a molecule in
-    the box of the isolated atom.
+    A metal is computed as declared, one of hexagonal close packing with both its edges. The atoms of a file are
+    relaxed: a crystal in the cell of the file, a molecule in the box of the isolated atom.
     """
 
-    lattice: Literal["bcc", "fcc"] | None = None
+    lattice: Literal["bcc", "fcc", "hcp"] | None = None
     a: Positive | None = None
+    c: Positive | None = None
     crystal: str | None = None
     molecule: str | None = None
 
@@ -141,6 +142,10 @@ class ElementReference(Frozen):
         forms = sum(form is not None for form in (self.lattice, self.crystal, self.molecule))
         if forms != 1 or (self.lattice is None) != (self.a is None):
             raise ValueError("a reference is {lattice, a}, or {crystal: FILE}, or {molecule: FILE}.")
+        if (self.lattice == "hcp") != (self.c is not None):
+            raise ValueError(
+                "hcp has two lattice constants, as in {lattice: hcp, a: 3.19, c: 5.18}; bcc and fcc have a alone."
+            )
         return self
 
     @property

@@ -120,7 +120,7 @@ class Coverage(Quantity):
         if element not in spec.bulk_references:
             raise InputError(
                 f"{declare.where}: coverage: voltages are against bulk {element}; give it as "
-                f"bulk_references: {{{element}: {{lattice: bcc, a: …}}}} (or fcc), or {{crystal: FILE}}."
+                f"bulk_references: {{{element}: {{lattice: bcc, a: …}}}} (or fcc, hcp), or {{crystal: FILE}}."
             )
         if "bulk" not in declare.engine.capabilities:
             raise InputError(f"{declare.where}: coverage: the engine {declare.engine.name} has no bulk metal.")

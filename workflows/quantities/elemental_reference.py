@@ -1,4 +1,4 @@
-"""Elements in their reference states: cubic metals, and crystals and molecules from files."""
+"""Elements in their reference states: metals, and crystals and molecules from files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reference(campaign: Campaign, element: str, where: str) -> Reference:
         )
     label = f"{element}-{spec.form}"
     if spec.lattice is not None and spec.a is not None:
-        return Reference("bulk", "bulk", start_structures.bulk(element, spec.lattice, spec.a), label)
+        return Reference("bulk", "bulk", start_structures.bulk(element, spec.lattice, spec.a, spec.c), label)
     # Relax the atoms of a crystal with the sampling of bulk, those of a molecule with that of the isolated atom.
     section = "bulk" if spec.crystal is not None else "atom"
     return Reference("relax", section, start_structures.elemental(campaign.elements[element]), label)

@@ -69,7 +69,7 @@ def energy_atom(declare: Declare, host: PlannedHost) -> Calculation:
 def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) -> Calculation:
     """Declare the adsorbate's element in its reference state with another protocol than that of its relaxation.
 
-    A cubic metal is computed as declared; what relaxes (a crystal, a molecule) is a single point at its end.
+    A metal is computed as declared; what relaxes (a crystal, a molecule) is a single point at its end.
     """
     element = declare.campaign.spec.adsorbate.element
     declared = reference(declare.campaign, element, f"{declare.where}: quantities: bulk_reference")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sodiate.analysis.elements import ION_CHARGES
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
@@ -193,3 +195,62 @@ def test_an_element_with_several_ions_must_say_which(tmp_path: Path) -> None:
         quantities=["bulk_reference"],
     )  # fmt: skip
     assert found.quantities["bulk_reference"].hosts["WSSe+VS"].declared == {"charge": 3}
+
+
+METALS: dict[str, tuple[dict[str, Any], str, int, int]] = {
+    "Li": ({"lattice": "bcc", "a": 3.44}, "Li_sv", 1, 1),
+    "Na": ({"lattice": "bcc", "a": 4.19}, "Na_pv", 1, 1),
+    "K": ({"lattice": "bcc", "a": 5.28}, "K_sv", 1, 1),
+    "Mg": ({"lattice": "hcp", "a": 3.19, "c": 5.18}, "Mg", 0, 2),
+    "Ca": ({"lattice": "fcc", "a": 5.53}, "Ca_sv", 0, 2),
+    "Zn": ({"lattice": "hcp", "a": 2.64, "c": 5.05}, "Zn", 0, 2),
+    "Al": ({"lattice": "fcc", "a": 4.05}, "Al", 1, 3),
+}
+"""The metal, the data set that VASP's manual recommends, unpaired electrons of the free atom, the ion's charge."""
+
+
+@pytest.mark.parametrize("element", METALS)
+def test_each_ion_has_its_metal_its_data_set_and_its_spin(tmp_path: Path, element: str) -> None:
+    given, data_set, unpaired, charge = METALS[element]
+    changes: dict[str, Any] = {"models": ["WSSe"], "sites": ["T_W@top"], "quantities": ["bulk_reference"]}
+    changes |= {"bulk_references": {element: given}}
+    of_vasp = planned(tmp_path, "vasp", element, **changes)
+    name = f"{element}-{given['lattice']}"
+    for one in (element, name, "WSSe/T_W@top"):
+        assert of_vasp.names[one].protocol["paw"][element] == data_set
+    for found in (of_vasp, planned(tmp_path, "gpaw", element, **changes)):
+        assert start_moments(found.names[element], 1) == [unpaired]
+        metal = start_atoms(found.names[name], {})
+        assert metal is not None
+        mesh = found.names[name].protocol["kpoint_length_a"]
+        assert mesh == 60.0
+    assert ION_CHARGES[element] == charge
+
+
+@pytest.mark.parametrize(("element", "nearest"), [("Li", 2.979), ("Mg", 3.179), ("Ca", 3.910), ("Zn", 2.640)])
+def test_a_metal_has_the_neighbours_of_its_lattice_by_hand(tmp_path: Path, element: str, nearest: float) -> None:
+    """bcc 8 at √3 a/2, fcc 12 at a/√2; hcp 6 in the plane at a and 6 at √(a²/3 + c²/4), which c/a = 1.91 parts."""
+    given = METALS[element][0]
+    found = planned(tmp_path, "gpaw", element, bulk_references={element: given}, quantities=["bulk_reference"])
+    metal = start_atoms(found.names[f"{element}-{given['lattice']}"], {})
+    assert metal is not None
+    wide = metal.repeat(5)
+    middle = int(np.argmin(np.linalg.norm(wide.positions - wide.cell.sum(axis=0) / 2, axis=1)))
+    distances = np.sort(np.linalg.norm(wide.positions - wide.positions[middle], axis=1))[1:]
+    assert distances[0] == pytest.approx(nearest, abs=1e-3)
+    a = given["a"]
+    if given["lattice"] == "hcp":
+        out_of_plane = (a**2 / 3 + given["c"] ** 2 / 4) ** 0.5
+        assert distances[:12] == pytest.approx(sorted([a] * 6 + [out_of_plane] * 6))
+        assert metal.cell.volume / len(metal) == pytest.approx(3**0.5 / 4 * a**2 * given["c"])
+    else:
+        per_atom = {"bcc": a**3 / 2, "fcc": a**3 / 4}[given["lattice"]]
+        assert metal.cell.volume / len(metal) == pytest.approx(per_atom)
+
+
+@pytest.mark.parametrize(
+    "given", [{"lattice": "hcp", "a": 3.2}, {"lattice": "fcc", "a": 4.5, "c": 5.0}, {"crystal": "x.cif", "c": 5.0}]
+)
+def test_two_lattice_constants_are_those_of_hcp(tmp_path: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"bulk_references\.Mg: hcp has two lattice constants, as in \{lattice: hcp"):
+        planned(tmp_path, "gpaw", "Mg", bulk_references={"Mg": given})

@@ -285,22 +285,21 @@ def test_the_bundled_campaign_dry(cli: Cli, launchpad: Path) -> None:
         assert all(one["formation_energy_ev"] is not None for one in row["coverages"])
 
 
-METALS = {
-    "Li": ("bcc", 3.44, 1),
-    "Na": ("bcc", 4.19, 1),
-    "K": ("bcc", 5.28, 1),
-    "Mg": ("fcc", 4.52, 2),
-    "Ca": ("fcc", 5.53, 2),
-    "Zn": ("fcc", 3.93, 2),
-    "Al": ("fcc", 4.05, 3),
+METALS: dict[str, tuple[dict[str, Any], int]] = {
+    "Li": ({"lattice": "bcc", "a": 3.44}, 1),
+    "Na": ({"lattice": "bcc", "a": 4.19}, 1),
+    "K": ({"lattice": "bcc", "a": 5.28}, 1),
+    "Mg": ({"lattice": "hcp", "a": 3.19, "c": 5.18}, 2),
+    "Ca": ({"lattice": "fcc", "a": 5.53}, 2),
+    "Zn": ({"lattice": "hcp", "a": 2.64, "c": 5.05}, 2),
+    "Al": ({"lattice": "fcc", "a": 4.05}, 3),
 }
 
 
 @pytest.mark.parametrize("element", METALS)
 def test_every_ion_relaxes_dry_and_is_planned_for_the_codes(bench: Bench, tmp_path: Path, element: str) -> None:
     """In 1×1 cells, an ion on each face: alone, and both."""
-    lattice, a, charge = METALS[element]
-    given = {"lattice": lattice, "a": a}
+    given, charge = METALS[element]
     path = campaign(
         tmp_path,
         supercell=[1, 1],
