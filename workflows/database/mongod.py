@@ -27,7 +27,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +35,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
+from weakref import WeakSet
 
 from ...errors import SodiateError
 from . import mongod_guard
@@ -130,18 +131,9 @@ def private_mongod(root: Path) -> Iterator[PrivateMongod]:
     MongodError
         If no mongod can be run, or not on this root.
     """
-    real = os.path.realpath(root)
-    name = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
-    server = PrivateMongod(Path(real), _runtime_directory() / f"{name}.sock")
-    process = os.getpid()
-    with _users_lock(server.socket.with_suffix(".users")) as users:
-        try:
-            _reach(server)
-            yield server
-        finally:
-            # A forked child shares our lock: if it unwinds this frame, it must not give the lock back.
-            if os.getpid() == process:
-                _leave(server, users)
+    with _used(_server_of(root)) as server:
+        _reach(server)
+        yield server
 
 
 @contextmanager
@@ -160,32 +152,57 @@ def mongod_ahead(root: Path) -> Iterator[Callable[[], None]]:
     Callable
         Waits until the server answers; raises `MongodError` if none can run. To be called before `private_mongod`.
     """
-    real = Path(os.path.realpath(root))
-    name = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
-    server = PrivateMongod(real, _runtime_directory() / f"{name}.sock")
-    process, wanted = os.getpid(), False
-    new = [path for path in (server.home, real, *real.parents) if not path.exists()]
-    with _users_lock(server.socket.with_suffix(".users")) as users:
-        opened = ExitStack()
-        finish = _begin(server, opened)
+    server = _server_of(root)
+    wanted = False
+    new = [path for path in (server.home, server.root, *server.root.parents) if not path.exists()]
+    process = os.getpid()
+    try:
+        with _used(server), ExitStack() as opened:
+            finish = _begin(server, opened)
 
-        def wait() -> None:
-            nonlocal wanted
-            wanted = True
-            with opened:
-                finish()
+            def wait() -> None:
+                nonlocal wanted
+                wanted = True
+                with opened:
+                    finish()
 
-        try:
             yield wait
+    finally:
+        if os.getpid() == process and not wanted and new:
+            _remove_unused(server, new)
+
+
+def _remove_unused(server: PrivateMongod, new: Sequence[Path]) -> None:
+    """Remove the folder of a server and the new ones above it, unless somebody else uses the server meanwhile."""
+    paths = [server.socket.with_suffix(end) for end in (".users", ".alive")]
+    with _open_lock(paths[0]) as users, _open_lock(paths[1]) as alive:
+        if not (_try_lock(users, fcntl.LOCK_EX) and _is_at(paths[0], users) and _try_lock(alive, fcntl.LOCK_EX)):
+            return
+        shutil.rmtree(server.home, ignore_errors=True)
+        with suppress(OSError):  # somebody else has put something there
+            for path in new[1:]:
+                path.rmdir()
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _server_of(root: Path) -> PrivateMongod:
+    real = os.path.realpath(root)
+    name = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+    return PrivateMongod(Path(real), _runtime_directory() / f"{name}.sock")
+
+
+@contextmanager
+def _used(server: PrivateMongod) -> Iterator[PrivateMongod]:
+    """Count as a user of a server, and let go at the end."""
+    process = os.getpid()
+    with _users_lock(server.socket.with_suffix(".users")) as users:
+        try:
+            yield server
         finally:
+            # A forked child that unwinds this frame must not give the lock back.
             if os.getpid() == process:
-                opened.close()
                 _leave(server, users)
-                if not wanted and new:
-                    shutil.rmtree(server.home, ignore_errors=True)
-                    with suppress(OSError):  # somebody else has put something there
-                        for path in new[1:]:
-                            path.rmdir()
 
 
 def _begin(server: PrivateMongod, opened: ExitStack) -> Callable[[], None]:
@@ -278,11 +295,25 @@ def _runtime_directory() -> Path:
     return directory
 
 
+_locks: WeakSet[IO[bytes]] = WeakSet()
+
+
 def _open_lock(path: Path) -> IO[bytes]:
     try:
-        return path.open("ab")
+        file = path.open("ab", buffering=0)
     except OSError as error:
         raise MongodError(f"cannot create the lock file {path}: {error.strerror}") from error
+    _locks.add(file)
+    return file
+
+
+def _close_locks() -> None:
+    """In a forked child, such as a worker of a run: else it would pass for a user or, worse, for the server."""
+    for file in list(_locks):
+        file.close()
+
+
+os.register_at_fork(after_in_child=_close_locks)
 
 
 def _try_lock(file: IO[bytes], operation: int) -> bool:

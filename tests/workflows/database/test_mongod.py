@@ -421,3 +421,38 @@ def test_a_server_that_nobody_wanted_leaves_no_trace(tmp_path: Path, there: str)
         raise ZeroDivisionError
     assert sorted(tmp_path.rglob("*/db")) + sorted(tmp_path.glob("new/root/*")) == before
     assert (tmp_path / "new").exists() == (there != "nothing")
+
+
+@NEEDS_PROC
+@pytest.mark.alone
+def test_a_process_forked_meanwhile_does_not_pass_for_the_server(root: Path) -> None:
+    """As the workers of a run: the server that was killed is seen to have ended all the same."""
+    with mongod_ahead(root) as wait:
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+        try:
+            wait()
+            with private_mongod(root) as server:
+                assert not server.has_ended()
+                os.kill(processes(root)["mongod"][0], signal.SIGKILL)
+                assert wait_until(server.has_ended, 2.0)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+@pytest.mark.alone
+def test_a_server_that_only_somebody_else_wants_stays(root: Path, user: Callable[[Path], User]) -> None:
+    """Two commands on a new root at once, of which the one that began to start its server is refused."""
+    with suppress(ZeroDivisionError), mongod_ahead(root):
+        other = user(root)
+        uri = other.read()
+        insert(uri, {"name": "kept"})
+        raise ZeroDivisionError
+    assert names(uri) == ["kept"]
+    assert (root / "mongod" / "db" / "WiredTiger").exists()
+    other.leave()
+    with private_mongod(root) as server:
+        assert names(server.uri) == ["kept"]
