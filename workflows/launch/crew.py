@@ -43,14 +43,13 @@ class WorkerFailed(SodiateError):
 
 @dataclass(frozen=True)
 class Job:
-    """A firework for a worker: its calculation, how many ranks its code has, and the CPUs it is pinned to.
+    """A firework for a worker: its calculation, and the CPUs it is pinned to, one for each rank of its code.
 
     Without CPUs of its own the code takes its share of the machine.
     """
 
     firework: int
     calculation: str
-    ranks: int
     cpus: tuple[int, ...] = ()
 
 
@@ -242,6 +241,8 @@ class _Line:
                 if "stop" in message:
                     self.stop.request(message["stop"], message["seconds"])
                 else:
+                    if "calculation" in message:  # from now on, though it may take a moment to begin
+                        self.busy.set()
                     self.jobs.put(message)
         if self.busy.is_set():
             os.kill(os.getpid(), signal.SIGKILL)
@@ -299,11 +300,10 @@ def _serve(line: _Line, greeting: Mapping[str, Any], turn: Callable[[], Abstract
         launchpad = database.fireworks(root / "logs")
         launchpad.turn = turn
         while (job := line.jobs.get()) is not None:
-            line.busy.set()
             _pin(job["cpus"] or everywhere)
             if job["cpus"]:
                 share_of_cores()  # tells runs that are no pool where this one computes
-            ranks = {"ranks": job["ranks"]} if job["ranks"] else {}
+            ranks = {"ranks": len(job["cpus"])} if job["cpus"] else {}
             worker = WorkerSettings(root, {**env, **ranks}, stop=line.stop)
             fworker = OurFWorker(worker, [job["calculation"]])
             launched = launch_next(launchpad, fworker, job["firework"])

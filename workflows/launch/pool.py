@@ -6,7 +6,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from select import select
 from time import monotonic
 from typing import Any
@@ -170,8 +170,7 @@ class Pool:
             return
         if not self.ready or monotonic() > self.look_at:
             self._look()
-        begins = self._starts()
-        for start in begins:
+        for start in self._starts():
             self._assign(start)
         self.cores.release()
 
@@ -211,11 +210,10 @@ class Pool:
         if len(cpus) < start.ranks:  # other runs have the rest
             cpus = ()
         self.cores.use(cpus)
-        job = Job(self.ready.pop(start.calculation), start.calculation, start.ranks, cpus)
+        job = Job(self.ready.pop(start.calculation), start.calculation, cpus)
         member = self.crew.idle(self.bench, self.worker.env)
         member.job = job
-        ranks = len(cpus)
-        member.send({"firework": job.firework, "calculation": job.calculation, "ranks": ranks, "cpus": cpus})
+        member.send(asdict(job))
         memory = self.tasks.get(start.calculation, _UNKNOWN).demand.bytes_on(start.ranks)
         self.running.append(_Running(member, job, monotonic(), memory))
 
