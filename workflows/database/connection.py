@@ -63,6 +63,11 @@ class LaunchpadFile(Frozen):
     uri_mode: bool = False
     mongoclient_kwargs: dict[str, Any] = {}
 
+    @property
+    def client_options(self) -> dict[str, Any]:
+        """The options of the client, which waits for a server for seconds instead of half a minute."""
+        return {"serverSelectionTimeoutMS": SERVER_TIMEOUT_MS, **self.mongoclient_kwargs}
+
 
 @dataclass(frozen=True)
 class Database:
@@ -110,8 +115,7 @@ class Database:
         guard()
         log_directory.mkdir(parents=True, exist_ok=True)
         settings = self.settings.model_dump(exclude={"logdir", "strm_lvl"})
-        patience = {"serverSelectionTimeoutMS": SERVER_TIMEOUT_MS}
-        settings["mongoclient_kwargs"] = {**patience, **settings["mongoclient_kwargs"]}
+        settings["mongoclient_kwargs"] = self.settings.client_options
         launchpad: LaunchPad = GuardedLaunchPad(strm_lvl="ERROR", **settings)
         quiet_logs(log_directory)
         return launchpad
@@ -230,11 +234,11 @@ def is_exposed(path: Path, settings: LaunchpadFile) -> bool:
 
 
 def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:
-    """Connect as FireWorks' own LaunchPad does, with a timeout of seconds instead of half a minute."""
+    """Connect as FireWorks' own LaunchPad does, but for the time it waits."""
     from pymongo import MongoClient
     from pymongo.errors import InvalidURI, PyMongoError
 
-    options = {"serverSelectionTimeoutMS": SERVER_TIMEOUT_MS, **settings.mongoclient_kwargs}
+    options = settings.client_options
     name = settings.name or (DATABASE if settings.uri_mode else "fireworks")
     client: Any
     try:
