@@ -82,7 +82,7 @@ def _to_do(
     documents: Documents, entries: Sequence[CampaignEntry], reasons: Mapping[str, str]
 ) -> list[list[Calculation]]:
     """Return what is left of each campaign; nothing of a dry run, nor of an engine that is not here."""
-    engines = {entry.engine: find_engine(entry.engine) for entry in entries}
+    engines = {name: find_engine(name) for name in {entry.engine for entry in entries}}
     physical = {name for name, engine in engines.items() if engine is not None and engine.physical}
     missing = [[i for i in entry.ids if i in reasons] if entry.engine in physical else [] for entry in entries]
     graph = documents.graph(dict.fromkeys(identifier for these in missing for identifier in these))
