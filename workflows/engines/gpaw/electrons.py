@@ -105,7 +105,7 @@ class CalculatorFactory:
         """Return a calculator that starts from the atoms' densities and start moments."""
         return self.add_to(new_calculator(self.settings, self.text()))
 
-    def from_density(self, path: Path, atoms: Atoms) -> Any:
+    def from_density(self, path: Path, atoms: Atoms | None = None) -> Any:
         """Return a calculator whose SCF cycle starts from the density of a file, as GPAW writes it without orbitals.
 
         Returns
@@ -114,7 +114,7 @@ class CalculatorFactory:
             None if the file is absent or unreadable, or has other positions or another cell than ``atoms``.
         """
         saved = read_density(path)
-        if saved is None or not same_place(saved.atoms, atoms):
+        if saved is None or (atoms is not None and not same_place(saved.atoms, atoms)):
             return None
         keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver", "poissonsolver")
         kept = {key: self.settings[key] for key in keys if key in self.settings}
@@ -134,6 +134,14 @@ def read_density(path: Path) -> Any:
         return GPAW(path)
     except Exception:  # absent, truncated, of another GPAW: its reader raises many types
         return None
+
+
+def write_density(calculator: Any, path: Path, ranks: Ranks) -> None:
+    """Write the density of a calculator, by all ranks together; a kill leaves the old or the new one."""
+    unfinished = path.with_name(f"{path.name}.partial")
+    calculator.write(unfinished, include_projections=False)
+    if ranks.writes:
+        unfinished.replace(path)
 
 
 def same_place(one: Atoms, other: Atoms, tolerance_a: float = _SAME_PLACE_A) -> bool:
@@ -166,12 +174,7 @@ class StepDensities(States):
 
     def keep(self, atoms: Atoms, step: int) -> None:
         """Write the density; that of the step before stays until the line of this one is on disk."""
-        path = self._path(step)
-        unfinished = path.with_name(f"{path.name}.partial")
-        assert atoms.calc is not None
-        atoms.calc.write(unfinished, include_projections=False)
-        if self._ranks.writes:
-            unfinished.replace(path)
+        write_density(atoms.calc, self._path(step), self._ranks)
 
     def discard_others(self, step: int) -> None:
         """Delete the densities of all other steps."""

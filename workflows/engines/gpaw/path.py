@@ -9,10 +9,10 @@ from gpaw.new.symmetry import SymmetryBrokenError
 from ...stop import Stop
 from ..base import Limits
 from ..shared.path_search import Search, Tape, refined, search, with_modes
-from ..shared.path_task import COARSE_TAPE, TAPE, PathTask
+from ..shared.path_task import COARSE_TAPE, SADDLE, TAPE, PathTask
 from ..shared.relax import Clock, Ranks
 from ..shared.trajectory import Checkpoint, Step
-from .electrons import CalculatorFactory, read_density
+from .electrons import CalculatorFactory, write_density
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,25 +49,20 @@ class PathCalculators:
         place.set_initial_magnetic_moments(self._moments)
         path = self._inputs.directory / f"{self._stem}-{image.replace(' ', '-')}-0.gpw"
         if image not in self._made:
-            saved = read_density(path)
-            started = None if saved is None else self._factory.from_density(path, saved.atoms)
-            self._made[image] = started or self._factory.new()
+            self._made[image] = self._factory.from_density(path) or self._factory.new()
         try:
             place.calc = self._made[image]
             step = Step.of(place, number, self._inputs.directory)
         except SymmetryBrokenError:  # k points are those of a geometry that was more symmetric
             place.calc = self._made[image] = self._factory.new()
             step = Step.of(place, number, self._inputs.directory)
-        unfinished = path.with_name(f"{path.name}.partial")
-        self._made[image].write(unfinished, include_projections=False)
-        if self._ranks.writes:
-            unfinished.replace(path)
+        write_density(self._made[image], path, self._ranks)
         return step
 
     def at(self, atoms: Atoms) -> Any:
         """Return the calculator of the saddle, or a new one."""
         atoms.set_initial_magnetic_moments(self._moments)
-        return self._made.get("the saddle") or self._factory.new()
+        return self._made.get(SADDLE) or self._factory.new()
 
 
 def searched(

@@ -36,6 +36,15 @@ LEAST_CURVATURE = 0.2
 """Lower bound of the curvature that BFGS learns along a step, as a fraction of the expected curvature."""
 
 
+def powell_weight(expected: float, measured: float) -> float:
+    """Return the weight of the measured curvature along a step beside the expected one, by Powell's damping.
+
+    It is 1 unless the measured curvature is below `LEAST_CURVATURE` of the expected one.
+    """
+    least = LEAST_CURVATURE * expected
+    return 1.0 if measured >= least else (expected - least) / (expected - measured)
+
+
 class DampedBFGS(BFGS):
     """ASE's BFGS with Powell's damping: the curvature along a step never falls below `LEAST_CURVATURE` of the
     expected curvature.
@@ -58,9 +67,8 @@ class DampedBFGS(BFGS):
             displacement, change = pos - pos0, forces0 - forces
             expected_change = self.H @ displacement
             expected, measured = displacement @ expected_change, displacement @ change
-            least = LEAST_CURVATURE * expected
-            if measured < least:
-                weight = (expected - least) / (expected - measured)
+            weight = powell_weight(expected, measured)
+            if weight < 1:
                 forces = forces0 - weight * change - (1 - weight) * expected_change
         super().update(pos, forces, pos0, forces0)
 

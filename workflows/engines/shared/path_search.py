@@ -21,7 +21,8 @@ from ....analysis.energies.profile import profile_of
 from ....structures.paths import left_the_sheet
 from ....structures.sites import MOVED
 from ..base import EngineError, TooManySteps
-from .bfgs import LEAST_CURVATURE, DampedBFGS
+from .bfgs import DampedBFGS, powell_weight
+from .path_task import SADDLE
 from .relax import Clock, Ranks
 from .trajectory import Checkpoint, Step
 
@@ -222,7 +223,7 @@ class Search:
         across = _Across(climber, along, self.max_step_a)
         curvature, last, worst = -_CURVATURE_EV_PER_A2, None, np.inf
         for _ in range(min(_ALONE_STEPS, self.max_steps) + 1):
-            step = tape.step(climber, "the saddle")
+            step = tape.step(climber, SADDLE)
             climber.calc = SinglePointCalculator(climber, energy=step.energy_ev, forces=step.forces_ev_per_a)
             # At a saddle no part of the force is left, neither along the band nor across it.
             if step.largest_force < self.max_force_ev_per_a:
@@ -255,8 +256,11 @@ class Search:
             if number < self.max_steps:
                 optimizer.step()  # type: ignore[no-untyped-call]
                 task.symmetrise(images)
-        limit = self.max_force_ev_per_a
-        raise TooManySteps(self._too_many(tape.checkpoint.directory, "the climbing image", limit), self.max_steps)
+        raise TooManySteps(
+            f"{tape.checkpoint.directory}: after {self.max_steps} steps the force on the climbing image is not below "
+            f"{self.max_force_ev_per_a:g} eV/Å; raise execution.max_steps (now {self.max_steps}) and run it again.",
+            self.max_steps,
+        )
 
     def _highest(self, images: list[Atoms], task: PathTask, tape: Tape) -> tuple[int, Atoms | None]:
         """Return where a climbing image is to be inserted, with its first geometry; None if an end is the highest.
@@ -275,8 +279,7 @@ class Search:
             return nearest, images.pop(nearest)
         climber = images[first].copy()
         climber.positions += part * (images[first + 1].positions - images[first].positions)
-        step = tape.step(climber, "the saddle")
-        if step.energy_ev < max(ends) + _RISE_EV and nearest is not None:
+        if nearest is not None and tape.step(climber, SADDLE).energy_ev < max(ends) + _RISE_EV:
             return highest_end, None  # the curve through the images went above the end, and the path does not
         return first + 1, climber
 
@@ -302,12 +305,6 @@ class Search:
         one = np.repeat([_HOST_EV_PER_A2] * (natoms - 1) + [_ION_EV_PER_A2], 3)
         optimizer.H0 = np.diag(np.tile(one, images))
         return optimizer
-
-    def _too_many(self, directory: Any, what: str, limit: float) -> str:
-        return (
-            f"{directory}: after {self.max_steps} steps the force on {what} is not below {limit:g} eV/Å; raise "
-            f"execution.max_steps (now {self.max_steps}) and run it again."
-        )
 
 
 class _Across:
@@ -337,9 +334,8 @@ class _Across:
             stiff = self._hessian @ moved
             expected, measured = float(moved @ stiff), float(moved @ change)
             if expected > 1e-12:
-                if measured < LEAST_CURVATURE * expected:  # Powell's damping
-                    weight = (1 - LEAST_CURVATURE) * expected / (expected - measured)
-                    change = weight * change + (1 - weight) * stiff
+                weight = powell_weight(expected, measured)
+                change = weight * change + (1 - weight) * stiff
                 self._hessian += np.outer(change, change) / (moved @ change) - np.outer(stiff, stiff) / expected
         self._last = point, force
         displacement = (self._project @ np.linalg.solve(self._hessian, force)).reshape(-1, 3)
@@ -405,7 +401,7 @@ def with_modes(found: Found, task: PathTask, settings: Search, tape: Tape) -> Fo
     places = (task.start.positions, found.path.positions_a[found.path.saddle])
     matrices = [
         settings.hessian(positions, task, tape, where)
-        for positions, where in zip(places, ("the start", "the saddle"), strict=True)
+        for positions, where in zip(places, ("the start", SADDLE), strict=True)
     ]
     path = replace(found.path, moved=np.array(task.moved), hessians_ev_per_a2=np.array(matrices))
     return replace(found, path=path, calls=tape.calls)

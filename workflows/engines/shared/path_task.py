@@ -31,6 +31,9 @@ TASK = "path.json"
 TAPE = "path.jsonl"
 COARSE_TAPE = "path-coarse.jsonl"
 
+SADDLE = "the saddle"
+"""Name of the image that climbs alone."""
+
 _SHELL_A = 0.5
 """Atoms nearer to an adsorbate than its nearest one and this are its neighbours."""
 

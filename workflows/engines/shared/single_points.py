@@ -19,7 +19,7 @@ from ...calculation import Calculation
 from ..base import EngineError, Limits, Outcome, Progress
 from .checks import PATH, bfgs_settings, check_forces, is_done, number, read_arrays_of
 from .files import DAMAGE, exact_xyz, fingerprint, read_json, read_xyz, write_arrays, write_bytes, write_json
-from .path_task import TAPE, PathTask
+from .path_task import SADDLE, TAPE, PathTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _INPUT = "path-input.json"
 _RESULT = "path-result.json"
 _START = "path-start.extxyz"
-_SADDLE = "the saddle"
 
 
 class SinglePointPaths:
@@ -102,7 +101,7 @@ class SinglePointPaths:
         end = None if limits.wall_time_s is None else time.monotonic() + limits.wall_time_s
 
         def compute(atoms: Atoms, image: str, count: int) -> Step:
-            outcome = self._single_point(values, atoms, directory / image.replace(" ", "-"), _left(end), stop)
+            outcome = self._single_point(values, atoms, _folder(directory, image), _left(end), stop)
             forces, energy = outcome.forces_ev_per_a, outcome.free_energy_ev
             if forces is None or energy is None:
                 raise EngineError(f"{directory}: a single point of {image} has no energy or forces.")
@@ -114,7 +113,7 @@ class SinglePointPaths:
         found = search(task, settings, tape)
         atoms = self._start(directory, values)
         atoms.positions = found.path.positions_a[found.path.saddle]
-        self._single_point(values, atoms, directory / _SADDLE.replace(" ", "-"), _left(end), stop)
+        self._single_point(values, atoms, _folder(directory, SADDLE), _left(end), stop)
         write_arrays(directory / PATH, to_arrays(found.path))
         result = {
             "key": values["key"],
@@ -175,7 +174,7 @@ class SinglePointPaths:
         if not same:
             raise EngineError(f"{directory / _RESULT} is of other inputs than {_INPUT} there; run it again.")
         arrays = read_arrays_of(directory, ("path",), result["fingerprints"], _RESULT)
-        outcome = self.engine.collect(directory / _SADDLE.replace(" ", "-"))
+        outcome = self.engine.collect(_folder(directory, SADDLE))
         assert outcome.forces_ev_per_a is not None  # single points have forces
         forces = outcome.forces_ev_per_a - outcome.forces_ev_per_a.mean(axis=0)
         criterion, limit = values["max_force_ev_per_a"], values["execution"]["max_steps"]
@@ -183,9 +182,13 @@ class SinglePointPaths:
         path = arrays["path"]
         saddle = path.positions_a[path.saddle]
         if outcome.atoms is None or not np.allclose(outcome.atoms.positions, saddle, atol=1e-4):
-            where = directory / _SADDLE.replace(" ", "-")
+            where = _folder(directory, SADDLE)
             raise EngineError(f"{where} is not at the saddle of {PATH}; run the calculation again.")
         return replace(outcome, ionic_steps=calls, path=path, notes=(*outcome.notes, *notes))
+
+
+def _folder(directory: Path, image: str) -> Path:
+    return directory / image.replace(" ", "-")
 
 
 def _newest_first(directory: Path) -> list[Path]:

@@ -104,6 +104,14 @@ def test_it_takes_half_of_the_calls_of_a_plain_band(tmp_path: Path) -> None:
     assert found.step.energy_ev == pytest.approx(max(energies), abs=0.001)
 
 
+def test_what_climbs_between_two_images_is_computed_once(tmp_path: Path) -> None:
+    """Of four images none is half way, where the saddle is."""
+    found, _ = find(task(4), tmp_path)
+    steps = Checkpoint(tmp_path, task(4).key, TAPE).resume(5).steps
+    assert len(steps) == found.calls
+    assert len({step.positions_a.tobytes() for step in steps}) == len(steps)
+
+
 def test_a_symmetric_path_costs_less_and_ends_alike(tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     (tmp_path / "whole").mkdir()
