@@ -12,7 +12,7 @@ from ...stop import Stop
 from ..base import EngineError, Killed, Limits, Stopped, TooManySteps
 from ..shared.commands import end_of
 from ..shared.files import DAMAGE, read_json, tail
-from ..shared.machine import oom_kills
+from ..shared.machine import oom_kills, oom_kills_since
 from .handlers import STDERR, FrozenHandler, GpawJob, GpawStopHandler, ScfHandler
 from .inputs import ERROR, RESULT
 
@@ -66,9 +66,8 @@ def launch(command: str, environment: Mapping[str, str], directory: Path, limits
 def _error(job: GpawJob, directory: Path, oom_before: int | None) -> EngineError:
     """Return what the end of a run without a result means: that it was killed, what GPAW said, or its launcher."""
     text = tail(directory / STDERR, _TAIL_BYTES).decode(errors="replace")
-    oom_now = oom_kills()
     code = None if job.process is None else job.process.returncode
-    end = end_of(code, text, None if oom_before is None or oom_now is None else oom_now - oom_before)
+    end = end_of(code, text, oom_kills_since(oom_before))
     see = f"see gpaw-*.txt and {STDERR} there"
     if end.killed and not job.ended_here:
         return Killed(f"{directory}: '{job.command}' {end.words}; {see}.", end.out_of_memory)

@@ -98,6 +98,12 @@ def oom_kills(root: Path = _ROOT) -> int | None:
     return None
 
 
+def oom_kills_since(before: int | None) -> int | None:
+    """Return how many processes the system has ended so since `oom_kills`; None if it does not say."""
+    now = oom_kills()
+    return None if before is None or now is None else now - before
+
+
 def free_memory_bytes(root: Path = _ROOT) -> int | None:
     """Return the memory that is free now: of the machine, less by cgroups; None if the system does not say.
 

@@ -19,7 +19,7 @@ from ...stop import Stop
 from ..base import EngineError, Killed, Limits, Stopped, TooManySteps
 from ..shared.commands import end_of
 from ..shared.files import DAMAGE, fingerprint, tail, write_bytes, write_json
-from ..shared.machine import oom_kills
+from ..shared.machine import oom_kills, oom_kills_since
 from ..shared.processes import locked
 from .arrays import vacuum
 from .handlers import Ending, LostStateHandler, VaspRun, handlers
@@ -289,11 +289,11 @@ def _error(
     inputs: VaspInputs, command: str, log: list[dict[str, Any]], job: VaspRun, oom_before: int | None
 ) -> EngineError:
     """Return what the end of a run means: killed, a handler's error, or what VASP or its launcher said."""
-    directory, oom_now = inputs.directory, oom_kills()
+    directory = inputs.directory
     said = b"\n".join(tail(directory / name, _TAIL_BYTES) for name in ("vasp.out", "std_err.txt"))
     text = said.decode(errors="replace")
     code = None if job.process is None else job.process.returncode
-    end = end_of(code, text, None if oom_before is None or oom_now is None else oom_now - oom_before)
+    end = end_of(code, text, oom_kills_since(oom_before))
     see = "see vasp.out and std_err.txt there"
     if end.killed and not job.ended_here:
         return Killed(f"{directory}: '{command}' {end.words}; {see}.", end.out_of_memory)
