@@ -52,6 +52,11 @@ class Kind:
     falls_with_parent: bool = False
     chooses: bool = False
 
+    @property
+    def moves(self) -> bool:
+        """Whether it takes steps until the forces are below a criterion."""
+        return self.relaxes or self.searches
+
 
 _FORCE = frozenset({"max_force_ev_per_a"})
 

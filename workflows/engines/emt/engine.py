@@ -84,7 +84,7 @@ class EmtEngine(PlainEngine):
 
     def execution_keys(self, calculation: Calculation) -> frozenset[str]:
         """Return those of BFGS for a relaxation or a path, none otherwise."""
-        return BFGS_KEYS if _has_steps(calculation.kind) else frozenset()
+        return BFGS_KEYS if KINDS[calculation.kind].moves else frozenset()
 
     def prepare(
         self, calculation: Calculation, atoms: Atoms | None, directory: Path, parents: Mapping[str, Artefacts]
@@ -119,7 +119,7 @@ class EmtEngine(PlainEngine):
                 key: number(calculation.protocol, key, f"{directory}: the protocol of kind {kind}")
                 for key in _NEEDED.get(kind, ())
             },
-            "execution": bfgs_settings(self.settings.execution, self.name, directory) if _has_steps(kind) else {},
+            "execution": bfgs_settings(self.settings.execution, self.name, directory) if KINDS[kind].moves else {},
         }
         directory.mkdir(parents=True, exist_ok=True)
         if KINDS[kind].searches:
@@ -182,7 +182,7 @@ class EmtEngine(PlainEngine):
             method=Method(engine=self.name, engine_version=result.versions["emt_parameters"].split(".")[0]),
             sampling=Sampling(cell_a=Geometry.of(atoms).cell_a, kmesh=result.kmesh),
             versions=result.versions,
-            ionic_steps=result.steps if _has_steps(inputs.kind) else None,
+            ionic_steps=result.steps if KINDS[inputs.kind].moves else None,
             bands=result.bands,
             dos=result.dos,
             trajectory=result.trajectory,
@@ -203,12 +203,8 @@ class EmtEngine(PlainEngine):
         from . import potential, tight_binding  # noqa: F401
 
 
-def _has_steps(kind: str) -> bool:
-    return KINDS[kind].relaxes or KINDS[kind].searches
-
-
 def _check_converged(result: EmtResult, inputs: EmtInputs) -> None:
-    if _has_steps(inputs.kind):
+    if KINDS[inputs.kind].moves:
         criterion, limit = inputs.protocol["max_force_ev_per_a"], inputs.execution["max_steps"]
         check_forces(result.forces_ev_per_a, criterion, result.steps, limit, inputs.directory)
 

@@ -208,17 +208,16 @@ class GpawEngine(PlainEngine):
         """
         kind = calculation.kind
         atoms = check_kind(self, kind, atoms, directory)
-        moves = KINDS[kind].relaxes or KINDS[kind].searches
-        execution = self._execution(directory, atoms, calculation) if moves else {}
+        execution = self._execution(directory, atoms, calculation) if KINDS[kind].moves else {}
         directory.mkdir(parents=True, exist_ok=True)
         if execution.get("start_potential") is not None:
             atoms, execution["start_potential"] = settle_adsorbate(atoms, directory)
         protocol = {key: calculation.protocol[key] for key in _RUN_KEYS if key in calculation.protocol}
         settings = calculator_settings(calculation.protocol, atoms, kind, str(directory))
-        source = parents.get("geometry" if KINDS[kind].fixed_density else "density")
-        if source is not None and not KINDS[kind].fixed_density:
-            protocol["functional"] = settings["xc"]
-            settings["xc"] = source.record.method.functional
+        other = parents.get("density")
+        if other is not None:
+            protocol["functional"], settings["xc"] = settings["xc"], other.record.method.functional
+        source = parents.get("geometry") if KINDS[kind].fixed_density else other
         values = {
             "calculation": calculation.id,
             "label": calculation.label,
@@ -227,9 +226,8 @@ class GpawEngine(PlainEngine):
             "protocol": protocol,
             "execution": execution,
             "start_moments_mub": atoms.get_initial_magnetic_moments().tolist(),
+            "host": host_values(source),
         }
-        if KINDS[kind].fixed_density or "functional" in protocol:
-            values["host"] = host_values(source)
         values["without"] = result_without(parents.get("without"), values, atoms)
         if KINDS[kind].searches:
             task = PathTask.of(calculation, parents, directory)
@@ -239,8 +237,7 @@ class GpawEngine(PlainEngine):
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
         write_bytes(directory / SCRIPT, _SCRIPT_TEXT.encode())
-        if "host" in values:
-            _take_density(source, directory)
+        _take_density(source, directory)
 
     def _drop_other_corrections(self, directory: Path, values: dict[str, Any], atoms: Atoms) -> None:
         """Delete corrections that an earlier launch needed for other inputs."""
@@ -395,7 +392,7 @@ def stiffness_of(atoms: Atoms, stiffness: Mapping[str, float]) -> list[float]:
 
 
 def host_values(parent: Artefacts | None) -> dict[str, Any] | None:
-    """Return what is needed to compute the density of a host again, and to recognise it.
+    """Return what is needed to compute a parent's density again, and to recognise it.
 
     None of it belongs to the key of the inputs: it follows from the parent, which the id has.
     """

@@ -168,7 +168,7 @@ class GpawInputs:
     corrections
         Changes by error handlers, in words.
     host
-        What the record says of the host whose density the run starts from (`host_values`); None if it is unknown.
+        What the record says of the parent whose density the run takes (`host_values`); None if there is none.
     without
         The result of the same single point without dispersion correction, to which D3 is only added.
     """

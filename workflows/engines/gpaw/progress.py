@@ -33,23 +33,16 @@ def progress_of(directory: Path) -> Progress | None:
 
 
 def _steps(values: dict[str, Any], directory: Path) -> Progress:
-    coarse = values["execution"]["coarse"]
-    if KINDS[values["kind"]].searches:
-        return _calls(values, directory) or Progress()
-    stage = "relaxation" if coarse else ""
-    found = steps_so_far(directory / TRAJECTORY, stage, values["protocol"]["max_force_ev_per_a"])
-    if found is None and coarse:
-        found = steps_so_far(directory / COARSE, "coarse relaxation", coarse["max_force_ev_per_a"])
-    return found or Progress()
-
-
-def _calls(values: dict[str, Any], directory: Path) -> Progress | None:
-    """Return the last force call of a path."""
+    """Return the last step of a relaxation, or force call of a path, of the coarse stage before there is another."""
     coarse, real = values["execution"]["coarse"], values["protocol"]["max_force_ev_per_a"]
-    found = steps_so_far(directory / TAPE, "path", real)
+    if KINDS[values["kind"]].searches:
+        name, coarse_name, stage = TAPE, COARSE_TAPE, "path"
+    else:
+        name, coarse_name, stage = TRAJECTORY, COARSE, "relaxation" if coarse else ""
+    found = steps_so_far(directory / name, stage, real)
     if found is None and coarse:
-        found = steps_so_far(directory / COARSE_TAPE, "coarse path", coarse["max_force_ev_per_a"])
-    return found
+        found = steps_so_far(directory / coarse_name, f"coarse {stage}", coarse["max_force_ev_per_a"])
+    return found or Progress()
 
 
 def _iteration(directory: Path) -> int | None:

@@ -95,8 +95,7 @@ class GpawResult:
         inputs = self.inputs
         if "density" in self.arrays:
             _check_density(self.arrays["density"], self.values["electrons"], inputs)
-        kind = KINDS[inputs.kind]
-        if not (kind.relaxes or kind.searches) or self.forces is None:
+        if not KINDS[inputs.kind].moves or self.forces is None:
             return
         forces = self.forces
         if self.stress is not None:
@@ -134,7 +133,7 @@ class GpawResult:
                 dipole_correction=values["dipole"],
             ),
             versions=values["versions"],
-            ionic_steps=values["steps"] if KINDS[inputs.kind].relaxes or KINDS[inputs.kind].searches else None,
+            ionic_steps=values["steps"] if KINDS[inputs.kind].moves else None,
             scf_steps=_scf_steps(inputs.directory),
             start_moments_mub=_floats(values["start_moments_mub"]),
             final_moments_mub=_floats(values["moments_mub"]),

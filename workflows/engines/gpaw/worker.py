@@ -134,7 +134,7 @@ def _run_kind(inputs: GpawInputs, ranks: Ranks) -> tuple[int, dict[str, Any]]:
     if inputs.kind == "dos":
         return 0, _electrons(inputs, _output(inputs.directory, ranks))
     if inputs.at_density:
-        saved, origin = _host_density(inputs, _output(inputs.directory, ranks))
+        saved, origin = _parent_density(inputs, _output(inputs.directory, ranks))
         inputs.atoms.calc = _with_dispersion(AtDensity(saved, inputs.functional), inputs, ranks)
         return 0, {"density_from": origin}
     if KINDS[inputs.kind].relaxes:
@@ -252,7 +252,7 @@ def _versions(d3: str | None) -> dict[str, str]:
 
 def _electrons(inputs: GpawInputs, text: str) -> dict[str, Any]:
     """Compute bands and DOS on a denser mesh, from the parent's density if it is there, for the result."""
-    saved, origin = _host_density(inputs, text)
+    saved, origin = _parent_density(inputs, text)
     keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver")
     settings = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
     dense_text = text if origin == "file" else text.replace(".txt", "-dense.txt")
@@ -284,7 +284,7 @@ def _vacuum(inputs: GpawInputs, calculator: Any) -> dict[str, Any]:
 
 def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
     """Compute the bands of the parent's density along Γ–M–K–Γ, filled as those of its mesh."""
-    saved, origin = _host_density(inputs, text)
+    saved, origin = _parent_density(inputs, text)
     mesh = _bands(saved)
     path = path_points(inputs.atoms.cell.array, inputs.protocol["band_points"])
     settings = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")}
@@ -318,7 +318,7 @@ def _density(inputs: GpawInputs, calculator: Any) -> dict[str, Any]:
     return {"fingerprints": _write(inputs, files), "electrons": float(calculator.get_number_of_electrons())}
 
 
-def _host_density(inputs: GpawInputs, text: str) -> tuple[Any, str]:
+def _parent_density(inputs: GpawInputs, text: str) -> tuple[Any, str]:
     """Return a calculator with the parent's density, and where that is from.
 
     From its ``file``, or computed again: ``anew`` for another functional, on the ``host mesh`` for eigenvalues, or,
