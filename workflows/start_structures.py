@@ -279,6 +279,14 @@ class Host:
         """Paths between its sites."""
         return Paths(self.pristine, self.defects, tuple(self.sites.values()))
 
+    def paths_with(self, own: Sequence[Site]) -> Paths:
+        """Return the paths between its sites and those of the campaign's own."""
+        return Paths(self.pristine, self.defects, (*self.sites.values(), *own)) if own else self.paths
+
+    def own_sites(self, operations: Sequence[Operation]) -> list[Site]:
+        """Return, of adsorbates on sites, those sites that no rule gives."""
+        return [self.site(operation) for operation in operations if "at" in operation]
+
     @property
     def label(self) -> str:
         """Name that follows from the operation alone: ``WSSe+VS``, ``WSSe+VS+VSe@4.58``, ``MoS2+V_S5``."""
@@ -380,7 +388,7 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
             return None
 
 
-def hop_of(host: Host, path: str) -> Hop:
+def hop_of(paths: Paths, path: str) -> Hop:
     """Return a path of a host by its name, or the shortest one between the two sites that it names.
 
     Raises
@@ -389,7 +397,7 @@ def hop_of(host: Host, path: str) -> Hop:
         If the host has no such sites.
     """
     start, _, end = path.partition(BETWEEN)
-    return host.paths.found.get(path) or host.paths.between(start, end)
+    return paths.found.get(path) or paths.between(start, end)
 
 
 def path_ends(calculation: Calculation, start: Atoms, end: Atoms) -> PathEnds:
@@ -400,8 +408,10 @@ def path_ends(calculation: Calculation, start: Atoms, end: Atoms) -> PathEnds:
     StructureError
         If both are in one place.
     """
-    host = _host_of(calculation.parents["geometry"].parents["host"])
-    return host.paths.ends(hop_of(host, calculation.structure["path"]), start, end)
+    sites = [calculation.parents[role] for role in ("geometry", "end")]
+    host = _host_of(sites[0].parents["host"])
+    paths = host.paths_with(host.own_sites([site.structure for site in sites]))
+    return paths.ends(hop_of(paths, calculation.structure["path"]), start, end)
 
 
 def _taller(atoms: Atoms, extra_a: float) -> Atoms:

@@ -156,6 +156,8 @@ def _diffusion(
     """Return the diffusion coefficient around a site, or why there is none."""
     barriers = {path.path: path for path in paths}
     names: list[str] = network["sites"]
+    if lowest not in names:
+        return None, f"diffusion: the lowest site, {lowest}, is one of own_sites, between which hops are not counted"
     around = {names.index(lowest)}
     while grown := {end for start, end, *_ in network["hops"] if start in around} - around:
         around |= grown

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _POINTS = 200
 """Points of each segment among which the highest is looked for."""
 
+_BUMP_EV = 0.01
+"""A maximum that is above an end by less is that end."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -57,6 +60,17 @@ class Profile:
         return np.append(np.concatenate(lengths), self.lengths_a[-1]), np.append(
             np.concatenate(energies), self.energies_ev[-1]
         )
+
+    def dip(self, depth_ev: float) -> float | None:
+        """Return the place, as 1.4, of the deepest minimum between two maxima; None if none is so deep (eV)."""
+        points = _POINTS // 2
+        _, energies = self.curve(points)
+        before, after = np.maximum.accumulate(energies), np.maximum.accumulate(energies[::-1])[::-1]
+        # Where an end is the highest on its side, the way there is no saddle.
+        between = (before > energies[0] + _BUMP_EV) & (after > energies[-1] + _BUMP_EV)
+        depths = np.where(between, np.minimum(before, after) - energies, 0.0)
+        lowest = int(depths.argmax())
+        return lowest / points if depths[lowest] > depth_ev else None
 
     @property
     def highest(self) -> float:

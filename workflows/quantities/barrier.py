@@ -201,7 +201,8 @@ def _named(
                     f"the campaign relaxes no site {unknown[0]!r} of it{nearest(unknown[0], host.sites)}; its sites: "
                     f"{', '.join(host.sites)}"
                 )
-            hop = ideal.paths.between(start, end)
+            own = ideal.own_sites([host.sites[site].structure for site in (start, end)])
+            hop = ideal.paths_with(own).between(start, end)
         except StructureError as error:
             raise InputError(
                 f"{declare.where}: barrier.paths: {start} to {end}: model {host.name}: {error}."

@@ -19,7 +19,7 @@ from sodiate.workflows.engines.emt.parameters import load_parameters
 from sodiate.workflows.engines.emt.potential import potential
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.results import Results
-from sodiate.workflows.start_structures import path_ends
+from sodiate.workflows.start_structures import path_ends, read_host
 from support import present
 from support.campaigns import small_campaign
 from support.cli import Cli
@@ -147,3 +147,36 @@ def test_bad_paths_are_refused_when_planned(tmp_path: Path, paths: list[list[str
         plan(campaign(tmp_path, models=["WSe2", "WSSe"], barrier={"paths": paths}))
     assert message in str(caught.value)
     assert "small.yaml" in str(caught.value)
+
+
+def test_a_path_to_an_own_site_is_that_to_the_named_site_there(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
+    """The hollow as a point of the user's, in another cell: barrier and hop are the same."""
+    host = plan(campaign(tmp_path))["WSe2"].calculation.structure
+    first, second = read_host(host).sites["H@top"].fractional
+    own = {"mine": {"at": [first + 0.5, second], "face": "top", "height_a": 2.0}}
+    campaign(
+        tmp_path,
+        models=["WSe2", {"model": "WSe2", "name": "own", "sites": ["T_W@top"], "own_sites": own}],
+        barrier={"paths": [["WSe2/T_W@top", "H@top"], ["own/T_W@top", "mine"]]},
+    )
+    place = ("--launchpad", launchpad, "--root", "root")
+    done = cli("run", "small.yaml", *place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Results.open(launchpad) as results:
+        named, mine = results.models()
+    assert [path["path"] for path in (*named.paths, *mine.paths)] == ["T_W@top..H@top", "T_W@top..mine"]
+    for key in ("forward_ev", "backward_ev"):
+        assert mine.paths[0][key] == pytest.approx(named.paths[0][key], abs=0.002)
+    # Hops between the named sites are known by symmetry, those to a point of the user's are not looked for.
+    assert mine.diffusion_cm2_per_s is None
+    assert "diffusion: the lowest site, mine, is one of own_sites" in cli("results", *place).stdout
+
+
+def test_own_sites_have_the_paths_that_a_campaign_names(tmp_path: Path) -> None:
+    own = {name: {"at": at, "face": "top", "height_a": 2.0} for name, at in (("a", [0.1, 0.2]), ("b", [0.35, 0.3]))}
+    models = [{"model": "WSe2", "own_sites": own}]
+    planned = plan(campaign(tmp_path, models=models, barrier={"paths": [["a", "b"], ["H@top", "b"]]}))
+    assert [name for name in planned.names if ".." in name] == ["WSe2/a..b", "WSe2/H@top..b"]
+    assert planned["WSe2/a..b"].calculation.parents["end"] == planned["WSe2/b"].calculation
+    # By default only the named sites have neighbours.
+    assert [name for name in plan(campaign(tmp_path, models=models)).names if ".." in name] == ["WSe2/T_W@top..H@top"]

@@ -97,8 +97,6 @@ def searched(
     else:
         cheap, first = limits(coarse["max_force_ev_per_a"]), task.with_other_settings()
         rough, _ = of(coarse["calculator"], COARSE_TAPE, first)
-        found = with_modes(
-            refined(cheap.climb(cheap.band(first, rough), first, rough), task, real, tape), task, real, tape
-        )
+        found = with_modes(refined(cheap.saddle(first, rough), task, real, tape), task, real, tape)
     inputs.atoms.positions = found.path.positions_a[found.path.saddle]
     return found, calculators.at(inputs.atoms)

@@ -18,7 +18,7 @@ from ase.mep.neb import idpp_interpolate
 
 from ....analysis.arrays import ReactionPath
 from ....analysis.energies.profile import profile_of
-from ....structures.paths import left_the_sheet
+from ....structures.paths import ONE_PLACE, left_the_sheet
 from ....structures.sites import MOVED
 from ..base import EngineError, TooManySteps
 from .bfgs import DampedBFGS, powell_weight
@@ -55,6 +55,12 @@ _NEAR = 0.25
 
 _ION_EV_PER_A2, _HOST_EV_PER_A2 = 8.0, 50.0
 """Initial stiffness of the adsorbate and of an atom of the host."""
+
+_DIP_EV = 0.03
+"""A minimum between two maxima of a path that are both higher than it by less may be the curve's alone."""
+
+_SPLITS = 2
+"""How often a path is split at minima on its way, and then each part."""
 
 _STRAYED_A = 2.0
 """No first image lies further from the straight line."""
@@ -186,6 +192,45 @@ class Search:
             task.symmetrise(band)
         return band
 
+    def saddle(self, task: PathTask, tape: Tape, splits: int = _SPLITS) -> Found:
+        """Find the saddle of a path; where it leads over several, with minima between them, the highest of them."""
+        band = self.band(task, tape)
+        middle = self._settled_between(path_of(band, 0), task, tape) if splits else None
+        if middle is None:
+            found = self.climb(band, task, tape)
+            middle = self._settled_between(found.path, task, tape) if splits and found.step is not None else None
+            if middle is None:
+                return found
+        ends, depth = [(band[0], middle), (middle, band[-1])], splits - 1
+        halves = [self.saddle(task.part(*pair), tape, depth) for pair in ends]
+        return _joined(halves[0], halves[1], tape.calls)
+
+    def _settled_between(self, path: ReactionPath, task: PathTask, tape: Tape) -> Atoms | None:
+        """Return the relaxed minimum between two maxima of a path, with energy and forces; None without one.
+
+        None also where it settles at an end, or where the mirror of the path keeps it, which makes both sides equal.
+        """
+        dip = profile_of(path).dip(_DIP_EV)
+        if dip is None:
+            return None
+        first, part = min(int(dip), len(path.energies_ev) - 2), dip - int(dip)
+        atoms = task.start.copy()
+        atoms.positions = (1 - part) * path.positions_a[first] + part * path.positions_a[first + 1]
+        downhill = _Across(atoms, np.zeros(3 * len(atoms)), self.max_step_a)
+        for _ in range(min(_ALONE_STEPS, self.max_steps) + 1):
+            step = tape.step(atoms, "a minimum")
+            if step.largest_force < self.max_force_ev_per_a:
+                break
+            atoms.positions += downhill.step(atoms.positions, step.forces_ev_per_a)
+        else:
+            return None
+        kept = [task.start.positions, task.end.positions]
+        kept += [] if task.mirror is None else [task.mirror.positions(atoms.positions)]
+        if min(float(np.linalg.norm(atoms.positions[-1] - place[-1])) for place in kept) < ONE_PLACE:
+            return None
+        atoms.calc = SinglePointCalculator(atoms, energy=step.energy_ev, forces=step.forces_ev_per_a)
+        return atoms
+
     def climb(self, band: Sequence[Atoms], task: PathTask, tape: Tape) -> Found:
         """Take the highest point of a band to the saddle; return it with the band around it."""
         notes = _lower_between(band)
@@ -308,14 +353,14 @@ class Search:
 
 
 class _Across:
-    """BFGS in the plane across a path.
+    """BFGS in the plane across a path, or downhill in all directions.
 
     Parameters
     ----------
     atoms
         Of the image.
     along
-        Direction of the path, shape (3 atoms,).
+        Direction of the path, shape (3 atoms,); zero for all directions.
     longest_a
         Longest displacement of an atom in a step.
     """
@@ -366,7 +411,7 @@ def first_band(task: PathTask) -> list[Atoms]:
 
 def search(task: PathTask, settings: Search, tape: Tape) -> Found:
     """Find the saddle with one set of settings, and its modes if they are asked for."""
-    return with_modes(settings.climb(settings.band(task, tape), task, tape), task, settings, tape)
+    return with_modes(settings.saddle(task, tape), task, settings, tape)
 
 
 def refined(cheap: Found, task: PathTask, settings: Search, tape: Tape) -> Found:
@@ -459,6 +504,27 @@ def higher_beside(path: ReactionPath) -> tuple[str, ...]:
         f"another place of the path is about {excess:.3f} eV above the saddle that was found: it leads over several, "
         "and the barrier is that of the highest; ask for more barrier.images",
     )
+
+
+def _joined(first: Found, second: Found, calls: int) -> Found:
+    """Return both halves of a path that was split at a minimum, over the higher of their saddles."""
+    one, other = first.path, second.path
+    energies = np.append(one.energies_ev, other.energies_ev[1:])
+    tops = [float(half.energies_ev[half.saddle] - energies[0]) for half in (one, other)]
+    higher, place = (first, one.saddle) if tops[0] >= tops[1] else (second, len(one.energies_ev) - 1 + other.saddle)
+    path = ReactionPath(
+        energies_ev=energies,
+        positions_a=np.concatenate([one.positions_a, other.positions_a[1:]]),
+        forces_ev_per_a=np.concatenate([one.forces_ev_per_a, other.forces_ev_per_a[1:]]),
+        saddle=place,
+    )
+    depth = float(one.energies_ev[-1] - energies[0])
+    note = (
+        f"the path leads over several saddles ({tops[0]:z.3f} and {tops[1]:z.3f} eV above its start), with a minimum "
+        f"({depth:z.3f} eV) between them that is no named site; the barrier is that of the highest"
+    )
+    notes = dict.fromkeys([*first.notes, *second.notes, note, *higher_beside(path)])
+    return Found(path, higher.step, calls, tuple(notes))
 
 
 def _lower_between(band: Sequence[Atoms]) -> tuple[str, ...]:

@@ -137,6 +137,12 @@ class PathTask:
         """Return the same path for settings with which its ends were not computed, without modes."""
         return replace(self, energies_ev=None, moved=())
 
+    def part(self, start: Atoms, end: Atoms) -> PathTask:
+        """Return a part of the path between two geometries with energies and forces, without modes."""
+        energies = (float(start.get_potential_energy()), float(end.get_potential_energy()))
+        forces = np.array([start.get_forces(), end.get_forces()])
+        return PathTask(start, end, energies, forces, None, self.images)
+
     @property
     def key(self) -> str:
         """Hash of what the path follows from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ class Corrugated(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces"]
     calls = 0
-    tilt = 0.0
 
     def __init__(self, host: np.ndarray) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -42,11 +42,36 @@ class Corrugated(Calculator):
         bend, slope = 0.5 * np.sin(np.pi * x / PERIOD) ** 2, 0.5 * np.pi / PERIOD * np.sin(2 * np.pi * x / PERIOD)
         away = self.atoms.positions[:-1] - self.host
         wave = np.sin(np.pi * x / PERIOD) ** 2
-        energy = BARRIER * wave + self.tilt * x + 2.0 * (y - bend) ** 2 + 3.0 * (z - HEIGHT) ** 2
+        energy = BARRIER * wave + 2.0 * (y - bend) ** 2 + 3.0 * (z - HEIGHT) ** 2
         energy += 5.0 * (away**2).sum()
-        along = -BARRIER * np.pi / PERIOD * np.sin(2 * np.pi * x / PERIOD) - self.tilt + 4.0 * (y - bend) * slope
+        along = -BARRIER * np.pi / PERIOD * np.sin(2 * np.pi * x / PERIOD) + 4.0 * (y - bend) * slope
         ion = [[along, -4.0 * (y - bend), -6.0 * (z - HEIGHT)]]
         self.results = {"energy": energy, "free_energy": energy, "forces": np.vstack([-10.0 * away, ion])}
+
+
+class TwoBarriers(Corrugated):
+    """An ion over two Gaussian barriers, the second narrower and higher than the first, and springs across."""
+
+    first = (0.4, 1.1, 0.45)
+    second = (0.5, 2.8, 0.35)
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
+        x, y, z = self.atoms.positions[-1]
+        away = self.atoms.positions[:-1] - self.host
+        energy = 2.0 * y**2 + 3.0 * (z - HEIGHT) ** 2 + 5.0 * (away**2).sum()
+        energy += sum(height * np.exp(-(((x - place) / width) ** 2)) for height, place, width in self.barriers)
+        along = sum(
+            2 * height * (x - place) / width**2 * np.exp(-(((x - place) / width) ** 2))
+            for height, place, width in self.barriers
+        )
+        forces = np.vstack([-10.0 * away, [[along, -4.0 * y, -6.0 * (z - HEIGHT)]]])
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+
+    @property
+    def barriers(self) -> tuple[tuple[float, float, float], ...]:
+        return self.first, self.second
 
 
 def task(images: int = 3, moved: tuple[int, ...] = (), mirrored: bool = False, length: float = PERIOD) -> PathTask:
@@ -60,9 +85,10 @@ def task(images: int = 3, moved: tuple[int, ...] = (), mirrored: bool = False, l
     return PathTask(start, end, (0.0, 0.0), np.zeros((2, 5, 3)), mirror, images, moved)
 
 
-def find(what: PathTask, directory: Path, most: int = 10**6, tilt: float = 0.0) -> tuple[Found, Corrugated]:
-    calculator = Corrugated(what.start.positions[:-1])
-    calculator.tilt = tilt
+def find(
+    what: PathTask, directory: Path, most: int = 10**6, over: type[Corrugated] = Corrugated
+) -> tuple[Found, Corrugated]:
+    calculator = over(what.start.positions[:-1])
     stop = Stop()
 
     def compute(atoms: Atoms, name: str, number: int) -> Step:
@@ -182,6 +208,52 @@ def test_a_second_saddle_that_is_higher_is_told() -> None:
     (note,) = higher_beside(ReactionPath(energies, positions, forces, 1))
     assert note.startswith("another place of the path is about 0.200 eV above the saddle that was found")
     assert higher_beside(ReactionPath(energies, positions, forces, 3)) == ()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_saddles_the_higher_one_is_found(tmp_path: Path, reverse: bool) -> None:
+    """Three images lie nearer to the lower one; the highest point of the formula on a fine grid is the other."""
+    what = task(length=4.2)
+    if reverse:
+        what = replace(what, start=what.end, end=what.start)
+    found, _ = find(what, tmp_path, over=TwoBarriers)
+    x = np.linspace(0, 4.2, 100001)
+    hills = TwoBarriers.first, TwoBarriers.second
+    formula = np.sum([h * np.exp(-(((x - place) / w) ** 2)) for h, place, w in hills], axis=0)
+    assert found.step is not None
+    assert found.step.energy_ev == pytest.approx(formula.max(), abs=1e-4)
+    assert found.step.positions_a[-1, 0] == pytest.approx(x[formula.argmax()], abs=0.02)
+    assert found.path.energies_ev[found.path.saddle] == found.path.energies_ev.max() == found.step.energy_ev
+    # The path goes on without a gap from end to end, over the minimum between the two.
+    ion = found.path.positions_a[:, -1, 0]
+    assert (np.diff(-ion if reverse else ion) > 0).all()
+    lowest = formula[(x > 1.1) & (x < 2.8)].min()
+    assert np.abs(found.path.energies_ev[1:-1] - lowest).min() < 1e-3
+    (note,) = found.notes
+    assert f"{0.4:.3f}" in note
+    assert f"{0.5:.3f}" in note
+    assert "is no named site; the barrier is that of the highest" in note
+
+
+def test_a_path_over_two_saddles_that_was_stopped_goes_on_with_the_same_calls(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole, _ = find(task(length=4.2), tmp_path / "whole", over=TwoBarriers)
+    for _ in range(whole.calls):
+        try:
+            found, _ = find(task(length=4.2), tmp_path / "parts", 3, TwoBarriers)
+        except Stopped:
+            continue
+        break
+    assert (tmp_path / "parts" / TAPE).read_bytes() == (tmp_path / "whole" / TAPE).read_bytes()
+    np.testing.assert_array_equal(found.path.positions_a, whole.path.positions_a)
+
+
+def test_a_path_with_one_saddle_is_not_split(tmp_path: Path) -> None:
+    """Whatever its minimum beside an end, as where a site lies lower than the named one next to it."""
+    found, _ = find(task(), tmp_path)
+    assert found.notes == ()
+    assert len(found.path.energies_ev) <= 6
 
 
 def test_an_image_that_leaves_the_sheet_is_told(tmp_path: Path) -> None:
