@@ -12,7 +12,7 @@ import numpy as np
 
 from ..campaign_entry import ModelEntry, QuantityEntry
 from ..records import Record
-from .adsorption import DESORBED, sites_of_end
+from .adsorption import DESORBED, FINAL, sites_of_end
 from .comparability import ProtocolMismatch, check_method, check_parent, check_sampling, element_of, symbols
 from .energetics import adsorption_voltage
 
@@ -214,15 +214,20 @@ def _depth(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float
     return a[1] + (c[1] - a[1]) * (b[0] - a[0]) / (c[0] - a[0]) - b[1]
 
 
-def intercalation_energy(whole: Record, host: Record, metal: Record) -> float:
+def intercalation_energy(
+    whole: Record, host: Record, metal: Record, finals: tuple[Record, Record] | None = None
+) -> float:
     """Return E(host + n ions) − E(host) − n E(bulk metal), eV per cell.
 
     Parameters
     ----------
     whole, host
-        In the same cell, the first computed from the second; method and sampling must be equal.
+        Relaxed in the same cell, the first computed from the second.
     metal
-        The bulk metal of the ions, whose energy per atom is taken; the method must be equal.
+        The bulk metal of the ions, whose energy per atom is taken.
+    finals
+        The single points at the ends of both, if energies are those. Method and sampling of what is subtracted must
+        be equal, and so must the method of the metal.
 
     Raises
     ------
@@ -230,6 +235,10 @@ def intercalation_energy(whole: Record, host: Record, metal: Record) -> float:
         If the subtraction would mean nothing.
     """
     check_parent(whole, "host", host)
+    if finals is not None:
+        for final, relaxation in zip(finals, (whole, host), strict=True):
+            check_parent(final, "geometry", relaxation)
+        whole, host = finals
     element, own, added = element_of(metal), symbols(host), symbols(whole)[len(symbols(host)) :]
     if symbols(whole)[: len(own)] != own or not added or set(added) != {element}:
         raise ProtocolMismatch(f"{whole.label} is not {host.label} with {element} of {metal.label} behind its atoms")
@@ -318,9 +327,43 @@ def _above(one: ArrangementResult, corners: Sequence[tuple[float, float]]) -> Ar
     return replace(one, above_hull_ev=max(one.formation_energy_ev - below, 0.0))
 
 
-def host_id(model: ModelEntry, entry: QuantityEntry, cell: str) -> str:
-    """Return the id of the clean host in a cell."""
-    return entry.calculations.get(f"host {cell}", model.host)
+def host_role(cell: str) -> str:
+    """Return the role of the clean host in a cell that is not the campaign's."""
+    return f"host {cell}"
+
+
+def energy_role(role: str) -> str:
+    """Return the role of the single point at the end of a relaxation, by that of the relaxation."""
+    return f"final {role}"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Ids of what a formation energy is made of.
+
+    Attributes
+    ----------
+    relaxed
+        The relaxations of the host with the ions, and of the clean host.
+    energies
+        The terms: these two, or the single points at their ends; then the bulk metal.
+    """
+
+    relaxed: tuple[str, str]
+    energies: tuple[str, str, str]
+
+    @property
+    def at_relaxed_geometries(self) -> bool:
+        """Whether energies are those of single points."""
+        return self.energies[:2] != self.relaxed
+
+
+def terms_of(model: ModelEntry, entry: QuantityEntry, name: str, cell: str) -> Terms:
+    """Return the terms of an arrangement, by its name and cell."""
+    own, ids = host_role(cell), entry.calculations
+    relaxed = ids[name], ids.get(own, model.host)
+    host = ids.get(energy_role(own if own in ids else "host"), relaxed[1])
+    return Terms(relaxed, (ids.get(energy_role(name), relaxed[0]), host, ids["bulk"]))
 
 
 def _arrangement(
@@ -334,24 +377,28 @@ def _arrangement(
     units = entry.declared["units"][cell]
     coverage = str(Fraction(declared["ions"], units))
     result = ArrangementResult(name, coverage, declared["ions"], cell, declared["places"])
-    whole = records.get(entry.calculations[name])
+    terms = terms_of(model, entry, name, cell)
+    whole, energy = (records.get(identifier) for identifier in (terms.relaxed[0], terms.energies[0]))
     if whole is None:
-        return replace(result, reason=missing(entry.calculations[name]))
+        return replace(result, reason=missing(terms.relaxed[0]))
     end = None if whole.site is None else whole.site.end
-    result = replace(result, end=end, energy_ev=whole.energy_ev)
-    parents = {"no host: ": host_id(model, entry, cell), "no bulk metal: ": entry.calculations["bulk"]}
-    for words, identifier in parents.items():
+    result = replace(result, end=end, energy_ev=None if energy is None else energy.energy_ev)
+    if energy is None:
+        return replace(result, reason=missing(terms.energies[0]))
+    others = {terms.relaxed[1]: "no host: ", terms.energies[1]: "no host: ", terms.energies[2]: "no bulk metal: "}
+    for identifier, words in others.items():
         if identifier not in records:
             return replace(result, reason=words + missing(identifier))
-    host, metal = (records[identifier] for identifier in parents.values())
+    host, clean, metal = (records[identifier] for identifier in (terms.relaxed[1], *terms.energies[1:]))
+    finals = (energy, clean) if terms.at_relaxed_geometries else None
     try:
-        energy = intercalation_energy(whole, host, metal)
+        formed = intercalation_energy(whole, host, metal, finals)
     except ProtocolMismatch as error:
         return replace(result, reason=str(error))
     nearest, in_metal = _nearest_ions(whole, host), _nearest_in_metal(metal)
     return replace(
         result,
-        formation_energy_ev=energy / units,
+        formation_energy_ev=formed / units,
         nearest_ions_a=nearest,
         thickness_change_a=_thickness_change(whole, host),
         nearer_than_metal=nearest < in_metal - _NEARER_A,
@@ -417,6 +464,7 @@ def _reasons(
 ) -> tuple[str, ...]:
     """Return a sentence for each calculation without a record, and for each energy that could not be formed."""
     own = {model.host, *(site.calculation for site in model.sites)}
+    own |= set(model.quantities[FINAL].calculations.values()) if FINAL in model.quantities else set()
     reasons = [
         f"{role}: {missing(identifier)}"
         for role, identifier in entry.calculations.items()

@@ -18,19 +18,22 @@ from ...analysis.energies.coverage import (
     ArrangementResult,
     CoverageResult,
     coverage_result,
-    host_id,
+    energy_role,
+    host_role,
     nearest_distance,
+    terms_of,
 )
 from ...analysis.records import MOCK
 from ...analysis.report.content import Panel
 from ...analysis.words import distinct, listed
 from ...structures.arrangements import Arrangements, Search
 from ...structures.geometry import Floats
+from ..calculation import HOST
 from ..campaign.yaml import InputError
 from ..start_structures import Host, ideal_atoms, ions, name_of_ions, read_host
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 from .bulk_reference import ion_charge
-from .statics import LEAST_VACUUM_A
+from .statics import LEAST_VACUUM_A, metal, static
 from .vacancy_formation import unit_of
 
 if TYPE_CHECKING:
@@ -207,11 +210,12 @@ class Coverage(Quantity):
         found: CoverageResult | None = result.quantities.get(self.name)
         if found is None:
             return []
-        entry = result.host.model.quantities[self.name]
+        model = result.host.model
+        entry = model.quantities[self.name]
 
         def behind(one: ArrangementResult) -> tuple[str, ...]:
-            host = host_id(result.host.model, entry, one.cell)
-            return entry.calculations[one.name], host, entry.calculations["bulk"]
+            terms = terms_of(model, entry, one.name, one.cell)
+            return tuple(dict.fromkeys((*terms.energies, *terms.relaxed)))
 
         corners = [record for name in found.hull for record in behind(found.arrangement(name))]
         numbers = [
@@ -235,19 +239,21 @@ class _Planned:
         self.element = self.spec.adsorbate.element
         self.where = f"{declare.where}: coverage: model {host.name}"
         self.sites = [name for name in host.sites if site_of(name) == name]
-        self.bulk = declare.element(self.element, COVERAGE, host.protocol)
+        self.relaxed_bulk = declare.element(self.element, COVERAGE, host.protocol)
+        final = host.final_protocol
+        self.bulk = self.relaxed_bulk if final is None else metal(declare, host.protocol, final, "final")
         self.cells: dict[tuple[int, int], _Cell] = {}
 
     def part(self) -> HostPart:
         """Return the calculations of all coverages."""
-        calculations = {"bulk": self.bulk}
+        calculations: dict[str, Calculation] = {}
         names: dict[str, Calculation] = {}
         declared: list[dict[str, Any]] = []
         found: list[dict[str, Any]] = []
         for coverage in sorted(map(Fraction, self.spec.coverage)):
             cell, count = self._cell(coverage)
             if cell.repeat != self.host.repeat:
-                calculations[f"host {cell.name}"] = cell.host
+                calculations[host_role(cell.name)] = cell.host
                 if cell.host.id not in self.taken:
                     names[f"{self.host.name}/{cell.name}"] = cell.host
             own, arrangements = self._of(cell, count)
@@ -268,7 +274,24 @@ class _Planned:
             "arrangements": declared,
             "found": found,
         }
-        return HostPart(calculations, values, (self.bulk,), names)
+        finals = self._finals(calculations)
+        names |= {f"{name}/final": finals[calculation.id] for name, calculation in names.items() if finals}
+        energies = {energy_role(role): finals[relaxed.id] for role, relaxed in calculations.items() if finals}
+        if finals:
+            energies[energy_role(HOST)] = self.host.finals[HOST]
+        references = (self.relaxed_bulk, *([] if self.bulk == self.relaxed_bulk else [self.bulk]))
+        return HostPart({"bulk": self.bulk, **calculations, **energies}, values, references, names)
+
+    def _finals(self, relaxed: Mapping[str, Calculation]) -> dict[str, Calculation]:
+        """Return the energies at relaxed geometries by the ids of the relaxations, if they are asked for."""
+        protocol, own = self.host.final_protocol, self.host.finals
+        if protocol is None:
+            return {}
+        extra = self.host.extra_vacuum_a
+        return {
+            calculation.id: own[role] if role in own else static(self.declare, calculation, "final", protocol, extra)
+            for role, calculation in relaxed.items()
+        }
 
     @cached_property
     def _face(self) -> str | None:
@@ -381,9 +404,9 @@ class _Planned:
     @cached_property
     def _spacing_a(self) -> float:
         """Distance of neighbours in the metal, which layers of ions have too at the start, Å."""
-        metal = ideal_atoms(self.bulk)
-        assert metal is not None  # a reference has atoms
-        return round(nearest_distance(metal.positions, metal.cell.array, periodic=3), 4)
+        atoms = ideal_atoms(self.relaxed_bulk)
+        assert atoms is not None  # a reference has atoms
+        return round(nearest_distance(atoms.positions, atoms.cell.array, periodic=3), 4)
 
     def _refuse_without_vacuum(self, name: str, calculation: Calculation) -> None:
         atoms = ideal_atoms(calculation)

@@ -277,3 +277,52 @@ def test_the_metal_has_to_be_that_of_the_ions() -> None:
     with pytest.raises(ProtocolMismatch, match="with Li of bcc behind its atoms"):
         intercalation_energy(with_ions("a", -204.0, APART), host(), other)
     assert intercalation_energy(with_ions("a", -204.0, APART), host(), metal()) == pytest.approx(-4 + 2.6)
+
+
+DEAR = METHOD.model_copy(update={"functional": "HSE06"})
+
+
+def final(relaxed: Record, energy: float, **changes: Any) -> Record:
+    """A single point at the end of a relaxation, by another functional."""
+    geometry = ParentRef(calculation=relaxed.calculation, digest="")
+    values = {"kind": "static", "method": DEAR, "parents": {"geometry": geometry}}
+    assert relaxed.geometry is not None
+    return record(f"{relaxed.calculation}-final", energy, relaxed.geometry, **values | changes)
+
+
+def with_finals(whole: Record, *points: Record) -> CoverageResult:
+    entry = QuantityEntry(
+        calculations={"bulk": "bcc-final", "a": "a", "final a": "a-final", "final host": "h-final"},
+        declared={
+            "charge": 1,
+            "units": {"3x3": 9},
+            "found": [],
+            "arrangements": [{"name": "a", "ions": 2, "cell": "3x3", "places": ""}],
+        },
+    )
+    model = ModelEntry(
+        name="WSe2", label="WSe2", supercell=(3, 3), host="h", sites=(), lowest="l", quantities={"coverage": entry}
+    )
+    known = {one.calculation: one for one in (whole, host(), *points)}
+    return coverage_result(model, known, lambda _: "not yet run")
+
+
+def test_energies_at_relaxed_geometries_are_those_of_the_voltage() -> None:
+    """By hand: (−310.0 + 304.0 + 2 × 1.5) eV of nine units, where the relaxations have (−204 + 200 + 2.6) eV."""
+    whole, dear = with_ions("a", -204.0, APART), metal(-3.0).model_copy(
+        update={"calculation": "bcc-final", "method": DEAR}
+    )
+    points = final(whole, -310.0), final(host(), -304.0), dear
+    found = with_finals(whole, *points)
+    assert found.arrangements[0].formation_energy_ev == pytest.approx(-3.0 / 9)
+    assert found.arrangements[0].energy_ev == -310.0
+    assert found.average_voltage_v == pytest.approx(1.5)
+    # One of each is not taken for the other.
+    without = with_finals(whole, *points[1:])
+    assert without.arrangements[0].formation_energy_ev is None
+    assert "final a: not yet run" in without.reasons
+    mixed = with_finals(whole, points[0], final(host(), -304.0, method=METHOD), dear)
+    assert mixed.arrangements[0].formation_energy_ev is None
+    assert "functional" in mixed.reasons[0]
+    stranger = final(whole, -310.0, parents={"geometry": ParentRef(calculation="b", digest="")})
+    assert "computed from calculation b as its geometry" in with_finals(whole, stranger, *points[1:]).reasons[0]

@@ -173,6 +173,41 @@ def test_mistakes_are_told_when_planned(tmp_path: Path, changes: dict[str, Any],
     assert "coverage" in str(caught.value) or "sides" in changes or "most" in changes
 
 
+@pytest.mark.parametrize("engine", ["emt", "gpaw", "vasp"])
+def test_with_final_energies_all_terms_are_single_points(tmp_path: Path, engine: str) -> None:
+    """Of ions in the campaign's cell and in a smaller one, of both clean hosts, and of the metal."""
+    dear = {"base": "paper", "final_energy": {"cutoff_ev": 700.0, "kpoint_length_a": 39.0}}
+    changes: dict[str, Any] = {"supercell": [3, 3], "coverage": ["1/9", "1/2"], "most": 2, "sites": ["T_W@top"]}
+    plain = plan(campaign(tmp_path, **changes), engine=engine).names
+    planned = plan(campaign(tmp_path, **changes, protocol=dear), engine=engine)
+    assert {name: one.id for name, one in plain.items()}.items() <= {
+        name: plain[name].id if name == "WSSe/lowest" else one.id for name, one in planned.names.items()
+    }.items()
+    ids = planned.entry().models[0].quantities["coverage"].calculations
+    named = {role: next(n for n, one in planned.names.items() if one.id == i) for role, i in ids.items()}
+    finals = {role.removeprefix("final "): name for role, name in named.items() if role.startswith("final ")}
+    relaxed = {role: name for role, name in named.items() if not role.startswith("final ") and role != "bulk"}
+    assert finals == {role: f"{name}/final" for role, name in {"host": "WSSe", **relaxed}.items()}
+    assert len(relaxed) == 3
+    assert named["bulk"] == ("Na-bcc" if engine == "emt" else "Na-bcc-final")
+    point = planned.names["WSSe/final"].protocol
+    assert {tuple(planned.names[name].protocol.items()) for name in finals.values()} == {tuple(point.items())}
+
+
+def test_voltages_of_a_dry_run_with_final_energies(bench: Bench, tmp_path: Path) -> None:
+    """The dry engine has one energy for a geometry, so that these are the relaxations' own; the metal's as well."""
+    dear = {"base": "paper", "final_energy": {"kpoint_length_a": 39.0}}
+    changes: dict[str, Any] = {"supercell": [2, 2], "coverage": ["1/4", "1/2"], "most": 1, "sites": ["T_W@top"]}
+    voltages = []
+    for protocol in ("paper", dear):
+        planned = plan(campaign(tmp_path, **changes, protocol=protocol))
+        bench.submit(planned)
+        bench.launch(planned)
+        (result,) = Results(bench.documents, "test").of(planned.entry())
+        voltages.append(present(result.average_voltage_v))
+    assert voltages[0] == pytest.approx(voltages[1], abs=1e-9)
+
+
 def test_own_sites_take_no_part(tmp_path: Path) -> None:
     own = {"bridge": {"at": [0.1, 0.2], "face": "top", "height_a": 2.3}}
     planned = plan(campaign(tmp_path, models=[{"model": "WSSe", "own_sites": own}]))
