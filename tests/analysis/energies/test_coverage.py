@@ -309,8 +309,9 @@ def with_finals(whole: Record, *points: Record) -> CoverageResult:
 
 def test_energies_at_relaxed_geometries_are_those_of_the_voltage() -> None:
     """By hand: (−310.0 + 304.0 + 2 × 1.5) eV of nine units, where the relaxations have (−204 + 200 + 2.6) eV."""
-    whole, dear = with_ions("a", -204.0, APART), metal(-3.0).model_copy(
-        update={"calculation": "bcc-final", "method": DEAR}
+    whole, dear = (
+        with_ions("a", -204.0, APART),
+        metal(-3.0).model_copy(update={"calculation": "bcc-final", "method": DEAR}),
     )
     points = final(whole, -310.0), final(host(), -304.0), dear
     found = with_finals(whole, *points)

@@ -191,7 +191,7 @@ def test_with_final_energies_all_terms_are_single_points(tmp_path: Path, engine:
     assert len(relaxed) == 3
     assert named["bulk"] == ("Na-bcc" if engine == "emt" else "Na-bcc-final")
     point = planned.names["WSSe/final"].protocol
-    assert {tuple(planned.names[name].protocol.items()) for name in finals.values()} == {tuple(point.items())}
+    assert all(planned.names[name].protocol == point for name in finals.values())
 
 
 def test_voltages_of_a_dry_run_with_final_energies(bench: Bench, tmp_path: Path) -> None:
