@@ -1,9 +1,10 @@
-"""Elemental references from a structure file: a crystal, or a molecule in a box."""
+"""References of elements and compounds: a crystal or, in a box, a molecule from a structure file, or a lattice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,12 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Elemental:
-    """One element's atoms, rounded to 1e-6, independent of the file's format.
+    """The atoms of an element or a compound, rounded to 1e-6, independent of the file's format.
 
     Attributes
     ----------
     symbols
-        Chemical symbols, all the same.
+        Chemical symbols.
     cell
         Cell vectors as rows, Å, shape (3, 3).
     positions
@@ -45,40 +46,102 @@ class Elemental:
         return Atoms(self.symbols, positions=self.positions, cell=self.cell, pbc=True)
 
 
-def read_crystal(path: Path, element: str) -> Elemental:
-    """Read an elemental crystal.
+def formula_of(name: str) -> dict[str, int]:
+    """Return how many atoms of each element a formula unit has: of ``Na2S`` two Na and one S, of ``W`` one.
 
     Raises
     ------
     StructureError
-        If the file, which is named, is unreadable, of other elements, without three cell vectors, or has overlaps.
+        If it is no element and no formula in lowest terms.
     """
-    atoms = _read(path, element)
+    from ase.formula import Formula
+
+    try:
+        counts = {str(element): int(number) for element, number in Formula(name, strict=True).count().items()}
+    except ValueError:
+        counts = {}
+    if not counts or min(counts.values()) < 1 or "X" in counts:
+        raise StructureError(f"{name!r} is no element, and no formula such as Na2S.")
+    common = gcd(*counts.values())
+    if common > 1:
+        lowest = "".join(f"{element}{number // common}".removesuffix("1") for element, number in counts.items())
+        raise StructureError(f"{name!r} is no formula in lowest terms; write {lowest}.")
+    return counts
+
+
+def refuse_compound(name: str, lattice: str) -> None:
+    """Raise `StructureError` for a compound with the lattice of an element."""
+    if len(formula_of(name)) > 1:
+        raise StructureError(
+            f"{lattice} is the lattice of an element; a compound has {{lattice: antifluorite, a}} or {{crystal: …}}."
+        )
+
+
+def antifluorite(name: str, a: float) -> Elemental:
+    """Return the primitive cell of a compound such as Na2S, its anions in an fcc lattice.
+
+    Parameters
+    ----------
+    name
+        Its formula.
+    a
+        Lattice constant of the cubic cell, Å.
+
+    Raises
+    ------
+    StructureError
+        If it has not two atoms of one element to one of another one, or two atoms overlap.
+    """
+    from ase.build import bulk
+
+    counts = formula_of(name)
+    if sorted(counts.values()) != [1, 2]:
+        raise StructureError("antifluorite has two atoms of one element to one of another one, as Na2S.")
+    one, two = sorted(counts, key=lambda element: counts[element])
+    atoms = bulk(f"{one}{two}2", "fluorite", a=a)
+    check_overlaps(atoms, name)
+    return _rounded(atoms)
+
+
+def read_crystal(path: Path, name: str) -> Elemental:
+    """Read the crystal of an element, or of a compound by its formula.
+
+    Raises
+    ------
+    StructureError
+        If the file, which is named, is unreadable, of something else, without three cell vectors, or has overlaps.
+    """
+    return _rounded(crystal_atoms(path, name))
+
+
+def crystal_atoms(path: Path, name: str | None = None) -> Atoms:
+    """Read the atoms of a crystal, of any substance without a ``name``; errors as `read_crystal`."""
+    atoms = read_atoms(path) if name is None else _read(path, name)
     if abs(atoms.cell.volume) < _SMALLEST_A3:
         raise StructureError(f"{path}: a crystal needs three cell vectors; a molecule is named by 'molecule'.")
     atoms.pbc = True
     check_overlaps(atoms, str(path))
-    return _rounded(atoms)
+    return atoms
 
 
-def read_molecule(path: Path, element: str, box_a: Sequence[float]) -> Elemental:
-    """Read a molecule of one element and put it into the middle of a box.
+def read_molecule(path: Path, name: str, box_a: Sequence[float]) -> Elemental:
+    """Read a molecule of an element or a compound, and put it into the middle of a box.
 
     Parameters
     ----------
     path
         Structure file of the molecule.
-    element
-        Its element.
+    name
+        Its element, or its formula in lowest terms.
     box_a
         Edges of the box, Å.
 
     Raises
     ------
     StructureError
-        If the file, which is named, is unreadable, of other elements, too large for the box, or has overlaps.
+        If the file, which is named, is unreadable, of something else, too large for the box, or has overlaps.
     """
-    atoms = _read(path, element)
+    atoms = _read(path, name)
     atoms.set_cell(box_a)
     atoms.pbc = True
     gaps = np.array(box_a) - np.ptp(atoms.positions, axis=0)
@@ -92,11 +155,16 @@ def read_molecule(path: Path, element: str, box_a: Sequence[float]) -> Elemental
     return _rounded(atoms)
 
 
-def _read(path: Path, element: str) -> Atoms:
-    atoms = read_atoms(path)
-    others = sorted(set(atoms.get_chemical_symbols()) - {element})
+def _read(path: Path, name: str) -> Atoms:
+    atoms, counts = read_atoms(path), formula_of(name)
+    symbols = atoms.get_chemical_symbols()
+    others = sorted(set(symbols) - counts.keys())
     if others:
-        raise StructureError(f"{path}: has {', '.join(others)}, but must be of {element} alone, as its reference.")
+        raise StructureError(f"{path}: has {', '.join(others)}, but must be of {name} alone, as its reference.")
+    if {element: symbols.count(element) * sum(counts.values()) for element in counts} != {
+        element: number * len(symbols) for element, number in counts.items()
+    }:
+        raise StructureError(f"{path}: is of {atoms.symbols}, but must be of {name}, as its reference.")
     return atoms
 
 

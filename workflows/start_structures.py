@@ -199,7 +199,7 @@ def bulk(element: str, lattice: str, a: float, c: float | None = None) -> Operat
 
 
 def elemental(solid_or_molecule: Elemental) -> Operation:
-    """Declare an element's crystal or molecule with all its coordinates."""
+    """Declare the crystal or molecule of an element or a compound with all its coordinates."""
     return _operation("elemental", **asdict(solid_or_molecule))
 
 

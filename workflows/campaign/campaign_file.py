@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ...analysis.records import Frozen
+from ...structures.elemental import formula_of
+from ...structures.errors import StructureError
 from ...structures.monolayers import Monolayer
 from .protocol import Changes, Edge, Element, Finite, MeshLength, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
@@ -78,6 +80,18 @@ Coverage = Annotated[str, BeforeValidator(_coverage)]
 """Ions per formula unit of the host, as a fraction."""
 
 
+def _substance(name: str) -> str:
+    try:
+        formula_of(name)
+    except StructureError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+Substance = Annotated[str, AfterValidator(_substance)]
+"""An element, or a compound by its formula."""
+
+
 class Layer(Frozen):
     """A 2H monolayer: elements, lattice constant and bond lengths in Å; ``top`` is the chalcogen at +z."""
 
@@ -124,33 +138,38 @@ class Adsorbate(Frozen):
     start_heights_a: StartHeights
 
 
-class ElementReference(Frozen):
-    """An element in its reference state: a metal by its lattice constants (Å), a crystal or a molecule by file.
+class ReferenceKeys(Frozen):
+    """An element in its reference state, or a compound: by lattice and its constants (Å), a crystal or a molecule.
 
-    A metal is computed as declared, one of hexagonal close packing with both its edges. The atoms of a file are
-    relaxed: a crystal in the cell of the file, a molecule in the box of the isolated atom.
+    What a lattice gives (of a compound antifluorite, as Na2S has it) is computed as declared, one of hexagonal close
+    packing with both its edges. The atoms of a file are relaxed: a crystal in the cell of the file, a molecule in the
+    box of the isolated atom. ``kpoint_length_a`` is its own instead of the protocol's for ``bulk``: metals need dense
+    meshes, and other crystals none.
     """
 
-    lattice: Literal["bcc", "fcc", "hcp"] | None = None
+    lattice: Literal["bcc", "fcc", "hcp", "antifluorite"] | None = None
     a: Positive | None = None
     c: Positive | None = None
     crystal: str | None = None
     molecule: str | None = None
+    kpoint_length_a: MeshLength | None = None
 
     @model_validator(mode="after")
-    def _one_form(self) -> ElementReference:
+    def _one_form(self) -> ReferenceKeys:
         forms = sum(form is not None for form in (self.lattice, self.crystal, self.molecule))
         if forms != 1 or (self.lattice is None) != (self.a is None):
             raise ValueError("a reference is {lattice, a}, or {crystal: FILE}, or {molecule: FILE}.")
         if (self.lattice == "hcp") != (self.c is not None):
             raise ValueError(
-                "hcp has two lattice constants, as in {lattice: hcp, a: 3.19, c: 5.18}; bcc and fcc have a alone."
+                "hcp has two lattice constants, as in {lattice: hcp, a: 3.19, c: 5.18}; others have a alone."
             )
+        if self.molecule is not None and self.kpoint_length_a is not None:
+            raise ValueError("a molecule is computed at Γ; leave kpoint_length_a out.")
         return self
 
     @property
     def form(self) -> str:
-        """The part after the element in the name of the calculation."""
+        """The part after the element or formula in the name of the calculation."""
         return self.lattice or ("crystal" if self.crystal is not None else "molecule")
 
 
@@ -204,6 +223,12 @@ class BarrierKeys(Frozen):
     modes: Truth = False
 
 
+class ConversionKeys(Frozen):
+    """What the conversion of each host gives: elements and compounds that ``bulk_references`` has."""
+
+    products: Annotated[tuple[Substance, ...], AfterValidator(_each_once), Field(min_length=1, max_length=20)]
+
+
 class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
 
@@ -253,8 +278,8 @@ class CampaignFile(Frozen):
     its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier`` what is asked of the quantity of
     that name. ``coverage`` are numbers of ions per formula unit of a host, ``sides`` whether they lie on both its
     faces or on that of the first site alone, and ``most`` how many arrangements of each number are relaxed.
-    ``incar`` has tags for one code, by kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads
-    them.
+    ``conversion`` is what all of a host and its ions become. ``incar`` has tags for one code, by kind (``relax``) or
+    by a pattern of labels (``WSSe+VS*``); its engine reads them.
     """
 
     campaign: Name
@@ -275,7 +300,8 @@ class CampaignFile(Frozen):
     sides: Literal["one", "both"]
     most: Annotated[int, Field(strict=True, ge=1, le=1000)]
     barrier: BarrierKeys = BarrierKeys()
-    bulk_references: dict[Element, ElementReference] = {}
+    conversion: ConversionKeys | None = None
+    bulk_references: dict[Substance, ReferenceKeys] = {}
     incar: dict[str, dict[str, Any]] = {}
     execution: Execution
 

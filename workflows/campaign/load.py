@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...structures.elemental import Elemental, read_crystal, read_molecule
+from ...structures.elemental import Elemental, antifluorite, read_crystal, read_molecule, refuse_compound
 from ...structures.errors import StructureError
 from ...structures.slabs import Slab, read_slab
 from .campaign_file import CampaignFile
@@ -27,8 +27,8 @@ class Campaign:
         The protocol it names.
     slabs
         The content of each structure file that a model names.
-    elements
-        The content of each structure file that a bulk reference names, by element.
+    substances
+        The atoms of each bulk reference of which the lattice does not say all, by element or formula.
     source
         The file it was read from.
     text
@@ -38,7 +38,7 @@ class Campaign:
     spec: CampaignFile
     protocol: Protocol
     slabs: Mapping[str, Slab]
-    elements: Mapping[str, Elemental]
+    substances: Mapping[str, Elemental]
     source: Path
     text: str
 
@@ -81,7 +81,7 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
         spec=spec,
         protocol=protocol,
         slabs=_slabs(spec, path.parent, where),
-        elements=_elements(spec, protocol, path.parent, where),
+        substances=_substances(spec, protocol, path.parent, where),
         source=path,
         text=path.read_text(encoding="utf-8"),
     )
@@ -131,17 +131,21 @@ def _slabs(spec: CampaignFile, folder: Path, where: str) -> dict[str, Slab]:
     return slabs
 
 
-def _elements(spec: CampaignFile, protocol: Protocol, folder: Path, where: str) -> dict[str, Elemental]:
-    elements = {}
-    for element, reference in spec.bulk_references.items():
+def _substances(spec: CampaignFile, protocol: Protocol, folder: Path, where: str) -> dict[str, Elemental]:
+    substances = {}
+    for name, reference in spec.bulk_references.items():
         try:
             if reference.crystal is not None:
-                elements[element] = read_crystal(folder / reference.crystal, element)
+                substances[name] = read_crystal(folder / reference.crystal, name)
             elif reference.molecule is not None:
                 box_a = protocol.section("atom").box_a
                 if box_a is None:
                     raise StructureError("its protocol has no atom.box_a, the box for a molecule.")
-                elements[element] = read_molecule(folder / reference.molecule, element, box_a)
+                substances[name] = read_molecule(folder / reference.molecule, name, box_a)
+            elif reference.lattice == "antifluorite" and reference.a is not None:
+                substances[name] = antifluorite(name, reference.a)
+            else:
+                refuse_compound(name, str(reference.lattice))
         except StructureError as error:
-            raise InputError(f"{where}: bulk_references.{element}: {error}") from None
-    return elements
+            raise InputError(f"{where}: bulk_references.{name}: {error}") from None
+    return substances

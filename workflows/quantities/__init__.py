@@ -15,6 +15,7 @@ from .bands import BandStructure
 from .barrier import Barrier
 from .base import Quantity
 from .bulk_reference import BulkReference
+from .conversion import Conversion
 from .coverage import Coverage
 from .density_difference import DensityDifference
 from .dos import DensityOfStates
@@ -31,6 +32,7 @@ _OWN: tuple[type[Quantity], ...] = (
     Uncertainty,
     BulkReference,
     Coverage,
+    Conversion,
     PublishedValue,
     BandStructure,
     DensityOfStates,

@@ -116,7 +116,7 @@ class Declare:
         return self.host_structure(origin, (1, 1), (), 0.0)
 
     def element(self, element: str, quantity: str, protocol: Protocol) -> Calculation:
-        """Declare the reference calculation of an element, for a quantity.
+        """Declare the reference calculation of an element, or of a compound by its formula, for a quantity.
 
         Raises
         ------
@@ -124,7 +124,8 @@ class Declare:
             If the campaign has none.
         """
         declared = reference(self.campaign, element, f"{self.where}: quantities: {quantity}")
-        return self(declared.kind, declared.structure, {}, declared.label, protocol, declared.section)
+        sampled = declared.sampled(protocol)
+        return self(declared.kind, declared.structure, {}, declared.label, sampled, declared.section)
 
 
 def _with_moments(

@@ -73,7 +73,7 @@ def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) ->
     """
     element = declare.campaign.spec.adsorbate.element
     declared = reference(declare.campaign, element, f"{declare.where}: quantities: bulk_reference")
-    label = f"{declared.label}-{name}"
+    label, relaxed, protocol = f"{declared.label}-{name}", declared.sampled(relaxed), declared.sampled(protocol)
     if declared.kind != "relax":
         return declare(declared.kind, declared.structure, {}, label, protocol, declared.section)
     parent = declare(declared.kind, declared.structure, {}, declared.label, relaxed, declared.section)

@@ -1,0 +1,178 @@
+"""What a host and its ions become when they convert, and at which voltage on average."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from ...analysis.columns import Column
+from ...analysis.energies.conversion import (
+    CONVERSION,
+    CRYSTAL,
+    IONS,
+    ConversionResult,
+    UnbalancedReaction,
+    balanced,
+    conversion_result,
+    equation,
+    plain,
+    sources,
+)
+from ...analysis.records import MOCK
+from ...analysis.words import listed
+from ...structures.elemental import formula_of
+from ..campaign.yaml import InputError
+from ..start_structures import read_host
+from .base import HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
+from .bulk_reference import ion_charge
+from .vacancy_formation import unit_of
+
+if TYPE_CHECKING:
+    from ...analysis.model_result import HostRecords, ModelResult
+    from ..database.documents import Documents
+    from .declare import Declare
+
+
+class Conversion(Quantity):
+    """The average voltage at which each host converts; asked for by the campaign's key ``conversion``."""
+
+    name = CONVERSION
+    optional = False
+    words = {IONS: "bulk", CRYSTAL: "the host as a crystal", "": "product of the conversion"}
+    columns = (
+        Column(
+            "conversion_voltage_v",
+            lambda r: r.voltage_v,
+            table="V converts{mock}",
+            page="conversion at{mock} / V",
+            manuscript="conversion (V)",
+            digits=2,
+            only_with_values=True,
+        ),
+        Column(
+            "conversion_voltage_crystal_v",
+            lambda r: r.crystal_voltage_v,
+            page="of the crystal{mock} / V",
+            manuscript="of the crystal (V)",
+            digits=2,
+            only_with_values=True,
+        ),
+        Column(
+            "conversion_capacity_mah_per_g",
+            lambda r: r.capacity_mah_per_g,
+            table="mAh/g converted{mock}",
+            page="capacity by conversion{mock} / (mAh/g)",
+            manuscript="capacity by conversion (mAh/g)",
+            digits=1,
+            only_with_values=True,
+        ),
+        Column("conversion", asdict, digits=None, in_csv=None),
+    )
+
+    def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
+        """Declare the ions' metal, the products, and the host's crystal if the campaign has it.
+
+        Raises
+        ------
+        InputError
+            If a reference lacks, or the reaction cannot be balanced.
+        """
+        if declare.campaign.spec.conversion is None:
+            return QuantityPlan()
+        if "bulk" not in declare.engine.capabilities:
+            raise InputError(f"{declare.where}: {CONVERSION}: the engine {declare.engine.name} has no bulk crystals.")
+        charge = ion_charge(declare, CONVERSION)
+        return QuantityPlan(hosts={host.name: self._part(declare, host, charge) for host in hosts})
+
+    def _part(self, declare: Declare, host: PlannedHost, charge: int) -> HostPart:
+        asked = declare.campaign.spec.conversion
+        assert asked is not None  # `plan` is done without it
+        ion, protocol = declare.campaign.spec.adsorbate.element, host.protocol
+        ideal = read_host(host.calculation.structure)
+        formula = unit_of(host)
+        units = len(ideal.pristine) // sum(formula.values())
+        counts = Counter(ideal.atoms.get_chemical_symbols())
+        order = sorted(counts, key=[*formula, *counts].index)
+        unit = {element: Fraction(counts[element], units) for element in order}
+        shown = "".join(
+            element if number == 1 else f"{element}{float(number):.3g}" for element, number in unit.items()
+        )
+        atoms = {product: formula_of(product) for product in asked.products}
+        try:
+            reaction = balanced(unit, ion, atoms, shown)
+        except UnbalancedReaction as error:
+            raise InputError(f"{declare.where}: {CONVERSION}: model {host.name}: {error}") from None
+        calculations = {IONS: declare.element(ion, CONVERSION, protocol)}
+        calculations |= {product: declare.element(product, CONVERSION, protocol) for product in reaction.products}
+        for reference in declare.campaign.spec.bulk_references:
+            if formula_of(reference) == unit:
+                calculations[CRYSTAL] = declare.element(reference, CONVERSION, protocol)
+        declared = {
+            "equation": equation(shown, ion, reaction),
+            "ion": ion,
+            "charge": charge,
+            "ions": str(reaction.ions),
+            "products": plain(reaction.products),
+            "unit": plain(unit),
+            "atoms": {product: atoms[product] for product in reaction.products},
+        }
+        return HostPart(calculations, declared, tuple(calculations.values()))
+
+    def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> ConversionResult | None:
+        """Form the energy of the reaction, and what follows from it."""
+        return (
+            conversion_result(host.model, host.records, host.missing) if self.name in host.model.quantities else None
+        )
+
+    def remarks(self, results: Sequence[ModelResult]) -> list[str]:
+        """Say each reaction with its voltage."""
+        lines = []
+        for result in results:
+            found: ConversionResult | None = result.quantities.get(self.name)
+            if found is not None and (said := _line(found)):
+                lines.append(f"{result.model}: {said}{'' if result.physical else f', {MOCK}'}")
+        return lines
+
+    def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
+        """Say the reaction with its voltage."""
+        found: ConversionResult | None = result.quantities.get(self.name)
+        said = None if found is None else _line(found)
+        return QuantityContent() if said is None else QuantityContent(lines=[said])
+
+    def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
+        """Say what was computed of the products, and what the voltage is."""
+        records = recorded(hosts, self.name)
+        if not records:
+            return []
+        labels = listed(dict.fromkeys(record.label for record in records))
+        entries = [host.model.quantities[self.name] for host in hosts if self.name in host.model.quantities]
+        equations = dict.fromkeys(entry.declared["equation"] for entry in entries)
+        return [
+            f"Average voltages of conversion are those of {listed(equations)}, −ΔE/(n e) with n the charge of the "
+            f"ions, from the energies of the crystals ({labels}) and of the sheets, without entropy, pressure and "
+            "vibrations; capacities refer to the mass of the host."
+        ]
+
+    def numbers(self, result: ModelResult) -> list[Number]:
+        """Return the voltages with the records behind them."""
+        found: ConversionResult | None = result.quantities.get(self.name)
+        if found is None:
+            return []
+        model = result.host.model
+        values = {
+            "conversion_voltage_v": (found.voltage_v, sources(model, False)),
+            "conversion_voltage_crystal_v": (found.crystal_voltage_v, sources(model, True)),
+        }
+        return [Number("", key, value, behind) for key, (value, behind) in values.items() if value is not None]
+
+
+def _line(found: ConversionResult) -> str | None:
+    """Say the reaction and its voltages: of the sheet, of the crystal, or of both."""
+    voltages = {"": found.voltage_v, "crystal ": found.crystal_voltage_v}
+    said = [f"{words}{value:.2f} V" for words, value in voltages.items() if value is not None]
+    if not said:
+        return None
+    return f"{found.equation}: {', '.join(said)} on average, {found.capacity_mah_per_g:.1f} mAh/g"
