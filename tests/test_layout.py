@@ -62,7 +62,7 @@ ROOMS = {
     "analysis": (
         *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "codes"),
         "cost",
-        "functionals",
+        *("functionals", "diffraction"),
         *("campaign_entry", "arrays", "records", "words", "elements"),
     ),
 }
