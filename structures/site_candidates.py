@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase import Atoms
 from .geometry import FACES, Floats, Ints, face_layers, in_plane_cell, in_plane_fractions, wrap
 from .periodic_points import PeriodicPoints
 from .vacancies import Defect
+from .voronoi import voronoi_vertices
 
 CHALCOGENS: Final = frozenset({"O", "S", "Se", "Te"})
 
@@ -88,23 +90,11 @@ def _over(symbol: str, defect: Defect | None, rank: int) -> tuple[str, int]:
 
 
 def _hollows(points: Floats, cell: Floats) -> Floats:
-    """Return the vertices of a periodic Voronoi diagram, shape (vertices, 2), fractional in [0, 1).
-
-    The radius of an empty circle is at most R = (|a| + |b|)/2, so images up to R outside the cell determine
-    every vertex in it.
-    """
-    from scipy.spatial import Voronoi
-
-    lengths = np.linalg.norm(cell, axis=1)
-    margin = lengths.sum() / 2 / (abs(np.linalg.det(cell)) / lengths[::-1]) + 0.1
-    reach = np.ceil(margin).astype(int)
-    shifts = [(i, j) for i in range(-reach[0], reach[0] + 1) for j in range(-reach[1], reach[1] + 1)]
-    images = ((points % 1.0)[None] + np.array(shifts, dtype=np.float64)[:, None]).reshape(-1, 2)
-    images = images[((images > -margin) & (images < 1.0 + margin)).all(axis=1)]
-    vertices = np.linalg.solve(cell.T, Voronoi(images @ cell).vertices.T).T
-    # Slightly beyond the cell, so that no vertex on its boundary is lost to rounding; merging removes duplicates.
-    vertices = vertices[((vertices > -0.05) & (vertices < 1.05)).all(axis=1)]
-    return _merge(vertices, cell)
+    """Return the vertices of a periodic Voronoi diagram, those that are close as one, fractional in [0, 1)."""
+    vertices = voronoi_vertices(points, cell)
+    # Those at an edge of the cell count at the other one, too: sites whose vertices merge have their ids by that.
+    images = (vertices[None] + np.array(list(product((0, -1, 1), repeat=2)))[:, None]).reshape(-1, 2)
+    return _merge(images[((images > -0.05) & (images < 1.05)).all(axis=1)], cell)
 
 
 def _merge(vertices: Floats, cell: Floats) -> Floats:

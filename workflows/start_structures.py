@@ -17,7 +17,7 @@ import numpy as np
 from ..analysis.energies.adsorption import DESORBED
 from ..analysis.energies.coverage import TWO_AT_ONE
 from ..analysis.records import digest
-from ..structures.elemental import Elemental
+from ..structures.elemental import Elemental, metal
 from ..structures.geometry import bond_reach
 from ..structures.ion_points import IonPoints, Place, ion_points
 from ..structures.monolayers import Monolayer, box, build_monolayer
@@ -379,9 +379,7 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
         case "atom":
             return _isolated(operation["element"], operation["box_a"])
         case "bulk":
-            from ase.build import bulk as ase_bulk
-
-            return ase_bulk(operation["element"], operation["lattice"], a=operation["a"], c=operation.get("c"))
+            return metal(operation["element"], operation["lattice"], operation["a"], operation.get("c"))
         case "elemental":
             return Elemental(*(tuple(operation[key]) for key in ("symbols", "cell", "positions"))).atoms()
         case _:

@@ -1,4 +1,4 @@
-"""Compounds as references: formulas, antifluorite, crystals from files."""
+"""Compounds as references: formulas, antifluorite, crystals from files; and cells of metals."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.data import chemical_symbols
 from ase.io import write
-from sodiate.structures.elemental import antifluorite, formula_of, read_crystal, refuse_compound
+from sodiate.structures.elemental import antifluorite, formula_of, metal, read_crystal, refuse_compound
 from sodiate.structures.errors import StructureError
 
 
@@ -66,3 +67,18 @@ def test_lattices_of_other_compositions_are_refused(tmp_path: Path) -> None:
         read_crystal(path, "Na2Cl")
     with pytest.raises(StructureError, match="has Cl, but must be of Na2S alone"):
         read_crystal(path, "Na2S")
+
+
+@pytest.mark.parametrize(
+    ("lattice", "a", "c"), [("bcc", 4.19, None), ("fcc", 3.6, None), ("hcp", 3.19, 5.18), ("hcp", 2.95, 4.683)]
+)
+def test_a_metal_is_ases(lattice: str, a: float, c: float | None) -> None:
+    """To the last bit, since the records of their calculations hold them."""
+    moments = 0
+    for element in chemical_symbols[1:100]:
+        ours, theirs = metal(element, lattice, a, c), bulk(element, lattice, a=a, c=c)
+        assert ours == theirs
+        assert np.array_equal(ours.get_initial_magnetic_moments(), theirs.get_initial_magnetic_moments())
+        assert ours.has("initial_magmoms") == theirs.has("initial_magmoms")
+        moments += ours.has("initial_magmoms")
+    assert moments > 0

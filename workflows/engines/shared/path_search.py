@@ -188,7 +188,7 @@ class Search:
             forces = neb.get_forces()
             if np.linalg.norm(forces, axis=1).max() < limit or step == steps:
                 break  # a band that does not settle is settled by its climbing image
-            optimizer.step()  # type: ignore[no-untyped-call]
+            optimizer.step()
             task.symmetrise(band)
         return band
 
@@ -299,7 +299,7 @@ class Search:
             if step.largest_force < self.max_force_ev_per_a:
                 return place, step
             if number < self.max_steps:
-                optimizer.step()  # type: ignore[no-untyped-call]
+                optimizer.step()
                 task.symmetrise(images)
         raise TooManySteps(
             f"{tape.checkpoint.directory}: after {self.max_steps} steps the force on the climbing image is not below "
@@ -345,7 +345,7 @@ class Search:
         return symmetric
 
     def _optimizer(self, neb: Any, images: int) -> DampedBFGS:
-        optimizer = DampedBFGS(neb, logfile=None, maxstep=self.max_step_a)
+        optimizer = DampedBFGS(neb, self.max_step_a)
         natoms = neb.natoms
         one = np.repeat([_HOST_EV_PER_A2] * (natoms - 1) + [_ION_EV_PER_A2], 3)
         optimizer.H0 = np.diag(np.tile(one, images))

@@ -11,11 +11,13 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
 from sodiate.workflows.engines.base import Limits, Unconverged
-from sodiate.workflows.engines.shared.bfgs import RETURN_EV, RISE_EV, Criteria
+from sodiate.workflows.engines.shared.bfgs import RETURN_EV, RISE_EV, Criteria, newton_step
 from sodiate.workflows.engines.shared.relax import relax
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
 from support import present
+
+RNG = np.random.default_rng(8)
 
 CRITERIA = Criteria(max_force_ev_per_a=0.02, max_steps=60, max_step_a=0.2)
 
@@ -62,6 +64,19 @@ def test_where_the_energy_falls_it_is_bfgs_of_ase(tmp_path: Path) -> None:
     energies = [step.energy_ev for step in taken]
     assert energies == sorted(energies, reverse=True)
     assert np.array([step.positions_a for step in taken]) == pytest.approx(np.array(positions), abs=1e-12)
+
+
+@pytest.mark.parametrize("lowest", [0.5, -3.0, -1e-9])
+def test_a_step_is_that_of_ase(lowest: float) -> None:
+    """Also where a curvature is negative, of which ASE takes the absolute value."""
+    axes = np.linalg.qr(RNG.normal(size=(30, 30)))[0]
+    hessian = axes @ np.diag([lowest, *RNG.uniform(1, 90, 29)]) @ axes.T
+    hessian = (hessian + hessian.T) / 2
+    forces = RNG.normal(size=30)
+    with BFGS(Atoms("Na10"), logfile=None) as optimizer:
+        optimizer.H0 = hessian.copy()
+        expected, _ = optimizer.prepare_step(np.zeros(30), -forces)
+    assert newton_step(hessian, forces) == pytest.approx(expected, rel=1e-6 if abs(lowest) < 0.1 else 1e-11)
 
 
 def test_a_state_that_changes_does_not_make_it_leap(tmp_path: Path) -> None:
