@@ -47,35 +47,6 @@ class Elemental:
         return Atoms(self.symbols, positions=self.positions, cell=self.cell, pbc=True)
 
 
-def metal(element: str, lattice: str, a: float, c: float | None = None) -> Atoms:
-    """Return the primitive cell of a metal with ASE's initial moments; as ASE's, which loads SciPy for it.
-
-    Parameters
-    ----------
-    element
-        Chemical symbol.
-    lattice
-        bcc, fcc or hcp.
-    a, c
-        Conventional lattice constants, Å; c of hcp alone.
-    """
-    half = a / 2
-    cells: dict[str, list[list[float]]] = {
-        "bcc": [[-half, half, half], [half, -half, half], [half, half, -half]],
-        "fcc": [[0, half, half], [half, 0, half], [half, half, 0]],
-        "hcp": [[a, 0, 0], [-half, a * sqrt(3) / 2, 0], [0, 0, (c or 0) / a * a]],
-    }
-    places = [(0, 0, 0), (1 / 3, 2 / 3, 0.5)][: 2 if lattice == "hcp" else 1]
-    atoms = Atoms([element] * len(places), cell=cells[lattice], scaled_positions=places, pbc=True)
-    state = reference_states[atomic_numbers[element]] or {}
-    moment = state.get("magmom_per_atom")
-    if moment is not None and state["symmetry"] == lattice:
-        atoms.set_initial_magnetic_moments([moment] * len(places))
-    return atoms
-
-
-def read_crystal(path: Path, element: str) -> Elemental:
-    """Read an elemental crystal.
 def formula_of(name: str) -> dict[str, int]:
     """Return how many atoms of each element a formula unit has: of ``Na2S`` two Na and one S, of ``W`` one.
 
@@ -131,6 +102,33 @@ def antifluorite(name: str, a: float) -> Elemental:
     atoms = bulk(f"{one}{two}2", "fluorite", a=a)
     check_overlaps(atoms, name)
     return _rounded(atoms)
+
+
+def metal(element: str, lattice: str, a: float, c: float | None = None) -> Atoms:
+    """Return the primitive cell of a metal with ASE's initial moments; as ASE's, which loads SciPy for it.
+
+    Parameters
+    ----------
+    element
+        Chemical symbol.
+    lattice
+        bcc, fcc or hcp.
+    a, c
+        Conventional lattice constants, Å; c of hcp alone.
+    """
+    half = a / 2
+    cells: dict[str, list[list[float]]] = {
+        "bcc": [[-half, half, half], [half, -half, half], [half, half, -half]],
+        "fcc": [[0, half, half], [half, 0, half], [half, half, 0]],
+        "hcp": [[a, 0, 0], [-half, a * sqrt(3) / 2, 0], [0, 0, (c or 0) / a * a]],
+    }
+    places = [(0, 0, 0), (1 / 3, 2 / 3, 0.5)][: 2 if lattice == "hcp" else 1]
+    atoms = Atoms([element] * len(places), cell=cells[lattice], scaled_positions=places, pbc=True)
+    state = reference_states[atomic_numbers[element]] or {}
+    moment = state.get("magmom_per_atom")
+    if moment is not None and state["symmetry"] == lattice:
+        atoms.set_initial_magnetic_moments([moment] * len(places))
+    return atoms
 
 
 def read_crystal(path: Path, name: str) -> Elemental:
