@@ -51,11 +51,29 @@ class HostContent:
 
 @dataclass(frozen=True)
 class RelaxationContent:
-    """A relaxation: for each step its energy minus the last energy (eV), and the largest force (eV/Å)."""
+    """A relaxation.
+
+    Attributes
+    ----------
+    name
+        The campaign's name for it.
+    energies, forces
+        For each step its energy minus the last energy (eV), and the largest force (eV/Å).
+    atoms
+        What is drawn: symbols, colours, radii, cell and bonds at the end.
+    positions, vectors
+        Of each step that is drawn: positions (Å) and forces (eV/Å), both steps × atoms × 3.
+    drawn
+        The numbers of these steps.
+    """
 
     name: str
     energies: Sequence[float]
     forces: Sequence[float]
+    atoms: Mapping[str, Any]
+    positions: Sequence[Any]
+    vectors: Sequence[Any]
+    drawn: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,8 @@ class CampaignContent:
         As stored.
     physical
         False if any of its values is mock.
+    how
+        A sentence on code, functional and sampling.
     method
         The settings as they ran, in words.
     results, columns
@@ -108,6 +128,7 @@ class CampaignContent:
     engine: str
     method_id: str
     physical: bool
+    how: str
     method: Sequence[tuple[str, str]]
     results: Sequence[ModelResult]
     columns: Sequence[Column]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
 from importlib.resources import files
@@ -16,7 +16,10 @@ from typing import Any
 
 from ..energies.paper import paper
 from ..records import MOCK
-from .content import CampaignContent, CostRow, HostContent, RelaxationContent
+from ..words import listed
+from .content import CampaignContent
+from .markup import formula
+from .sections import anchors, campaign, is_beside_published
 
 _WEB = files(__package__) / "web"
 
@@ -45,7 +48,7 @@ def render(title: str, groups: Sequence[CampaignContent]) -> str:
     """
     from plotly.offline import get_plotlyjs
 
-    body = "\n".join(_group(number, group) for number, group in enumerate(groups))
+    body = "\n".join(campaign(number, group) for number, group in enumerate(groups))
     if not groups:
         body = "<p>Nothing is recorded here yet: <code>sodiate run</code> a campaign, then report again.</p>"
     banner = "" if all(group.physical for group in groups) else _banner(groups)
@@ -56,7 +59,8 @@ def render(title: str, groups: Sequence[CampaignContent]) -> str:
         "JS": (_WEB / "report.js").read_text(encoding="utf-8"),
         "BANNER": banner,
         "BODY": body,
-        "CITATION": escape(paper().citation),
+        "CONTENTS": _contents(groups),
+        "FOOTER": escape(_footer(groups)),
         "DATA": _packed(json.dumps([_data(group) for group in groups], ensure_ascii=False, allow_nan=False)),
         "PLOTLY": _packed(get_plotlyjs()) if groups else "",
     }
@@ -67,6 +71,23 @@ def render(title: str, groups: Sequence[CampaignContent]) -> str:
         name, _, after = part.partition("}}")
         pieces += [parts[name], after]
     return "".join(pieces)
+
+
+def _contents(groups: Sequence[CampaignContent]) -> str:
+    """Return links to the sections, those of each campaign below it."""
+    lines = [line for number, group in enumerate(groups) for line in anchors(number, group)]
+    return "".join(f"<a class='depth-{depth}' href='#{name}'>{escape(words)}</a>" for name, words, depth in lines)
+
+
+def _footer(groups: Sequence[CampaignContent]) -> str:
+    """Return units, the sign of ΔE of what was adsorbed, and the source of published values where they stand."""
+    results = [result for group in groups for result in group.results]
+    names = [formula(name) for name in dict.fromkeys(result.adsorbate for result in results)]
+    signs = [f"ΔE = E(*{name}) − E(*) − E({name})" for name in names]
+    negative = f"; {listed(signs)}, more negative binds more strongly" if signs else ""
+    published = any(is_beside_published(group) for group in groups)
+    source = f" Published values: {paper().citation}." if published else ""
+    return f"Energies in eV, lengths in Å{negative}.{source}"
 
 
 def _packed(text: str) -> str:
@@ -90,187 +111,4 @@ def _banner(groups: Sequence[CampaignContent]) -> str:
     return (
         f"<p class='mock' role='alert'><strong>DRY RUN: {escape(MOCK)}</strong> "
         f"The numbers of {escape(mock)} come from a stand-in potential. They mean nothing.</p>"
-    )
-
-
-def _group(number: int, group: CampaignContent) -> str:
-    mock = "" if group.physical else f"<p class='mock'><strong>{escape(MOCK)}</strong></p>"
-    published = any(result.paper_adsorption_energy_ev is not None for result in group.results)
-    caption = "The paper's Figure 5f." if published else ""
-    adsorption = _figure(number, "adsorption", "", _adsorption_words(group), caption)
-    hosts = "\n".join(_host(number, index, host) for index, host in enumerate(group.hosts))
-    about = f"campaign {group.campaign}, engine {group.engine}, method {group.method_id}"
-    return f"""
-<section id="group-{number}">
-<h2>{escape(group.title or group.campaign)}</h2>
-<p class="about">{escape(about)}</p>
-{mock}
-<h3>Adsorption energies</h3>
-{_summary(group)}
-{_effects(group)}
-{_remarks(group.remarks)}
-<p class="downloads">{_button(number, "csv")}{_button(number, "json")}{_button(number, "yaml")}</p>
-{adsorption}
-<h3>Hosts</h3>
-{hosts}
-<h3>Relaxations</h3>
-{_relaxations(number, group.relaxations)}
-<details><summary>Method, provenance and cost ({_cost_words(group.costs)})</summary>
-{_table(("key", "value"), group.method)}
-{_costs(group.costs)}
-</details>
-{_missing(group.missing)}
-</section>"""
-
-
-def _adsorption_words(group: CampaignContent) -> str:
-    energies = [
-        f"{result.model} {result.adsorption_energy_ev:.2f} eV"
-        + (
-            f" (paper {result.paper_adsorption_energy_ev:.2f})"
-            if group.physical and result.paper_adsorption_energy_ev is not None
-            else ""
-        )
-        for result in group.results
-        if result.adsorption_energy_ev is not None
-    ]
-    return "Adsorption energy at the best site of each host: " + ("; ".join(energies) or "none yet")
-
-
-def _summary(group: CampaignContent) -> str:
-    heads = {c: head for c in group.columns if (head := c.head("page", group.physical)) is not None}
-    # A column without a value is left out.
-    heads = {c: h for c, h in heads.items() if any(result.values[c.key] is not None for result in group.results)}
-    rows = []
-    for result in group.results:
-        sites = result.adsorption.sites
-        count = sum(site.adsorption_energy_ev is not None for site in sites)
-        cells = [column.text(result.values[column.key]) for column in heads]
-        rows.append([result.model, result.supercell, *cells, f"{count}/{len(sites)}"])
-    return _table(["host", "cell", *heads.values(), "sites"], rows, "sortable")
-
-
-def _effects(group: CampaignContent) -> str:
-    """Return the table of the effect of each change on ΔE; an empty string if the campaign compares no models."""
-    results = [result for result in group.results if result.compare_with is not None]
-    if not results:
-        return ""
-    mock = "" if group.physical else " (mock)"
-    heads = ("model", "against", "what differs", f"ΔE{mock} / eV", f"effect{mock} / eV")
-    rows = [
-        [
-            *(result.model, result.compare_with, "; ".join(result.changes) or "nothing"),
-            None if result.adsorption_energy_ev is None else f"{result.adsorption_energy_ev:.3f}",
-            None if result.effect_ev is None else f"{result.effect_ev:+.3f}",
-        ]
-        for result in results
-    ]
-    return (
-        "<h3>What each change does</h3><p class='about'>One change at a time; effects need not add up.</p>"
-        + _table(heads, rows, "sortable")
-    )
-
-
-def _remarks(lines: Sequence[str]) -> str:
-    return f"<ul class='remarks'>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
-
-
-def _button(number: int, form: str) -> str:
-    names = {"csv": "table as csv", "json": "table as JSON", "yaml": "campaign file"}
-    return f"<button type='button' data-download='{number}/{form}'>{names[form]}</button> "
-
-
-def _host(number: int, index: int, host: HostContent) -> str:
-    parts = [f"<div class='host'><h4>{escape(host.name)}</h4>", _remarks(host.lines), "<div class='figures'>"]
-    for panel in host.panels:
-        if "zeros" in panel.data:
-            parts.append(_zeros(panel.data["zeros"]))
-        parts.append(_figure(number, panel.kind, str(index), panel.words, panel.caption))
-    parts.append("</div>")
-    if host.poscar is not None:
-        label = f"{escape(host.shown or '')} as POSCAR"
-        parts.append(f"<button type='button' data-download='{number}/poscar/{index}'>{label}</button>")
-    return "".join(parts) + "</div>"
-
-
-def _zeros(zeros: Mapping[str, float]) -> str:
-    names = {"VBM": "valence band maximum", "E_F": "Fermi level", "vacuum": "vacuum above the top"}
-    options = "".join(f"<option value='{zero}'>{names[zero]}</option>" for zero in zeros)
-    return f"<label class='zero'>energies from the <select data-zero>{options}</select></label>"
-
-
-def _figure(number: int, kind: str, index: str, words: str, caption: str = "") -> str:
-    figcaption = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return (
-        f"<figure><div class='plot {kind}' data-plot='{number}/{kind}/{index}' role='img' "
-        f"aria-label='{escape(words)}'></div>{figcaption}</figure>"
-    )
-
-
-def _relaxations(number: int, relaxations: Sequence[RelaxationContent]) -> str:
-    if not relaxations:
-        return "<p>None is recorded.</p>"
-    options = "".join(
-        f"<option value='{index}'>{escape(relaxation.name)} ({len(relaxation.energies) - 1} steps)</option>"
-        for index, relaxation in enumerate(relaxations)
-    )
-    label = f"<label>relaxation <select data-relaxation='{number}'>{options}</select></label>"
-    return label + _figure(
-        number, "relaxation", "0", "Energy and largest force at each step of the chosen relaxation"
-    )
-
-
-def _cost_words(costs: Sequence[CostRow]) -> str:
-    """Return the number of calculations and what all their launches took, as far as it is known."""
-    words, known = f"{len(costs)} calculations", [row.cpu_hours for row in costs if row.cpu_hours is not None]
-    if not any(known):
-        return words
-    missing = len(costs) - len(known)
-    least = "at least " if missing or any(row.untimed for row in costs) else ""
-    unknown = f"; of {missing} the cores are not known" if missing else ""
-    return f"{words}, {least}{sum(known):.2f} CPU-hours{unknown}"
-
-
-def _costs(costs: Sequence[CostRow]) -> str:
-    heads = (
-        *("calculation", "id", "minutes", "CPU-hours", "launches", "ionic steps", "SCF iterations", "finished"),
-        *("codes", "remarks"),
-    )
-    rows = [
-        [
-            *(row.label, row.identifier, _digits(row.minutes, 1), _digits(row.cpu_hours, 2)),
-            *(row.launches, row.steps, row.scf),
-            *(row.finished, row.versions, "; ".join(row.remarks)),
-        ]
-        for row in costs
-    ]
-    return _table(heads, rows, "sortable")
-
-
-def _digits(value: float | None, digits: int) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"
-
-
-def _missing(missing: Sequence[tuple[str, str]]) -> str:
-    if not missing:
-        return ""
-    return f"<h3>Still missing</h3>{_table(('calculation', 'why'), missing)}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]], kind: str = "") -> str:
-    """Return a table that scrolls on its own where it is too wide; None becomes a dash."""
-    sort = kind == "sortable"
-    head = "".join(
-        f"<th scope='col'><button type='button'>{escape(h)}</button></th>"
-        if sort
-        else f"<th scope='col'>{escape(h)}</th>"
-        for h in heads
-    )
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{'—' if cell is None else escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    return (
-        f"<div class='scroll' tabindex='0' role='region' aria-label='table'><table class='{kind}'>"
-        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
     )

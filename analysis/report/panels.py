@@ -100,8 +100,32 @@ def bands_payload(bands: Bands, cell_a: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
+def folded_gamma(repeat: Sequence[int], cell_a: Sequence[Sequence[float]]) -> str:
+    """Return the name of Γ of a supercell, with K of the smallest cell where that is folded onto it.
+
+    Parameters
+    ----------
+    repeat
+        Of the smallest cell along both lattice vectors.
+    cell_a
+        Of the supercell, vectors as rows, Å; K is a corner of a hexagonal zone alone.
+    """
+    vectors = np.array(cell_a)[:2]
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosine = abs(float(vectors[0] @ vectors[1]) / float(lengths.prod()))
+    hexagonal = repeat[0] == repeat[1] and abs(lengths[0] - lengths[1]) < 1e-3 and abs(cosine - 0.5) < 1e-3
+    if repeat[0] == repeat[1] == 1:
+        return "Γ"
+    name = f"Γ of {'×'.join(map(str, repeat))}"
+    return f"{name}, onto which K folds" if hexagonal and repeat[0] % 3 == 0 else name
+
+
 def level_lines(
-    gap: BandGap, vacuum_ev: tuple[float, float] | None, found: DefectLevels | str | None, spins: int
+    gap: BandGap,
+    vacuum_ev: tuple[float, float] | None,
+    found: DefectLevels | str | None,
+    spins: int,
+    gamma: str = "Γ",
 ) -> list[str]:
     """Return what is said of a host's levels, a sentence each: gap, levels of its vacancies, work functions.
 
@@ -113,12 +137,14 @@ def level_lines(
         The levels of its vacancies, or why there are none to tell; None for a host without vacancies.
     spins
         1 or 2.
+    gamma
+        What Γ is called.
     """
     if gap.nature == "metal":
         lines = [f"metal, gap 0 eV ({gap.reason})" if gap.reason else "metal, gap 0 eV"]
     else:
-        at = "; ".join(f"{name} at k = ({', '.join(f'{x:.3f}' for x in k)})" for name, k in
-                       (("VBM", gap.vbm_k), ("CBM", gap.cbm_k)) if k is not None)  # fmt: skip
+        edges = {"VBM": gap.vbm_k, "CBM": gap.cbm_k}
+        at = "; ".join(f"{name} at {_named(k, gamma)}" for name, k in edges.items() if k is not None)
         lines = [f"gap from eigenvalues {gap.gap_ev:.3f} eV, {gap.nature}; {at}"]
         lines += [] if gap.note is None else [gap.note]
     if isinstance(found, str):
@@ -132,6 +158,47 @@ def level_lines(
         name = "work function" if gap.nature == "metal" else "ionisation energy"
         lines.append(f"{name} {below:.2f} eV through the bottom, {above:.2f} eV through the top")
     return lines
+
+
+def _named(point: Sequence[float], gamma: str) -> str:
+    return gamma if not any(round(x, 6) for x in point) else f"k = ({', '.join(f'{x:.3f}' for x in point)})"
+
+
+def levels_payload(
+    gap: BandGap, fermi_ev: float, vacuum_ev: tuple[float, float], found: DefectLevels | str | None
+) -> dict[str, Any]:
+    """Return levels (eV) against the vacuum above the top.
+
+    Parameters
+    ----------
+    gap, fermi_ev, vacuum_ev
+        As recorded, on the scale of the eigenvalues.
+    found
+        The levels of vacancies, if they can be told.
+
+    Returns
+    -------
+    dict
+        ``marks``: ``vacuum`` (0), ``below`` (the vacuum under the sheet), the edges ``vbm`` and ``cbm`` of the host
+        itself or the Fermi level ``fermi`` of a metal; ``defects``: lowest and highest energy of each level of a
+        vacancy, and whether it is filled.
+    """
+    below, above = vacuum_ev
+    known = found if found is not None and not isinstance(found, str) else None
+    edges = {"vbm": gap.vbm_ev, "cbm": gap.cbm_ev} if known is None else {}
+    if known is not None:
+        edges = {"vbm": known.host_vbm_ev, "cbm": known.host_cbm_ev}
+    if gap.nature == "metal":
+        edges = {"fermi": fermi_ev}
+    marks = {"vacuum": above, "below": below, **{name: edge for name, edge in edges.items() if edge is not None}}
+    levels = [] if known is None else [level for level in known.levels if not level.of_host]
+    return {
+        "marks": {name: round(energy - above, 3) for name, energy in marks.items()},
+        "defects": [
+            [round(level.lowest_ev - above, 3), round(level.highest_ev - above, 3), level.occupation > 0.5]
+            for level in levels
+        ],
+    }
 
 
 def _level_lines(levels: Sequence[DefectLevel], vbm_ev: float, spins: int) -> list[str]:
@@ -158,12 +225,64 @@ def _level_lines(levels: Sequence[DefectLevel], vbm_ev: float, spins: int) -> li
     return lines
 
 
-def relaxation_content(name: str, trajectory: Trajectory) -> RelaxationContent:
-    """Return the energy minus the last energy (eV) and the largest force (eV/Å) of each step, shape (steps,)."""
+STEPS = 41
+"""Steps of a relaxation that the page draws at most, evenly over it, the first and the last among them."""
+
+
+def relaxation_content(
+    name: str, trajectory: Trajectory, atoms: Atoms, bonds: Sequence[tuple[int, int]]
+) -> RelaxationContent:
+    """Return the energy minus the last energy (eV) and the largest force (eV/Å) of each step, and what is drawn.
+
+    Parameters
+    ----------
+    name
+        The campaign's name for it.
+    trajectory
+        Its steps.
+    atoms
+        Those of its end, in the order of the trajectory.
+    bonds
+        Pairs of indices of atoms.
+    """
     forces = np.linalg.norm(trajectory.forces_ev_per_a, axis=2).max(axis=1)
+    drawn = np.unique(np.linspace(0, len(forces) - 1, min(STEPS, len(forces))).round().astype(int))
     return RelaxationContent(
-        name, rounded(trajectory.energies_ev - trajectory.energies_ev[-1], 5), rounded(forces, 4)
+        name=name,
+        energies=rounded(trajectory.energies_ev - trajectory.energies_ev[-1], 5),
+        forces=rounded(forces, 4),
+        atoms={key: value for key, value in atoms_payload(atoms, bonds).items() if key != "positions"},
+        positions=rounded(trajectory.positions_a[drawn], 2),
+        vectors=rounded(trajectory.forces_ev_per_a[drawn], 2),
+        drawn=drawn.tolist(),
     )
+
+
+def slice_payload(difference: Density, position_a: NDArray[np.float64], axis: int = 0) -> dict[str, Any]:
+    """Return Δρ in the plane through a position that a lattice vector of the plane and the normal span.
+
+    Parameters
+    ----------
+    difference
+        Δρ in e/Å³, shape (nx, ny, nz).
+    position_a
+        Of an atom, Å, shape (3,).
+    axis
+        Which lattice vector lies in the plane, 0 or 1.
+
+    Returns
+    -------
+    dict
+        ``along`` that vector and ``heights`` (Å) of the points, and the ``values`` (e/Å³), heights × points.
+    """
+    other = 1 - axis
+    count = difference.values_per_a3.shape[other]
+    index = round(float(np.linalg.solve(difference.cell_a.T, position_a)[other]) * count) % count
+    plane = np.take(difference.values_per_a3, index, axis=other)
+    points = [
+        np.arange(n) / n * np.linalg.norm(difference.cell_a[k]) for n, k in zip(plane.shape, (axis, 2), strict=True)
+    ]
+    return {"along": rounded(points[0], 3), "heights": rounded(points[1], 3), "values": rounded(plane.T, 4)}
 
 
 def atoms_payload(atoms: Atoms, bonds: Sequence[tuple[int, int]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ...analysis.electrons.defect_levels import CleanHost, DefectLevels, defect_
 from ...analysis.electrons.gap_and_dos import ElectronicError, projected_fraction
 from ...analysis.energies.comparability import ProtocolMismatch, check_method
 from ...analysis.report.content import Panel
-from ...analysis.report.panels import dos_payload, level_lines
+from ...analysis.report.panels import dos_payload, folded_gamma, level_lines, levels_payload
 from ...analysis.words import distinct
 from .. import start_structures
 from ..calculation import without_nulls
@@ -132,21 +132,28 @@ class DensityOfStates(Quantity):
             return QuantityContent()
         dos, bands = documents.arrays(record, "dos"), documents.arrays(record, "bands")
         bands = bands if isinstance(bands, Bands) else None
-        lines = []
+        lines, found = [], None
         if record.gap is not None and bands is not None:
             found = _levels(result.host, record, bands, documents)
-            lines = level_lines(record.gap, record.vacuum_ev, found, len(bands.energies_ev))
+            gamma = "Γ"
+            if record.sampling is not None:
+                gamma = folded_gamma(result.host.model.supercell, record.sampling.cell_a)
+            lines = level_lines(record.gap, record.vacuum_ev, found, len(bands.energies_ev), gamma)
         if not isinstance(dos, Dos):
             return QuantityContent(lines)
         payload = dos_payload(dos, bands, record.vacuum_ev)
         published = "" if result.paper_adsorption_energy_ev is None else "The paper's Figure 5g–i, S22. "
         caption = (
-            f"{published}Broadened by Gaussians of {payload['broadening']} eV; dotted: the Fermi level; spin down "
-            f"below zero.{_projections(dos)}"
+            f"{published}Broadened by Gaussians of {payload['broadening']} eV; dotted: the Fermi level"
+            f"{'; spin down below zero' if len(dos.total) > 1 else ''}. Further curves by a click on their names."
+            f"{_projections(dos)}"
         )
-        return QuantityContent(
-            lines, [Panel("dos", payload, f"Density of states of {result.model}; {'; '.join(lines)}", caption)]
-        )
+        panels = [Panel("dos", payload, f"Density of states of {result.model}; {'; '.join(lines)}", caption)]
+        if record.gap is not None and record.vacuum_ev is not None:
+            levels = levels_payload(record.gap, dos.fermi_ev, record.vacuum_ev, found)
+            words = f"Levels of {result.model} against the vacuum above its top"
+            panels.append(Panel("levels", levels, words, f"{words}; levels of vacancies between the band edges."))
+        return QuantityContent(lines, panels)
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
         """Draw the DOS of all hosts in one figure."""

@@ -12,7 +12,14 @@ import numpy as np
 from ...analysis.arrays import Trajectory
 from ...analysis.energies.adsorption import ANOTHER_START
 from ...analysis.report.content import CampaignContent, CostRow, HostContent, Panel, RelaxationContent
-from ...analysis.report.panels import atoms_payload, cost_row, isosurfaces, relaxation_content
+from ...analysis.report.panels import (
+    atoms_payload,
+    cost_row,
+    isosurfaces,
+    relaxation_content,
+    slice_payload,
+)
+from ...analysis.words import distinct
 from ...structures.geometry import bond_reach
 from ...structures.slabs import POSCAR
 from ..kinds import KINDS
@@ -66,6 +73,7 @@ def _group(results: Results, entry: CampaignEntry) -> CampaignContent:
         engine=entry.engine,
         method_id=entry.method_id,
         physical=all(result.physical for result in evaluated),
+        how=_how(entry, [records[model.host] for model in entry.models if model.host in records]),
         method=[] if method is None else _method_lines(method.model_dump(mode="json", exclude_none=True)),
         results=evaluated,
         columns=columns(),
@@ -79,6 +87,22 @@ def _group(results: Results, entry: CampaignEntry) -> CampaignContent:
         json=to_json(evaluated),
         yaml=entry.yaml,
     )
+
+
+def _how(entry: CampaignEntry, hosts: Sequence[Record]) -> str:
+    """Return a sentence on code, functional and sampling of the hosts, each value that they have."""
+    methods = [record.method for record in hosts if record.method is not None]
+    samplings = [record.sampling for record in hosts if record.sampling is not None]
+    if not methods:
+        return f"engine {entry.engine}; nothing is recorded yet"
+    codes = distinct(f"{method.engine} {method.engine_version}" for method in methods)
+    words = [distinct(method.functional for method in methods)]
+    words += [distinct(method.dispersion for method in methods)]
+    words += [distinct(f"{method.cutoff_ev:g} eV" for method in methods if method.cutoff_ev is not None)]
+    words += [distinct("×".join(map(str, s.kmesh)) for s in samplings if s.kmesh is not None)]
+    cells = distinct("×".join(map(str, model.supercell)) for model in entry.models)
+    said = ", ".join(word for word in words if word)
+    return f"{codes}{f', {said}' if said else ''}; cells {cells}; relaxed structures"
 
 
 def _costs(results: Results, records: Mapping[str, Record]) -> list[CostRow]:
@@ -104,7 +128,10 @@ def _relaxations(
     for identifier, record in records.items():
         trajectory = results.documents.arrays(record, "trajectory") if KINDS[record.kind].relaxes else None
         if isinstance(trajectory, Trajectory):
-            relaxations.append(relaxation_content(names.get(identifier, record.label), trajectory))
+            atoms = record.geometry.atoms() if record.geometry is not None else None
+            if atoms is not None and len(atoms) == trajectory.positions_a.shape[1]:
+                name = names.get(identifier, record.label)
+                relaxations.append(relaxation_content(name, trajectory, atoms, bonded(atoms)))
     return sorted(relaxations, key=lambda relaxation: -len(relaxation.energies))
 
 
@@ -130,6 +157,8 @@ def _host(results: Results, result: ModelResult) -> HostContent:
         tracks = {name: line for part in parts for name, line in part.tracks.items()}
         lines_drawn = {name: _track(atoms, line, shift, points) for name, line in tracks.items()}
         panels.append(_map_panel(result, atoms, sites, lines_drawn))
+    if density is not None and result.site is not None:
+        panels.append(_slice_panel(result, rolled(density, shift), atoms))
     return HostContent(result.model, record.label, _poscar(atoms), lines, [*panels, *quantity_panels])
 
 
@@ -139,6 +168,13 @@ def _atoms_panel(result: ModelResult, label: str, atoms: Atoms, surfaces: dict[s
     data = {**atoms_payload(atoms, bonded(atoms)), "isosurfaces": surfaces}
     caption = f"{label}{addition}{source}; turn it with the mouse or a finger."
     return Panel("atoms", data, f"{label} in three dimensions{addition}", caption)
+
+
+def _slice_panel(result: ModelResult, difference: Density, atoms: Atoms) -> Panel:
+    words = f"Charge-density difference of {result.model}/{result.site} in a plane through {result.adsorbate}"
+    data = slice_payload(difference, atoms.positions[-1])
+    caption = f"{words}, along the first lattice vector and the normal; orange gained, blue lost electrons."
+    return Panel("slice", data, words, caption)
 
 
 def _track(

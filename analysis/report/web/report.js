@@ -27,8 +27,11 @@
 
   const layout = (more) => ({
     paper_bgcolor: style("--panel"), plot_bgcolor: style("--panel"), font: { color: style("--ink"), size: 13 },
-    margin: { l: 60, r: 16, t: 44, b: 54 }, legend: { orientation: "h", y: 1.13, x: 0 }, ...more,
+    // Tools stand above, the legend below: neither covers the other, nor a curve.
+    margin: { l: 60, r: 16, t: 34, b: 84 }, legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 }, ...more,
   });
+  // Counts of a formula as subscripts, as in the tables.
+  const formula = (name) => /^(?:[A-Z][a-z]?\d*)+(?:\+V[A-Z][a-z]?)*$/.test(name) ? safe(name.replace(/\d+/g, (n) => [...n].map((d) => "₀₁₂₃₄₅₆₇₈₉"[d]).join(""))) : safe(name);
   const axis = (title, more) => ({ title: { text: title }, gridcolor: style("--line"), zerolinecolor: style("--soft"), ...more });
   const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
@@ -42,7 +45,7 @@
     const known = group.objects.filter((one) => one.adsorption_energy_ev !== null);
     const mock = group.physical ? "" : " (mock)";
     const traces = [{
-      type: "bar", name: "this work" + mock, x: known.map((one) => safe(one.model)), y: known.map((one) => one.adsorption_energy_ev),
+      type: "bar", name: "this work" + mock, x: known.map((one) => formula(one.model)), y: known.map((one) => one.adsorption_energy_ev),
       text: known.map((one) => one.adsorption_energy_ev.toFixed(2)), textposition: "outside", cliponaxis: false,
       ...errors(known, "numerical_ev", style("--ink"), 2),
       customdata: known.map((one) => safe(one.site)), hovertemplate: "%{x}<br>%{customdata}<br>%{y:.3f} eV<extra></extra>",
@@ -51,15 +54,15 @@
     const spread = known.filter((one) => one.adsorption_energy_uncertainty_ev && one.adsorption_energy_uncertainty_ev.functional_ev !== null);
     if (spread.length) traces.push({
       type: "scatter", mode: "markers", name: "spread of functionals", marker: { size: 1, color: style("--soft") }, hoverinfo: "skip",
-      x: spread.map((one) => safe(one.model)), y: spread.map((one) => one.adsorption_energy_ev), ...errors(spread, "functional_ev", style("--soft"), 1),
+      x: spread.map((one) => formula(one.model)), y: spread.map((one) => one.adsorption_energy_ev), ...errors(spread, "functional_ev", style("--soft"), 1),
     });
     // Beside mock values there is nothing to compare with.
     const paper = group.physical ? group.objects.filter((one) => one.paper_adsorption_energy_ev !== null) : [];
     if (paper.length) traces.push({
-      type: "scatter", mode: "markers", name: "Lei et al. 2023", x: paper.map((one) => safe(one.model)), y: paper.map((one) => one.paper_adsorption_energy_ev),
+      type: "scatter", mode: "markers", name: "Lei et al. 2023", x: paper.map((one) => formula(one.model)), y: paper.map((one) => one.paper_adsorption_energy_ev),
       marker: { color: colours[1], symbol: "diamond", size: 13, line: { color: style("--paper"), width: 1.5 } }, hovertemplate: "%{x}<br>paper %{y:.2f} eV<extra></extra>",
     });
-    return [traces, layout({ yaxis: axis("ΔE / eV" + mock), xaxis: axis(""), showlegend: true })];
+    return [traces, layout({ yaxis: axis("ΔE / eV" + mock), xaxis: axis("", { side: "top", automargin: true, tickfont: { size: innerWidth < 500 ? 9 : 13 } }), showlegend: true, margin: { l: 60, r: 16, t: 34, b: 40 } })];
   }
 
   function dos(group, host, zero) {
@@ -68,9 +71,13 @@
     const x = data.energies.map((energy) => energy - data.zeros[zero]);
     const totals = Object.entries(data.curves).map(([label, spins]) => [label, Math.max(...spins.flat())]);
     const drawn = totals.filter(([label]) => label !== "total").sort((a, b) => b[1] - a[1]).slice(0, 6).map(([label]) => label);
+    // Few at first: d of the metal, p of the chalcogens; the others by a click on their names.
+    const metal = drawn.find((label) => label.endsWith("-d")) ?? "-";
+    const first = drawn.filter((label) => label === metal || (label.endsWith("-p") && label.split("-")[0] !== metal.split("-")[0])).slice(0, 3);
+    const seen = (label) => (label === "total" || first.length === 0 || first.includes(label) ? true : "legendonly");
     const traces = [];
     for (const label of ["total", ...drawn]) data.curves[label].forEach((curve, spin) => traces.push({
-      type: "scatter", mode: "lines", name: label, legendgroup: label, showlegend: spin === 0, x, y: spin ? curve.map((value) => -value) : curve,
+      type: "scatter", mode: "lines", name: safe(label.replace("-", " ")), legendgroup: label, showlegend: spin === 0, visible: seen(label), x, y: spin ? curve.map((value) => -value) : curve,
       line: { width: label === "total" ? 1.6 : 1.2, color: label === "total" ? style("--ink") : colours[drawn.indexOf(label)] },
       hovertemplate: `${safe(label)} %{x:.3f} eV: %{y:.2f}<extra></extra>`,
     }));
@@ -80,7 +87,7 @@
     const fermi = data.zeros.E_F - data.zeros[zero];
     const shapes = [{ type: "line", x0: fermi, x1: fermi, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: style("--soft") } }];
     return [traces, layout({
-      xaxis: axis(names[zero], { range: [middle - 6, middle + 4] }), yaxis: axis("states / (eV cell)" + mock), shapes,
+      xaxis: axis(names[zero], { range: [middle - 6, middle + 4] }), yaxis: axis("states / (eV cell)" + mock), shapes, showlegend: true,
     })];
   }
 
@@ -121,10 +128,13 @@
         i: surface.faces.map((f) => f[0]), j: surface.faces.map((f) => f[1]), k: surface.faces.map((f) => f[2]),
       });
     }
-    const bare = { visible: false };
+    // To scale, and as large as the place allows.
+    const spans = [0, 1, 2].map((axis) => Math.max(...data.positions.map((p) => p[axis])) - Math.min(...data.positions.map((p) => p[axis])) + 2);
+    const [x, y, z] = spans.map((span) => (1.75 * span) / Math.max(...spans));
+    const bare = (axis) => ({ visible: false, range: [Math.min(...data.positions.map((p) => p[axis])) - 1, Math.max(...data.positions.map((p) => p[axis])) + 1] });
     return [traces, layout({
-      margin: { l: 0, r: 0, t: 44, b: 0 }, dragmode: "orbit",
-      scene: { xaxis: bare, yaxis: bare, zaxis: bare, aspectmode: "data", camera: { projection: { type: "orthographic" }, eye: { x: 0.4, y: -1.25, z: 0.55 } } },
+      margin: { l: 0, r: 0, t: 30, b: 60 }, dragmode: "orbit", showlegend: true,
+      scene: { xaxis: bare(0), yaxis: bare(1), zaxis: bare(2), aspectmode: "manual", aspectratio: { x, y, z }, camera: { projection: { type: "orthographic" }, eye: { x: 0.4, y: -1.25, z: 0.55 } } },
     })];
   }
 
@@ -141,13 +151,13 @@
     const mock = group.physical ? "" : " (mock)";
     const several = new Set(done.map((site) => site.energy)).size > 1;
     traces.push({
-      type: "scatter", mode: "markers+text", name: "Na sites", x: done.map((site) => site.x), y: done.map((site) => site.y),
+      type: "scatter", mode: "markers+text", name: "sites", x: done.map((site) => site.x), y: done.map((site) => site.y),
       text: done.map((site) => site.energy.toFixed(2)), textposition: done.map((site) => (site.face === "bottom" ? "bottom center" : "top center")), textfont: { color: style("--ink") },
       customdata: done.map((site) => `${safe(site.site)}, ended at ${safe(site.end ?? site.site)}`),
       hovertemplate: "%{customdata}<br>%{text} eV<extra></extra>", showlegend: false,
       marker: {
         size: 15, symbol: done.map((site) => (site.face === "bottom" ? "triangle-down" : "triangle-up")), line: { color: style("--ink"), width: 1.5 },
-        color: done.map((site) => site.energy), colorscale: "Cividis", showscale: several, colorbar: { title: { text: "ΔE / eV" + mock, side: "right" }, thickness: 12 },
+        color: done.map((site) => site.energy), colorscale: "Cividis", showscale: several, colorbar: { title: { text: "ΔE / eV" + mock, side: "right" }, thickness: 12, len: 0.9 },
       },
     });
     Object.entries(data.tracks ?? {}).forEach(([name, line], index) => traces.push({
@@ -166,13 +176,16 @@
     const data = host.panels.profile;
     const mark = ([symbol, z]) => ({ x: z, y: 1, yref: "paper", yanchor: "bottom", text: symbol, showarrow: false, font: { size: 11 } });
     const line = ([, z]) => ({ type: "line", x0: z, x1: z, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: style("--soft") } });
+    // One zero for both axes: each as far above it as below.
+    const around = (values) => { const most = 1.1 * Math.max(...values.map(Math.abs)) || 1; return [-most, most]; };
     return [[
       { type: "scatter", mode: "lines", name: "Δρ", x: data.heights, y: data.planes, line: { color: colours[0] }, hovertemplate: "%{y:.4f} e/Å at %{x:.2f} Å<extra></extra>" },
       { type: "scatter", mode: "lines", name: "gained below", x: data.heights, y: data.below, yaxis: "y2", line: { color: colours[1], dash: "dash" }, hovertemplate: "%{y:.3f} e below %{x:.2f} Å<extra></extra>" },
     ], layout({
       xaxis: axis("z / Å", { range: [Math.min(...data.layers.map(([, z]) => z)) - 3, Math.max(...data.layers.map(([, z]) => z)) + 3] }),
-      yaxis: axis("Δρ / (e/Å)"), yaxis2: axis("gained below / e", { overlaying: "y", side: "right", showgrid: false, zeroline: false, tickmode: "auto", nticks: 6, tickformat: ".2f" }),
-      margin: { l: 60, r: 72, t: 60, b: 54 }, annotations: data.layers.map(mark), shapes: data.layers.map(line), legend: { orientation: "h", y: 1.22, x: 0 },
+      yaxis: axis("Δρ / (e/Å)", { range: around(data.planes) }),
+      yaxis2: axis("gained below / e", { overlaying: "y", side: "right", showgrid: false, zeroline: false, tickmode: "auto", nticks: 6, tickformat: ".2f", range: around(data.below) }),
+      margin: { l: 60, r: 72, t: 54, b: 84 }, annotations: data.layers.map(mark), shapes: data.layers.map(line),
     })];
   }
 
@@ -184,25 +197,69 @@
     })), layout({ xaxis: axis(safe(data.x)), yaxis: axis(safe(data.y) + mock), showlegend: true })];
   }
 
-  function relaxation(group, index) {
+  function slice(group, host) {
+    const data = host.panels.slice;
+    const most = Math.max(...data.values.flat().map(Math.abs)) / 2 || 1;
+    return [[{
+      type: "heatmap", x: data.along, y: data.heights, z: data.values, zmin: -most, zmax: most, zsmooth: "best",
+      colorscale: [[0, "#56B4E9"], [0.5, style("--panel")], [1, "#E69F00"]], colorbar: { title: { text: "Δρ / (e/Å³)", side: "right" }, thickness: 12 },
+      hovertemplate: "%{z:.4f} e/Å³<extra></extra>",
+    }], layout({ margin: { l: 60, r: 16, t: 34, b: 54 }, xaxis: axis("along a / Å"), yaxis: axis("z / Å", { scaleanchor: "x" }) })];
+  }
+
+  // Levels to scale against the vacuum above the top.
+  function levels(group, host) {
+    const data = host.panels.levels, shapes = [], annotations = [];
+    const said = (y, text, x = 1.02) => annotations.push({ x, xref: "paper", xanchor: "left", y, text, showarrow: false, font: { size: 12 } });
+    const block = (y0, y1, fillcolor, x0 = 0, x1 = 1) => shapes.push({ type: "rect", xref: "paper", x0, x1, y0, y1, fillcolor, opacity: 0.35, line: { width: 0 } });
+    const line = (y, dash, color, x0 = 0, x1 = 1) => shapes.push({ type: "line", xref: "paper", x0, x1, y0: y, y1: y, line: { width: 2, dash, color } });
+    const low = Math.min(...Object.values(data.marks)) - 1.2, ink = style("--ink");
+    const { vbm, cbm, fermi, vacuum, below } = data.marks;
+    if (vbm !== undefined) { block(low, vbm, colours[0]); said(vbm, `VBM ${vbm.toFixed(2)}`); }
+    if (cbm !== undefined) { block(cbm, Math.max(cbm + 0.8, cbm), colours[1]); said(cbm, `CBM ${cbm.toFixed(2)}`); }
+    if (vbm === undefined) { block(low, fermi, colours[0]); said(fermi, `E<sub>F</sub> ${fermi.toFixed(2)}`); }
+    for (const [y0, y1, filled] of data.defects) { line((y0 + y1) / 2, "solid", filled ? colours[2] : colours[3], 0.2, 0.8); if (y1 - y0 > 0.03) block(y0, y1, filled ? colours[2] : colours[3], 0.2, 0.8); }
+    line(vacuum, "dash", ink); said(vacuum, "vacuum, top");
+    if (Math.abs(below - vacuum) > 0.02) { line(below, "dash", ink); said(below, `bottom ${below.toFixed(2)}`); }
+    return [[{ type: "scatter", x: [0], y: [vacuum], mode: "markers", marker: { opacity: 0 }, hoverinfo: "skip" }], layout({
+      margin: { l: 56, r: 92, t: 34, b: 30 }, shapes, annotations, showlegend: false,
+      xaxis: { visible: false, range: [0, 1] }, yaxis: axis("E − E<sub>vacuum, top</sub> / eV" + (group.physical ? "" : " (mock)"), { range: [low, Math.max(vacuum, below) + 0.4], zeroline: false }),
+    })];
+  }
+
+  // Atoms and forces at a step of a relaxation.
+  function steps(group, index, step) {
+    const one = group.relaxations[index], at = nearest(one.drawn, step), data = { ...one.atoms, positions: one.positions[at] };
+    const [traces, frame] = atoms(group, { panels: { atoms: data } });
+    const length = 3 / Math.max(...one.forces, 1e-9), lines = { x: [], y: [], z: [] };
+    one.vectors[at].forEach((force, atom) => ["x", "y", "z"].forEach((key, axis) => lines[key].push(data.positions[atom][axis], data.positions[atom][axis] + length * force[axis], null)));
+    traces.push({ type: "scatter3d", mode: "lines", name: "force", ...lines, line: { color: colours[1], width: 7 }, hoverinfo: "skip" });
+    return [traces, { ...frame, uirevision: `${group.campaign}/${index}` }];
+  }
+  const nearest = (drawn, step) => drawn.reduce((best, value, at) => (Math.abs(value - step) < Math.abs(drawn[best] - step) ? at : best), 0);
+
+  function relaxation(group, index, number) {
     const one = group.relaxations[index];
     const steps = one.energies.map((_, step) => step);
     return [[
       { type: "scatter", mode: "lines+markers", name: "energy above the last", x: steps, y: one.energies, line: { color: colours[0] } },
       { type: "scatter", mode: "lines+markers", name: "largest force", x: steps, y: one.forces, yaxis: "y2", line: { color: colours[1], dash: "dot" } },
     ], layout({
-      xaxis: axis("step"), yaxis: axis("energy above the last / eV"), margin: { l: 60, r: 64, t: 44, b: 54 },
+      xaxis: axis("step"), yaxis: axis("energy above the last / eV"), margin: { l: 60, r: 64, t: 34, b: 84 },
+      shapes: [{ type: "line", x0: choice.step[number] ?? 0, x1: choice.step[number] ?? 0, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: style("--soft") } }],
       yaxis2: axis("largest force / (eV/Å)", { overlaying: "y", side: "right", type: "log", showgrid: false, tickformat: ".1~g", dtick: "D2" }),
     })];
   }
 
-  const choice = { zero: "VBM", relaxation: {} };
+  if (innerWidth < 1080) document.querySelector("nav details").open = false;
+  const choice = { zero: "VBM", relaxation: {}, step: {} };
   function draw(place) {
     const [number, kind, which] = place.dataset.plot.split("/");
     const group = groups[number], host = group.hosts[which];
     const drawn = {
       adsorption: () => adsorption(group), dos: () => dos(group, host, choice.zero), atoms: () => atoms(group, host), bands: () => bands(group, host),
-      map: () => map(group, host), curves: () => curves(group, host.panels[kind]), profile: () => profile(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0),
+      map: () => map(group, host), curves: () => curves(group, host.panels[kind]), profile: () => profile(group, host), relaxation: () => relaxation(group, choice.relaxation[number] ?? 0, number),
+      slice: () => slice(group, host), levels: () => levels(group, host), steps: () => steps(group, choice.relaxation[number] ?? 0, choice.step[number] ?? 0),
     }[kind.split("-")[0]]();
     Plotly.react(place, ...drawn, configuration).then(() => { place.dataset.drawn = "yes"; });
   }
@@ -238,9 +295,24 @@
   });
 
   for (const select of document.querySelectorAll("[data-relaxation]")) select.addEventListener("change", () => {
-    choice.relaxation[select.dataset.relaxation] = Number(select.value);
-    draw(document.querySelector(`[data-plot="${select.dataset.relaxation}/relaxation/0"]`));
+    choose(select.dataset.relaxation, Number(select.value), 0);
   });
+  function choose(number, index, step) {
+    choice.relaxation[number] = index;
+    choice.step[number] = step;
+    const last = groups[number].relaxations[index].energies.length - 1, one = groups[number].relaxations[index];
+    Object.assign(document.querySelector(`[data-step="${number}"]`), { max: last, value: step });
+    document.querySelector(`[data-at="${number}"]`).value = `${step} of ${last}: ${one.energies[step].toFixed(3)} eV, ${one.forces[step].toFixed(3)} eV/Å`;
+    for (const place of shown()) if (place.matches(`[data-plot="${number}/relaxation/0"], [data-plot="${number}/steps/0"]`)) draw(place);
+  }
+  for (const range of document.querySelectorAll("[data-step]")) {
+    const number = range.dataset.step;
+    choose(number, 0, 0);
+    range.addEventListener("input", () => {
+      const one = groups[number].relaxations[choice.relaxation[number]];
+      choose(number, choice.relaxation[number], one.drawn[nearest(one.drawn, Number(range.value))]);
+    });
+  }
   for (const select of document.querySelectorAll("[data-zero]")) select.addEventListener("change", () => {
     choice.zero = select.value;
     for (const other of document.querySelectorAll("[data-zero]")) other.value = select.value;

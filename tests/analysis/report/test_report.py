@@ -91,15 +91,15 @@ def test_hostile_names_are_text(page: browsers.Browser) -> None:
 
 
 def test_tables_sort_by_number_and_by_keyboard(page: browsers.Browser) -> None:
-    page.run("document.querySelector('details').open = true")
-    column = "[...document.querySelectorAll('details table.sortable tbody tr')].map(r => r.cells[2].textContent)"
-    heading = "details table.sortable th:nth-child(3) button"
+    page.run("document.querySelector('main details').open = true")
+    column = "[...document.querySelectorAll('main details table.sortable tbody tr')].map(r => r.cells[2].textContent)"
+    heading = "main details table.sortable th:nth-child(3) button"
     page.find(heading).send_keys("\ue007")  # enter
     rising = [float(text) for text in page.run(f"return {column}")]
     assert rising == sorted(rising)
     page.find(heading).click()
     assert [float(text) for text in page.run(f"return {column}")] == sorted(rising, reverse=True)
-    sort = page.run("return document.querySelector('details table.sortable th:nth-child(3)').ariaSort")
+    sort = page.run("return document.querySelector('main details table.sortable th:nth-child(3)').ariaSort")
     assert sort == "descending"
 
 
@@ -172,7 +172,9 @@ def _group_with(profile: dict[str, object]) -> CampaignContent:
     words = f"Charge-density difference of {label} along the normal, summed over planes"
     caption = f"{words}, and the electrons gained below each height; dotted: layers of atoms."
     host = HostContent("WSSe", label, "text", [], [Panel("profile", profile, words, caption)])
-    named: dict[str, Any] = dict.fromkeys(("campaign", "title", "engine", "method_id", "csv", "json", "yaml"), "text")
+    named: dict[str, Any] = dict.fromkeys(
+        ("campaign", "title", "engine", "method_id", "how", "csv", "json", "yaml"), "text"
+    )
     nothing: dict[str, Any] = {
         key: [] for key in ("method", "results", "columns", "remarks", "relaxations", "costs", "missing", "objects")
     }

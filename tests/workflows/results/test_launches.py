@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sodiate.analysis.report.page import _cost_words
+from sodiate.analysis.report.sections import _cost_words
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.launch.corrections import redo
 from sodiate.workflows.launch.reconcile import reconcile
