@@ -163,13 +163,13 @@ def _effects(group: CampaignContent) -> str:
 
 def _figure_5(number: int, group: CampaignContent) -> str:
     """Return where the panels of the paper's Figure 5 stand on the page."""
-    kinds = {kind: [k for k, host in enumerate(group.hosts) if _has(host, kind)] for kind in ("slice", "dos")}
+    kinds = {kind: [k for k, host in enumerate(group.hosts) if _has(host, kind)] for kind in ("profile", "dos")}
 
     def links(hosts: Sequence[int]) -> str:
         return ", ".join(f"<a href='#host-{number}-{k}'>{escape(formula(group.hosts[k].name))}</a>" for k in hosts)
 
     rows = [
-        ("a–e", "charge-density differences", links(kinds["slice"]) or "not on this page: the grids are not here"),
+        ("a–e", "charge-density differences", links(kinds["profile"]) or "not on this page: the grids are not here"),
         ("f", "adsorption energies", f"<a href='#energies-{number}'>the bars above, paper ◆</a>"),
         ("g–i, S22", "densities of states", links(kinds["dos"]) or "none yet"),
     ]

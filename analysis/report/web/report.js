@@ -184,7 +184,7 @@
     ], layout({
       xaxis: axis("z / Å", { range: [Math.min(...data.layers.map(([, z]) => z)) - 3, Math.max(...data.layers.map(([, z]) => z)) + 3] }),
       yaxis: axis("Δρ / (e/Å)", { range: around(data.planes) }),
-      yaxis2: axis("gained below / e", { overlaying: "y", side: "right", showgrid: false, zeroline: false, tickmode: "auto", nticks: 6, tickformat: ".2f", range: around(data.below) }),
+      yaxis2: axis("gained below / e", { overlaying: "y", side: "right", showgrid: false, zeroline: false, automargin: true, tickmode: "auto", nticks: 6, tickformat: ".2f", range: around(data.below) }),
       margin: { l: 60, r: 72, t: 54, b: 84 }, annotations: data.layers.map(mark), shapes: data.layers.map(line),
     })];
   }
@@ -320,8 +320,20 @@
   });
 
   if (!(await unpack())) return;
+  // Figures are drawn as they come near. Browsers keep some sixteen pictures in three dimensions alive: one that is out of sight is let go.
+  const solid = (place) => place.matches(".atoms, .steps");
   const watcher = new IntersectionObserver((seen) => {
-    for (const one of seen) if (one.isIntersecting) { one.target.dataset.near = "yes"; draw(one.target); watcher.unobserve(one.target); }
+    for (const { isIntersecting, target } of seen) {
+      if (isIntersecting) {
+        target.dataset.near = "yes";
+        draw(target);
+        if (!solid(target)) watcher.unobserve(target);
+      } else if (target.dataset.drawn) {
+        Plotly.purge(target);
+        delete target.dataset.drawn;
+        delete target.dataset.near;
+      }
+    }
   }, { rootMargin: "400px" });
   for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown().forEach(draw));

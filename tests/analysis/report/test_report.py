@@ -78,6 +78,28 @@ def test_figures_are_drawn_offline_without_a_complaint(page: browsers.Browser) -
     assert all(url.startswith(("file:", "data:", "blob:")) for url in page.requests())
 
 
+def test_pictures_in_three_dimensions_out_of_sight_are_let_go(page: browsers.Browser) -> None:
+    """Browsers keep some sixteen of them alive, a page with more hosts lost the first ones."""
+    page.drawn(".plot.steps")
+    page.wait(lambda: page.run("return !document.querySelector('.plot.atoms').dataset.drawn"))
+    assert page.run("return document.querySelectorAll('.plot.atoms canvas').length") == 0
+    assert colours(page.drawn(".plot.atoms")) > 30
+
+
+def test_a_relaxation_is_stepped_through(page: browsers.Browser) -> None:
+    """The slider moves the atoms, the forces and the mark in the curves, and says energy and force of the step."""
+    page.drawn(".plot.steps")
+    first = page.run("return document.querySelector('[data-at]').value")
+    last = page.run(
+        "const r = document.querySelector('[data-step]'); r.value = r.max; r.dispatchEvent(new Event('input')); return r.max"
+    )
+    told = page.wait(lambda: page.run("return document.querySelector('[data-at]').value"))
+    assert first.startswith(f"0 of {last}: ")
+    assert told.startswith(f"{last} of {last}: 0.000 eV, 0.0")
+    assert page.run("return document.querySelector('.plot.relaxation').layout.shapes[0].x0") == int(last)
+    assert page.complaints() == []
+
+
 def test_a_dry_run_says_so_and_stands_beside_no_difference(page: browsers.Browser) -> None:
     text = page.find("body").text
     assert "DRY RUN: mock (dry run, not physical)" in text
