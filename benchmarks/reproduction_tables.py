@@ -23,7 +23,6 @@ import numpy as np
 import yaml
 from sodiate.analysis.model_result import ModelResult
 from sodiate.analysis.records import Record
-from sodiate.analysis.report.page import drawn
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign.yaml import CONFIGS
 from sodiate.workflows.cli.cost_view import in_words
@@ -197,14 +196,10 @@ class Reproduction:
     def charges(self) -> Iterator[Sequence[str]]:
         """Electrons that Na gives; from the page, since archives hold no grids."""
         yield "Na on", "by its Bader basin", "by the plane between Na and the sheet", "∫Δρ"
-        for host in self._drawn["hosts"]:
-            line = next(line for line in host["levels"] if line.startswith("Na gave"))
-            plane, integral, basin = re.findall(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", line)
-            yield str(host["shown"]).replace("/", ", "), basin, plane, integral
-
-    @property
-    def _drawn(self) -> dict[str, Any]:
-        return next(group for group in drawn(self.page) if group["campaign"] == "wsse-gpaw-best")
+        for section in re.findall(r"<section class='host' id='host-0-\d+'>(.*?)</section>", self.page, re.DOTALL):
+            plane, integral, basin = re.findall(_NUMBER, re.findall(r"<li>Na gave (.*?)</li>", section)[0])
+            shown = re.findall(r">([^<>]*) as POSCAR", section)[0]
+            yield shown.replace("/", ", "), basin, plane, integral
 
     def cost(self) -> Iterator[Sequence[str]]:
         """Wall times over all launches: relaxations of the hosts of Figure 5 one by one, others by kind."""
@@ -318,6 +313,8 @@ class Reproduction:
             "left": self.left,
         }
 
+
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 _LEVEL = re.compile(r"^defect level ([+-][\d.]+) to ([+-][\d.]+) eV.*?, (filled|empty|\w+), .*? (\d+)% of it")
 

@@ -91,7 +91,8 @@ def test_a_relaxation_is_stepped_through(page: browsers.Browser) -> None:
     page.drawn(".plot.steps")
     first = page.run("return document.querySelector('[data-at]').value")
     last = page.run(
-        "const r = document.querySelector('[data-step]'); r.value = r.max; r.dispatchEvent(new Event('input')); return r.max"
+        "const range = document.querySelector('[data-step]'); range.value = range.max;"
+        "range.dispatchEvent(new Event('input')); return range.max"
     )
     told = page.wait(lambda: page.run("return document.querySelector('[data-at]').value"))
     assert first.startswith(f"0 of {last}: ")
