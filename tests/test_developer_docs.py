@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from sodiate.structures import sites as site_module
 from sodiate.structures.site_candidates import find_candidates
 from sodiate.workflows.plan import plan
@@ -67,3 +69,20 @@ def test_bridge_sites_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
         "BR@top": 27,
         "BR@bottom": 27,
     }
+
+
+def test_every_page_has_its_place_in_the_site() -> None:
+    """Pages of the site are those of `docs`, and those that docs/site_pages.py makes from what is above or in code."""
+
+    def paths(entry: object) -> list[str]:
+        if isinstance(entry, str):
+            return [entry]
+        values = entry.values() if isinstance(entry, dict) else entry
+        assert isinstance(values, Iterable)
+        return [path for value in values for path in paths(value)]
+
+    site = yaml.safe_load((CHECKOUT / "mkdocs.yml").read_text(encoding="utf-8"))
+    named = paths(site["nav"])
+    made = re.findall(r'"([\w/]+\.md)": ', (DOCS / "site_pages.py").read_text(encoding="utf-8"))
+    written = [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
+    assert sorted(named) == sorted([*written, *made])
