@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -83,6 +83,8 @@ def test_every_page_has_its_place_in_the_site() -> None:
 
     site = yaml.safe_load((CHECKOUT / "mkdocs.yml").read_text(encoding="utf-8"))
     named = paths(site["nav"])
-    made = re.findall(r'"([\w/]+\.md)": ', (DOCS / "site_pages.py").read_text(encoding="utf-8"))
+    made = re.findall(
+        r'^        "([\w/]+\.md)": ', (DOCS / "site_pages.py").read_text(encoding="utf-8"), re.MULTILINE
+    )
     written = [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
     assert sorted(named) == sorted([*written, *made])
