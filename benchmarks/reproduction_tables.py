@@ -10,10 +10,12 @@ geometries of the records, by the package dftd3 (extra ``[gpaw]``).
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from ase import Atoms
 from sodiate.analysis.model_result import ModelResult
 from sodiate.analysis.records import Record
 from sodiate.workflows.calculation import Calculation
@@ -34,6 +37,11 @@ from sodiate.workflows.results.cost import launches_of, outlook
 from sodiate.workflows.results.results import Results
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+ENTHALPIES = DOCS.parent / "tests" / "data" / "formation_enthalpies.csv"
+"""Of formation, by experiment, kJ/mol; with the source of each."""
+
+KJ_PER_MOL_EV = 96.48533212
 
 C2DB_GAP_EV = {"WSe2": 1.553, "WSSe": 1.696}
 """PBE without spin–orbit coupling, from the Computational 2D Materials Database."""
@@ -193,6 +201,69 @@ class Reproduction:
                 energies = model.quantities["vacancy_formation"]
                 yield name, f"{energies.x_rich_ev:.3f}", f"{energies.metal_rich_ev:.3f}"
 
+    @cached_property
+    def measured_ev(self) -> dict[str, float]:
+        """Enthalpies of formation by experiment, eV per formula unit; WSSe as the mean of WS2 and WSe2."""
+        with ENTHALPIES.open(encoding="utf-8") as lines:
+            found = {row["substance"]: float(row["kj_per_mol"]) / KJ_PER_MOL_EV for row in csv.DictReader(lines)}
+        return found | {"WSSe": (found["WS2"] + found["WSe2"]) / 2}
+
+    @cached_property
+    def converted(self) -> dict[str, ModelResult]:
+        """The hosts of `wsse-conversion` by name, from an archive of their own."""
+        with Results.open(DOCS / "conversion") as results:
+            return {model.model: model for model in results.models()}
+
+    def conversion(self) -> Iterator[Sequence[str]]:
+        """Average voltages of conversion of sheets and crystals, what D3 adds at their geometries, and experiment."""
+        numbers = "sheet (V)", "crystal (V)", "D3 adds to the sheet's (V)", "to the crystal's (V)", "experiment (V)"
+        yield "reaction", *numbers, "mAh/g"
+        for model in self.converted.values():
+            found = model.quantities["conversion"]
+            if found.voltage_v is None:
+                continue
+            entry = model.host.model.quantities["conversion"]
+            others = {role: one for role, one in entry.calculations.items() if role != "crystal"}
+            amounts = {"bulk": -Fraction(entry.declared["ions"])}
+            amounts |= {name: Fraction(number) for name, number in entry.declared["products"].items()}
+            rest = sum(float(amounts[role]) * self._d3_of_a_unit_ev(model, one) for role, one in others.items())
+            voltages = [found.voltage_v, found.crystal_voltage_v]
+            hosts = [model.host.model.host, entry.calculations["crystal"]]
+            added = [
+                "" if voltage is None else f"{(self._d3_of_a_unit_ev(model, host, 3) - rest) / found.electrons:+.2f}"
+                for voltage, host in zip(voltages, hosts, strict=True)
+            ]
+            gained = sum(
+                float(amounts[name]) * self.measured_ev.get(name, 0.0) for name in entry.declared["products"]
+            )
+            experiment = (self.measured_ev[model.model] - gained) / found.electrons
+            shown = ["" if voltage is None else f"{voltage:.2f}" for voltage in voltages]
+            yield found.equation, *shown, *added, f"{experiment:.2f}", f"{found.capacity_mah_per_g:.1f}"
+
+    def _d3_of_a_unit_ev(self, model: ModelResult, identifier: str, atoms: int | None = None) -> float:
+        """Return D3(BJ) of a record's atoms; of as many of its atoms as a formula unit has, if they are given."""
+        record = model.host.records.get(identifier)
+        if record is None or record.geometry is None:
+            return 0.0
+        return _d3_ev(record.geometry.atoms()) * (1.0 if atoms is None else atoms / len(record.geometry.symbols))
+
+    def elements(self) -> Iterator[Sequence[str]]:
+        """Energies of formation from the elements, against experiment."""
+        yield "formed from its elements", "here (eV)", "experiment (eV)", "here less experiment (eV)"
+        records = {r.label: r for model in self.converted.values() for r in model.host.records.values()}
+        for name in ("S-molecule", "Se-crystal"):
+            records[name] = self.results.get(name, campaign="wsse-gpaw-best").record
+        elements = {
+            name.partition("-")[0]: _energy(records[name]) / len(_symbols(records[name]))
+            for name in ("Na-bcc", "W-bcc", "S-molecule", "Se-crystal")
+        }
+        found = {name: f"{name}-antifluorite" for name in ("Na2S", "Na2Se")}
+        found |= {name: name for name in self.converted if name in records}
+        for name, label in found.items():
+            formed = _energy(records[label]) - sum(elements[one] for one in _symbols(records[label]))
+            measured = self.measured_ev[name]
+            yield name, f"{formed:.2f}", f"{measured:.2f}", f"{formed - measured:+.2f}"
+
     def charges(self) -> Iterator[Sequence[str]]:
         """Electrons that Na gives; from the page, since archives hold no grids."""
         yield "Na on", "by its Bader basin", "by the plane between Na and the sheet", "∫Δρ"
@@ -293,11 +364,7 @@ class Reproduction:
         return self._d3_ev(f"{name}/{site}") - self._d3_ev(name)  # far from everything Na has none
 
     def _d3_ev(self, calculation: str) -> float:
-        from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
-
-        atoms = self.results.get(calculation, campaign="wsse-gpaw-best").atoms.copy()
-        atoms.calc = dispersion_calculator("PBE")
-        return float(atoms.get_potential_energy())
+        return _d3_ev(self.results.get(calculation, campaign="wsse-gpaw-best").atoms)
 
     @property
     def tables(self) -> Mapping[str, Callable[[], Iterator[Sequence[str]]]]:
@@ -308,10 +375,30 @@ class Reproduction:
             "explanations": self.explanations,
             "gaps": self.gaps,
             "formation": self.formation,
+            "conversion": self.conversion,
+            "elements": self.elements,
             "charges": self.charges,
             "cost": self.cost,
             "left": self.left,
         }
+
+
+def _energy(record: Record) -> float:
+    assert record.energy_ev is not None
+    return record.energy_ev
+
+
+def _symbols(record: Record) -> Sequence[str]:
+    assert record.geometry is not None
+    return record.geometry.symbols
+
+
+def _d3_ev(geometry: Atoms) -> float:
+    from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
+
+    atoms = geometry.copy()
+    atoms.calc = dispersion_calculator("PBE")
+    return float(atoms.get_potential_energy())
 
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"

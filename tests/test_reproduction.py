@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -95,6 +96,59 @@ def test_the_table_of_formation_energies(archive: Results) -> None:
         assert told == pytest.approx([formation.x_rich_ev, formation.metal_rich_ev], abs=6e-4)
 
 
+def energies_ev() -> dict[str, tuple[float, int]]:
+    """The energy and the number of atoms of each record as it lies in the archives, by its campaign's name."""
+    found: dict[str, tuple[float, int]] = {}
+    for folder, wanted in (("reproduction", "wsse-gpaw-best"), ("conversion", "wsse-conversion")):
+        campaigns, records = (
+            [json.loads(line) for line in (DOCS / folder / f"{name}.jsonl").read_text("utf-8").splitlines()]
+            for name in ("campaigns", "records")
+        )
+        names = {n["name"]: n["calculation"] for c in campaigns if c["campaign"] == wanted for n in c["calculations"]}
+        by_id = {one["calculation"]: one for one in records if one["energy_ev"] is not None}
+        found |= {
+            name: (by_id[identifier]["energy_ev"], len(by_id[identifier]["geometry"]["symbols"]))
+            for name, identifier in names.items()
+            if identifier in by_id
+        }
+    return found
+
+
+def test_the_table_of_conversions() -> None:
+    """By hand from the energies: E(host) + 4 E(Na) − E(products), a quarter of it."""
+    ev = {label: energy for label, (energy, _) in energies_ev().items()}
+    sulphide, selenide, metal = ev["Na2S-antifluorite"], ev["Na2Se-antifluorite"], ev["W-bcc"] - 4 * ev["Na-bcc"]
+    products = {"WSe2": 2 * selenide + metal, "WSSe": selenide + sulphide + metal, "WS2": 2 * sulphide + metal}
+    experiment = {"WSe2": 1.2892, "WSSe": 1.2778, "WS2": 1.2663}  # tests/data/formation_enthalpies.csv
+    rows = {row["reaction"].split(" + ")[0]: row for row in table("reaction")}
+    assert {"WSe2", "WSSe"} <= set(rows)
+    for name, row in rows.items():
+        assert float(row["sheet (V)"]) == pytest.approx((ev[name] - products[name]) / 4, abs=6e-3)
+        if row["crystal (V)"]:
+            crystal = ev[f"{name}-crystal"] / 2
+            assert float(row["crystal (V)"]) == pytest.approx((crystal - products[name]) / 4, abs=6e-3)
+        assert float(row["experiment (V)"]) == pytest.approx(experiment[name], abs=6e-3)
+
+
+def test_the_table_of_formation_from_elements() -> None:
+    """By hand; and that its differences are those of the voltages, in which the elements cancel."""
+    found = energies_ev()
+    element = {label: energy / atoms for label, (energy, atoms) in found.items()}
+    rows = {row["formed from its elements"]: row for row in table("formed from its elements")}
+    formed = found["Na2S-antifluorite"][0] - 2 * element["Na-bcc"] - element["S-molecule"]
+    assert float(rows["Na2S"]["here (eV)"]) == pytest.approx(formed, abs=6e-3)
+    assert float(rows["Na2Se"]["experiment (eV)"]) == pytest.approx(-341.4 / 96.485, abs=6e-3)
+    short = {name: float(row["here less experiment (eV)"]) for name, row in rows.items()}
+    (voltage,) = [row for row in table("reaction") if row["reaction"].startswith("WSSe")]
+    lacking = float(voltage["experiment (V)"]) - float(voltage["sheet (V)"])
+    assert (short["Na2S"] + short["Na2Se"] - short["WSSe"]) / 4 == pytest.approx(lacking, abs=0.01)
+    said = " ".join(TEXT.split())
+    assert f"of {lacking:.2f} V that WSSe's voltage lacks" in said
+    crystal, sheet = found["WSSe-crystal"][0] / 2, found["WSSe"][0]
+    assert f"That lies {crystal - sheet:.2f} eV per formula unit above the sheet without D3" in said
+    assert f"short of {(short['Na2S'] + short['Na2Se']) / 4:.2f} V and the sheet of {short['WSSe'] / 4:.2f} V" in said
+
+
 def d3_ev(archive: Results, name: str, campaign: str) -> float:
     from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
 
@@ -125,6 +179,20 @@ def test_what_is_left_of_the_differences(archive: Results, dftd3: None) -> None:
     plain = float(rows["none: this table's own values"]["scatter left (eV)"])
     share = float(both["of the pattern"].removesuffix(" %")) / 100
     assert share == pytest.approx(1 - (scatter / plain) ** 2, abs=0.01)
+
+
+def test_what_dispersion_does_to_layers(dftd3: None) -> None:
+    from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
+
+    energies = []
+    with Results.open(DOCS / "conversion") as results:
+        for name in ("WSSe", "WSSe-crystal"):
+            atoms = results[name].atoms.copy()
+            atoms.calc = dispersion_calculator("PBE")
+            plain = results[name].record.energy_ev
+            assert plain is not None
+            energies.append((plain + atoms.get_potential_energy()) * 3 / len(atoms))
+    assert f"and {energies[0] - energies[1]:.2f} eV below it with D3" in " ".join(TEXT.split())
 
 
 def test_a_constant_explains_nothing_of_the_pattern() -> None:
