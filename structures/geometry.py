@@ -89,6 +89,13 @@ def bond_reach(first: Ints | int, second: Ints | int) -> Floats:
     return reach
 
 
+def bonded(atoms: Atoms) -> list[tuple[int, int]]:
+    """Return the pairs of indices of atoms that are bonded within the drawn cell, not across its sides."""
+    distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=2)
+    reach = bond_reach(atoms.numbers[:, None], atoms.numbers[None])
+    return [(int(i), int(j)) for i, j in np.argwhere((distances < reach) & (distances > 0)) if i < j]
+
+
 def check_repeat(repeat: tuple[int, int], atoms: int) -> None:
     """Check that a supercell is two whole numbers of at least 1, and not too many atoms.
 

@@ -15,6 +15,7 @@ import pytest
 from sodiate import SodiateError
 from sodiate.workflows.database.connection import Database, initialise, open_launchpad, open_root
 from sodiate.workflows.database.mongod import PrivateMongod, private_mongod
+from support import browser as browsers
 from support import faults, sharing, slurm
 from support.campaigns import Bench, Finished, small_campaign
 from support.cli import Cli
@@ -273,6 +274,17 @@ def cli(warm: Warm, tmp_path: Path) -> Cli:
         return warm.run(["sodiate", *map(str, arguments)], cwd, timeout)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browsers.Browser]:
+    """A browser."""
+    lacking = browsers.missing()
+    if lacking:
+        skip_unless_required(f"needs {', '.join(lacking)}: Debian's chromium chromium-driver")
+    pytest.importorskip("selenium")
+    with browsers.browser(tmp_path_factory.mktemp("downloads")) as window:
+        yield window
 
 
 @pytest.fixture

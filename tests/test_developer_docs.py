@@ -72,7 +72,7 @@ def test_bridge_sites_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_page_has_its_place_in_the_site() -> None:
-    """Pages of the site are those of `docs`, and those that docs/site_pages.py makes from what is above or in code."""
+    """Pages are those of `docs`, and those that docs/site_pages.py makes of files above it and of the code."""
 
     def paths(entry: object) -> list[str]:
         if isinstance(entry, str):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -17,8 +17,8 @@ from typing import Any
 from ..energies.paper import paper
 from ..records import MOCK
 from ..words import listed
-from .content import CampaignContent
-from .markup import formula
+from .content import CampaignContent, Panel
+from .markup import figure, formula
 from .sections import anchors, campaign, is_beside_published
 
 _WEB = files(__package__) / "web"
@@ -46,30 +46,86 @@ def render(title: str, groups: Sequence[CampaignContent]) -> str:
     str
         HTML. Text from a campaign file or a message is escaped and never becomes markup.
     """
-    from plotly.offline import get_plotlyjs
-
     body = "\n".join(campaign(number, group) for number, group in enumerate(groups))
     if not groups:
         body = "<p>Nothing is recorded here yet: <code>sodiate run</code> a campaign, then report again.</p>"
-    banner = "" if all(group.physical for group in groups) else _banner(groups)
     parts = {
         "TITLE": escape(f"sodiate: {title}"),
         "HEADING": escape(title),
+        "BANNER": "" if all(group.physical for group in groups) else _banner(groups),
+        "CONTENTS": _contents(groups),
+        "BODY": body,
+        "FOOTER": escape(_footer(groups)),
+    }
+    return _filled(parts, [_data(group) for group in groups])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page on its own, as a page that a notebook shows in its cell.
+
+    Attributes
+    ----------
+    html
+        The page; works offline, as a file too.
+    """
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return f"<iframe srcdoc='{escape(self.html)}' style='width: 100%; height: 480px; border: 0'></iframe>"
+
+
+def panel_picture(panel: Panel, physical: bool) -> Picture:
+    """Return a panel of a host alone.
+
+    Parameters
+    ----------
+    panel
+        As the page has it.
+    physical
+        False if its values are mock, which it then says.
+    """
+    return _picture(panel.kind, panel.words, panel.caption, physical, host=panel.data)
+
+
+def adsorption_picture(objects: Sequence[Mapping[str, Any]], physical: bool) -> Picture:
+    """Return the bars of ΔE of some hosts alone, from `sodiate.workflows.results.rows.as_objects`."""
+    return _picture("adsorption", "Adsorption energies at the best sites", "", physical, objects=objects)
+
+
+def _picture(
+    kind: str,
+    words: str,
+    caption: str,
+    physical: bool,
+    host: Mapping[str, Any] | None = None,
+    objects: Sequence[Mapping[str, Any]] = (),
+) -> Picture:
+    mock = "" if physical else f"<p class='mock'>{escape(MOCK)}</p>"
+    body = mock + figure(0, kind, "0" if host is not None else "", words, caption)
+    hosts = [] if host is None else [{"name": "", "poscar": None, "panels": {kind: host}}]
+    data = {"campaign": "", "engine": "", "physical": physical, "objects": objects, "hosts": hosts, "relaxations": []}
+    parts = {"TITLE": escape(words), "HEADING": "", "BANNER": "", "CONTENTS": "", "BODY": body, "FOOTER": ""}
+    return Picture(_filled(parts, [data]))
+
+
+def _filled(parts: Mapping[str, str], data: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page with its parts, its data, its style and its script."""
+    from plotly.offline import get_plotlyjs
+
+    given = {
+        **parts,
         "CSS": (_WEB / "report.css").read_text(encoding="utf-8"),
         "JS": (_WEB / "report.js").read_text(encoding="utf-8"),
-        "BANNER": banner,
-        "BODY": body,
-        "CONTENTS": _contents(groups),
-        "FOOTER": escape(_footer(groups)),
-        "DATA": _packed(json.dumps([_data(group) for group in groups], ensure_ascii=False, allow_nan=False)),
-        "PLOTLY": _packed(get_plotlyjs()) if groups else "",
+        "DATA": _packed(json.dumps(data, ensure_ascii=False, allow_nan=False)),
+        "PLOTLY": _packed(get_plotlyjs()) if data else "",
     }
-    page = (_WEB / "report.html").read_text(encoding="utf-8")
-    head, *rest = page.split("{{")
+    head, *rest = (_WEB / "report.html").read_text(encoding="utf-8").split("{{")
     pieces = [head]
     for part in rest:
         name, _, after = part.partition("}}")
-        pieces += [parts[name], after]
+        pieces += [given[name], after]
     return "".join(pieces)
 
 

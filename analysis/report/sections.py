@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..columns import Column
 from ..energies.adsorption import ANOTHER_START, SiteResult
 from ..model_result import ModelResult
 from ..records import MOCK
@@ -39,7 +40,7 @@ def campaign(number: int, group: CampaignContent) -> str:
 <p class="about">{escape(about)}</p>
 {_headline(group)}
 <h3 id="energies-{number}">Adsorption energies</h3>
-{_summary(group)}
+{summary(group.results, group.columns, group.physical)}
 {adsorption}
 {_effects(group)}
 {items(group.remarks)}
@@ -125,14 +126,14 @@ def _adsorption_words(group: CampaignContent) -> str:
     return "Adsorption energy at the best site of each host: " + ("; ".join(energies) or "none yet")
 
 
-def _summary(group: CampaignContent) -> str:
-    heads = {c: head for c in group.columns if (head := c.head("page", group.physical)) is not None}
-    # A column without a value is left out.
-    heads = {c: h for c, h in heads.items() if any(result.values[c.key] is not None for result in group.results)}
-    if all(result.end == result.site for result in group.results):
+def summary(results: Sequence[ModelResult], columns: Sequence[Column], physical: bool) -> str:
+    """Return the table of the hosts of a campaign; a column without a value is left out."""
+    heads = {c: head for c in columns if (head := c.head("page", physical)) is not None}
+    heads = {c: h for c, h in heads.items() if any(result.values[c.key] is not None for result in results)}
+    if all(result.end == result.site for result in results):
         heads = {column: head for column, head in heads.items() if column.key != "end"}
     rows = []
-    for result in group.results:
+    for result in results:
         sites = result.adsorption.sites
         count = sum(site.adsorption_energy_ev is not None for site in sites)
         cells = [column.text(result.values[column.key]) for column in heads]

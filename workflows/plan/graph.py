@@ -124,6 +124,16 @@ class Plan:
     def __len__(self) -> int:
         return len(self.names)
 
+    def _repr_html_(self) -> str:
+        from ...analysis.report.markup import table
+
+        rows = [
+            (name, calculation.kind, calculation.id, ", ".join(calculation.parents))
+            for name, calculation in self.names.items()
+        ]
+        heads = (f"{self.campaign.spec.campaign}: {len(self.calculations)} calculations", "kind", "id", "from")
+        return table(heads, rows)
+
     @property
     def method_id(self) -> str:
         """Short hash of the engine and the protocol that all hosts and sites share, and that of final energies."""

@@ -20,7 +20,7 @@ from ...analysis.report.panels import (
     slice_payload,
 )
 from ...analysis.words import distinct
-from ...structures.geometry import bond_reach
+from ...structures.geometry import bonded
 from ...structures.slabs import POSCAR
 from ..kinds import KINDS
 from ..quantities import quantities
@@ -197,13 +197,6 @@ def _map_panel(
     caption = "Where the adsorbate ended, ▲ on the top and ▼ on the bottom, with ΔE."
     caption += " Lines are the paths between sites." if tracks else ""
     return Panel("map", data, f"Sites on {result.model}: {'; '.join(energies)}", caption)
-
-
-def bonded(atoms: Atoms) -> list[tuple[int, int]]:
-    """Return the pairs of indices of atoms that are bonded within the drawn cell, not across its sides."""
-    distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=2)
-    reach = bond_reach(atoms.numbers[:, None], atoms.numbers[None])
-    return [(int(i), int(j)) for i, j in np.argwhere((distances < reach) & (distances > 0)) if i < j]
 
 
 def _poscar(atoms: Atoms) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
+from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
     from pymatgen.electronic_structure.dos import Dos as PymatgenDos
 
+    from ...analysis.report.page import Picture
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -56,6 +59,23 @@ class Finished:
     record: Record
     _load: Callable[[Record, str], Any]
     _dos_record: Record | None
+
+    def _repr_html_(self) -> str:
+        from ...analysis.report.markup import table
+
+        record = self.record
+        energy = None if record.energy_ev is None else f"{record.energy_ev:.6f}"
+        values = {
+            "kind": record.kind,
+            "id": record.calculation,
+            "energy / eV": energy,
+            "largest force / (eV/Å)": record.max_force_ev_per_a,
+            "moment / μB": record.total_moment_mub,
+            "method": None if record.method is None else f"{record.method.engine} {record.method.functional or ''}",
+            "notes": "; ".join(record.notes) or None,
+        }
+        heads = (self.name, "" if record.physical else MOCK)
+        return table(heads, [row for row in values.items() if row[1] is not None])
 
     @property
     def atoms(self) -> Atoms:
@@ -268,6 +288,61 @@ class Results:
         if identifier in standing.reasons:
             raise SodiateError(f"{name} has no result: {standing.reasons[identifier]}.")
         return Finished(name, standing.records[identifier], self.documents.arrays, standing.records.get(dos or ""))
+
+    def _only(self, campaign: str | None, engine: str | None) -> CampaignEntry:
+        """Return the entry that is meant, which has to be a single one."""
+        entries = self.entries(campaign, engine)
+        if len(entries) != 1:
+            several = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in entries)
+            raise InputError(f"{self.title} has {several or 'nothing recorded'}: say which, as campaign=…, engine=….")
+        return entries[0]
+
+    def plot_adsorption(self, campaign: str | None = None, engine: str | None = None) -> Picture:
+        """Return the bars of ΔE of a campaign's hosts, as the page draws them, for a notebook.
+
+        Raises
+        ------
+        InputError
+            If there are several campaigns and none is named.
+        """
+        from ...analysis.report.page import adsorption_picture
+        from .rows import as_objects
+
+        models = self.of(self._only(campaign, engine))
+        return adsorption_picture(as_objects(models), all(model.physical for model in models))
+
+    def view(self, name: str, campaign: str | None = None, engine: str | None = None) -> Picture:
+        """Return the final atoms of a calculation, such as ``WSSe+VS/V_S@top``, to be turned in a notebook.
+
+        Raises
+        ------
+        InputError
+            If there is no such calculation, or it has no atoms.
+        """
+        from ...analysis.report.content import Panel
+        from ...analysis.report.page import panel_picture
+        from ...analysis.report.panels import atoms_payload
+        from ...structures.geometry import bonded
+
+        calculation = self.get(name, campaign, engine)
+        atoms = calculation.atoms
+        payload = {**atoms_payload(atoms, bonded(atoms)), "isosurfaces": None}
+        panel = Panel("atoms", payload, f"{name} in three dimensions", name)
+        return panel_picture(panel, calculation.record.physical)
+
+    def _repr_html_(self) -> str:
+        from ...analysis.report.sections import summary
+        from .rows import columns
+
+        parts = []
+        for entry in self.entries():
+            models = self.of(entry)
+            physical = all(model.physical for model in models)
+            heading = (
+                f"{escape(entry.title or entry.campaign)} ({escape(entry.engine)}{'' if physical else ', mock'})"
+            )
+            parts.append(f"<h4>{heading}</h4>{summary(models, columns(), physical)}")
+        return "".join(parts) or "<p>Nothing is recorded here yet.</p>"
 
     def density_difference(self, model: str, campaign: str | None = None, engine: str | None = None) -> Density:
         """Return Δρ of a host's best site: its density minus those of the host and of the adsorbate alone.

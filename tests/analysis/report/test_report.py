@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from support import DOCS
 from support import browser as browsers
 from support.campaigns import small_campaign
 from support.cli import Cli
-from support.requirements import skip_unless_required
 
 HOSTILE = 'Nä <script>alert(1)</script> "quoted" & {{DATA}} </script>'
 ARCHIVE = DOCS / "reproduction"
@@ -40,17 +38,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, mongod: Path) -> Path:
     for words in (["run", "small.yaml", "--root", "root"], ["report", "--root", "root", "--out", "report.html"]):
         subprocess.run([program, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return folder
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browsers.Browser]:
-    """A browser."""
-    lacking = browsers.missing()
-    if lacking:
-        skip_unless_required(f"needs {', '.join(lacking)}: Debian's chromium chromium-driver")
-    pytest.importorskip("selenium")
-    with browsers.browser(tmp_path_factory.mktemp("downloads")) as window:
-        yield window
 
 
 @pytest.fixture
