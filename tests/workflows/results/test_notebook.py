@@ -63,7 +63,7 @@ def test_atoms_that_are_viewed_are_those_of_the_record(archive: Results) -> None
     assert np.array(panel["positions"]) == pytest.approx(atoms.positions, abs=1e-3)
     assert panel["symbols"] == atoms.get_chemical_symbols()
     assert picture._repr_html_().startswith("<iframe srcdoc='&lt;!DOCTYPE html&gt;")
-    with pytest.raises(InputError, match="has no calculation 'WSSe.VS/V_S@bottom'"):
+    with pytest.raises(InputError, match=r"has no calculation 'WSSe.VS/V_S@bottom'"):
         archive.view("WSSe+VS/V_S@bottom", campaign=BEST)
 
 
