@@ -121,7 +121,10 @@ def test_the_table_of_conversions() -> None:
     products = {"WSe2": 2 * selenide + metal, "WSSe": selenide + sulphide + metal, "WS2": 2 * sulphide + metal}
     experiment = {"WSe2": 1.2892, "WSSe": 1.2778, "WS2": 1.2663}  # tests/data/formation_enthalpies.csv
     rows = {row["reaction"].split(" + ")[0]: row for row in table("reaction")}
-    assert {"WSe2", "WSSe"} <= set(rows)
+    assert set(rows) == {"WSe2", "WSSe", "WS2"}
+    told = (DOCS / "conversion.md").read_text(encoding="utf-8")
+    for name, row in rows.items():
+        assert f"{row['sheet (V)']} V for {name}" in told
     for name, row in rows.items():
         assert float(row["sheet (V)"]) == pytest.approx((ev[name] - products[name]) / 4, abs=6e-3)
         if row["crystal (V)"]:
