@@ -49,6 +49,8 @@ def submit(
 
     plan = plan_campaign(campaign, engine)
     cluster_file = None if cluster is None else load_cluster(cluster)
+    if cluster_file is not None:
+        cluster_file.refuse_undivided(plan)
     lines, packs = [DRY], [] if cluster_file is None else pack_lines(cluster_file)
     with open_workbench(root, launchpad, create=True) as bench:
         from ..launch.ownership import refuse_foreign_name

@@ -65,7 +65,7 @@ def plan(
     from .plan_view import plan_objects, plan_tree
 
     graph = plan_campaign(campaign, engine)
-    cluster_file = None if cluster is None else _load_cluster(cluster)
+    cluster_file = None if cluster is None else _load_cluster(cluster, graph)
     physical = is_physical(graph)
     found = None
     if diff or root is not None or launchpad is not None or archive is not None:
@@ -99,10 +99,12 @@ def plan(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _load_cluster(path: Path) -> ClusterFile:
+def _load_cluster(path: Path, graph: Plan) -> ClusterFile:
     from ..clusters.cluster_file import load_cluster  # imports all engines, whose keys it may hold
 
-    return load_cluster(path)
+    cluster = load_cluster(path)
+    cluster.refuse_undivided(graph)
+    return cluster
 
 
 @dataclass(frozen=True)

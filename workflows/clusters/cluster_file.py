@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, create_model, model_validator
 
 from ...analysis.records import Frozen
 from ..campaign.protocol import Positive
 from ..campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
-from ..engines import engines_here
+from ..engines import engines_here, make_engine
+from ..engines.base import Settings
 from ..kinds import KINDS
 from .registry import SCHEDULERS
 from .scheduler import Scheduler, Share
+
+if TYPE_CHECKING:
+    from ..plan.graph import Plan
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -234,6 +238,19 @@ class ClusterFile(Frozen):
         if name not in self.classes:
             raise InputError(f"the cluster has no class {name!r}{nearest(name, self.classes)}.")
         return self.classes[name]
+
+    def refuse_undivided(self, plan: Plan) -> None:
+        """Raise `InputError` for a calculation whose parts do not divide the tasks that its class gives it."""
+        for calculation in plan.calculations:
+            name = self.class_of(calculation.kind)
+            settings = Settings(execution=plan.execution(calculation))
+            parts = make_engine(calculation.engine, settings).demand(calculation).divided_by
+            tasks = self.resources(name).share.tasks
+            if tasks % parts:
+                raise InputError(
+                    f"classes.{name}: {calculation.label} runs in {parts} parts side by side, which do not divide "
+                    f"{tasks} tasks; give the class a multiple of {parts}."
+                )
 
 
 def load_cluster(path: Path) -> ClusterFile:

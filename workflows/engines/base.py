@@ -131,11 +131,14 @@ class Demand:
         Numbers of ranks over which its work divides evenly, ascending; None if the code takes the whole machine.
     memory_bytes, rank_bytes
         What it takes whatever the number of ranks, and what each of them adds; 0 where that cannot be told.
+    divided_by
+        What divides the number of ranks: parts of the calculation that run side by side, and are nothing without.
     """
 
     ranks: tuple[int, ...] | None = None
     memory_bytes: int = 0
     rank_bytes: int = 0
+    divided_by: int = 1
 
     def bytes_on(self, ranks: int) -> int:
         """Return the memory that it takes on so many ranks."""

@@ -58,6 +58,8 @@ class Behaviour:
     states
         Moment (μB) and energy (eV) of each electronic state: a run without WAVECAR ends in that of the moment nearest
         to the sum of MAGMOM, and writes it into the WAVECAR with which it ends. Without, there is one.
+    vtst
+        True: built with the VTST tools, whose tags it knows.
     move_c
         True: a relaxation of the cell lets c go, as a VASP does that does not know LATTICE_CONSTRAINTS.
     """
@@ -75,6 +77,7 @@ class Behaviour:
     stars: str = ""
     states: tuple[tuple[float, float], ...] = ()
     move_c: bool = False
+    vtst: bool = False
     times: int | None = None
     where: str = ""
     incar: str = ""

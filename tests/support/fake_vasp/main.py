@@ -35,6 +35,10 @@ def main(name: str, folder: str) -> None:
     if behaviour.say:
         print(behaviour.say, flush=True)
         sys.exit(1)
+    if read_incar(behaviour.vtst).get("IMAGES"):
+        from .chain import Chain
+
+        Chain(behaviour).go()
     Run(name, behaviour).go()
 
 

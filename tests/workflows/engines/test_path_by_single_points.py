@@ -57,16 +57,18 @@ def parent(calculation: Calculation, atoms: Atoms) -> Artefacts:
 
 
 def prepared(
-    engine_name: str, folder: Path, shift_ev_per_atom: float = 0.0
+    engine_name: str,
+    folder: Path,
+    shift_ev_per_atom: float = 0.0,
+    model: str = "WSSe+VS",
+    sites: tuple[str, str] = ("V_S@top", "T_W@top"),
 ) -> tuple[Calculation, dict[str, Artefacts], Atoms]:
-    path = small_campaign(
-        folder, models=["WSSe+VS"], sites=["V_S@top", "T_W@top"], quantities=["barrier"], protocol=LOOSE
-    )
-    calculation = plan(path, engine_name)["WSSe+VS/V_S@top..T_W@top"].calculation
+    path = small_campaign(folder, models=[model], sites=list(sites), quantities=["barrier"], protocol=LOOSE)
     planned = plan(path, engine_name)
+    calculation = planned[f"{model}/{sites[0]}..{sites[1]}"].calculation
     ends = {}
-    for role, name in (("geometry", "V_S@top"), ("end", "T_W@top")):
-        found = parent(planned[f"WSSe+VS/{name}"].calculation, relaxed(planned[f"WSSe+VS/{name}"].atoms()))
+    for role, name in zip(("geometry", "end"), sites, strict=True):
+        found = parent(planned[f"{model}/{name}"].calculation, relaxed(planned[f"{model}/{name}"].atoms()))
         energy = present(found.record.energy_ev) + shift_ev_per_atom * len(present(found.record.geometry).symbols)
         ends[role] = Artefacts(found.record.model_copy(update={"energy_ev": energy, "free_energy_ev": energy}))
     start = present(ends["geometry"].record.geometry).atoms()

@@ -173,16 +173,20 @@ class Search:
     max_steps: int
     max_step_a: float
 
-    def band(self, task: PathTask, tape: Tape) -> list[Atoms]:
-        """Relax a band loosely; return its images, the ends among them, each with its energy and forces."""
-        band = first_band(task)
+    def band(self, task: PathTask, tape: Tape, first: Sequence[Floats] | None = None) -> list[Atoms]:
+        """Relax a band loosely; return its images, the ends among them, each with its energy and forces.
+
+        ``first`` are the positions of images that something else has relaxed already (Å); they stay.
+        """
+        band = first_band(task) if first is None else _placed(first, task)
         ends = task.energies_ev or [tape.step(band[n], f"end {n + 1}").energy_ev for n in (0, -1)]
         for atoms, energy, forces in zip((band[0], band[-1]), ends, task.forces_ev_per_a, strict=True):
             atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
         neb = NEB(band, k=_SPRING_EV_PER_A2, method="improvedtangent")
         optimizer = self._optimizer(neb, len(band) - 2)
         limit = max(LOOSE_EV_PER_A, self.max_force_ev_per_a)
-        steps = min(_BAND_STEPS, self.max_steps)
+        # Of a band with a climbing image a step without one would go down again.
+        steps = min(_BAND_STEPS, self.max_steps) if first is None else 0
         for step in range(steps + 1):
             _compute_images(band, task, tape)
             forces = neb.get_forces()
@@ -192,9 +196,11 @@ class Search:
             task.symmetrise(band)
         return band
 
-    def saddle(self, task: PathTask, tape: Tape, splits: int = _SPLITS) -> Found:
+    def saddle(
+        self, task: PathTask, tape: Tape, first: Sequence[Floats] | None = None, splits: int = _SPLITS
+    ) -> Found:
         """Find the saddle of a path; where it leads over several, with minima between them, the highest of them."""
-        band = self.band(task, tape)
+        band = self.band(task, tape, first)
         middle = self._settled_between(path_of(band, 0), task, tape) if splits else None
         if middle is None:
             found = self.climb(band, task, tape)
@@ -202,7 +208,7 @@ class Search:
             if middle is None:
                 return found
         ends, depth = [(band[0], middle), (middle, band[-1])], splits - 1
-        halves = [self.saddle(task.part(*pair), tape, depth) for pair in ends]
+        halves = [self.saddle(task.part(*pair), tape, splits=depth) for pair in ends]
         return _joined(halves[0], halves[1], tape.calls)
 
     def _settled_between(self, path: ReactionPath, task: PathTask, tape: Tape) -> Atoms | None:
@@ -260,22 +266,24 @@ class Search:
     def _alone(self, images: Sequence[Atoms], place: int, tape: Tape) -> Step | None:
         """Take one image to the saddle, up along the band and down across it; None if that leads nowhere.
 
-        Along the band it follows the zero of the force (secants), across it BFGS, whose curvature stays positive.
+        Along the band it follows the zero of the force (secants), across it BFGS, whose curvature stays positive. If
+        that leads nowhere, the image goes back to where the largest force on it was smallest.
         """
         climber = images[place]
         along = (images[place + 1].positions - images[place - 1].positions).ravel()
         along /= np.linalg.norm(along)
         across = _Across(climber, along, self.max_step_a)
-        curvature, last, worst = -_CURVATURE_EV_PER_A2, None, np.inf
+        curvature, last, best = -_CURVATURE_EV_PER_A2, None, None
         for _ in range(min(_ALONE_STEPS, self.max_steps) + 1):
             step = tape.step(climber, SADDLE)
             climber.calc = SinglePointCalculator(climber, energy=step.energy_ev, forces=step.forces_ev_per_a)
             # At a saddle no part of the force is left, neither along the band nor across it.
             if step.largest_force < self.max_force_ev_per_a:
                 return step
-            worst = min(worst, 10 * step.largest_force)
-            if step.largest_force > worst:
-                return None
+            if best is None or step.largest_force < best.largest_force:
+                best = step
+            if step.largest_force > 10 * best.largest_force:
+                break
             forces, here = step.forces_ev_per_a.ravel(), float(climber.positions.ravel() @ along)
             up = float(forces @ along)
             if last is not None and abs(here - last[0]) > 1e-4:
@@ -284,6 +292,8 @@ class Search:
             last = here, up
             forward = float(np.clip(up / curvature, -self.max_step_a, self.max_step_a))
             climber.positions += forward * along.reshape(-1, 3) + across.step(climber.positions, step.forces_ev_per_a)
+        assert best is not None  # there is at least one step
+        climber.positions = best.positions_a
         return None
 
     def _together(self, images: list[Atoms], task: PathTask, tape: Tape) -> tuple[int, Step]:
@@ -409,9 +419,21 @@ def first_band(task: PathTask) -> list[Atoms]:
     return band
 
 
-def search(task: PathTask, settings: Search, tape: Tape) -> Found:
-    """Find the saddle with one set of settings, and its modes if they are asked for."""
-    return with_modes(settings.saddle(task, tape), task, settings, tape)
+def _placed(positions: Sequence[Floats], task: PathTask) -> list[Atoms]:
+    """Return images at positions, of a symmetric path with the second half as the image of the first."""
+    band = [task.start.copy() for _ in positions]
+    for atoms, place in zip(band, positions, strict=True):
+        atoms.positions = place
+    task.symmetrise(band)
+    return band
+
+
+def search(task: PathTask, settings: Search, tape: Tape, first: Sequence[Floats] | None = None) -> Found:
+    """Find the saddle with one set of settings, and its modes if they are asked for.
+
+    ``first`` are the positions of all images of a band that something else has relaxed (Å).
+    """
+    return with_modes(settings.saddle(task, tape, first), task, settings, tape)
 
 
 def refined(cheap: Found, task: PathTask, settings: Search, tape: Tape) -> Found:

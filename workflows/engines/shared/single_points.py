@@ -7,6 +7,7 @@ kind ``static`` as any other, so that its checks and corrections hold for it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +23,28 @@ from .files import DAMAGE, exact_xyz, fingerprint, read_json, read_xyz, write_ar
 from .path_task import SADDLE, TAPE, PathTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
+    from numpy.typing import NDArray
 
     from ...stop import Stop
     from ..base import Artefacts, Engine
     from .trajectory import Step
 
+    Floats = NDArray[np.float64]
+
 _INPUT = "path-input.json"
 _RESULT = "path-result.json"
 _START = "path-start.extxyz"
+_BAND = "band"
+
+
+RelaxedBand = Callable[
+    [Path, "Sequence[Atoms]", tuple[float, int], Limits, "Stop"], tuple["list[Floats]", tuple[str, ...]]
+]
+"""Relaxes a band in a folder in which a static calculation was prepared, to a largest force (eV/Å) in so many steps;
+returns the positions of all images (Å), and what is to be noted. A launch after a kill goes on."""
 
 
 class SinglePointPaths:
@@ -89,11 +101,14 @@ class SinglePointPaths:
         one = Calculation("static", operation, self.engine.name, values["protocol"], {}, values["label"])
         self.engine.prepare(one, atoms, folder, {})
 
-    def run(self, directory: Path, limits: Limits, stop: Stop) -> None:
-        """Search, or go on where the tape ends; raise as the engine's ``run`` does."""
+    def run(self, directory: Path, limits: Limits, stop: Stop, relaxed: RelaxedBand | None = None) -> None:
+        """Search, or go on where the tape ends; raise as the engine's ``run`` does.
+
+        With ``relaxed`` the band comes from a run of the engine that takes all images together.
+        """
         if is_done(lambda: self.collect(directory), directory / _RESULT, stop):
             return
-        from .path_search import Search, Tape, search
+        from .path_search import Search, Tape, first_band, search
         from .relax import Clock
         from .trajectory import Checkpoint, Step
 
@@ -110,7 +125,14 @@ class SinglePointPaths:
         execution = values["execution"]
         settings = Search(values["max_force_ev_per_a"], execution["max_steps"], execution["max_step_a"])
         tape = Tape(task, Checkpoint(directory, values["key"], TAPE), compute, Clock(directory, limits, stop))
-        found = search(task, settings, tape)
+        band: list[Floats] | None = None
+        told: tuple[str, ...] = ()
+        if relaxed is not None:
+            folder = directory / _BAND
+            self._prepare(values, self._start(directory, values), folder)
+            criteria = settings.max_force_ev_per_a, settings.max_steps
+            band, told = relaxed(folder, first_band(task), criteria, _left(end), stop)
+        found = search(task, settings, tape, band)
         atoms = self._start(directory, values)
         atoms.positions = found.path.positions_a[found.path.saddle]
         self._single_point(values, atoms, _folder(directory, SADDLE), _left(end), stop)
@@ -118,7 +140,7 @@ class SinglePointPaths:
         result = {
             "key": values["key"],
             "calls": found.calls,
-            "notes": found.notes,
+            "notes": (*told, *found.notes),
             "fingerprints": {PATH: fingerprint(directory / PATH)},
         }
         write_json(directory / _RESULT, result)

@@ -13,7 +13,18 @@ from ....analysis.electrons.bandpath import path_points
 from ....analysis.words import distinct, listed
 from ...kinds import KINDS
 from ...stop import Stop
-from ..base import Artefacts, Engine, EngineError, Limits, Outcome, PlainEngine, Progress, Settings, Unsupported
+from ..base import (
+    Artefacts,
+    Demand,
+    Engine,
+    EngineError,
+    Limits,
+    Outcome,
+    PlainEngine,
+    Progress,
+    Settings,
+    Unsupported,
+)
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_kind, is_done
 from ..shared.commands import mistake
 from ..shared.files import exact_xyz, write_bytes, write_json
@@ -46,8 +57,18 @@ from .inputs import (
     write_potcar,
 )
 from .lattice_scan import scan_of
-from .parallel import with_fewer_groups
-from .tags import Tags, is_meta, is_noncollinear, number_of_bands, stages, with_user_tags, wrong_lengths
+from .parallel import ranks_of, with_fewer_groups
+from .tags import (
+    Tags,
+    images_of,
+    is_meta,
+    is_noncollinear,
+    number_of_bands,
+    stages,
+    with_user_tags,
+    without_chain,
+    wrong_lengths,
+)
 from .worker_keys import VaspWorkerKeys
 
 if TYPE_CHECKING:
@@ -227,7 +248,7 @@ class VaspEngine(PlainEngine):
             **(protocol.get("incar") or {}),
         }
         mesh = _mesh(atoms, protocol)
-        user_tags = with_fewer_groups(user_tags, sorted_atoms, mesh["mesh"], mesh.get("mesh_shift"))
+        user_tags = with_fewer_groups(without_chain(user_tags), sorted_atoms, mesh["mesh"], mesh.get("mesh_shift"))
 
         own: Tags = {"SYSTEM": calculation.label, **_bands(protocol, user_tags, sorted_atoms, sets)}
 
@@ -276,7 +297,8 @@ class VaspEngine(PlainEngine):
             If VASP cannot be started, or failed in a way that no handler corrects.
         """
         if SinglePointPaths.are_in(directory):
-            SinglePointPaths(self).run(directory, limits, stop)
+            relaxed = None if images_of(self.settings.execution) is None else self._relaxed_band
+            SinglePointPaths(self).run(directory, limits, stop, relaxed)
             return
         from .results import VaspResult
 
@@ -298,6 +320,28 @@ class VaspEngine(PlainEngine):
         for name in _LARGE:
             if name not in self.settings.worker.get("keep", _KEEP):
                 (directory / name).unlink(missing_ok=True)
+
+    def demand(self, calculation: Calculation) -> Demand:
+        """Return the whole machine, and that the images of a path's chain divide its ranks."""
+        images = images_of(self.settings.execution) if KINDS[calculation.kind].searches else None
+        return Demand(divided_by=images or 1)
+
+    def _relaxed_band(
+        self, folder: Path, band: Sequence[Atoms], criteria: tuple[float, int], limits: Limits, stop: Stop
+    ) -> tuple[list[Any], tuple[str, ...]]:
+        """Relax a band as a chain of images, in a folder where a static calculation was prepared."""
+        from .chain import Chain
+
+        execution = self.settings.execution
+        command = self._command(VaspInputs.read(folder))
+        images, ranks = len(band) - 2, ranks_of(command) or self.settings.worker.get("tasks")
+        if ranks is not None and ranks % images:
+            raise EngineError(
+                f"{folder}: IMAGES = {images} does not divide the {ranks} ranks of '{command}', which VASP shares "
+                f"evenly among the images; give it a multiple of {images}, or leave IMAGES out of incar."
+            )
+        tags = {**self.settings.worker.get("incar", {}), **(execution.get("incar") or {})}
+        return Chain(folder, command, tags, *criteria).relaxed(band, limits, stop)
 
     def _command(self, inputs: VaspInputs) -> str:
         """Return the command: that of vasp_gam if Γ is the only k point, of vasp_ncl for non-collinear spins."""

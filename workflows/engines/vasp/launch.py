@@ -98,7 +98,7 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
     job, begun = VaspRun(shlex.split(command), lock), state
     lost = LostStateHandler(lambda: found(inputs, number, begun)) if begun.expected else None
     oom_before = oom_kills()
-    log, failure = _custodian(directory, job, handlers(ending, job, lost))
+    log, failure = run_custodian(directory, job, handlers(ending, job, lost))
     failure = None if ending.requested else failure
     (directory / "STOPCAR").unlink(missing_ok=True)  # if VASP had ended before it was written
     state, again = judged(inputs, number, _learn(state, log))
@@ -119,11 +119,11 @@ def _run_stage(command: str, inputs: VaspInputs, number: int, state: State, endi
         if ending.requested:
             raise Stopped(f"{directory}: stopped: {ending.reason}; run it again to resume from its last step.")
         if run is None or failure is not None:
-            raise _error(inputs, command, log, job, oom_before) from (failure or damage)
+            raise error_of(inputs, command, log, job, oom_before) from (failure or damage)
         check_electrons(run, inputs)
         raise _too_many_steps(inputs)
     if failure is not None:
-        raise _error(inputs, command, log, job, oom_before) from failure
+        raise error_of(inputs, command, log, job, oom_before) from failure
     state = replace(state, stage=number + 1, energies_ev=(*state.energies_ev, float(run.final_energy)))
     state.write(directory)
     return state
@@ -142,7 +142,7 @@ def _begin(inputs: VaspInputs, number: int, state: State) -> State:
         if steps_left < 1:
             raise _too_many_steps(inputs)
         tags["NSW"] = steps_left + 1  # VASP counts the start geometry as a step
-        if _is_whole(directory / "CONTCAR", len(inputs.atoms)):
+        if is_whole(directory / "CONTCAR", len(inputs.atoms)):
             write_bytes(directory / "POSCAR", (directory / "CONTCAR").read_bytes())
         state = go_on(inputs, number, state, tags)
         if inputs.scales:
@@ -216,18 +216,20 @@ def _too_many_steps(inputs: VaspInputs) -> TooManySteps:
     )
 
 
-def _is_whole(path: Path, natoms: int) -> bool:
+def is_whole(path: Path, natoms: int) -> bool:
+    """Tell whether a file has the positions of so many atoms."""
     from pymatgen.io.vasp.inputs import Poscar
 
     try:
         return len(Poscar.from_str(path.read_text(encoding="utf-8")).structure) == natoms
-    except (*DAMAGE, AssertionError):  # absent, empty as at the start of a run, or truncated
+    except (*DAMAGE, AssertionError, Warning):  # absent, empty as at the start of a run, or truncated
         return False
 
 
-def _custodian(
+def run_custodian(
     directory: Path, job: VaspRun, watchers: list[ErrorHandler]
 ) -> tuple[list[dict[str, Any]], Exception | None]:
+    """Run VASP under custodian; return its log, and what it ended with if that is no success."""
     logging.getLogger("custodian").setLevel(logging.CRITICAL + 1)  # its messages are in custodian.json
     custodian = Custodian(
         watchers,
@@ -285,7 +287,7 @@ def _is_converged(run: Vasprun, inputs: VaspInputs) -> bool:
     return not KINDS[inputs.kind].relaxes or largest < inputs.protocol["max_force_ev_per_a"]
 
 
-def _error(
+def error_of(
     inputs: VaspInputs, command: str, log: list[dict[str, Any]], job: VaspRun, oom_before: int | None
 ) -> EngineError:
     """Return what the end of a run means: killed, a handler's error, or what VASP or its launcher said."""

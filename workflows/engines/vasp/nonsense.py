@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...campaign.yaml import InputError
 from ...kinds import KINDS
 from .method import dispersion_of, functional_of
-from .tags import MOVES, is_meta, is_noncollinear, wrong_lengths
+from .tags import CHAIN, MOVES, is_meta, is_noncollinear, wrong_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ...calculation import Calculation
 
 _HUBBARD = ("LDAU", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ")
+
+_MOVES_OF_CHAINS = (1, 3)
 
 _DAMPED: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "d3zero": (frozenset({"PBE", "RPBE", "revPBE", "PBEsol", "SCAN", "PBE0"}), ("VDW_S8", "VDW_SR")),
@@ -48,6 +50,7 @@ def refuse_nonsense(
     for reason in (
         *_of_the_protocol(calculation.protocol, given, tags),
         *_of_the_kind(calculation.kind, given, tags),
+        *_of_the_chain(calculation, given),
     ):
         raise InputError(f"{where}: {reason}" if reason.startswith("protocol.") else f"{said}{reason}")
     wrong = wrong_lengths(tags, symbols)
@@ -80,6 +83,25 @@ def _of_the_dispersion(functional: str, tags: Mapping[str, Any]) -> Iterator[str
         yield (
             f"VASP has no damping of {name} for {functional} (it has that of "
             f"{', '.join(sorted(known))}); give {', '.join(missing)} in incar, for all kinds."
+        )
+
+
+def _of_the_chain(calculation: Calculation, given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a chain of images."""
+    tags = sorted(CHAIN & given.keys())
+    if not KINDS[calculation.kind].searches:
+        yield from (f"{tag} is of a chain of images, which only paths have; give it under path." for tag in tags)
+        return
+    if tags and "IMAGES" not in given:
+        yield f"{tags[0]} does nothing without IMAGES, which asks for VASP's own chain of images."
+        return
+    images = calculation.structure.get("images")
+    if "IMAGES" in given and given["IMAGES"] != images:
+        yield f"IMAGES {given['IMAGES']} is another number than barrier.images, {images}; give the same."
+    if "IMAGES" in given and given.get("IBRION", 1) not in _MOVES_OF_CHAINS:
+        yield (
+            f"IBRION {given['IBRION']} moves no chain of images, which has no energy to go down in; it may be "
+            f"{' or '.join(map(str, _MOVES_OF_CHAINS))}."
         )
 
 

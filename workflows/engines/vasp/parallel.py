@@ -1,7 +1,8 @@
-"""How many groups of ranks share the k points of a calculation."""
+"""How ranks are divided: among the k points of a calculation, and among the images of a chain."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any
@@ -55,3 +56,9 @@ def least_kpoints(atoms: Atoms, mesh: Sequence[int], shift: Sequence[float]) -> 
         return ceil(prod(mesh) / _MOST_OPERATIONS)
     found = spglib.get_ir_reciprocal_mesh(mesh, cell, is_shift=np.round(halves).astype(int) % 2, symprec=_SYMPREC_A)
     return ceil(prod(mesh) / _MOST_OPERATIONS) if found is None else len(np.unique(found[0]))
+
+
+def ranks_of(command: str) -> int | None:
+    """Return how many ranks a command asks for; None if it does not say."""
+    asked = re.search(r"(?:^|\s)(?:-n|-np|--np|--ntasks)[ =](\d+)", command)
+    return None if asked is None else int(asked[1])

@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 
 Tags = dict[str, Any]
 
+CHAIN = frozenset({"IMAGES", "SPRING", "LCLIMB", "IOPT"})
+"""Tags of a chain of images, with which the band of a path is relaxed."""
+
+_VTST: Mapping[str, str] = {"LCLIMB": "bool", "IOPT": "int"}
+"""Tags that VASP has with the VTST tools alone."""
+
 HOW = frozenset(
     {
+        *CHAIN,
         *("ALGO", "AMIN", "AMIX", "AMIX_MAG", "BMIX", "BMIX_MAG", "EMAX", "EMIN", "IALGO", "IBRION", "IMIX"),
         "INIMIX",
         *("ISEARCH", "KBLOCK", "KPAR", "LAECHG", "LASYNC", "LCHARG", "LELF", "LORBIT", "LPLANE", "LSCAAWARE"),
@@ -77,7 +84,7 @@ def known_tags() -> Mapping[str, str]:
     from pymatgen.io.vasp import inputs
 
     descriptions = json.loads((Path(inputs.__file__).parent / "incar_parameters.json").read_text(encoding="utf-8"))
-    return {tag: str(description.get("type", "")) for tag, description in descriptions.items()}
+    return {tag: str(description.get("type", "")) for tag, description in descriptions.items()} | dict(_VTST)
 
 
 def stages(
@@ -292,6 +299,17 @@ def _with_directions(tags: Tags, added: Tags, count: int) -> Tags:
         if np.shape(tags.get(tag) or ()) == (count,):
             tags[tag] = [part for moment in tags[tag] for part in (0.0, 0.0, moment)]
     return tags
+
+
+def without_chain(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tags without those of a chain of images, for what is no chain."""
+    return {tag: value for tag, value in tags.items() if tag not in CHAIN}
+
+
+def images_of(execution: Mapping[str, Any]) -> int | None:
+    """Return the number of images of a chain that is asked for; None if none is."""
+    images = (execution.get("incar") or {}).get("IMAGES")
+    return None if images is None else int(images)
 
 
 def wrong_lengths(tags: Mapping[str, Any], symbols: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,11 @@ def task(images: int = 3, moved: tuple[int, ...] = (), mirrored: bool = False, l
 
 
 def find(
-    what: PathTask, directory: Path, most: int = 10**6, over: type[Corrugated] = Corrugated
+    what: PathTask,
+    directory: Path,
+    most: int = 10**6,
+    over: type[Corrugated] = Corrugated,
+    first: Sequence[np.ndarray] | None = None,
 ) -> tuple[Found, Corrugated]:
     calculator = over(what.start.positions[:-1])
     stop = Stop()
@@ -100,7 +105,7 @@ def find(
         return step
 
     tape = Tape(what, Checkpoint(directory, what.key, TAPE), compute, Clock(directory, Limits(), stop))
-    return search(what, Search(0.005, 100, 0.2), tape), calculator
+    return search(what, Search(0.005, 100, 0.2), tape, first), calculator
 
 
 def test_the_saddle_is_where_the_formula_has_it(tmp_path: Path) -> None:
@@ -178,6 +183,39 @@ def test_a_torn_line_costs_one_call(tmp_path: Path) -> None:
     assert calculator.calls == 1
     assert (tmp_path / TAPE).read_bytes() == content
     np.testing.assert_array_equal(again.path.positions_a, whole.path.positions_a)
+
+
+def test_a_band_that_something_else_relaxed_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Images on the bend of the valley: each is computed once, and only the highest moves on to the saddle."""
+    what = task()
+    x = np.array([0.0, 0.8, 1.4, 2.3, 3.0])
+    first = [what.start.positions.copy() for _ in x]
+    for positions, place in zip(first, x, strict=True):
+        positions[-1, :2] = place, 0.5 * np.sin(np.pi * place / PERIOD) ** 2
+    found, calculator = find(what, tmp_path, first=first)
+    assert found.step is not None
+    assert found.step.energy_ev == pytest.approx(BARRIER, abs=1e-4)
+    assert calculator.calls < 12
+    for positions in (first[1], first[3]):
+        assert np.abs(found.path.positions_a - positions).max(axis=(1, 2)).min() < 1e-12
+
+
+def test_an_image_that_climbs_into_nowhere_goes_back(tmp_path: Path) -> None:
+    """To where its largest force was smallest, not on from where the forces have become too large."""
+    what, places = task(), list[np.ndarray]()
+
+    def compute(atoms: Atoms, name: str, number: int) -> Step:
+        places.append(atoms.get_positions())
+        forces = np.zeros((5, 3))
+        forces[-1, 0] = (0.1, 0.05, 5.0)[number]
+        return Step(number, 0.1, places[-1], forces)
+
+    tape = Tape(what, Checkpoint(tmp_path, what.key, TAPE), compute, Clock(tmp_path, Limits(), Stop()))
+    images = [what.start.copy() for _ in range(3)]
+    images[1].positions[-1, 0], images[2].positions[-1, 0] = PERIOD / 2, PERIOD
+    assert Search(0.005, 100, 0.2)._alone(images, 1, tape) is None
+    assert len(places) == 3
+    np.testing.assert_array_equal(images[1].positions, places[1])
 
 
 def test_an_end_that_is_the_top_is_the_saddle(tmp_path: Path) -> None:
