@@ -341,6 +341,9 @@ class Paths:
             return known[0]
         first, last = self._numbers[start], self._numbers[end]
         origin = self._point(first)
+        there = [p for p in self._points if (p.site, p.face) == (last, origin.face)]
+        if any(self._at(p.fractional, origin.fractional) for p in there):
+            raise StructureError(f"{start} and {end} are in one place; a path needs two")
         reach = float(np.linalg.norm(self.cell.sum(axis=0))) + _LONGEST
         choices = []
         for face in (origin.face, _flipped(origin.face, flip=True)):

@@ -60,7 +60,7 @@ class Plan:
     dropped
         A sentence for each quantity that the engine cannot compute.
     remarks
-        A sentence for each structure file whose noise gives it more sites than it has.
+        A sentence for each structure file whose noise gives it more sites than it has, and those of quantities.
     not_applicable
         Protocol keys that the engine ignores.
     declaration

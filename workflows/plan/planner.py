@@ -95,7 +95,7 @@ class _Planner:
             quantities=quantity_plans,
             comparisons=self._comparisons(hosts, quantity_plans),
             dropped=tuple(self.dropped),
-            remarks=self.remarks,
+            remarks=(*self.remarks, *(words for part in quantity_plans.values() for words in part.remarks)),
             not_applicable=split(keys, self.engine.protocol_keys)[1],
             declaration=self.declaration,
         )

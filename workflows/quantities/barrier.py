@@ -14,6 +14,7 @@ from ...analysis.energies.hopping import TEMPERATURE_K
 from ...analysis.energies.profile import Profile, profile_of
 from ...analysis.records import MOCK
 from ...analysis.report.content import Panel
+from ...analysis.words import listed
 from ...errors import SodiateError
 from ...structures.errors import StructureError
 from ..campaign.yaml import InputError, nearest
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from ...structures.paths import Hop
     from ..database.documents import Documents
     from .declare import Declare
+
+
+_BARRED = (
+    "as a rule this dry engine bars the way through the sheet, whose atoms are pushed away; such a path then fails, "
+    "and the rest goes on"
+)
 
 
 class Barrier(Quantity):
@@ -57,7 +64,7 @@ class Barrier(Quantity):
         """
         asked = declare.campaign.spec.barrier
         pairs = None if asked.paths is None else [_pair(declare, hosts, pair) for pair in asked.paths]
-        parts = {}
+        parts, through = {}, []
         for host in hosts:
             ideal = read_host(host.calculation.structure)
             hops = _neighbours(ideal, host) if pairs is None else _named(declare, ideal, host, pairs)
@@ -71,6 +78,7 @@ class Barrier(Quantity):
                 )
                 for hop in hops
             }
+            through += [f"{host.name}/{hop.name}" for hop in hops if hop.across]
             if calculations:
                 names = {f"{host.name}/{name}": calculation for name, calculation in calculations.items()}
                 parts[host.name] = HostPart(calculations, _declared(declare, ideal, host, hops), names=names)
@@ -79,7 +87,8 @@ class Barrier(Quantity):
                 f"{declare.where}: quantities: {self.name}: no two of the campaign's sites are neighbours; add sites "
                 "(sites: near-defect), or name pairs of them in barrier.paths."
             )
-        return QuantityPlan({}, parts)
+        barred = through and not declare.engine.physical
+        return QuantityPlan({}, parts, (f"{listed(through)}: {_BARRED}",) if barred else ())
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> BarrierResult | None:
         """Evaluate the paths of one host; None for one without."""

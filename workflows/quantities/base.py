@@ -117,10 +117,14 @@ class HostPart:
 
 @dataclass(frozen=True)
 class QuantityPlan:
-    """The calculations of a quantity: those that hosts share, by name, and a part for each host that has it."""
+    """The calculations of a quantity: those that hosts share, by name, and a part for each host that has it.
+
+    ``remarks`` are sentences about them for whoever plans.
+    """
 
     shared: Mapping[str, Calculation] = field(default_factory=dict)
     hosts: Mapping[str, HostPart] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

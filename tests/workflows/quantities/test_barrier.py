@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,42 @@ def test_own_sites_have_the_paths_that_a_campaign_names(tmp_path: Path) -> None:
     assert planned["WSe2/a..b"].calculation.parents["end"] == planned["WSe2/b"].calculation
     # By default only the named sites have neighbours.
     assert [name for name in plan(campaign(tmp_path, models=models)).names if ".." in name] == ["WSe2/T_W@top..H@top"]
+
+
+def own(at: Sequence[float], face: str = "top") -> dict[str, Any]:
+    return {"at": list(at), "face": face, "height_a": 2.0}
+
+
+def test_two_sites_in_one_place_are_refused_when_planned(tmp_path: Path) -> None:
+    """An own site 0.15 Å beside the hollow, which the hollow's own name already means."""
+    first, second = read_host(plan(campaign(tmp_path))["WSe2"].calculation.structure).sites["H@top"].fractional
+    models = [{"model": "WSe2", "own_sites": {"mine": own((first + 0.02, second + 0.01))}}]
+    with pytest.raises(InputError, match="mine and H@top are in one place; a path needs two"):
+        plan(campaign(tmp_path, models=models, barrier={"paths": [["mine", "H@top"]]}))
+
+
+def test_paths_that_lead_nowhere_are_told_and_the_rest_goes_on(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
+    """An own site that relaxes into the vacancy beside it, and a way through the sheet, which is barred dry."""
+    named = campaign(tmp_path, models=["WSSe+VS"], sites=["V_S@top", "T_W@top"])
+    first, second = read_host(plan(named)["WSSe+VS"].calculation.structure).sites["V_S@top"].fractional
+    campaign(
+        tmp_path,
+        models=[{"model": "WSSe+VS", "own_sites": {"beside": own((first + 0.08, second))}}],
+        sites=["V_S@top", "T_W@top", "H@bottom"],
+        barrier={"paths": [["beside", "V_S@top"], ["V_S@top", "H@bottom"], ["V_S@top", "T_W@top"]]},
+        protocol={"base": "paper", "max_force_ev_per_a": 0.05},
+    )
+    place = ("--launchpad", launchpad, "--root", "root")
+    planned = " ".join(cli("plan", "small.yaml").stdout.split())
+    assert "WSSe+VS/V_S@top..H@bottom: as a rule this dry engine bars the way through the sheet" in planned
+    done = cli("run", "small.yaml", *place)
+    assert done.returncode != 0
+    with Results.open(launchpad) as results:
+        (host,) = results.models()
+    assert [path["path"] for path in host.paths] == ["V_S@top..T_W@top"]
+    assert host.barrier_ev is not None
+    said = " ".join(cli("results", *place).stdout.split())
+    assert "barrier V_S@top..beside: failed" in said or "barrier beside..V_S@top: failed" in said
+    assert "relaxed into one place" in said
+    assert "barrier V_S@top..H@bottom: failed" in said
+    assert "The way between these two sites is barred" in said
