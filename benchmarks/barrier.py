@@ -1,9 +1,11 @@
 """Force calls of a barrier: sodiate's search against a plain ASE script, from the same two relaxed ends.
 
 The plain script is what one would write: five images by the image-dependent pair potential, ``NEB(climb=True,
-method="improvedtangent")``, BFGS on the whole band, to the same force. With the dry engine:
+method="improvedtangent")``, BFGS on the whole band, to the same force.
 
-    python benchmarks/barrier.py
+    python benchmarks/barrier.py                          # dry: nine paths, two minutes
+    python benchmarks/barrier.py --engine gpaw            # Na on WSe2, 1×1, 250 eV, 4×4×1: one path
+    python benchmarks/barrier.py --engine gpaw --repeat 2 --cutoff 400 --kpoints 2 --force 0.05
 
 It prints, for each path, both barriers and both numbers of calls. The target is half of the calls, and the same
 saddle within 5 meV. The dry potential is rough: several saddles lie on the way of some paths, and two searches may
@@ -12,11 +14,14 @@ end at two of them; the constrained scan beside tells which one is on the way.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixedLine, FixedPlane
 from ase.mep import NEB
 from ase.optimize import BFGS
@@ -32,7 +37,6 @@ from sodiate.workflows.engines.shared.relax import Clock
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
 
-MAX_FORCE = 0.02
 HOSTS = {
     "WSe2": (Monolayer("W", "Se", "Se", 3.319, 2.546, 2.546), (2, 2)),
     "WSSe": (Monolayer("W", "S", "Se", 3.252, 2.416, 2.538), (3, 3)),
@@ -40,55 +44,105 @@ HOSTS = {
 HEIGHTS = {"T_X": 2.7}
 
 
-def with_potential(atoms: Atoms) -> Atoms:
-    atoms.calc = potential(atoms.get_chemical_symbols(), load_parameters())
+class Dry:
+    """Forces of the dry engine."""
+
+    hosts = HOSTS
+    sites = ("T_W", "H", "T_X")
+    max_force = 0.02
+
+    def calculator(self, atoms: Atoms, name: str) -> Any:
+        del name
+        return potential(atoms.get_chemical_symbols(), load_parameters())
+
+
+class Gpaw:
+    """Forces of GPAW, PBE without spin: for each image a calculator, which goes on from its last density."""
+
+    sites = ("T_W", "H")
+
+    def __init__(self, repeat: int, cutoff_ev: float, kpoints: int, max_force: float) -> None:
+        self.hosts = {"WSe2": (HOSTS["WSe2"][0], (repeat, repeat))}
+        self.max_force = max_force
+        self.settings = {
+            "mode": {"name": "pw", "ecut": cutoff_ev},
+            "xc": "PBE",
+            "kpts": {"size": (kpoints, kpoints, 1), "gamma": True},
+            "occupations": {"name": "methfessel-paxton", "order": 0, "width": 0.05},
+            "convergence": {"energy": 1e-5, "density": 1e-4, "eigenstates": 1e-5},
+            "symmetry": "off",
+            "txt": None,
+        }
+        self.made: dict[str, Any] = {}
+
+    def calculator(self, atoms: Atoms, name: str) -> Any:
+        del atoms
+        if name not in self.made:
+            from gpaw.dft import GPAW
+
+            self.made[name] = GPAW(**self.settings)
+        return self.made[name]
+
+
+Forces = Dry | Gpaw
+
+
+def with_forces(atoms: Atoms, forces: Forces, name: str) -> Atoms:
+    atoms.calc = forces.calculator(atoms, name)
     return atoms
 
 
-def tasks(name: str) -> dict[str, PathTask]:
+def tasks(name: str, forces: Forces) -> dict[str, PathTask]:
     """The paths of a host, between its relaxed sites."""
-    layer, repeat = HOSTS[name]
-    host = box(build_monolayer(layer, repeat), vacuum=15.0, headroom=2.7)
+    layer, repeat = forces.hosts[name]
+    host = box(build_monolayer(layer, repeat), vacuum=15.0 if isinstance(forces, Dry) else 10.0, headroom=2.7)
     paths = Paths(host, (), find_sites(host, ()))
+    known = {site.name: site for site in paths.sites if site.kind in forces.sites}
+    if isinstance(forces, Gpaw):
+        known = {name: site for name, site in known.items() if site.face == "top"}
     relaxed = {}
-    for site in paths.sites:
-        atoms = with_potential(place(host, site, "Na", HEIGHTS.get(site.kind, 2.1)))
-        BFGS(atoms, logfile=None).run(fmax=MAX_FORCE, steps=400)
-        relaxed[site.name] = atoms
+    for site in known.values():
+        atoms = with_forces(place(host, site, "Na", HEIGHTS.get(site.kind, 2.1)), forces, site.name)
+        BFGS(atoms, logfile=None).run(fmax=forces.max_force, steps=400)
+        at_rest = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+        relaxed[site.name] = atoms.copy()
+        relaxed[site.name].calc = at_rest
     found = {}
     for hop in paths.found.values():
+        if not {hop.start, hop.end} <= relaxed.keys():
+            continue
         start, end = relaxed[hop.start], relaxed[hop.end]
         ends = paths.ends(hop, start, end)
         energies = (start.get_potential_energy(), end.get_potential_energy())
-        forces = np.array([start.get_forces(), ends.turn.vectors(end.get_forces())])
-        found[hop.name] = PathTask(ends.start, ends.end, energies, forces, ends.mirror, 3)
+        on_ends = np.array([start.get_forces(), ends.turn.vectors(end.get_forces())])
+        found[hop.name] = PathTask(ends.start, ends.end, energies, on_ends, ends.mirror, 3)
     return found
 
 
-def ours(task: PathTask) -> tuple[float, int]:
+def ours(task: PathTask, forces: Forces) -> tuple[float, int]:
     """Height of the saddle above the start (eV), and force calls."""
-    calculator = with_potential(task.start.copy())
 
     def compute(atoms: Atoms, image: str, number: int) -> Step:
-        del image
-        calculator.positions = atoms.positions
-        return Step.of(calculator, number, Path(folder))
+        copy = atoms.copy()
+        return Step.of(with_forces(copy, forces, image), number, Path(folder))
 
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock(Path(folder), Limits(), Stop())
         found = search(
-            task, Search(MAX_FORCE, 100, 0.2), Tape(task, Checkpoint(Path(folder), "", TAPE), compute, clock)
+            task, Search(forces.max_force, 100, 0.2), Tape(task, Checkpoint(Path(folder), "", TAPE), compute, clock)
         )
     return float(found.path.energies_ev[found.path.saddle] - found.path.energies_ev[0]), found.calls
 
 
-def plain(task: PathTask) -> tuple[float, int]:
+def plain(task: PathTask, forces: Forces) -> tuple[float, int]:
     """The same of a plain script."""
-    band = [with_potential(task.start.copy()) for _ in range(6)] + [with_potential(task.end.copy())]
+    band = [task.start.copy() for _ in range(6)] + [task.end.copy()]
+    for number, atoms in enumerate(band):
+        with_forces(atoms, forces, f"plain {number}")
     neb = NEB(band, climb=True, method="improvedtangent")
     neb.interpolate("idpp")
     optimizer = BFGS(neb, logfile=None)  # type: ignore[arg-type]
-    optimizer.run(fmax=MAX_FORCE, steps=300)
+    optimizer.run(fmax=forces.max_force, steps=300)
     energies = [atoms.get_potential_energy() for atoms in band]
     return float(max(energies) - energies[0]), 5 * (optimizer.nsteps + 1) + 2
 
@@ -100,24 +154,35 @@ def scanned(task: PathTask, points: int = 17) -> float:
     far = int(metal[np.argmax(task.start.get_distances(ion, metal, mic=True))])
     energies = []
     for part in np.linspace(0, 1, points):
-        atoms = with_potential(task.start.copy())
+        atoms = with_forces(task.start.copy(), Dry(), "")
         atoms.positions += part * (task.end.positions - task.start.positions)
         atoms.set_constraint([FixedPlane(ion, way / np.linalg.norm(way)), FixedLine(far, (0, 0, 1))])
-        BFGS(atoms, logfile=None).run(fmax=MAX_FORCE, steps=100)
+        BFGS(atoms, logfile=None).run(fmax=Dry.max_force, steps=100)
         energies.append(atoms.get_potential_energy())
     return float(max(energies) - (task.energies_ev or energies)[0])
 
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--engine", choices=["emt", "gpaw"], default="emt")
+    parser.add_argument("--repeat", type=int, default=1, help="cells along both axes, with GPAW")
+    parser.add_argument("--cutoff", type=float, default=250.0, help="eV, with GPAW")
+    parser.add_argument("--kpoints", type=int, default=4, help="along both axes, with GPAW")
+    parser.add_argument("--force", type=float, default=0.02, help="criterion, eV/Å, with GPAW")
+    asked = parser.parse_args()
+    dry = asked.engine == "emt"
+    forces = Dry() if dry else Gpaw(asked.repeat, asked.cutoff, asked.kpoints, asked.force)
     print(f"{'path':32} {'saddle':>8} {'plain':>8} {'scan':>8}  (eV) {'calls':>6} {'plain':>6} {'share':>6}")
     total = [0, 0]
-    for name in HOSTS:
-        for path, task in tasks(name).items():
-            (height, calls), (other, others) = ours(task), plain(task)
+    for name in forces.hosts:
+        for path, task in tasks(name, forces).items():
+            height, calls = ours(task, forces)
+            scan = f"{scanned(task):8.4f}" if dry else f"{'':8}"
+            print(f"{name}/{path:26} {height:8.4f} ", end="", flush=True)
+            other, others = plain(task, forces)
             total = [total[0] + calls, total[1] + others]
-            row = f"{name}/{path:26} {height:8.4f} {other:8.4f} {scanned(task):8.4f}"
-            print(f"{row}       {calls:6d} {others:6d} {calls / others:6.2f}", flush=True)
+            print(f"{other:8.4f} {scan}       {calls:6d} {others:6d} {calls / others:6.2f}", flush=True)
     print(f"all {total[0]} of {total[1]} force calls: {total[0] / total[1]:.2f}")
 
 
