@@ -1,5 +1,6 @@
 """A user's two-dimensional host: the content of a structure file, normalised for hashing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -73,6 +74,28 @@ def build_slab(slab: Slab, repeat: tuple[int, int]) -> Atoms:
     atoms = Atoms(slab.symbols, positions=positions, cell=cell, pbc=(True, True, False))
     supercell: Atoms = atoms.repeat((*repeat, 1))
     return supercell
+
+
+def sheet(symbols: Sequence[str], cell: Floats, places: Floats) -> Slab:
+    """Return a slab from numbers.
+
+    Parameters
+    ----------
+    symbols
+        Chemical symbols.
+    cell
+        a along x, and b, shape (2, 2), Å.
+    places
+        Fractions along a and b, and height (Å) of each atom, shape (atoms, 3).
+    """
+    lowest = np.array([0.0, 0.0, places[:, 2].min()])
+    rounded = np.round(places - lowest, _DIGITS) % (1.0, 1.0, np.inf)
+    edges = np.round(cell, _DIGITS) + 0.0
+    return Slab(
+        tuple(symbols),
+        ((float(edges[0, 0]), float(edges[0, 1])), (float(edges[1, 0]), float(edges[1, 1]))),
+        tuple((float(u), float(v), float(z)) for u, v, z in rounded),
+    )
 
 
 def read_slab(path: str | Path) -> Slab:

@@ -24,7 +24,8 @@ _LONGEST_NAME = 100
 _NAME = re.compile(r"[\w+@.\-]+")
 
 
-def _name(name: str) -> str:
+def name_of(name: str) -> str:
+    """Return a name that a folder and a file may have; raise ValueError for another one."""
     if not _NAME.fullmatch(name) or name.strip(".") == "":
         raise ValueError(f"{name!r} is no name: letters, digits and + @ . - _ only.")
     if len(name) > _LONGEST_NAME:
@@ -46,7 +47,7 @@ def _sites(value: Any) -> Any:
 Sites = Literal["near-defect", "all"] | tuple[str, ...]
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(name_of)]
 
 Uncertainty = Literal["kmesh", "cutoff", "vacuum", "supercell", "functional", "potential"]
 """The parts of an error bar, as `sodiate.analysis.energies.uncertainty.PARTS`."""
@@ -230,7 +231,7 @@ class ConversionKeys(Frozen):
 
 
 class CampaignModel(Frozen):
-    """One host: a named model (``WSSe+VS``) or a structure file, with defects by atom.
+    """One host: a named model (``WSSe+VS``, ``host: graphene``) or a structure file, with defects by atom.
 
     Its own supercell, vacuum, sites, starts and protocol keys override the campaign's. ``own_sites`` are beside
     these, by name. ``ordering`` mixes the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`);
@@ -255,7 +256,13 @@ class CampaignModel(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return {"model": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"model": value}
+        if isinstance(value, dict) and "host" in value:
+            if value.keys() & {"model", "file"}:
+                raise ValueError("a model has one of 'host: NAME', 'model: NAME' and 'file: STRUCTURE FILE'.")
+            return {"model": value["host"], **{key: kept for key, kept in value.items() if key != "host"}}
+        return value
 
     @model_validator(mode="after")
     def _one_origin(self) -> CampaignModel:

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ...structures.elemental import Elemental, antifluorite, read_crystal, read_molecule, refuse_compound
 from ...structures.errors import StructureError
+from ...structures.monolayers import Monolayer
 from ...structures.slabs import Slab, read_slab
 from .campaign_file import CampaignFile
-from .protocol import Changes, Protocol
-from .yaml import CONFIGS, InputError, load_yaml, nearest, validate
+from .hosts import bundled_hosts
+from .protocol import Changes, Protocol, completed, merged
+from .yaml import CONFIGS, InputError, load_based, load_yaml, nearest, validate
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Campaign:
         The protocol it names.
     slabs
         The content of each structure file that a model names.
+    hosts
+        The bundled hosts by name.
     substances
         The atoms of each bulk reference of which the lattice does not say all, by element or formula.
     source
@@ -38,9 +44,20 @@ class Campaign:
     spec: CampaignFile
     protocol: Protocol
     slabs: Mapping[str, Slab]
+    hosts: Mapping[str, Monolayer | Slab]
     substances: Mapping[str, Elemental]
     source: Path
     text: str
+
+    @property
+    def sheets(self) -> tuple[str, ...]:
+        """Names of sheets that a model may have: the campaign's own monolayers, and the bundled hosts."""
+        return tuple(dict.fromkeys((*self.spec.monolayers, *self.hosts)))
+
+    def sheet(self, name: str) -> Monolayer | Slab:
+        """Return a sheet by its name; the campaign's own goes before a bundled one."""
+        own = self.spec.monolayers.get(name)
+        return self.hosts[name] if own is None else own.monolayer()
 
 
 def bundled_campaigns() -> dict[str, Path]:
@@ -75,12 +92,14 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
     if engine is not None:
         values["engine"] = engine
     values["protocol"] = _with_base(values.get("protocol"), path.parent, where)
+    _complete_models(values, path.parent, where)
     spec = validate(CampaignFile, values, where)
     protocol = _protocol(spec.protocol, path.parent, where)
     return Campaign(
         spec=spec,
         protocol=protocol,
         slabs=_slabs(spec, path.parent, where),
+        hosts=bundled_hosts(),
         substances=_substances(spec, protocol, path.parent, where),
         source=path,
         text=path.read_text(encoding="utf-8"),
@@ -100,24 +119,100 @@ def _with_defaults(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, 
 
 def _with_base(value: Any, folder: Path, where: str) -> Any:
     """Return the protocol ``{base: NAME, KEY: …}`` in full; anything else as it is."""
-    if not isinstance(value, dict) or "base" not in value:
+    if not isinstance(value, dict) or ("functional" in value and "base" not in value):
         return value
-    base = value["base"]
-    if not isinstance(base, str):
-        raise InputError(f"{where}: protocol.base: {base!r} should be the name of a protocol, or of its file.")
-    changes = validate(Changes, {key: kept for key, kept in value.items() if key != "base"}, f"{where}: protocol")
-    return _protocol(base, folder, where).changed(changes).model_dump(mode="json", exclude_none=True)
+    if "base" not in value:
+        raise InputError(
+            f"{where}: protocol: it has neither functional nor base; `base: paper` takes what it does not say from "
+            "that protocol."
+        )
+    if not isinstance(value["base"], str):
+        raise InputError(
+            f"{where}: protocol.base: {value['base']!r} should be the name of a protocol, or of its file."
+        )
+    base = _protocol(value["base"], folder, where).model_dump(mode="json", exclude_none=True)
+    changes = {key: kept for key, kept in value.items() if key != "base"}
+    validate(Changes, completed(changes, base), f"{where}: protocol")
+    return validate(Protocol, merged(base, changes), f"{where}: protocol").model_dump(mode="json", exclude_none=True)
+
+
+def _complete_models(values: dict[str, Any], folder: Path, where: str) -> None:
+    """Complete maps in the protocols of models, of which these say a part, from the campaign's protocol."""
+    models = values.get("models")
+    if not isinstance(models, list) or not any(isinstance(model, dict) and "protocol" in model for model in models):
+        return
+    given = values.get("protocol")
+    base = (
+        _protocol(given, folder, where).model_dump(mode="json", exclude_none=True)
+        if isinstance(given, str)
+        else given
+    )
+    if isinstance(base, dict):
+        values["models"] = [
+            {**model, "protocol": completed(model["protocol"], base)}
+            if isinstance(model, dict) and isinstance(model.get("protocol"), dict)
+            else model
+            for model in models
+        ]
+
+
+def bundled_protocols() -> dict[str, Path]:
+    """Return the protocols that come with sodiate by name."""
+    return {path.stem: path for path in sorted((CONFIGS / "protocols").glob("*.yaml"))}
 
 
 def _protocol(name: str | Protocol, folder: Path, where: str) -> Protocol:
     if isinstance(name, Protocol):
         return name
-    bundled = {path.stem: path for path in (CONFIGS / "protocols").glob("*.yaml")}
+    bundled = bundled_protocols()
     path = bundled.get(name, folder / name)
     if not path.is_file():
         choices = f"{nearest(name, bundled)}; bundled protocols: {', '.join(sorted(bundled))}"
         raise InputError(f"{where}: protocol: {name!r} is no bundled protocol and no file {path}{choices}.")
-    return validate(Protocol, load_yaml(path, "protocol"), f"protocol {path}")
+    return load_protocol(path)
+
+
+def load_protocol(path: Path) -> Protocol:
+    """Read a protocol file, with the base that it may name.
+
+    Raises
+    ------
+    InputError
+        If it is missing or invalid, or based on itself.
+    """
+    return validate(Protocol, load_based(path, "protocol", bundled_protocols(), merged), f"protocol {path}")
+
+
+def protocol_text(name: str) -> str:
+    """Return a protocol as YAML: the file as it stands, with its comments; one with a base in full.
+
+    Parameters
+    ----------
+    name
+        A bundled protocol's or campaign's name, or the file of one.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is invalid.
+    """
+    path = bundled_protocols().get(name, Path(name))
+    campaign = bundled_campaigns().get(name)
+    if path.is_file() and "campaign" not in (raw := load_yaml(path, "protocol")):
+        protocol = load_protocol(path)
+        if "base" not in raw:
+            return path.read_text(encoding="utf-8")
+    elif campaign is not None or path.is_file():
+        protocol = load_campaign(name).protocol
+    else:
+        names = (*bundled_protocols(), *bundled_campaigns())
+        raise InputError(
+            f"protocol {name}: no such file, bundled protocol or campaign{nearest(name, names)}; bundled protocols: "
+            f"{', '.join(bundled_protocols())}."
+        )
+    values = {key: value for key, value in protocol.model_dump(mode="json", exclude_none=True).items() if value != {}}
+    text: str = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, allow_unicode=True, width=118)
+    return f"# {name} in full; `sodiate protocol paper` says what each key means.\n{text}"
 
 
 def _slabs(spec: CampaignFile, folder: Path, where: str) -> dict[str, Slab]:

@@ -178,11 +178,7 @@ class Protocol(Changes):
     def changed(self, changes: Changes) -> Protocol:
         """Return this protocol with its keys overridden by ``changes``."""
         values, overrides = (protocol.model_dump(exclude_none=True) for protocol in (self, changes))
-        merged_sections = {name: values[name] | overrides[name] for name in sections()}
-        final = overrides.get("final_energy")
-        if final:
-            merged_sections["final_energy"] = values.get("final_energy", {}) | final
-        return Protocol.model_validate(values | overrides | merged_sections)
+        return Protocol.model_validate(merged(values, overrides))
 
     def at_relaxed_geometries(self, changes: Mapping[str, Any]) -> Protocol:
         """Return the protocol of energies at relaxed geometries: this one, its common keys overridden.
@@ -195,6 +191,49 @@ class Protocol(Changes):
         drop = {"final_energy"} | ({"kpoint_mesh"} if "kpoint_length_a" in changes else set())
         plain = Protocol.model_validate(self.model_dump(exclude_none=True, exclude=drop))
         return plain.changed(Changes.model_validate(changes))
+
+
+_MAPS = ("smearing", "start_moments_mub")
+"""Keys of several parts, of which some may be changed."""
+
+_WHOLE = ("kpoint_mesh",)
+"""Keys whose parts belong together: a shift is one of its points."""
+
+_OFF_WHEN_EMPTY = ("hubbard_u_ev", "final_energy")
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a protocol's plain values with changes: maps merge, what is null stays, an empty map stays or is off."""
+    values = dict(base)
+    for key, change in changes.items():
+        old = values.get(key)
+        if change is None or (change == {} and key not in _OFF_WHEN_EMPTY and old is not None):
+            continue
+        if key in sections() and isinstance(change, Mapping):
+            values[key] = merged(old or {}, _completed(change, {**base, **(old or {})}))
+        elif isinstance(change, Mapping) and change and isinstance(old, Mapping) and key not in _WHOLE:
+            # An element has one shell with a Hubbard correction, so that another one takes its place.
+            values[key] = {**old, **change} if key == "hubbard_u_ev" else merged(old, change)
+        else:
+            values[key] = change
+    return values
+
+
+def completed(changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes to a protocol with the parts that a map leaves unsaid, from the protocol that they change."""
+    return {
+        key: _completed(change, {**base, **(base.get(key) or {})})
+        if key in sections() and isinstance(change, Mapping)
+        else change
+        for key, change in _completed(changes, base).items()
+    }
+
+
+def _completed(changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: {**base[key], **change} if key in _MAPS and isinstance(change, Mapping) and base.get(key) else change
+        for key, change in changes.items()
+    }
 
 
 def flatten(protocol: Protocol, kind: str, section: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ from .yaml_text import LARGEST_BYTES, YamlMistake, read_yaml
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 """The bundled campaigns, protocols and clusters."""
+
+Merge = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -71,6 +73,57 @@ def load_yaml(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{what} {path} is a YAML {type(data).__name__}, not a mapping of keys to values.")
     return data
+
+
+def load_based(path: Path, what: str, bundled: Mapping[str, Path], merge: Merge) -> dict[str, Any]:
+    """Read one YAML mapping that may name another one as its ``base`` and change some of its keys.
+
+    Parameters
+    ----------
+    path, what
+        As for `load_yaml`.
+    bundled
+        Files by the name that a base may have; another one is a file beside the one that names it.
+    merge
+        Returns the values of a base with changes.
+
+    Raises
+    ------
+    InputError
+        As `load_yaml`; if a base is unknown, or based on itself.
+    """
+    chain: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        if path.resolve() in [before.resolve() for before, _ in chain]:
+            names = " → ".join(str(before) for before, _ in (*chain, (path, {})))
+            raise InputError(f"{what} {path}: base: it is based on itself ({names}); give one of them no base.")
+        data = load_yaml(path, what)
+        base = data.pop("base", None)
+        chain.append((path, data))
+        if base is None:
+            break
+        path = find_base(base, path.parent, bundled, f"{what} {path}")
+    values: dict[str, Any] = {}
+    for _, data in reversed(chain):
+        values = merge(values, data)
+    return values
+
+
+def find_base(base: Any, folder: Path, bundled: Mapping[str, Path], where: str) -> Path:
+    """Return the file of a ``base``: a bundled one by its name, or one in a folder.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if not isinstance(base, str):
+        raise InputError(f"{where}: base: {base!r} should be a bundled name, or a file.")
+    path = bundled.get(base, folder / base)
+    if not path.is_file():
+        choices = f"{nearest(base, bundled)}; bundled: {', '.join(sorted(bundled))}"
+        raise InputError(f"{where}: base: {base!r} is no bundled name and no file {path}{choices}.")
+    return path
 
 
 def validate(model: type[Spec], data: Mapping[str, Any], where: str) -> Spec:

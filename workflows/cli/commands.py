@@ -18,7 +18,8 @@ app = typer.Typer(
 )
 
 for _command in (
-    *(run.run, look.plan, look.structures, look.inputs, results.results, report.report, report.si, converge.converge),
+    *(run.run, look.new, look.plan, look.protocol, look.structures, look.inputs),
+    *(results.results, report.report, report.si, converge.converge),
     *(database.status, database.show, database.redo, database.retry, database.cancel),
     *(carry.export_, carry.import_, serve.serve, xrd.xrd),
     *(cluster.submit, cluster.queue, cluster.worker, cluster.compute, cluster.recover),

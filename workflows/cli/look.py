@@ -159,3 +159,32 @@ def structures(
     for sentence in graph.remarks:
         print(f"{sentence}.")
     print(f"{count} structures, each as POSCAR, CIF and extxyz, in {out}")
+
+
+def protocol(
+    name: Annotated[str, typer.Argument(help="A bundled protocol or campaign, or the file of one.")] = "paper",
+) -> None:
+    """Print a protocol: every key with its unit; that of a campaign, or of a file with a base, in full.
+
+    Example: sodiate protocol paper
+    """
+    from ..campaign.load import protocol_text
+
+    print(protocol_text(name), end="")
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Of the campaign and of its file.")],
+    base: Annotated[str | None, typer.Option("--from", help="Begin as this bundled campaign.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="A bundled host (graphene, WSSe+VS) or a structure file [WSe2].")
+    ] = None,
+) -> None:
+    """Write a commented campaign of your own, NAME.yaml, which plans and runs dry at once.
+
+    Example: sodiate new mine --host my.vasp
+    """
+    from ..campaign.new import new_campaign
+
+    path = new_campaign(name, base, host, Path())
+    print(f"{path}: change it, look at it (sodiate plan {path}) and run it dry (sodiate run {path})")

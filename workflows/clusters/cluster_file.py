@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, create_
 
 from ...analysis.records import Frozen
 from ..campaign.protocol import Positive
-from ..campaign.yaml import CONFIGS, InputError, load_yaml, nearest, validate
+from ..campaign.yaml import CONFIGS, InputError, load_based, nearest, validate
 from ..engines import engines_here, make_engine
 from ..engines.base import Settings
 from ..kinds import KINDS
@@ -254,14 +255,26 @@ class ClusterFile(Frozen):
 
 
 def load_cluster(path: Path) -> ClusterFile:
-    """Read a cluster file, or a bundled one by its name.
+    """Read a cluster file, or a bundled one by its name; ``base`` names one of which it changes some keys.
 
     Raises
     ------
     InputError
         If it is missing or invalid.
     """
-    bundled = CONFIGS / "clusters" / f"{path.name}.yaml"
-    if not path.exists() and bundled.exists():
-        path = bundled
-    return validate(ClusterFile, load_yaml(path, "cluster"), f"cluster {path}")
+    bundled = {file.stem: file for file in (CONFIGS / "clusters").glob("*.yaml")}
+    if not path.exists():
+        path = bundled.get(path.name, path)
+    return validate(ClusterFile, load_based(path, "cluster", bundled, _merged), f"cluster {path}")
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a cluster with changes: maps merge, and a class that is null is taken out."""
+    values = dict(base)
+    for key, change in changes.items():
+        old = values.get(key)
+        values[key] = _merged(old, change) if isinstance(old, Mapping) and isinstance(change, Mapping) else change
+    classes = values.get("classes")
+    if isinstance(classes, Mapping):
+        values["classes"] = {name: resources for name, resources in classes.items() if resources is not None}
+    return values

@@ -95,7 +95,11 @@ class _Planner:
             quantities=quantity_plans,
             comparisons=self._comparisons(hosts, quantity_plans),
             dropped=tuple(self.dropped),
-            remarks=(*self.remarks, *(words for part in quantity_plans.values() for words in part.remarks)),
+            remarks=(
+                *self.remarks,
+                *self.declare.remarks.values(),
+                *(words for part in quantity_plans.values() for words in part.remarks),
+            ),
             not_applicable=split(keys, self.engine.protocol_keys)[1],
             declaration=self.declaration,
         )
@@ -308,13 +312,15 @@ class _Planner:
         if model.file is not None:
             return self.campaign.slabs[model.file], ()
         layer, vacancies = parse_model(model.model or "")
-        monolayers = self.spec.monolayers
-        if layer not in monolayers:
+        own, sheets = self.spec.monolayers, self.campaign.sheets
+        if layer not in sheets:
+            hint = nearest(layer, own) or nearest(layer, sheets)
             raise InputError(
-                f"{self.where}: model {model.title}: no monolayer {layer!r}{nearest(layer, monolayers)}; "
-                f"monolayers of this campaign: {', '.join(monolayers) or 'none'}."
+                f"{self.where}: model {model.title}: no monolayer {layer!r}{hint}; "
+                f"monolayers of this campaign: {', '.join(own) or 'none'}; "
+                f"bundled hosts: {', '.join(self.campaign.hosts)}."
             )
-        return monolayers[layer].monolayer(), vacancies
+        return self.campaign.sheet(layer), vacancies
 
     def _defects(
         self, model: CampaignModel, origin: Monolayer | Slab, vacancies: tuple[str, ...], repeat: tuple[int, int]

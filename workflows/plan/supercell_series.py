@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...structures.host_names import parse_model
 from ...structures.sites_of_cells import SAME_A, Surroundings, apart
+from ...structures.slabs import Slab
 from .. import start_structures
 from ..campaign.load import Campaign
 from ..campaign.yaml import InputError
@@ -103,7 +105,7 @@ def _renumbered(campaign: Campaign, model: CampaignModel, n: int) -> dict[str, A
 
     Supercells are numbered cell by cell, so that it is the same atom of another cell of the repeats.
     """
-    atoms = 3 if model.file is None else len(campaign.slabs[model.file].symbols)
+    atoms = _atoms_of_cell(campaign, model)
     numbers = {text: int(text.partition("@")[2]) for text in (*model.remove, *model.replace)}
     if all(number < n**2 * atoms for number in numbers.values()):
         return {}
@@ -112,3 +114,10 @@ def _renumbered(campaign: Campaign, model: CampaignModel, n: int) -> dict[str, A
         "remove": [names[text] for text in model.remove],
         "replace": {names[text]: element for text, element in model.replace.items()},
     }
+
+
+def _atoms_of_cell(campaign: Campaign, model: CampaignModel) -> int:
+    if model.file is not None:
+        return len(campaign.slabs[model.file].symbols)
+    origin = campaign.sheet(parse_model(model.model or "")[0])
+    return len(origin.symbols) if isinstance(origin, Slab) else 3

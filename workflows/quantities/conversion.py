@@ -105,11 +105,13 @@ class Conversion(Quantity):
             reaction = balanced(unit, ion, atoms, shown)
         except UnbalancedReaction as error:
             raise InputError(f"{declare.where}: {CONVERSION}: model {host.name}: {error}") from None
-        calculations = {IONS: declare.element(ion, CONVERSION, protocol)}
-        calculations |= {product: declare.element(product, CONVERSION, protocol) for product in reaction.products}
+        calculations = {IONS: declare.element(ion, CONVERSION, protocol, usual=False)}
+        calculations |= {
+            product: declare.element(product, CONVERSION, protocol, usual=False) for product in reaction.products
+        }
         for reference in declare.campaign.spec.bulk_references:
             if formula_of(reference) == unit:
-                calculations[CRYSTAL] = declare.element(reference, CONVERSION, protocol)
+                calculations[CRYSTAL] = declare.element(reference, CONVERSION, protocol, usual=False)
         declared = {
             "equation": equation(shown, ion, reaction),
             "ion": ion,

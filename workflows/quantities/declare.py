@@ -39,6 +39,7 @@ class Declare:
         self.engine = engine
         self.declaration = declaration
         self.where = f"campaign {campaign.source}"
+        self.remarks: dict[str, str] = {}
         self._corrected: dict[str, bool] = {}
 
     def __call__(
@@ -115,15 +116,22 @@ class Declare:
         """Return the structure of the 1×1 host of a monolayer, or of the cell of a structure file."""
         return self.host_structure(origin, (1, 1), (), 0.0)
 
-    def element(self, element: str, quantity: str, protocol: Protocol) -> Calculation:
+    def element(self, element: str, quantity: str, protocol: Protocol, usual: bool = True) -> Calculation:
         """Declare the reference calculation of an element, or of a compound by its formula, for a quantity.
+
+        With ``usual``, a metal that the campaign does not name has the lattice constants of experiment.
 
         Raises
         ------
         InputError
             If the campaign has none.
         """
-        declared = reference(self.campaign, element, f"{self.where}: quantities: {quantity}")
+        declared = reference(self.campaign, element, f"{self.where}: quantities: {quantity}", usual)
+        if element not in self.campaign.spec.bulk_references:
+            self.remarks[element] = (
+                f"bulk_references.{element}: not given, so {declared.label} with the lattice constants of experiment "
+                f"(ASE's table): {declared.lengths}; those of your functional are better"
+            )
         sampled = declared.sampled(protocol)
         return self(declared.kind, declared.structure, {}, declared.label, sampled, declared.section)
 

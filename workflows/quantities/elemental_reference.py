@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import start_structures
 from ..campaign.protocol import Changes, Protocol
@@ -31,6 +31,11 @@ class Reference:
     label: str
     kpoint_length_a: float | None = None
 
+    @property
+    def lengths(self) -> str:
+        """The lattice constants, in words."""
+        return ", ".join(f"{key} = {self.structure[key]:g} Å" for key in ("a", "c") if key in self.structure)
+
     def sampled(self, protocol: Protocol) -> Protocol:
         """Return a protocol with its own k points."""
         if self.kpoint_length_a is None:
@@ -38,15 +43,39 @@ class Reference:
         return protocol.changed(Changes.model_validate({self.section: {"kpoint_length_a": self.kpoint_length_a}}))
 
 
-def reference(campaign: Campaign, name: str, where: str) -> Reference:
+def usual_reference(element: str) -> Reference | None:
+    """Return a metal with its experimental lattice constants, from `ase.data.reference_states`; None for others."""
+    from ase.data import atomic_numbers, reference_states
+
+    state: dict[str, Any] = reference_states[atomic_numbers.get(element, 0)] or {}
+    lattice = state.get("symmetry")
+    if lattice not in ("bcc", "fcc", "hcp"):
+        return None
+    a = float(state["a"])
+    c = round(a * float(state["c/a"]), 4) if lattice == "hcp" else None
+    return Reference("bulk", "bulk", start_structures.bulk(element, lattice, a, c), f"{element}-{lattice}")
+
+
+def reference(campaign: Campaign, name: str, where: str, usual: bool = True) -> Reference:
     """Return the template of the reference calculation of an element or a compound.
+
+    Parameters
+    ----------
+    campaign, name
+        The campaign, and what it is of.
+    where
+        For messages.
+    usual
+        Whether a metal that the campaign does not name is taken as in experiment.
 
     Raises
     ------
     InputError
-        If the campaign has none.
+        If the campaign has none, and it is no metal of a simple lattice.
     """
     spec = campaign.spec.bulk_references.get(name)
+    if spec is None and usual and (metal := usual_reference(name)) is not None:
+        return metal
     if spec is None:
         raise InputError(
             f"{where} needs bulk_references.{name}: {{lattice, a}}, {{crystal: FILE}} or {{molecule: FILE}}."

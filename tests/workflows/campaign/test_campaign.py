@@ -9,6 +9,7 @@ import yaml
 from ase.build import bulk, mx2
 from ase.io import write
 from sodiate.workflows.campaign.load import bundled_campaigns, load_campaign
+from sodiate.workflows.campaign.protocol import Changes
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.plan.planner import plan
 
@@ -91,16 +92,17 @@ def test_the_bundled_campaigns_are_valid() -> None:
         ({"protocol": {"functional": "PBE"}}, ["max_force_ev_per_a"]),
         ({"protocol": {"base": "papre"}}, ["papre", "did you mean 'paper'"]),
         ({"protocol": {"base": 3}}, ["protocol.base: 3", "name of a protocol"]),
+        ({"protocol": {"cutoff_ev": 400}}, ["protocol: it has neither functional nor base", "`base: paper`"]),
+        ({"protocol": {"base": "paper", "smearing": {"widht_ev": 1}}}, ["widht_ev", "did you mean 'width_ev'"]),
         ({"protocol": {"base": "paper", "cutof_ev": 400}}, ["'cutof_ev'", "did you mean 'cutoff_ev'"]),
         ({"protocol": {"base": "paper", "cutoff_ev": -4}}, ["cutoff_ev", "greater than 0"]),
         ({"adsorbate": {"element": "Naa"}}, ["Naa", "no element"]),
-        ({"adsorbate": {"element": "He"}}, ["He"]),
         ({"adsorbate": {"element": "Na", "start_heights_a": {"V": -1}}}, ["start_heights_a.V"]),
         ({"monolayers": {"WSSe": {"metal": "W"}}, "models": ["WSSe"]}, ["monolayers.WSSe.top", "missing"]),
-        ({"monolayers": {"XeO2": XENON}, "models": ["XeO2"]}, ["Xe"]),
         ({"quantities": ["dos", "density_diference"]}, ["density_diference", "did you mean 'density_difference'"]),
         ({"quantities": ["published"]}, ["no quantity 'published'"]),
-        ({"quantities": ["bulk_reference"], "bulk_references": {}}, ["bulk_references.Na"]),
+        ({"quantities": ["bulk_reference"], "bulk_references": {}, "adsorbate": {"element": "F", "charge": 1}},
+         ["bulk_references.F"]),
         ({"campaign": "a/b"}, ["no name"]),
         ({"campaign": ...}, ["'campaign' is missing"]),
     ],
@@ -163,6 +165,71 @@ def test_a_protocol_may_be_another_one_with_some_keys_changed(tmp_path: Path) ->
     own.write_text("functional: PBE\nmax_force_ev_per_a: 0.03\natom: {box_a: [12, 12.5, 13]}\n", encoding="utf-8")
     path = written(tmp_path, protocol={"base": "mine.yaml", "kpoint_length_a": 26.0}, quantities=[])
     assert plan(path).names["WSe2"].protocol == {"kpoint_length_a": 26.0, "max_force_ev_per_a": 0.03}
+
+
+def test_metals_without_a_reference_have_that_of_experiment(tmp_path: Path) -> None:
+    """bcc Na, hcp Mg, fcc Al as in ASE's table; a line of the plan says so."""
+    known = {"Na": ("bcc", 4.23, None), "Mg": ("hcp", 3.21, 5.21), "Al": ("fcc", 4.05, None)}
+    for element, (lattice, a_a, c_a) in known.items():
+        changes = {"quantities": ["bulk_reference"], "bulk_references": {}, "adsorbate": {"element": element}}
+        graph = plan(written(tmp_path, **changes))
+        structure = graph.names[f"{element}-{lattice}"].structure
+        assert structure["a"] == pytest.approx(a_a, abs=0.01)
+        assert structure.get("c") == (None if c_a is None else pytest.approx(c_a, abs=0.01))
+        assert any(f"bulk_references.{element}: not given" in remark for remark in graph.remarks)
+    assert not any("bulk_references" in remark for remark in plan("wsse").remarks)
+
+
+def test_the_dry_run_plans_any_element(tmp_path: Path) -> None:
+    plan(written(tmp_path, adsorbate={"element": "He"}))
+    plan(written(tmp_path, monolayers={"XeO2": XENON}, models=["XeO2"]))
+
+
+def test_maps_of_a_base_merge(tmp_path: Path) -> None:
+    """Of a map what it does not say is the base's, in the campaign, its models and their sections alike."""
+    paper = load_campaign(written(tmp_path)).protocol
+    partial: dict[str, object] = {"smearing": {"width_ev": 0.1}, "start_moments_mub": {"other": 0.6}}
+    partial |= {"paw": {"C": "C_h"}, "atom": {"smearing": {"width_ev": 0.02}}}
+    given = load_campaign(written(tmp_path, protocol={"base": "paper", **partial})).protocol
+    assert given.smearing == paper.smearing.model_copy(update={"width_ev": 0.1})  # type: ignore[union-attr]
+    assert given.start_moments_mub is not None
+    assert given.start_moments_mub.model_dump(exclude_none=True) == {
+        "adsorbate": 1.0, "next_to_defect": 0.5, "other": 0.6,
+    }  # fmt: skip
+    assert given.paw == {**(paper.paw or {}), "C": "C_h"}
+    assert given.section("atom").smearing == paper.section("atom").smearing.model_copy(update={"width_ev": 0.02})  # type: ignore[union-attr]
+    assert given.section("atom").box_a == paper.section("atom").box_a
+    in_model = load_campaign(written(tmp_path, models=[{"model": "WSe2", "protocol": partial}]))
+    assert in_model.protocol == paper
+    assert paper.changed(in_model.spec.models[0].protocol) == given
+
+
+def test_a_map_that_is_empty_switches_off_what_may_be_off(tmp_path: Path) -> None:
+    with_u = {"base": "paper", "hubbard_u_ev": {"W": {"d": 3.0}}, "final_energy": {"cutoff_ev": 600.0}}
+    protocol = load_campaign(written(tmp_path, engine="gpaw", protocol=with_u)).protocol
+    off = protocol.changed(Changes.model_validate({"hubbard_u_ev": {}, "final_energy": False, "dos": {}, "paw": {}}))
+    assert (off.hubbard_u_ev, off.final_energy.given if off.final_energy else None) == ({}, {})
+    assert (off.dos, off.paw) == (protocol.dos, protocol.paw)  # type: ignore[attr-defined]
+    other = protocol.changed(Changes.model_validate({"hubbard_u_ev": {"W": {"p": 1.0}}}))
+    assert other.hubbard_u_ev == {"W": {"p": 1.0}}
+
+
+def test_protocol_files_have_bases_too_and_no_circles(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: ours.yaml\ncutoff_ev: 450\n", encoding="utf-8")
+    (tmp_path / "ours.yaml").write_text("base: paper\nsmearing: {width_ev: 0.2}\n", encoding="utf-8")
+    given = load_campaign(written(tmp_path, protocol="mine.yaml")).protocol
+    assert (given.cutoff_ev, given.max_force_ev_per_a) == (450.0, 0.02)
+    assert given.smearing is not None
+    assert given.smearing.width_ev == 0.2
+    (tmp_path / "ours.yaml").write_text("base: mine.yaml\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.yaml: base: it is based on itself .*ours\.yaml → .*mine\.yaml"):
+        plan(written(tmp_path, protocol="mine.yaml"))
+    (tmp_path / "mine.yaml").write_text("base: papre\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.yaml: base: 'papre' .*did you mean 'paper'"):
+        plan(written(tmp_path, protocol="mine.yaml"))
+    (tmp_path / "mine.yaml").write_text("base: paper\ncutof_ev: 400\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.yaml: unknown key 'cutof_ev' .*did you mean 'cutoff_ev'"):
+        plan(written(tmp_path, protocol="mine.yaml"))
 
 
 def test_yaml_spelling_does_not_matter(tmp_path: Path) -> None:

@@ -75,8 +75,7 @@ class EmtEngine(PlainEngine):
     checkpoint_files: tuple[str, ...] = (TRAJECTORY, TAPE)
 
     def check(self, atoms: Atoms) -> None:
-        """Raise `Unsupported` if the dry run has no parameters for an element."""
-        load_parameters().check(atoms.get_chemical_symbols())
+        """Refuse nothing: each element is played, by EMT or by pairs."""
 
     def declaration(self, campaign: CampaignFile, where: str) -> EmtDeclaration:
         """Return which keys act on which kind."""
@@ -105,7 +104,7 @@ class EmtEngine(PlainEngine):
         Raises
         ------
         Unsupported
-            If the dry run lacks an element, the kind or the optimizer.
+            If the dry run lacks the kind or the optimizer.
         EngineError
             If the protocol or the execution settings lack a key.
         """
@@ -210,18 +209,24 @@ def _check_converged(result: EmtResult, inputs: EmtInputs) -> None:
 
 
 def _check_intact(inputs: EmtInputs, result: EmtResult) -> None:
-    """Raise `EngineError` if a relaxation broke a metal–chalcogen bond of its start geometry."""
+    """Raise `EngineError` if a relaxation broke a bond of its start geometry.
+
+    Bonds are those between a metal and a chalcogen, and of elements without a role those among themselves and with
+    such metals.
+    """
     from ....structures.geometry import bond_reach
 
     parameters = load_parameters()
-    roles = [parameters.role(symbol) for symbol in inputs.atoms.get_chemical_symbols()]
+    roles = [parameters.role_of.get(symbol) for symbol in inputs.atoms.get_chemical_symbols()]
     metal = np.array([role == "W" for role in roles])
     chalcogen = np.array([role in ("S", "Se") for role in roles])
+    other = np.array([role is None for role in roles])
     final = inputs.atoms.copy()
     final.positions = result.positions_a
     before, after = (atoms.get_all_distances(mic=True) for atoms in (inputs.atoms, final))
     numbers = inputs.atoms.numbers
-    bonded = np.outer(metal, chalcogen) & (before < bond_reach(numbers[:, None], numbers[None, :]))
+    pairs = np.outer(metal, chalcogen | other) | np.outer(other, other)
+    bonded = pairs & (before > 0.0) & (before < bond_reach(numbers[:, None], numbers[None, :]))
     broken = np.argwhere(bonded & (after > _BROKEN * before))
     if len(broken):
         i, j = broken[0]

@@ -32,6 +32,8 @@ RESULT = "result.json"
 
 _ELECTRONS_NOTE = "bands and DOS are of a tight-binding model that only exercises the analysis"
 
+_PAIRS_NOTE = "held by pairs from covalent radii and cohesive energies, which EMT does not play"
+
 
 @dataclass(frozen=True)
 class EmtInputs:
@@ -115,6 +117,8 @@ class EmtResult:
             values |= _electrons(atoms, inputs)
         elif inputs.kind == "bands":
             values |= _along_path(atoms, inputs)
+        if others := parameters.stand_ins(atoms.get_chemical_symbols()):
+            values["notes"] = (*values.get("notes", ()), f"{', '.join(others)}: {_PAIRS_NOTE}")
         result = cls(
             key=inputs.key,
             energy_ev=float(atoms.get_potential_energy()),

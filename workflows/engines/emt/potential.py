@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers
 from ase.units import Bohr
 
+from .pair_potential import PairPotential
 from .pairs import pairs_within
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class EmtPotential(Calculator):
             self.results["stress"] = (0.5 * (virial + virial.T)).ravel()[[0, 4, 8, 5, 2, 1]]
 
 
-def potential(symbols: Sequence[str], parameters: EmtParameters) -> EmtPotential:
+def potential(symbols: Sequence[str], parameters: EmtParameters) -> Calculator:
     """Return the dry run's calculator for structures of these elements.
 
     Parameters
@@ -173,13 +174,17 @@ def potential(symbols: Sequence[str], parameters: EmtParameters) -> EmtPotential
     parameters
         From `sodiate.workflows.engines.emt.parameters.load_parameters`.
 
-    Raises
-    ------
-    Unsupported
-        If an element has no role in the dry run.
+    Returns
+    -------
+    Calculator
+        `EmtPotential` if it plays all elements, else a `PairPotential` round it.
     """
     present = sorted(set(symbols))
-    parameters.check(present)
-    rows = {symbol: parameters.row(symbol) for symbol in present}
-    repulsions = {(a, b): parameters.pair_repulsion(a, b) for a, b in product(present, repeat=2)}
-    return EmtPotential(rows, repulsions)
+    played = [symbol for symbol in present if symbol in parameters.role_of]
+    rows = {symbol: parameters.row(symbol) for symbol in played}
+    repulsions = {(a, b): parameters.pair_repulsion(a, b) for a, b in product(played, repeat=2)}
+    of_played = EmtPotential(rows, repulsions)
+    if played == present:
+        return of_played
+    free_ev = {symbol: -row.e0_ev for symbol, row in rows.items()}
+    return PairPotential(of_played, free_ev, parameters.roles["Na"], parameters.others)

@@ -99,7 +99,7 @@ class Hamiltonian:
     Parameters
     ----------
     atoms
-        Structure of elements that have a role in the dry run.
+        The structure.
     parameters
         The parameter set of the dry run.
 
@@ -114,12 +114,12 @@ class Hamiltonian:
     def __init__(self, atoms: Atoms, parameters: EmtParameters) -> None:
         self.model = parameters.electrons
         symbols = atoms.get_chemical_symbols()
-        roles = [parameters.role(symbol) for symbol in symbols]
+        roles, electrons = zip(*map(parameters.electrons_of, symbols), strict=True)
         self.shell = np.array([_SHELL_OF_ROLE[role] for role in roles])
         widths = 2 * self.shell + 1
         self.first_orbital = np.concatenate([[0], np.cumsum(widths)])
         self.size = int(self.first_orbital[-1])
-        self.electrons = sum(self.model.electrons[role] for role in roles)
+        self.electrons = sum(electrons)
         self.onsite = np.repeat([self.model.onsite_ev[role] for role in roles], widths)
         names = [f"{symbol}-{SHELLS[shell]}" for symbol, shell in zip(symbols, self.shell, strict=True)]
         self.labels = np.repeat(names, widths)

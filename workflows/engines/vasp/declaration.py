@@ -10,6 +10,7 @@ from ...campaign.yaml import InputError, nearest
 from ...kinds import KINDS
 from ...start_structures import symbols
 from ..shared.named import refuse_unknown
+from .data_sets import recommended
 from .nonsense import refuse_nonsense
 from .tags import (
     BY_ELEMENT,
@@ -71,6 +72,7 @@ class VaspDeclaration:
         }
         self._matched: set[str] = set()
         self._terms = Terms()
+        self._recommended: dict[str, str] = {}
 
     def protocol(self, calculation: Calculation) -> dict[str, Any]:
         """Return the protocol with the data sets of the elements at hand, and the tags that may change a number."""
@@ -85,7 +87,7 @@ class VaspDeclaration:
         refuse_nonsense(calculation, given, tags, order, self.where)
         whole = {
             **protocol,
-            "paw": self._data_sets(calculation.label, protocol.get("paw") or {}, species),
+            "paw": self._data_sets(calculation.label, protocol, species),
             "incar": divided(given)[0] or None,
         }
         if calculation.kind in KINDS_OF_TERMS:
@@ -113,6 +115,9 @@ class VaspDeclaration:
             for part, what in zip(divided(tags), ("", ", no part of an id"), strict=True):
                 words = ", ".join(f"{tag} = {value}" for tag, value in part.items())
                 lines += [f"INCAR of {pattern}: {words}{what}"] if part else []
+        if self._recommended:
+            words = ", ".join(f"{element}: {name}" for element, name in self._recommended.items())
+            lines.append(f"Data sets that protocol.paw does not name, as VASP recommends: {words}")
         return lines
 
     def by_hand(self, calculation: Calculation) -> dict[str, str]:
@@ -129,15 +134,21 @@ class VaspDeclaration:
                 )
         self._terms.refuse(self.where)
 
-    def _data_sets(self, label: str, names: Mapping[str, str], species: list[str]) -> dict[str, str]:
-        """Return the names of the data sets that a calculation uses, so that no other name changes its id."""
+    def _data_sets(self, label: str, protocol: Mapping[str, Any], species: list[str]) -> dict[str, str]:
+        """Return the names of the data sets that a calculation uses, so that no other name changes its id.
+
+        Of an element that the protocol does not name, it is the one that VASP recommends.
+        """
+        named, usual = protocol.get("paw") or {}, recommended(str(protocol.get("paw_release")))
         for element in species:
-            if element not in names:
-                raise InputError(
-                    f"{self.where}: protocol.paw names no data set for {element} ({label}); "
-                    f"add one, such as {element}: {element}."
-                )
-        return {element: names[element] for element in species}
+            if element not in named:
+                if element not in usual:
+                    raise InputError(
+                        f"{self.where}: protocol.paw names no data set for {element} ({label}), and VASP recommends "
+                        f"none; add the one to take under protocol: {{base: paper, paw: {{{element}: …}}}}."
+                    )
+                self._recommended[element] = usual[element]
+        return {element: named.get(element) or usual[element] for element in species}
 
     def _typed(self, pattern: str, tag: str, value: Any) -> Any:
         """Return a value with pymatgen's type, so that 520 and 520.0 are the same."""

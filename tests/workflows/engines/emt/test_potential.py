@@ -16,7 +16,6 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 from sodiate.workflows.campaign.load import bundled_campaigns, load_campaign
-from sodiate.workflows.engines.base import Unsupported
 from sodiate.workflows.engines.emt.pairs import pairs_within
 from sodiate.workflows.engines.emt.parameters import ElementRow, load_parameters
 from sodiate.workflows.engines.emt.potential import CUTOFF_A, EmtPotential, potential
@@ -122,7 +121,7 @@ def test_other_elements_equal_ase() -> None:
     """Stand-ins, also for the metals that ASE's table has."""
     parameters = load_parameters()
     layer = host("WSSe", 2)
-    for metal in (symbol for symbol in parameters.role_of if parameters.role(symbol) == "W"):
+    for metal in (symbol for symbol in parameters.role_of if parameters.role_of[symbol] == "W"):
         atoms = with_na(layer, (1.0, 0.5), 1.9)
         atoms.symbols[atoms.symbols == "W"] = metal
         atoms.symbols[-1] = "Cs" if metal in ("Ag", "Cu") else "K"
@@ -367,12 +366,7 @@ def test_other_elements_are_their_role_with_lengths_scaled() -> None:
         tungsten = energy(Atoms("W2", [[0, 0, 0], [0, 0, distance]]))
         assert energy(Atoms("Mo2", [[0, 0, 0], [0, 0, factor * distance]])) == pytest.approx(tungsten, abs=1e-8)
     parameters = load_parameters()
-    assert [parameters.role(s) for s in ("Nb", "Te", "S", "K")] == ["W", "Se", "S", "Na"]
-
-
-def test_other_elements_are_refused() -> None:
-    with pytest.raises(Unsupported, match=r"no parameters for C, O\. .*as Na: Li, Na, K"):
-        potential(["W", "O", "C"], load_parameters())
+    assert [parameters.role_of[s] for s in ("Nb", "Te", "S", "K")] == ["W", "Se", "S", "Na"]
 
 
 def test_every_pair_of_roles_has_a_repulsion() -> None:

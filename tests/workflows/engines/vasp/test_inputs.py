@@ -167,11 +167,13 @@ def _protocol(cutoff_ev: float) -> dict[str, Any]:
     return given | {"cutoff_ev": cutoff_ev}
 
 
-def test_an_element_without_a_data_set_is_refused_when_planned(tmp_path: Path) -> None:
+def test_an_element_without_a_data_set_has_the_recommended_one(tmp_path: Path) -> None:
+    """And is then the very calculation in which the protocol names that one."""
     protocol = _protocol(500.0)
+    named = plan(small_campaign(tmp_path, protocol=protocol), "vasp").names["WSSe+VS"]
     del protocol["paw"]["S"]
-    with pytest.raises(InputError, match=r"protocol.paw names no data set for S \(WSSe\+VS\)"):
-        plan(small_campaign(tmp_path, protocol=protocol), "vasp")
+    assert plan(small_campaign(tmp_path, protocol=protocol), "vasp").names["WSSe+VS"].id == named.id
+    assert named.protocol["paw"]["S"] == "S"
 
 
 # The user's tags.
