@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...analysis.arrays import Dos
 from ...analysis.codes import CodeDescription
 from ...analysis.manuscript import (
     RecordsBehind,
@@ -18,17 +19,21 @@ from ...analysis.manuscript import (
     to_tex,
 )
 from ...analysis.records import MOCK
+from ...analysis.report.markup import formula
+from ...errors import SodiateError
 from ...structures.slabs import POSCAR
 from ..campaign.yaml import InputError
 from ..engines import find_engine
 from ..plan.preview import new_folder, write_atoms
 from ..quantities import quantities
+from ..quantities.density_difference import density_terms
 from .figures import figures
 from .rows import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ...analysis.figures.composite import HostPanels
     from ...analysis.model_result import HostRecords, ModelResult
     from .results import Results
 
@@ -140,3 +145,46 @@ def _figures(results: Results, folder: Path, evaluated: Sequence[ModelResult], m
     for name, draw in figures(evaluated, results.documents).items():
         for suffix in VECTOR:
             draw(folder / f"{name}{suffix}", mock)
+    _overview(results, folder, evaluated, mock)
+
+
+def _overview(results: Results, folder: Path, evaluated: Sequence[ModelResult], mock: bool) -> None:
+    """Draw all hosts in one figure, for a column and for two."""
+    from ...analysis.figures.composite import WIDTHS_MM, composite
+
+    hosts = [_host_panels(results, result) for result in evaluated]
+    for name, width_mm in WIDTHS_MM.items():
+        for suffix in VECTOR:
+            composite(hosts, folder / f"overview-{name}-column{suffix}", mock, width_mm)
+
+
+def _host_panels(results: Results, result: ModelResult) -> HostPanels:
+    from ...analysis.figures.composite import HostPanels
+    from ...analysis.figures.plots import AdsorptionBar
+
+    model, documents = result.host.model, results.documents
+    best = {site.name: site.calculation for site in model.sites}.get(result.site or "")
+    record = result.host.records.get(best or "") or result.host.records.get(model.host)
+    try:
+        difference = density_terms(result.host, documents).difference
+    except SodiateError:  # not asked for, not computed, or in an archive, which leaves grids out
+        difference = None
+    electrons = result.host.record("dos", "dos")
+    dos = None if electrons is None else documents.arrays(electrons, "dos")
+    bar = AdsorptionBar(
+        formula(result.model),
+        result.adsorption_energy_ev,
+        result.paper_adsorption_energy_ev,
+        result.site,
+        None,
+        result.adsorption_energy_numerical_uncertainty_ev,
+        result.adsorption_energy_functional_uncertainty_ev,
+    )
+    return HostPanels(
+        model=formula(result.model),
+        atoms=None if record is None or record.geometry is None else record.geometry.atoms(),
+        difference=difference,
+        bar=bar,
+        dos=dos if isinstance(dos, Dos) else None,
+        gap=None if electrons is None else electrons.gap,
+    )
