@@ -35,7 +35,7 @@ def host(model: str, difference: bool = False) -> HostPanels:
 
 
 def letters(figure: Figure) -> list[str]:
-    return [text.get_text() for axes in figure.axes for text in axes.texts if text.get_weight() == "bold"]
+    return [text.get_text() for axes in figure.axes for text in axes.texts if text.get_fontweight() == "bold"]
 
 
 @pytest.mark.parametrize("name", WIDTHS_MM)
