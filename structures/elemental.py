@@ -169,18 +169,29 @@ def read_molecule(path: Path, name: str, box_a: Sequence[float]) -> Elemental:
     StructureError
         If the file, which is named, is unreadable, of something else, too large for the box, or has overlaps.
     """
-    atoms = _read(path, name)
+    return _rounded(in_box(_read(path, name), box_a, str(path)))
+
+
+def in_box(molecule: Atoms, box_a: Sequence[float], where: str) -> Atoms:
+    """Return a molecule in the middle of a box with three edges (Å), periodic along all of them.
+
+    Raises
+    ------
+    StructureError
+        If it is too large for the box, or has overlaps; the message begins with ``where``.
+    """
+    atoms: Atoms = molecule.copy()
     atoms.set_cell(box_a)
     atoms.pbc = True
     gaps = np.array(box_a) - np.ptp(atoms.positions, axis=0)
     if gaps.min() < LEAST_VACUUM_A:
         raise StructureError(
-            f"{path}: in a box of {' × '.join(f'{edge:g}' for edge in box_a)} Å only {gaps.min():.1f} Å are left "
+            f"{where}: in a box of {' × '.join(f'{edge:g}' for edge in box_a)} Å only {gaps.min():.1f} Å are left "
             f"between this molecule and its images; {LEAST_VACUUM_A:g} Å are the least: raise protocol.atom.box_a."
         )
     atoms.positions += np.array(box_a) / 2 - (atoms.positions.max(axis=0) + atoms.positions.min(axis=0)) / 2
-    check_overlaps(atoms, str(path))
-    return _rounded(atoms)
+    check_overlaps(atoms, where)
+    return atoms
 
 
 def _read(path: Path, name: str) -> Atoms:

@@ -63,7 +63,7 @@ ROOMS = {
         *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "codes"),
         "cost",
         *("functionals", "diffraction"),
-        *("campaign_entry", "arrays", "records", "words", "elements"),
+        *("campaign_entry", "arrays", "records", "words", "adsorbates", "elements"),
     ),
 }
 """From the top down: each imports only what lies below it, also in functions and for types alone."""

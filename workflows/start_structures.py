@@ -20,6 +20,7 @@ from ..analysis.records import digest
 from ..structures.elemental import Elemental, metal
 from ..structures.geometry import bond_reach
 from ..structures.ion_points import IonPoints, Place, ion_points
+from ..structures.molecules import Molecule, MoleculeStart, place_molecule, reached_site
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.paths import BETWEEN, Hop, PathEnds, Paths
 from ..structures.placed_ions import place_ions, reached_ions
@@ -40,6 +41,8 @@ Part = Literal["all", "host", "adsorbate"]
 RECIPES: Mapping[str, int] = {
     "host": 1,
     "adsorbate": 1,
+    "molecule": 1,
+    "gas": 1,
     "ions": 1,
     "geometry": 1,
     "chosen": 1,
@@ -61,8 +64,8 @@ _DISPLACEMENT_A = 0.05
 
 _OF_LAYER = ("metal", "top", "bottom")
 
-_PARTS: Mapping[str, slice] = {"all": slice(None), "host": slice(-1), "adsorbate": slice(-1, None)}
-"""Atoms of a host with an adsorbate, which is the last atom."""
+ON_SITE = frozenset({"adsorbate", "molecule"})
+"""Operations that put an adsorbate, an atom or a molecule, on one site of a host; its atoms are the last."""
 
 
 def _operation(name: str, **values: Any) -> Operation:
@@ -113,8 +116,49 @@ def host(
 
 def adsorbate(element: str, site: str, height_a: float, own: tuple[str, Sequence[float]] | None = None) -> Operation:
     """Declare an adsorbate at a named site of the parent ``host``; of one that no rule gives, its face and point."""
-    values = {} if own is None else {"face": own[0], "at": [float(part) for part in own[1]]}
-    return _operation("adsorbate", element=element, site=site, height_a=float(height_a), **values)
+    return _operation("adsorbate", element=element, site=site, height_a=float(height_a), **_own(own))
+
+
+def molecule(
+    content: Molecule, anchor: int | None, unpaired_electrons: int, orientation: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return what is declared of a molecule wherever it is adsorbed: see `on_site`."""
+    return {
+        "symbols": list(content.symbols),
+        "positions": [list(position) for position in content.positions],
+        "anchor": anchor,
+        "unpaired_electrons": unpaired_electrons,
+        "orientation": dict(orientation),
+    }
+
+
+def on_site(
+    declared: Mapping[str, Any], site: str, height_a: float, own: tuple[str, Sequence[float]] | None = None
+) -> Operation:
+    """Declare a `molecule` at a site of the parent ``host``, as `adsorbate`; the height is the lowest one's."""
+    return _operation("molecule", **declared, site=site, height_a=float(height_a), **_own(own))
+
+
+def gas(content: Molecule, unpaired_electrons: int, box_a: Sequence[float], where: str) -> Operation:
+    """Declare a free molecule in a box with three edges (Å).
+
+    Raises
+    ------
+    StructureError
+        If the box is too small; the message begins with ``where``.
+    """
+    content.in_box(box_a, where)
+    return _operation(
+        "gas",
+        symbols=list(content.symbols),
+        positions=[list(position) for position in content.positions],
+        unpaired_electrons=unpaired_electrons,
+        box_a=[float(edge) for edge in box_a],
+    )
+
+
+def _own(own: tuple[str, Sequence[float]] | None) -> dict[str, Any]:
+    return {} if own is None else {"face": own[0], "at": [float(part) for part in own[1]]}
 
 
 def another_start(operation: Operation, start: int) -> Operation:
@@ -365,7 +409,11 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
         case "adsorbate":
             site = _host_of(calculation.parents["host"]).site(operation)
             placed = place(parents["host"], site, operation["element"], operation["height_a"])
-            return _displaced(placed, operation["start"]) if "start" in operation else placed
+            return _displaced(placed, 1, operation["start"]) if "start" in operation else placed
+        case "molecule":
+            placed = _placed_molecule(calculation, parents["host"])
+            count = len(operation["symbols"])
+            return _displaced(placed, count, operation["start"]) if "start" in operation else placed
         case "ions":
             points = _host_of(calculation.parents["host"]).points
             heights = {points.index(place): operation["heights_a"][place[0]] for place in operation["places"]}
@@ -375,9 +423,19 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
         case "geometry":
             return _taller(parents["geometry"], operation.get("extra_vacuum_a", 0.0))
         case "chosen":
-            return parents["lowest"][_PARTS[operation["part"]]] if "lowest" in parents else None
+            return _part(calculation, parents["lowest"]) if "lowest" in parents else None
+        case _:
+            return _without_parents(calculation)
+
+
+def _without_parents(calculation: Calculation) -> Atoms | None:
+    """Return the atoms of a reference; None for a calculation without atoms."""
+    operation = calculation.structure
+    match operation["op"]:
         case "atom":
             return _isolated(operation["element"], operation["box_a"])
+        case "gas":
+            return _content(operation).in_box(operation["box_a"], calculation.label)
         case "bulk":
             return metal(operation["element"], operation["lattice"], operation["a"], operation.get("c"))
         case "elemental":
@@ -421,10 +479,34 @@ def _taller(atoms: Atoms, extra_a: float) -> Atoms:
     return copy
 
 
-def _displaced(atoms: Atoms, start: int) -> Atoms:
-    """Return atoms with the last one and those around it displaced at random, the same way for the same start."""
+def _content(operation: Operation) -> Molecule:
+    return Molecule(tuple(operation["symbols"]), _tuples(operation["positions"]))
+
+
+def _placed_molecule(calculation: Calculation, host: Atoms) -> Atoms:
+    operation = calculation.structure
+    site, turned = _host_of(calculation.parents["host"]).site(operation), operation["orientation"]
+    return place_molecule(host, site, _content(operation), operation.get("anchor"), turned, operation["height_a"])
+
+
+def _part(calculation: Calculation, atoms: Atoms) -> Atoms:
+    """Return the part of a host with its adsorbate that a calculation at the chosen site has."""
+    first = len(atoms) - adsorbed_atoms(_a_site_of(calculation.parents["lowest"]))
+    part: Part = calculation.structure["part"]
+    chosen_atoms: Atoms = atoms[{"all": slice(None), "host": slice(first), "adsorbate": slice(first, None)}[part]]
+    return chosen_atoms
+
+
+def adsorbed_atoms(calculation: Calculation) -> int:
+    """Return how many atoms of a calculation on a site are the adsorbate's; these are the last."""
+    return len(calculation.structure["symbols"]) if calculation.structure["op"] == "molecule" else 1
+
+
+def _displaced(atoms: Atoms, count: int, start: int) -> Atoms:
+    """Return atoms with the last ``count`` and those around them displaced at random, the same for the same start."""
     displaced: Atoms = atoms.copy()
-    near = atoms.get_distances(len(atoms) - 1, range(len(atoms)), mic=True) < _AROUND_A
+    own = range(len(atoms) - count, len(atoms))
+    near = np.min([atoms.get_distances(one, range(len(atoms)), mic=True) for one in own], axis=0) < _AROUND_A
     steps = np.random.default_rng(_SEED + start).normal(scale=_DISPLACEMENT_A, size=(len(atoms), 3))
     displaced.positions[near] += steps[near]
     return displaced
@@ -442,17 +524,19 @@ def start_moments(calculation: Calculation, natoms: int) -> list[float] | None:
         float(given[role] if role == "adsorbate" else by_element.get(symbol, given[role]))
         for role, symbol in zip(roles, own, strict=True)
     ]
-    return _other_moments(moments) if _has_other_moments(calculation.structure.get("start", 1)) else moments
+    if not _has_other_moments(calculation.structure.get("start", 1)):
+        return moments
+    return _other_moments(moments, adsorbed_atoms(calculation))
 
 
 def _has_other_moments(start: int) -> bool:
     return start > 1 and start % 2 == 1
 
 
-def _other_moments(moments: Sequence[float]) -> list[float]:
-    """Return other start moments of a host with an adsorbate, which is the last atom."""
-    host, own = list(moments[:-1]), moments[-1]
-    return [*host, -own] if any(host) else [0.0] * len(moments)
+def _other_moments(moments: Sequence[float], count: int) -> list[float]:
+    """Return other start moments of a host with an adsorbate of some atoms, which are the last."""
+    host, own = list(moments[:-count]), moments[-count:]
+    return [*host, *(-moment for moment in own)] if any(host) else [0.0] * len(moments)
 
 
 def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> set[str]:
@@ -462,7 +546,7 @@ def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> s
             layer = operation.get("layer")
             own = set(operation["slab"]["symbols"]) if layer is None else {layer[key] for key in _OF_LAYER}
             return own | {defect[2] for defect in operation["defects"] if defect[2] is not None}
-        case "adsorbate" | "ions":
+        case "adsorbate" | "molecule" | "ions":
             return host_elements(parents["host"].structure, parents["host"].parents)
         case "geometry":
             return host_elements(parents["geometry"].structure, parents["geometry"].parents)
@@ -477,22 +561,22 @@ def host_elements(operation: Operation, parents: Mapping[str, Calculation]) -> s
             return set()
 
 
-def adsorbed(operation: Operation, parents: Mapping[str, Calculation]) -> str | None:
-    """Return the element of a calculation's adsorbate, alone or on a host; None if it has none."""
+def adsorbed(operation: Operation, parents: Mapping[str, Calculation]) -> Operation | None:
+    """Return the operation that names a calculation's adsorbate, alone or on a host; None if it has none."""
     match operation["op"]:
-        case "adsorbate" | "ions" | "atom":
-            return str(operation["element"])
+        case "adsorbate" | "molecule" | "ions" | "atom" | "gas":
+            return operation
         case "geometry":
             return adsorbed(parents["geometry"].structure, parents["geometry"].parents)
         case "chosen" if operation["part"] != "host":
-            return str(_a_site_of(parents["lowest"]).structure["element"])
+            return _a_site_of(parents["lowest"]).structure
         case _:
             return None
 
 
 def _a_site_of(lowest: Calculation) -> Calculation:
     """Return one of the sites among which a choice is made; their atoms are the same."""
-    return next(parent for parent in lowest.parents.values() if parent.structure["op"] == "adsorbate")
+    return next(parent for parent in lowest.parents.values() if parent.structure["op"] in ON_SITE)
 
 
 def next_to_defects(host: Calculation) -> list[int]:
@@ -521,16 +605,17 @@ def _roles(calculation: Calculation, natoms: int) -> list[str]:
     match calculation.structure["op"]:
         case "host":
             return _host_of(calculation).roles
-        case "adsorbate" | "ions":
+        case "adsorbate" | "molecule" | "ions":
             roles = _host_of(calculation.parents["host"]).roles
             return [*roles, *["adsorbate"] * (natoms - len(roles))]
         case "geometry":
             return _roles(calculation.parents["geometry"], natoms)
         case "chosen":
-            roles = [*_host_of(calculation.parents["lowest"].parents["host"]).roles, "adsorbate"]
-            return roles[_PARTS[calculation.structure["part"]]]
-        case "atom":
-            return ["adsorbate"]
+            of_host = _host_of(calculation.parents["lowest"].parents["host"]).roles
+            part, own = calculation.structure["part"], adsorbed_atoms(_a_site_of(calculation.parents["lowest"]))
+            return [*(of_host if part != "adsorbate" else []), *(["adsorbate"] * own if part != "host" else [])]
+        case "atom" | "gas":
+            return ["adsorbate"] * natoms
         case _:
             return ["other"] * natoms
 
@@ -566,7 +651,7 @@ def typical_atoms(calculation: Calculation) -> Atoms | None:
     if calculation.structure["op"] != "chosen":
         return ideal_atoms(calculation)
     atoms = ideal_atoms(_a_site_of(calculation.parents["lowest"]))
-    return None if atoms is None else atoms[_PARTS[calculation.structure["part"]]]
+    return None if atoms is None else _part(calculation, atoms)
 
 
 def turns(calculation: Calculation) -> list[NDArray[np.int64]]:
@@ -593,12 +678,16 @@ def site_reached(calculation: Calculation, final: Atoms) -> EndSite | None:
     """
     if calculation.structure["op"] == "ions":
         return _ions_reached(calculation, final)
-    if calculation.structure["op"] != "adsorbate":
+    if calculation.structure["op"] not in ON_SITE:
         return None
     host = _host_of(calculation.parents["host"])
     start = host.site(calculation.structure)
-    sites = {**host.sites, start.name: start}
-    return end_site(host.pristine, host.defects, tuple(sites.values()), final, start)
+    sites = tuple({**host.sites, start.name: start}.values())
+    if calculation.structure["op"] == "molecule":
+        began, operation = _placed_molecule(calculation, host.atoms), calculation.structure
+        own = MoleculeStart(start, _content(operation), operation.get("anchor"), began)
+        return reached_site(host.pristine, host.defects, sites, final, own)
+    return end_site(host.pristine, host.defects, sites, final, start)
 
 
 def _ions_reached(calculation: Calculation, final: Atoms) -> EndSite:

@@ -82,12 +82,15 @@ def charge_transfer(terms: DensityTerms) -> ChargeTransfer:
     Parameters
     ----------
     terms
-        The density of the adsorbate alone holds the electrons that it began with; the adsorbate is the last atom.
+        The density of the adsorbate alone holds the electrons that it began with; its atoms are the last.
     """
-    heights = terms.atoms.positions[:, 2]
-    electrons_in_basin = basin_electrons(terms.together, terms.atoms.positions)[-1]
+    heights, first = terms.atoms.positions[:, 2], len(terms.atoms) - terms.adsorbate_atoms
+    electrons_in_basin = basin_electrons(terms.together, terms.atoms.positions)[first:].sum()
+    sheet, own = float(heights[:first].mean()), heights[first:]
+    # Of a molecule the atom next to the sheet: the plane is between both.
+    nearest = float(own[np.abs(own - sheet).argmin()])
     return ChargeTransfer(
-        by_plane=transferred_charge(terms.difference, float(heights[:-1].mean()), float(heights[-1])),
+        by_plane=transferred_charge(terms.difference, sheet, nearest),
         by_basin=float(integral(terms.adsorbate) - electrons_in_basin),
     )
 

@@ -44,6 +44,8 @@ class DensityTerms:
         Density of each alone.
     atoms
         All atoms, the adsorbate last.
+    adsorbate_atoms
+        How many of them are the adsorbate's.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class DensityTerms:
     host: Density
     adsorbate: Density
     atoms: Atoms
+    adsorbate_atoms: int = 1
 
     def __post_init__(self) -> None:
         _check_same_points(self.together, self.host, "host")

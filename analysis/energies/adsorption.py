@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..adsorbates import atoms_of, composition, is_made_of, written
 from ..campaign_entry import CampaignEntry, ModelEntry, SiteEntry
 from ..elements import ground_state_moment
 from ..records import Choice, Record
@@ -20,10 +21,23 @@ DESORBED = "desorbed"
 ANOTHER_START = "#"
 """Stands in a site's name before the number of its start, from the second."""
 
+ORIENTATION = ":"
+"""Stands in a site's name before the orientation of a molecule."""
+
+
+def first_start(start: str) -> str:
+    """Return the name of the first start with the same orientation: ``H@top:flat`` of ``H@top:flat#2``."""
+    return start.partition(ANOTHER_START)[0]
+
 
 def site_of(start: str) -> str:
-    """Return the name of the site of a start: ``V_S@top`` of ``V_S@top#2``, and of itself."""
-    return start.partition(ANOTHER_START)[0]
+    """Return the name of the site of a start: ``V_S@top`` of ``V_S@top#2``, of ``V_S@top:flat``, and of itself."""
+    return first_start(start).partition(ORIENTATION)[0]
+
+
+def start_of(start: str) -> str | None:
+    """Return the orientation of a molecule's start, with its number if there is one; None for an atom."""
+    return start.partition(ORIENTATION)[2] or None
 
 
 _BETWEEN, _AND = "between ", " and "
@@ -71,7 +85,9 @@ def lowest(energies_ev: Mapping[str, float], ignored: Mapping[str, str]) -> Choi
     return Choice(site=site, energies_ev=dict(energies_ev), ignored=dict(ignored))
 
 
-def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Record) -> float:
+def adsorption_energy(
+    slab_with_adsorbate: Record, slab: Record, reference: Record, molecule: str | None = None
+) -> float:
     """Return ΔE_ads = E(*Na) − E(*) − E(Na) in eV; negative binds (Lei et al., Small 2023, 19, 2206340).
 
     Parameters
@@ -81,7 +97,9 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
         sampling must be equal.
     reference
         The isolated atom, or the bulk metal, whose energy per atom is taken: of the adsorbate's element; the method
-        must be equal, the sampling has rules of its own.
+        must be equal, the sampling has rules of its own. Of a molecule it is the free one.
+    molecule
+        The formula of a molecule, ``Na2S``, which the first has more than the second; None for one atom.
 
     Raises
     ------
@@ -89,11 +107,11 @@ def adsorption_energy(slab_with_adsorbate: Record, slab: Record, reference: Reco
         If the subtraction would mean nothing.
     """
     check_parent(slab_with_adsorbate, "host", slab)
-    return _difference(slab_with_adsorbate, slab, reference)
+    return _difference(slab_with_adsorbate, slab, reference, molecule)
 
 
 def final_adsorption_energy(
-    finals: tuple[Record, Record], relaxed: tuple[Record, Record], reference: Record
+    finals: tuple[Record, Record], relaxed: tuple[Record, Record], reference: Record, molecule: str | None = None
 ) -> float:
     """Return ΔE_ads in eV from energies at relaxed geometries, as `adsorption_energy` does from relaxations.
 
@@ -105,6 +123,8 @@ def final_adsorption_energy(
         The relaxations of both, of which these are the ends.
     reference
         The isolated atom, or the bulk metal, of the method of the single points.
+    molecule
+        As for `adsorption_energy`.
 
     Raises
     ------
@@ -114,11 +134,11 @@ def final_adsorption_energy(
     check_parent(relaxed[0], "host", relaxed[1])
     for final, relaxation in zip(finals, relaxed, strict=True):
         check_parent(final, "geometry", relaxation)
-    return _difference(*finals, reference)
+    return _difference(*finals, reference, molecule)
 
 
-def _difference(slab_with_adsorbate: Record, slab: Record, reference: Record) -> float:
-    _check_one_more(slab_with_adsorbate, slab, reference)
+def _difference(slab_with_adsorbate: Record, slab: Record, reference: Record, molecule: str | None) -> float:
+    parts = _parts(slab_with_adsorbate, slab, reference, molecule)
     check_method(slab_with_adsorbate, slab)
     check_method(slab_with_adsorbate, reference)
     check_sampling(slab_with_adsorbate, slab)
@@ -126,18 +146,27 @@ def _difference(slab_with_adsorbate: Record, slab: Record, reference: Record) ->
     energies = [record.energy_ev for record in (slab_with_adsorbate, slab, reference)]
     if energies[0] is None or energies[1] is None or energies[2] is None:
         raise ProtocolMismatch(f"{slab_with_adsorbate.label}: a record has no energy")
-    return energies[0] - energies[1] - energies[2] / len(symbols(reference))
+    return energies[0] - energies[1] - energies[2] / parts
 
 
-def _check_one_more(site: Record, host: Record, reference: Record) -> None:
-    """Refuse what is not a host with one atom of a reference's element."""
-    element = element_of(reference)
-    own, expected = Counter(symbols(site)), Counter(symbols(host)) + Counter([element])
+def _parts(site: Record, host: Record, reference: Record, molecule: str | None) -> int:
+    """Return into how many parts a reference divides, one of which a site has more than its host: a molecule is one.
+
+    Raises
+    ------
+    ProtocolMismatch
+        If the site is not the host with one atom of the reference's element, or with the molecule.
+    """
+    if molecule is not None and not is_made_of(molecule, symbols(reference)):
+        raise ProtocolMismatch(f"{reference.label} is no {molecule}: it has {_counted(Counter(symbols(reference)))}")
+    one = element_of(reference) if molecule is None else molecule
+    own, expected = Counter(symbols(site)), Counter(symbols(host)) + composition(one)
     if own != expected:
         raise ProtocolMismatch(
-            f"{site.label} is not {host.label} with one {element} of {reference.label}: it has "
+            f"{site.label} is not {host.label} with one {one} of {reference.label}: it has "
             f"{_counted(own)} atoms, not {_counted(expected)}"
         )
+    return 1 if molecule is not None else len(symbols(reference))
 
 
 def _counted(count: Mapping[str, int]) -> str:
@@ -266,7 +295,7 @@ def adsorption_result(
     reasons += [f"{site.site}: {site.reason}" for site in sites if site.reason]
     left = [site.site for site in sites if site.desorbed]
     if left and best is None:
-        reasons.append(f"{entry.adsorbate} does not adsorb: it left the sheet from {', '.join(left)}")
+        reasons.append(f"{written(entry.adsorbate)} does not adsorb: it left the sheet from {', '.join(left)}")
     return AdsorptionResult(
         site=best.site if best else None,
         end=best.end if best else None,
@@ -318,6 +347,25 @@ def point_role(role: str) -> str:
 
 
 @dataclass(frozen=True)
+class Adsorbate:
+    """What is adsorbed: an element, or the formula of a molecule with its unpaired electrons when it is free."""
+
+    name: str
+    unpaired_electrons: int | None = None
+
+    @property
+    def molecule(self) -> str | None:
+        """Its formula if it is a molecule."""
+        return self.name if atoms_of(self.name) > 1 else None
+
+
+def adsorbate_of(entry: CampaignEntry, model: ModelEntry) -> Adsorbate:
+    """Return the adsorbate of a host of a campaign."""
+    declared = model.quantities["adsorption_energy"].declared
+    return Adsorbate(entry.adsorbate, declared.get("unpaired_electrons"))
+
+
+@dataclass(frozen=True)
 class Terms:
     """Ids of the terms of ΔE: relaxations and their references, or single points and theirs.
 
@@ -331,13 +379,13 @@ class Terms:
     parents: tuple[str, str] | None = None
     what: str = ""
 
-    def adsorption_energy(self, records: Mapping[str, Record], reference: str) -> float:
+    def adsorption_energy(self, records: Mapping[str, Record], reference: str, molecule: str | None = None) -> float:
         """Return ΔE against a reference, all of whose records are there."""
         site, host = records[self.site], records[self.host]
         if self.parents is None:
-            return adsorption_energy(site, host, records[reference])
+            return adsorption_energy(site, host, records[reference], molecule)
         relaxed = records[self.parents[0]], records[self.parents[1]]
-        return final_adsorption_energy((site, host), relaxed, records[reference])
+        return final_adsorption_energy((site, host), relaxed, records[reference], molecule)
 
 
 def _relaxed(model: ModelEntry, site: SiteEntry) -> Terms:
@@ -379,9 +427,9 @@ def relaxed_sources(model: ModelEntry, site: SiteEntry) -> tuple[str, ...]:
 
 
 def adsorption_values(
-    energies: Terms, adsorbate: str, records: Mapping[str, Record], missing: Callable[[str], str]
+    energies: Terms, adsorbate: Adsorbate, records: Mapping[str, Record], missing: Callable[[str], str]
 ) -> tuple[float | None, float | None, str | None]:
-    """Return ΔE against the isolated atom and the bulk metal, and why one of them is missing."""
+    """Return ΔE against the free adsorbate and the bulk metal, and why one of them is missing."""
     needed = {energies.site: "", energies.host: "no host: "}
     needed |= dict.fromkeys(energies.parents or (), "no relaxation: ")
     for identifier, words in needed.items():
@@ -389,11 +437,12 @@ def adsorption_values(
             return None, None, f"{energies.what}{words}{missing(identifier)}"
     atom, bulk = records.get(energies.atom), records.get(energies.bulk or "")
     value = bulk_value = None
-    reason = None if atom is not None else f"{energies.what}no {adsorbate} atom: {missing(energies.atom)}"
+    free = adsorbate.name if adsorbate.molecule else f"{adsorbate.name} atom"
+    reason = None if atom is not None else f"{energies.what}no {free}: {missing(energies.atom)}"
     try:
         if atom is not None:
-            _check_atom(atom, adsorbate)
-            value = energies.adsorption_energy(records, energies.atom)
+            _check_free(atom, adsorbate)
+            value = energies.adsorption_energy(records, energies.atom, adsorbate.molecule)
         bulk_value = None if bulk is None else energies.adsorption_energy(records, bulk.calculation)
     except ProtocolMismatch as error:
         reason = f"{energies.what}{error}"
@@ -408,11 +457,11 @@ def _site(
     missing: Callable[[str], str],
 ) -> SiteResult:
     record, final = records.get(site.calculation), _final(model, site)
-    value, bulk_value, reason = adsorption_values(_relaxed(model, site), entry.adsorbate, records, missing)
+    value, bulk_value, reason = adsorption_values(_relaxed(model, site), adsorbate_of(entry, model), records, missing)
     relaxed_value = final_record = None
     if final is not None:
         relaxed_value, final_record = value, records.get(final.site)
-        value, bulk_value, final_reason = adsorption_values(final, entry.adsorbate, records, missing)
+        value, bulk_value, final_reason = adsorption_values(final, adsorbate_of(entry, model), records, missing)
         reason = reason if record is None else final_reason or reason
     moments = (final_record or record).final_moments_mub if record is not None else None
     note = record.site.note if record is not None and record.site is not None else None
@@ -425,17 +474,27 @@ def _site(
         adsorption_energy_ev=value,
         adsorption_energy_bulk_ev=bulk_value,
         total_moment_mub=(final_record or record).total_moment_mub if record is not None else None,
-        adsorbate_moment_mub=moments[-1] if moments else None,
+        adsorbate_moment_mub=sum(moments[-atoms_of(entry.adsorbate) :]) if moments else None,
         reason=reason,
         final_energy_ev=final_record.energy_ev if final_record is not None else None,
         relaxed_adsorption_energy_ev=relaxed_value,
     )
 
 
-def _check_atom(atom: Record, adsorbate: str) -> None:
-    """Refuse what is no isolated atom of the campaign's adsorbate."""
-    if atom.kind != "atom" or symbols(atom) != (adsorbate,):
-        raise ProtocolMismatch(f"{atom.label} is no isolated {adsorbate} atom, but {atom.kind} of {symbols(atom)}")
+def _check_free(atom: Record, adsorbate: Adsorbate) -> None:
+    """Refuse what is no isolated atom of the campaign's adsorbate, or no free molecule in the state that it has."""
+    if adsorbate.molecule is None:
+        if atom.kind != "atom" or symbols(atom) != (adsorbate.name,):
+            raise ProtocolMismatch(
+                f"{atom.label} is no isolated {adsorbate.name} atom, but {atom.kind} of {symbols(atom)}"
+            )
+        return
+    unpaired, own = adsorbate.unpaired_electrons, atom.total_moment_mub
+    if unpaired is not None and own is not None and abs(abs(own) - unpaired) > _SPIN_MUB:
+        raise ProtocolMismatch(
+            f"the free molecule {atom.label} has {abs(own):.2f} μB, and with a multiplicity of {unpaired + 1} it has "
+            f"{unpaired}: say the multiplicity that it has as adsorbate.multiplicity, or `sodiate redo {atom.label}`"
+        )
 
 
 def _mark_same(sites: list[SiteResult]) -> list[SiteResult]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..campaign_entry import QuantityEntry
 from ..records import Record
+from .adsorption import check_spin
 from .comparability import ProtocolMismatch, check_method, check_sampling, element_of, symbols
 from .energetics import EnergeticsError, chalcogen_rich, formation_energy, metal_rich
 
@@ -29,6 +30,35 @@ class FormationResult:
     def reasons(self) -> tuple[str, ...]:
         """The reason why there is no number, as tables list it."""
         return () if self.reason is None else (f"formation energy: {self.reason}",)
+
+
+def formation_from_atoms(molecule: Record, atoms: Mapping[str, Record]) -> float:
+    """Return E(molecule) − Σ E(atom) in eV per molecule; negative if it holds together.
+
+    Parameters
+    ----------
+    molecule
+        The free molecule.
+    atoms
+        The isolated atom of each of its elements; the method must be equal.
+
+    Raises
+    ------
+    ProtocolMismatch
+        If the difference would mean nothing, or an atom is not in its ground state.
+    """
+    energy = molecule.energy_ev
+    for element, number in Counter(symbols(molecule)).items():
+        atom = atoms[element]
+        if atom.kind != "atom" or symbols(atom) != (element,):
+            raise ProtocolMismatch(f"{atom.label} is no isolated {element} atom")
+        check_method(molecule, atom)
+        check_spin(atom)
+        if energy is None or atom.energy_ev is None:
+            raise ProtocolMismatch(f"{molecule.label}: a record has no energy")
+        energy -= number * atom.energy_ev
+    assert energy is not None  # a molecule has elements
+    return energy
 
 
 def formation_result(

@@ -20,7 +20,16 @@ from typing import Any
 from ..campaign_entry import CampaignEntry, ModelEntry
 from ..records import Record
 from ..words import listed
-from .adsorption import AdsorptionResult, SiteResult, Terms, adsorption_values, energy_of_host, named, point_role
+from .adsorption import (
+    AdsorptionResult,
+    SiteResult,
+    Terms,
+    adsorbate_of,
+    adsorption_values,
+    energy_of_host,
+    named,
+    point_role,
+)
 from .comparability import method_differences, sampling_differences
 
 UNCERTAINTY = "uncertainty"
@@ -137,7 +146,7 @@ def _shifts(
         if terms is None:
             shifts.missing[name] = "a further start of its site was not computed"
             continue
-        value, _, reason = adsorption_values(terms, entry.adsorbate, records, missing)
+        value, _, reason = adsorption_values(terms, adsorbate_of(entry, model), records, missing)
         reason = reason or _more_than_varied(records, terms.host, energy_of_host(model), variants[name]["part"])
         elsewhere = _elsewhere(records, terms, site, variants[name].get("ends", {}))
         if value is None or site.adsorption_energy_ev is None or reason is not None or elsewhere is not None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from ...analysis.records import Frozen
 from ...structures.elemental import formula_of
 from ...structures.errors import StructureError
+from ...structures.molecules import POSES
 from ...structures.monolayers import Monolayer
 from .protocol import Changes, Edge, Element, Finite, MeshLength, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
@@ -51,6 +52,11 @@ Name = Annotated[str, AfterValidator(name_of)]
 
 Uncertainty = Literal["kmesh", "cutoff", "vacuum", "supercell", "functional", "potential"]
 """The parts of an error bar, as `sodiate.analysis.energies.uncertainty.PARTS`."""
+
+Pose = Literal["flat", "upright", "inverted"]
+"""An orientation of a molecule by name, as `sodiate.structures.molecules.POSES`."""
+
+Vector = tuple[Finite, Finite, Finite]
 
 Starts = Annotated[int, Field(strict=True, ge=1, le=20)]
 """How many starts a site has."""
@@ -131,12 +137,75 @@ class StartHeights(Frozen):
         return float(max(self.T_M, self.T_X, self.H, self.V))
 
 
-class Adsorbate(Frozen):
-    """What is adsorbed: its element, and the charge of its ion if that is not the element's only one."""
+class OwnOrientation(Frozen):
+    """An orientation of a molecule by numbers, or one by name that is turned about the sheet's normal.
 
-    element: Element
+    ``up`` is the direction in the molecule's file that is to point away from the sheet, ``euler_deg`` are φ, θ and ψ
+    about its z, new x and new z; ``turn_deg`` turns about the normal after all.
+    """
+
+    name: Name
+    pose: Pose | None = None
+    up: Vector | None = None
+    euler_deg: Vector | None = None
+    turn_deg: Finite | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> OwnOrientation:
+        if sum(form is not None for form in (self.pose, self.up, self.euler_deg)) != 1:
+            raise ValueError("an orientation has one of pose, up and euler_deg, as in {name: tilted, up: [0, 1, 1]}.")
+        if self.up is not None and not any(self.up):
+            raise ValueError("up: [0, 0, 0] is no direction.")
+        if self.name in POSES:
+            raise ValueError(f"{self.name} is what it is by rule; give another name.")
+        return self
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """The values that say how the molecule lies, without its name."""
+        return self.model_dump(mode="json", exclude_none=True, exclude={"name"})
+
+
+class Adsorbate(Frozen):
+    """What is adsorbed: an element, with the charge of its ion if that is not the only one; or a molecule by file.
+
+    The ``anchor`` of a molecule lies over the site: ``centre``, an element of which it has one atom, or an atom such
+    as ``O@3``. ``multiplicity`` is that of its spin, by default the lowest, and 3 of O2 and its like.
+    """
+
+    element: Element | None = None
+    molecule: str | None = None
     charge: Annotated[int, Field(strict=True, ge=1, le=8)] | None = None
+    orientations: Annotated[tuple[Pose | OwnOrientation, ...] | None, Field(min_length=1, max_length=20)] = None
+    anchor: str | None = None
+    multiplicity: Annotated[int, Field(strict=True, ge=1, le=20)] | None = None
     start_heights_a: StartHeights
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Adsorbate:
+        if (self.element is None) == (self.molecule is None):
+            raise ValueError("give an element, or a molecule by its file, not both.")
+        for key in ("orientations", "anchor", "multiplicity"):
+            if self.molecule is None and getattr(self, key) is not None:
+                raise ValueError(f"{key}: one {self.element} atom has none; it is for a molecule: FILE.")
+        if self.molecule is not None and self.charge is not None:
+            raise ValueError("charge: a molecule is no ion; the charge is for an element, by which voltages go.")
+        doubles = [name for name, count in Counter(self.named_orientations).items() if count > 1]
+        if doubles:
+            raise ValueError(f"orientations: {doubles[0]} is given twice.")
+        return self
+
+    @property
+    def named_orientations(self) -> list[str]:
+        """The names of a molecule's orientations, by default all that have one by rule."""
+        return [one if isinstance(one, str) else one.name for one in self.orientations or POSES]
+
+    @property
+    def declared_orientations(self) -> dict[str, dict[str, Any]]:
+        """The values of each orientation by its name."""
+        given = self.orientations or POSES
+        values = [{"pose": one} if isinstance(one, str) else one.declared for one in given]
+        return dict(zip(self.named_orientations, values, strict=True))
 
 
 class ReferenceKeys(Frozen):

@@ -9,14 +9,35 @@ from typing import Any
 
 import yaml
 
+from ...analysis.elements import TRIPLET_DIMERS
 from ...structures.elemental import Elemental, antifluorite, read_crystal, read_molecule, refuse_compound
 from ...structures.errors import StructureError
+from ...structures.molecules import Molecule, find_anchor, read_adsorbate
 from ...structures.monolayers import Monolayer
 from ...structures.slabs import Slab, read_slab
 from .campaign_file import CampaignFile
 from .hosts import bundled_hosts
 from .protocol import Changes, Protocol, completed, merged
 from .yaml import CONFIGS, InputError, load_based, load_yaml, nearest, validate
+
+
+@dataclass(frozen=True)
+class AdsorbedMolecule:
+    """A molecule that is adsorbed.
+
+    Attributes
+    ----------
+    content
+        Its atoms.
+    anchor
+        Index of the atom that lies over a site; None for its centre.
+    unpaired_electrons
+        Of the free molecule.
+    """
+
+    content: Molecule
+    anchor: int | None
+    unpaired_electrons: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +56,8 @@ class Campaign:
         The bundled hosts by name.
     substances
         The atoms of each bulk reference of which the lattice does not say all, by element or formula.
+    molecule
+        The molecule that is adsorbed; None if it is an atom.
     source
         The file it was read from.
     text
@@ -48,6 +71,12 @@ class Campaign:
     substances: Mapping[str, Elemental]
     source: Path
     text: str
+    molecule: AdsorbedMolecule | None = None
+
+    @property
+    def adsorbate(self) -> str:
+        """The element of the adsorbate, or the formula of the molecule."""
+        return str(self.spec.adsorbate.element) if self.molecule is None else self.molecule.content.formula
 
     @property
     def sheets(self) -> tuple[str, ...]:
@@ -88,7 +117,7 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
         choices = f"{nearest(str(name), bundled)}; bundled campaigns: {', '.join(bundled)}"
         raise InputError(f"campaign {name}: no such file and no bundled campaign{choices}.")
     where = f"campaign {path}"
-    values = _with_defaults(load_yaml(CONFIGS / "defaults.yaml", "defaults"), load_yaml(path, "campaign"))
+    values = _with_defaults(_defaults_for(given := load_yaml(path, "campaign")), given)
     if engine is not None:
         values["engine"] = engine
     values["protocol"] = _with_base(values.get("protocol"), path.parent, where)
@@ -103,7 +132,16 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
         substances=_substances(spec, protocol, path.parent, where),
         source=path,
         text=path.read_text(encoding="utf-8"),
+        molecule=_molecule(spec, path.parent, where),
     )
+
+
+def _defaults_for(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults, without that of the adsorbate's element where the campaign has a molecule."""
+    defaults, adsorbate = load_yaml(CONFIGS / "defaults.yaml", "defaults"), given.get("adsorbate")
+    if isinstance(adsorbate, dict) and adsorbate.get("molecule") is not None:
+        del defaults["adsorbate"]["element"]
+    return defaults
 
 
 def _with_defaults(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -244,3 +282,25 @@ def _substances(spec: CampaignFile, protocol: Protocol, folder: Path, where: str
         except StructureError as error:
             raise InputError(f"{where}: bulk_references.{name}: {error}") from None
     return substances
+
+
+def _molecule(spec: CampaignFile, folder: Path, where: str) -> AdsorbedMolecule | None:
+    given = spec.adsorbate
+    if given.molecule is None:
+        return None
+    try:
+        molecule = read_adsorbate(folder / given.molecule)
+        anchor = find_anchor(molecule, given.anchor or "centre")
+    except StructureError as error:
+        raise InputError(f"{where}: adsorbate.molecule: {error}") from None
+    electrons = int(molecule.atoms.numbers.sum())
+    triplet = electrons % 2 == 0 and len(molecule.symbols) == 2 and TRIPLET_DIMERS.issuperset(molecule.symbols)
+    unpaired = (2 if triplet else electrons % 2) if given.multiplicity is None else given.multiplicity - 1
+    if (electrons - unpaired) % 2 or unpaired > electrons:
+        even = "odd" if electrons % 2 else "even"
+        raise InputError(
+            f"{where}: adsorbate.multiplicity: {given.multiplicity} are {unpaired} unpaired electrons, but "
+            f"{molecule.formula} has {electrons} in all: with an {even} number the multiplicity is "
+            f"{'even' if electrons % 2 else 'odd'}."
+        )
+    return AdsorbedMolecule(molecule, anchor, unpaired)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...structures.molecules import formula
 from ..quantities import quantities
 
 if TYPE_CHECKING:
@@ -83,18 +84,20 @@ def _moments(host: PlannedHost) -> str:
     site = next(iter(host.sites.values()))
     own = (site.protocol.get("start_moments_mub") or {}).get("adsorbate")
     if own != given.get("adsorbate"):
-        of_elements.append(f"adsorbed {site.structure['element']} at {own:g} μB")
+        symbols = site.structure.get("symbols") or [site.structure["element"]]
+        of_elements.append(f"adsorbed {formula(symbols)} at {(own or 0.0) * len(symbols):g} μB")
     return "".join(f", {words}" for words in of_elements)
 
 
 def _notes(plan: Plan) -> dict[str, str]:
     """Return the quantities' notes on their calculations, by the campaign's names."""
-    notes: dict[str, str] = {}
+    notes, molecule = dict[str, str](), plan.campaign.molecule is not None
     for quantity, quantity_plan in plan.quantities.items():
         words = quantities()[quantity].words
         for name, calculation in quantity_plan.shared.items():
             notes[calculation.id] = words.get(name.rpartition("/")[2], "")
         for part in quantity_plan.hosts.values():
             for role, calculation in part.calculations.items():
-                notes[calculation.id] = notes.get(calculation.id) or words.get(role, words.get("", ""))
+                word = "free molecule" if molecule and role == "atom" else words.get(role, words.get("", ""))
+                notes[calculation.id] = notes.get(calculation.id) or word
     return {name: f"  {note}" for name, c in plan.names.items() if (note := notes.get(c.id, ""))}

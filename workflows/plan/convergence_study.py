@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ...analysis.energies.adsorption import named, site_of
+from ...analysis.energies.adsorption import first_start, named
 from ...analysis.energies.convergence import Series, Setting
 from ...structures.sites_of_cells import names_in
 from ..calculation import HOST
@@ -397,7 +397,7 @@ def series(study: Study, results: Sequence[Sequence[ModelResult]]) -> list[Serie
         points: dict[str, list[Setting]] = {}
         for model in models:
             for site in model.adsorption.sites:
-                label = f"{model.model}/{site_of(site.site)}"
+                label = f"{model.model}/{first_start(site.site)}"
                 end = None if site.end is None else named(site.end, names.get(model.model, {}))
                 points.setdefault(label, []).append(Setting(variant.value, site.adsorption_energy_ev, end))
         for label, starts in points.items():

@@ -34,8 +34,13 @@ def changes(side: ComparisonSide, baseline: ComparisonSide) -> tuple[str, ...]:
         *_host_changes(side, baseline),
         *slab,
         *(f"final energy: {change}" for change in final),
-        *(f"{side.atom.structure['element']} atom: {change}" for change in atom),
+        *(f"{_free(side.atom)}: {change}" for change in atom),
     )
+
+
+def _free(calculation: Calculation) -> str:
+    """Return the words for the isolated atom, or the free molecule."""
+    return calculation.label if calculation.kind != "atom" else f"{calculation.structure['element']} atom"
 
 
 def _final_changes(host: PlannedHost, baseline: PlannedHost, known: list[str]) -> list[str]:

@@ -150,7 +150,7 @@ class Plan:
             method_id=self.method_id,
             title=spec.title,
             yaml=self.campaign.text,
-            adsorbate=spec.adsorbate.element,
+            adsorbate=self.campaign.adsorbate,
             models=tuple(map(self._model_entry, self.hosts)),
             calculations=tuple(
                 NamedCalculation(name=name, calculation=calculation.id) for name, calculation in self.names.items()

@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...analysis.energies.adsorption import ANOTHER_START, site_of
+from ...analysis.energies.adsorption import ANOTHER_START, ORIENTATION, first_start, site_of, start_of
 from ...analysis.energies.uncertainty import PARTS
 from ...analysis.words import listed
 from ...structures.errors import StructureError
+from ...structures.geometry import Floats
 from ...structures.host_names import parse_model, resolve_vacancies
+from ...structures.molecules import same_start, turned
 from ...structures.monolayers import Monolayer, box, build_monolayer
 from ...structures.orderings import mix, of_mixed
 from ...structures.sites import Site, near_defect, noise_in_symmetry
@@ -137,6 +139,7 @@ class _Planner:
         for name, quantity in quantities().items():
             if quantity.optional and name not in self.spec.quantities:
                 continue
+            self._refuse_for_molecules(name, quantity)
             if quantity.kinds <= self.engine.capabilities:
                 table[name] = quantity
             elif quantity.optional:
@@ -145,6 +148,12 @@ class _Planner:
                 lack = ", ".join(sorted(quantity.kinds - self.engine.capabilities))
                 raise InputError(f"{self.where}: engine {self.engine.name} has no {lack}, which each campaign needs.")
         return table
+
+    def _refuse_for_molecules(self, name: str, quantity: Quantity) -> None:
+        if quantity.of_atoms and self.campaign.molecule is not None:
+            raise InputError(
+                f"{self.where}: quantities: {name}: {self.campaign.adsorbate} is a molecule: {quantity.of_atoms}."
+            )
 
     def _model(self, model: CampaignModel) -> PlannedHost:
         try:
@@ -172,7 +181,7 @@ class _Planner:
                 f"{self.where}: uncertainty: supercell: model {host.name}: kpoint_mesh fixes the mesh of one cell by "
                 f"hand; give kpoint_length_a, which gives {cell} cells one, or leave supercell out."
             )
-        names = tuple(name for name in host.sites if site_of(name) == name)
+        names = tuple(dict.fromkeys(map(site_of, host.sites)))
         changes = {"supercell": repeat, "sites": names, "starts": 1}
         ideal = start_structures.read_host(host.calculation.structure)
         try:
@@ -194,7 +203,6 @@ class _Planner:
     def _planned_host(self, model: CampaignModel) -> PlannedHost:
         protocol = self.campaign.protocol.changed(model.protocol)
         repeat = model.supercell or self.spec.supercell
-        heights = self.spec.adsorbate.start_heights_a
         origin, vacancies = self._origin(model)
         defects = self._defects(model, origin, vacancies, repeat)
         self._refuse_overlap("vacuum_a", self.spec.vacuum_a)
@@ -204,15 +212,14 @@ class _Planner:
         label = ideal.label
         self.engine.check(ideal.atoms)
         host = self.declare("relax", structure, {}, label, protocol)
-        operations = {
-            site.name: start_structures.adsorbate(self.spec.adsorbate.element, site.name, heights.of(site.kind))
-            for site in self._sites(model, ideal)
-        } | self._own_sites(model, ideal)
+        heights = self.spec.adsorbate.start_heights_a
+        operations: dict[str, start_structures.Operation] = {}
+        for site in self._sites(model, ideal):
+            operations |= self._on_site(site.name, heights.of(site.kind))
+        operations |= self._own_sites(model, ideal)
         operations = dict(self._starts(model, ideal, host, operations))
         sites = {name: self._site(host, name, operation, protocol) for name, operation in operations.items()}
-        start = start_structures.ideal_atoms(next(iter(sites.values())))
-        assert start is not None  # a site's atoms follow from its host's alone
-        self.engine.check(start)
+        self._check_starts(sites)
         final_protocol, finals = self._finals(protocol, {HOST: host, **sites})
         candidates = {HOST: host, **sites, **{final_role(role): final for role, final in finals.items()}}
         lowest = Calculation("lowest", start_structures.none(), self.engine.name, {}, candidates, f"{label}/lowest")
@@ -230,6 +237,16 @@ class _Planner:
             final_protocol=final_protocol,
             finals=finals,
         )
+
+    def _check_starts(self, sites: Mapping[str, Calculation]) -> None:
+        """Refuse what an engine cannot compute, and a molecule that is too large for the cell in some orientation."""
+        orientations: dict[str | None, Calculation] = {}
+        for name, calculation in sites.items():
+            orientations.setdefault(start_of(first_start(name)), calculation)
+        for calculation in orientations.values():
+            start = start_structures.ideal_atoms(calculation)
+            assert start is not None  # a site's atoms follow from its host's alone
+            self.engine.check(start)
 
     def _refuse_overlap(self, key: str, vacuum_a: float | None) -> None:
         if vacuum_a is not None and vacuum_a < LEAST_VACUUM_A:
@@ -292,7 +309,8 @@ class _Planner:
         near = {site.name for site in near_defect(tuple(ideal.sites.values()))} if ideal.defects else set()
         for name, operation in sites.items():
             yield name, operation
-            open_shell = magnetic or name in near or bool(ideal.defects and name in model.own_sites)
+            site = site_of(name)
+            open_shell = magnetic or site in near or bool(ideal.defects and site in model.own_sites)
             starts = model.starts or (self.spec.starts if open_shell else 1)
             for start in range(2, starts + 1):
                 yield f"{name}{ANOTHER_START}{start}", start_structures.another_start(operation, start)
@@ -301,11 +319,39 @@ class _Planner:
         taken = sorted((ideal.sites.keys() | {HOST, "final", "lowest", *PARTS}) & model.own_sites.keys())
         if taken:
             raise InputError(f"{self.where}: own_sites: model {model.title} has a site {taken[0]} of its own.")
-        element = self.spec.adsorbate.element
+        operations: dict[str, start_structures.Operation] = {}
+        for name, site in model.own_sites.items():
+            operations |= self._on_site(name, site.height_a, (site.face, site.at))
+        return operations
+
+    def _on_site(
+        self, site: str, height_a: float, own: tuple[str, Sequence[float]] | None = None
+    ) -> dict[str, start_structures.Operation]:
+        """Return the starts on a site by name: of an atom one, of a molecule one in each orientation."""
+        if self.campaign.molecule is None:
+            return {site: start_structures.adsorbate(self.campaign.adsorbate, site, height_a, own)}
         return {
-            name: start_structures.adsorbate(element, name, site.height_a, (site.face, site.at))
-            for name, site in model.own_sites.items()
+            f"{site}{ORIENTATION}{name}": start_structures.on_site(declared, site, height_a, own)
+            for name, declared in self._orientations.items()
         }
+
+    @cached_property
+    def _orientations(self) -> dict[str, Mapping[str, Any]]:
+        """What is declared of the molecule in each orientation, by name; of two that are the same the first."""
+        given, kept = self.campaign.molecule, dict[str, Floats]()
+        assert given is not None  # asked for molecules alone
+        declared: dict[str, Mapping[str, Any]] = {}
+        for name, orientation in self.spec.adsorbate.declared_orientations.items():
+            positions = turned(given.content, given.anchor, orientation)
+            twin = next((one for one, other in kept.items() if same_start(given.content, positions, other)), None)
+            if twin is None:
+                kept[name] = positions
+                declared[name] = start_structures.molecule(
+                    given.content, given.anchor, given.unpaired_electrons, orientation
+                )
+            else:
+                self._drop(f"orientation {name} of {self.campaign.adsorbate} is {twin} again; left out")
+        return declared
 
     def _origin(self, model: CampaignModel) -> tuple[Monolayer | Slab, tuple[str, ...]]:
         """Return the monolayer or slab of a model, and the vacancies in its name."""
@@ -326,7 +372,7 @@ class _Planner:
         self, model: CampaignModel, origin: Monolayer | Slab, vacancies: tuple[str, ...], repeat: tuple[int, int]
     ) -> tuple[Defect, ...]:
         atoms = build_monolayer(origin, repeat) if isinstance(origin, Monolayer) else build_slab(origin, repeat)
-        atoms = box(atoms, self.spec.vacuum_a, self.spec.adsorbate.start_heights_a.highest)
+        atoms = box(atoms, self.spec.vacuum_a, self.declare.headroom_a)
         by_atom = [Defect(*parse_site_atom(text)) for text in model.remove]
         by_atom += [Defect(*parse_site_atom(text), element) for text, element in model.replace.items()]
         mixing: tuple[Defect, ...] = ()
@@ -356,9 +402,9 @@ class _Planner:
         return matches
 
     def _refuse_taken_names(self) -> None:
-        element = self.spec.adsorbate.element
+        free = self.campaign.adsorbate
         for model in self.spec.models:
-            if model.title == element or model.title.startswith(f"{element}-"):
+            if model.title == free or model.title.startswith(f"{free}-"):
                 raise InputError(f"{self.where}: model {model.title}: the name is that of a reference; give another.")
 
     def _refuse_unknown_sites(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,7 +96,7 @@ def write_atoms(folder: Path, name: str, atoms: Atoms, form: str) -> None:
     from ase.io import write
 
     # ASE reads the part of a file's name after an @ as the number of an image.
-    path = folder / f"{name.replace('@', '_').replace('/', '_')}{FORMATS[form]}"
+    path = folder / f"{re.sub('[@/:]', '_', name)}{FORMATS[form]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"sort": True, "direct": True} if form == POSCAR else {}
     if form == "cif":
@@ -152,7 +153,7 @@ def _unrelaxed_start(calculation: Calculation) -> tuple[Atoms, str]:
         note = f"The atoms are those that {parents} starts from, not those that it ends with." if parents else ""
         return atoms, note
     candidates = calculation.parents["lowest"].parents.values()
-    site = next(parent for parent in candidates if parent.structure["op"] == "adsorbate")
+    site = next(parent for parent in candidates if parent.structure["op"] in start_structures.ON_SITE)
     start = start_structures.ideal_atoms(site)
     assert start is not None  # a site's atoms follow from its host's alone
     atoms = start_structures.start_atoms(calculation, {"lowest": start})

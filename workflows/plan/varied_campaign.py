@@ -69,7 +69,8 @@ def some_hosts(campaign: Campaign, changes: Mapping[int, Mapping[str, Any]]) -> 
 
 def sites_by_rule(host: PlannedHost, model: CampaignModel) -> list[str]:
     """Return the names of a planned host's sites as a campaign may list them: none of its own, each start once."""
-    return [name for name in host.sites if name not in model.own_sites and site_of(name) == name]
+    names = dict.fromkeys(map(site_of, host.sites))
+    return [name for name in names if name not in model.own_sites]
 
 
 def _without_list(campaign: Campaign) -> dict[str, str]:

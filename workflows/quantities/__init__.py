@@ -21,6 +21,7 @@ from .density_difference import DensityDifference
 from .dos import DensityOfStates
 from .final_energy import FinalEnergy
 from .lattice import LatticeConstant
+from .molecule_formation import MoleculeFormation
 from .published import PublishedValue
 from .uncertainty import Uncertainty
 from .vacancy_formation import VacancyFormation
@@ -31,6 +32,7 @@ _OWN: tuple[type[Quantity], ...] = (
     FinalEnergy,
     Uncertainty,
     BulkReference,
+    MoleculeFormation,
     Coverage,
     Conversion,
     PublishedValue,

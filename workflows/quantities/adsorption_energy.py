@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...analysis.adsorbates import atoms_of, written
 from ...analysis.columns import Column
 from ...analysis.energies.adsorption import (
     AdsorptionResult,
@@ -16,10 +17,11 @@ from ...analysis.energies.adsorption import (
     site_of,
     sites_of_end,
     sources,
+    start_of,
 )
 from ...analysis.energies.uncertainty import UNCERTAINTY
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
-from .statics import isolated_atom
+from .statics import free_adsorbate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,12 +61,16 @@ def _starts_in_words(sites: Sequence[SiteResult]) -> str:
     """Say how high the ends of a site's starts lie above the lowest, and where they are if not at one place."""
     energies = [site.adsorption_energy_ev for site in sites if site.adsorption_energy_ev is not None]
     apart = len({None if site.end is None else sites_of_end(site.end) for site in sites}) > 1
+    oriented = [start_of(site.site) for site in sites]
     words = []
-    for site in sites:
-        end = f" ({site.end})" if apart and site.end is not None else ""
+    for site, orientation in zip(sites, oriented, strict=True):
+        told = apart or (orientation is not None and site.end is not None and "(" in site.end)
+        end = f" ({site.end})" if told and site.end is not None else ""
         energy = site.adsorption_energy_ev
-        words.append(("no energy" if energy is None else f"{energy - min(energies):+.3f}") + end)
-    return f"{len(sites)} starts, above the lowest: {', '.join(words)} eV"
+        number = "no energy" if energy is None else f"{energy - min(energies):+.3f}"
+        words.append((f"{orientation} " if orientation else "") + number + end)
+    what = "orientations" if oriented[0] else "starts"
+    return f"{len(sites)} {what}, above the lowest: {', '.join(words)} eV"
 
 
 class AdsorptionEnergy(Quantity):
@@ -97,11 +103,14 @@ class AdsorptionEnergy(Quantity):
     )
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
-        """Declare the isolated atom: the campaign's, and another for each host with a protocol of its own."""
-        shared = isolated_atom(declare, declare.campaign.protocol)
-        parts = {host.name: isolated_atom(declare, host.protocol) for host in hosts}
+        """Declare the free adsorbate: the campaign's, and another for each host with a protocol of its own."""
+        molecule = declare.campaign.molecule
+        declared = {} if molecule is None else {"unpaired_electrons": molecule.unpaired_electrons}
+        shared = free_adsorbate(declare, declare.campaign.protocol)
+        parts = {host.name: free_adsorbate(declare, host.protocol) for host in hosts}
         return QuantityPlan(
-            {shared.label: shared}, {name: HostPart({"atom": atom}, {}, (atom,)) for name, atom in parts.items()}
+            {shared.label: shared},
+            {name: HostPart({"atom": free}, declared, (free,)) for name, free in parts.items()},
         )
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> AdsorptionResult:
@@ -155,8 +164,11 @@ class AdsorptionEnergy(Quantity):
             edges = " × ".join(f"{np.linalg.norm(vector):g}" for vector in atom.sampling.cell_a)
             moment = atom.total_moment_mub
             magnetism = "" if moment is None else f" and carried {abs(moment):.2f} μB"
-            sentences.append(f"The isolated {atom.label} atom was computed in a box of {edges} Å{magnetism}.")
-            sentences.append("Adsorption energies are ΔE = E(*Na) − E(*) − E(Na).".replace("Na", atom.label))
+            name = hosts[0].campaign.adsorbate
+            which = "isolated" if atoms_of(name) == 1 else "free"
+            what = "atom was computed" if atoms_of(name) == 1 else "molecule was relaxed"
+            sentences.append(f"The {which} {written(name)} {what} in a box of {edges} Å{magnetism}.")
+            sentences.append("Adsorption energies are ΔE = E(*Na) − E(*) − E(Na).".replace("Na", written(name)))
         return sentences
 
     def numbers(self, result: ModelResult) -> list[Number]:

@@ -38,6 +38,7 @@ class Barrier(Quantity):
     """The saddle of each distinct path between sites that the campaign relaxes."""
 
     name = "barrier"
+    of_atoms = "a path has the places of one atom at its ends, not how a molecule turns"
     kinds = frozenset({"path"})
     words = {"": "path between two sites"}
     columns = (

@@ -161,6 +161,8 @@ class Quantity:
         Kinds of calculations that an engine must run for it.
     optional
         Whether a campaign has it only if its file lists it; False for what every campaign has.
+    of_atoms
+        Why there is none of a molecule, if only what an atom does can be computed.
     columns
         Its columns in tables.
     words
@@ -170,6 +172,7 @@ class Quantity:
     name: ClassVar[str]
     kinds: ClassVar[frozenset[str]] = frozenset()
     optional: ClassVar[bool] = True
+    of_atoms: ClassVar[str] = ""
     columns: ClassVar[tuple[Column, ...]] = ()
     words: ClassVar[Mapping[str, str]] = {}
 

@@ -35,7 +35,7 @@ def ion_charge(declare: Declare, what: str) -> int:
     InputError
         If the element has several and the campaign says none.
     """
-    element, charge = declare.campaign.spec.adsorbate.element, declare.campaign.spec.adsorbate.charge
+    element, charge = declare.campaign.adsorbate, declare.campaign.spec.adsorbate.charge
     charge = ION_CHARGES.get(element) if charge is None else charge
     if charge is None:
         raise InputError(
@@ -50,6 +50,7 @@ class BulkReference(Quantity):
 
     name = "bulk_reference"
     kinds = frozenset({"bulk"})
+    of_atoms = "it is no ion and there is no metal of it, so that it has no voltage; ΔE is against the free molecule"
     words = {"bulk": "bulk"}
     columns = (
         Column(
@@ -64,7 +65,7 @@ class BulkReference(Quantity):
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
         """Declare the metal: the campaign's, and another for each host with a protocol of its own."""
-        element = declare.campaign.spec.adsorbate.element
+        element = declare.campaign.adsorbate
         charge = ion_charge(declare, f"quantities: {self.name}")
         # An element's only charge is not stored, so that what is stored of older campaigns is the same.
         declared = {} if charge == ION_CHARGES.get(element) else {"charge": charge}

@@ -82,6 +82,11 @@ class Conversion(Quantity):
         """
         if declare.campaign.spec.conversion is None:
             return QuantityPlan()
+        if declare.campaign.molecule is not None:
+            raise InputError(
+                f"{declare.where}: {CONVERSION}: {declare.campaign.adsorbate} is a molecule and no ion: no host "
+                "converts with it; leave conversion out."
+            )
         if "bulk" not in declare.engine.capabilities:
             raise InputError(f"{declare.where}: {CONVERSION}: the engine {declare.engine.name} has no bulk crystals.")
         charge = ion_charge(declare, CONVERSION)
@@ -90,7 +95,7 @@ class Conversion(Quantity):
     def _part(self, declare: Declare, host: PlannedHost, charge: int) -> HostPart:
         asked = declare.campaign.spec.conversion
         assert asked is not None  # `plan` is done without it
-        ion, protocol = declare.campaign.spec.adsorbate.element, host.protocol
+        ion, protocol = declare.campaign.adsorbate, host.protocol
         ideal = read_host(host.calculation.structure)
         formula = unit_of(host)
         units = len(ideal.pristine) // sum(formula.values())

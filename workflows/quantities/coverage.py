@@ -119,7 +119,12 @@ class Coverage(Quantity):
         spec = declare.campaign.spec
         if not spec.coverage:
             return QuantityPlan()
-        element = spec.adsorbate.element
+        if declare.campaign.molecule is not None:
+            raise InputError(
+                f"{declare.where}: coverage: {declare.campaign.adsorbate} is a molecule and no ion, so that it has "
+                "neither voltage nor capacity; leave coverage out, and adsorb it in smaller or larger supercells."
+            )
+        element = declare.campaign.adsorbate
         if element not in spec.bulk_references:
             raise InputError(
                 f"{declare.where}: coverage: voltages are against bulk {element}; give it as "
@@ -236,7 +241,7 @@ class _Planned:
     def __init__(self, declare: Declare, host: PlannedHost, taken: set[str]) -> None:
         self.declare, self.host, self.taken = declare, host, taken
         self.spec = declare.campaign.spec
-        self.element = self.spec.adsorbate.element
+        self.element = declare.campaign.adsorbate
         self.where = f"{declare.where}: coverage: model {host.name}"
         self.sites = [name for name in host.sites if site_of(name) == name]
         self.relaxed_bulk = declare.element(self.element, COVERAGE, host.protocol)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...analysis.elements import HIGH_SPIN_MUB, TRIPLET_DIMERS, ground_state_moment
+from ...structures.molecules import turned
 from .. import start_structures
 from ..calculation import Calculation
 from ..campaign.protocol import MUST_ACT, Protocol, flatten, split
@@ -108,9 +112,20 @@ class Declare:
         """Return the structure of a host; by default with the campaign's ``symmetry_breaking_a`` and ``vacuum_a``."""
         spec = self.campaign.spec
         displacement = spec.symmetry_breaking_a if symmetry_breaking_a is None else symmetry_breaking_a
-        headroom = spec.adsorbate.start_heights_a.highest
+        headroom = self.headroom_a
         vacuum = vacuum_a or spec.vacuum_a
         return start_structures.host(origin, repeat, defects, vacuum, headroom, displacement)
+
+    @cached_property
+    def headroom_a(self) -> float:
+        """Room (Å) for the adsorbate in the cell of a host: its highest start, and the height of a molecule."""
+        highest, molecule = self.campaign.spec.adsorbate.start_heights_a.highest, self.campaign.molecule
+        if molecule is None:
+            return highest
+        declared = self.campaign.spec.adsorbate.declared_orientations.values()
+        turns = [turned(molecule.content, molecule.anchor, one) for one in declared]
+        # Rounded up: a computed length is no part of an id.
+        return highest + float(np.ceil(max(np.ptp(positions[:, 2]) for positions in turns) - 1e-3))
 
     def primitive_host(self, origin: Monolayer | Slab) -> start_structures.Operation:
         """Return the structure of the 1×1 host of a monolayer, or of the cell of a structure file."""
@@ -161,10 +176,19 @@ def _of_dimer(structure: start_structures.Operation) -> dict[str, float]:
     return {symbols[0]: 1.0} if len(symbols) == 2 and TRIPLET_DIMERS.issuperset(symbols) else {}
 
 
-def _of_adsorbate(given: Mapping[str, Any], element: str | None, on_host: bool) -> dict[str, float]:
-    """Return the start moment of an isolated or adsorbed atom; nothing if there is none."""
-    if element is None:
+def _of_adsorbate(
+    given: Mapping[str, Any], adsorbed: start_structures.Operation | None, on_host: bool
+) -> dict[str, float]:
+    """Return the start moment of each atom of a free or adsorbed atom or molecule; nothing if there is none.
+
+    A molecule has as many unpaired electrons on a host as when it is free, or as the protocol says of an adsorbate.
+    """
+    if adsorbed is None:
         return {}
+    if "symbols" in adsorbed:
+        ground = adsorbed["unpaired_electrons"] / len(adsorbed["symbols"])
+        return {"adsorbate": max(given["adsorbate"] / len(adsorbed["symbols"]), ground) if on_host else ground}
+    element = adsorbed["element"]
     ground = ground_state_moment(element)
     if not on_host:
         return {"adsorbate": ground}

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...analysis.adsorbates import written
 from ...analysis.arrays import Density
 from ...analysis.electrons.bader import charge_transfer
 from ...analysis.electrons.density import DensityTerms, check_state, integral, term_names
-from ...analysis.energies.comparability import check_atoms, check_method, check_parent, check_sampling
+from ...analysis.energies.comparability import check_atoms, check_method, check_parent, check_sampling, symbols
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import profile_payload
 from ...errors import SodiateError
@@ -42,7 +43,7 @@ class DensityDifference(Quantity):
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
         """Declare the three terms: same cell, grid and sampling, with the atoms of the relaxed chosen site."""
         parts: tuple[start_structures.Part, ...] = ("all", "host", "adsorbate")
-        names = term_names(declare.campaign.spec.adsorbate.element)
+        names = term_names(declare.campaign.adsorbate)
         host_parts = {}
         for host in hosts:
             label = host.calculation.label
@@ -70,7 +71,7 @@ class DensityDifference(Quantity):
             terms = density_terms(result.host, documents)
         except SodiateError:  # not computed yet, or in an archive, which leaves the grids out
             return QuantityContent()
-        adsorbate, difference = result.adsorbate, terms.difference
+        adsorbate, difference = written(result.adsorbate), terms.difference
         charge = charge_transfer(terms)
         line = (
             f"{adsorbate} gave {charge.by_plane:.2f} electrons to the sheet (integral of Δρ up to the plane between "
@@ -122,4 +123,4 @@ def density_terms(host: HostRecords, documents: Documents) -> DensityTerms:
         check_parent(term, "lowest", lowest)
     check_state(together, lowest)
     assert together.geometry is not None  # a density is that of atoms
-    return DensityTerms(whole, sheet, alone, together.geometry.atoms())
+    return DensityTerms(whole, sheet, alone, together.geometry.atoms(), len(symbols(atom_alone)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...structures.errors import StructureError
 from .. import start_structures
 from ..campaign.protocol import Protocol, is_off
 from ..campaign.yaml import InputError
@@ -44,26 +45,63 @@ def static(
     return declare("static", operation, parents, f"{relaxed.label}/{name}", protocol)
 
 
-def isolated_atom(
-    declare: Declare, protocol: Protocol, name: str = "", upon: Mapping[str, Calculation] | None = None
-) -> Calculation:
-    """Declare the isolated atom of the campaign's adsorbate, called ``ELEMENT-NAME``; ``upon`` as in `static`.
+def free_adsorbate(declare: Declare, protocol: Protocol) -> Calculation:
+    """Declare what is adsorbed alone in a box: the isolated atom, or the molecule, which is relaxed.
 
     Raises
     ------
     InputError
-        If the protocol has no box for it.
+        If the protocol has no box for it, or one that is too small.
     """
-    element, box_a = declare.campaign.spec.adsorbate.element, protocol.section("atom").box_a
+    name, box_a, molecule = declare.campaign.adsorbate, protocol.section("atom").box_a, declare.campaign.molecule
+    if molecule is None:
+        return isolated_atom(declare, name, protocol)
+    if box_a is None:
+        raise InputError(f"{declare.where}: its protocol has no atom.box_a for the free molecule {name}.")
+    try:
+        structure = start_structures.gas(molecule.content, molecule.unpaired_electrons, box_a, name)
+    except StructureError as error:
+        raise InputError(f"{declare.where}: adsorbate.molecule: {error}") from None
+    return declare("relax", structure, {}, name, protocol, "atom")
+
+
+def isolated_atom(
+    declare: Declare,
+    element: str,
+    protocol: Protocol,
+    label: str | None = None,
+    upon: Mapping[str, Calculation] | None = None,
+) -> Calculation:
+    """Declare an isolated atom, by default called after its element; raise `InputError` if there is no box for it."""
+    box_a = protocol.section("atom").box_a
     if box_a is None:
         raise InputError(f"{declare.where}: its protocol has no atom.box_a for the isolated {element} atom.")
-    label = f"{element}-{name}" if name else element
-    return declare("atom", start_structures.atom(element, box_a), upon or {}, label, protocol)
+    return declare("atom", start_structures.atom(element, box_a), upon or {}, label or element, protocol)
+
+
+def energy_of_free(
+    declare: Declare,
+    relaxed: Protocol,
+    protocol: Protocol,
+    name: str,
+    upon: Mapping[str, Calculation] | None = None,
+) -> Calculation:
+    """Declare the energy of the free adsorbate with another protocol than ``relaxed``, called ``ADSORBATE-NAME``.
+
+    Of a molecule it is a single point at the end of its relaxation; ``upon`` as in `static`.
+    """
+    label = f"{declare.campaign.adsorbate}-{name}"
+    if declare.campaign.molecule is None:
+        return isolated_atom(declare, declare.campaign.adsorbate, protocol, label, upon)
+    parents = {"geometry": free_adsorbate(declare, relaxed), **(upon or {})}
+    return declare("static", start_structures.geometry(), parents, label, protocol, "atom")
 
 
 def energy_atom(declare: Declare, host: PlannedHost) -> Calculation:
-    """Declare the isolated atom that ΔE of a host is formed with."""
-    return isolated_atom(declare, host.energy_protocol, "final" if host.finals else "")
+    """Declare the isolated atom, or the free molecule, that ΔE of a host is formed with."""
+    if not host.finals:
+        return free_adsorbate(declare, host.protocol)
+    return energy_of_free(declare, host.protocol, host.energy_protocol, "final")
 
 
 def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) -> Calculation:
@@ -71,7 +109,7 @@ def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) ->
 
     A metal is computed as declared; what relaxes (a crystal, a molecule) is a single point at its end.
     """
-    element = declare.campaign.spec.adsorbate.element
+    element = declare.campaign.adsorbate
     declared = reference(declare.campaign, element, f"{declare.where}: quantities: bulk_reference")
     label, relaxed, protocol = f"{declared.label}-{name}", declared.sampled(relaxed), declared.sampled(protocol)
     if declared.kind != "relax":

@@ -11,7 +11,7 @@ from ..calculation import DENSITY, HOST, WITHOUT
 from ..campaign.protocol import flatten
 from ..campaign.yaml import InputError
 from ..engines.shared.grids import kpoint_mesh
-from .statics import energy_atom, idle, isolated_atom, static
+from .statics import energy_atom, energy_of_free, idle, static
 
 if TYPE_CHECKING:
     from ..calculation import Calculation
@@ -139,7 +139,8 @@ def _planned(
         role: static(declare, parent, variant.name, protocol, extra_a, upon.get(role))
         for role, parent in host.relaxations.items()
     }
-    return PlannedVariant(variant, points, isolated_atom(declare, protocol, variant.name, upon[_ATOM]))
+    free = energy_of_free(declare, host.protocol, protocol, variant.name, upon[_ATOM])
+    return PlannedVariant(variant, points, free)
 
 
 def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) -> Iterator[Variant]:

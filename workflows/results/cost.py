@@ -96,7 +96,7 @@ def _work_of(calculation: Calculation) -> Work | None:
         return None
     method = [calculation.engine, *(str(protocol.get(key) or "") for key in _HAMILTONIAN)]
     group = "static" if calculation.kind in _SINGLE_POINTS else calculation.kind
-    adsorbate = calculation.structure["op"] in ("adsorbate", "ions")
+    adsorbate = calculation.structure["op"] in ("adsorbate", "molecule", "ions")
     return Work(
         method=" ".join(filter(None, method)),
         group=f"{group}, adsorbate" if adsorbate else group,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...analysis.adsorbates import atoms_of, is_made_of, written
 from ...analysis.arrays import Trajectory
-from ...analysis.energies.adsorption import ANOTHER_START
+from ...analysis.energies.adsorption import ANOTHER_START, ORIENTATION
 from ...analysis.report.content import CampaignContent, CostRow, HostContent, Panel, RelaxationContent
 from ...analysis.report.panels import (
     atoms_payload,
@@ -171,8 +172,9 @@ def _atoms_panel(result: ModelResult, label: str, atoms: Atoms, surfaces: dict[s
 
 
 def _slice_panel(result: ModelResult, difference: Density, atoms: Atoms) -> Panel:
-    words = f"Charge-density difference of {result.model}/{result.site} in a plane through {result.adsorbate}"
-    data = slice_payload(difference, atoms.positions[-1])
+    through = written(result.adsorbate)
+    words = f"Charge-density difference of {result.model}/{result.site} in a plane through {through}"
+    data = slice_payload(difference, atoms.positions[-atoms_of(result.adsorbate) :].mean(axis=0))
     caption = f"{words}, along the first lattice vector and the normal; orange gained, blue lost electrons."
     return Panel("slice", data, words, caption)
 
@@ -215,7 +217,8 @@ def _map(result: ModelResult, move: Callable[[Atoms], Atoms]) -> list[dict[str, 
         record = result.host.records.get(entry.calculation)
         if record is None or record.geometry is None:
             continue
-        position = move(record.geometry.atoms()).positions[-1]  # the adsorbate is the last atom
+        # The adsorbate's atoms are the last; a molecule is moved as a whole, and only then wrapped into the cell.
+        position = _middle(move, record.geometry.atoms(), atoms_of(result.adsorbate))
         marks.append(
             {
                 "site": entry.name,
@@ -223,17 +226,27 @@ def _map(result: ModelResult, move: Callable[[Atoms], Atoms]) -> list[dict[str, 
                 "energy": sites[entry.name].adsorption_energy_ev,
                 "x": round(position[0], 3),
                 "y": round(position[1], 3),
-                "face": re.split(f"[-{ANOTHER_START}]", entry.name.partition("@")[2])[0],
+                "face": re.split(f"[-{ORIENTATION}{ANOTHER_START}]", entry.name.partition("@")[2])[0],
             }
         )
     return marks
 
 
+def _middle(move: Callable[[Atoms], Atoms], atoms: Atoms, count: int) -> NDArray[np.float64]:
+    """Return the centre (Å) of the last atoms once they are moved, at its image within the cell."""
+    marked = atoms[-count:]
+    marked.positions[0] = marked.positions.mean(axis=0) if count > 1 else marked.positions[0]
+    centre: NDArray[np.float64] = move(marked[:1]).positions[0]
+    return centre
+
+
 def to_the_middle(atoms: Atoms, adsorbate: str, points: tuple[int, ...]) -> tuple[int, int]:
     """Return the shift, in grid points along a and b, that moves the adsorbate closest to the middle of the cell."""
-    if atoms.get_chemical_symbols()[-1] != adsorbate:
+    own = atoms[-atoms_of(adsorbate) :]
+    if not is_made_of(adsorbate, own.get_chemical_symbols()):
         return 0, 0
-    x, y = atoms.get_scaled_positions()[-1, :2]
+    fractions = own.get_scaled_positions(wrap=False)[:, :2]
+    x, y = fractions.mean(axis=0) % 1.0
     return round((0.5 - x) * points[0]), round((0.5 - y) * points[1])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...analysis.adsorbates import written
 from ...analysis.model_result import ModelResult
 from ...analysis.records import MOCK
 from ..quantities import quantities
@@ -30,7 +31,7 @@ def results_table(results: Sequence[ModelResult], title: str) -> Table:
         shared = [words[key].format(getattr(results[0], key)) for key in words if key not in row_keys]
         header.append(f"\n{', '.join(shared)}" if shared else "")
     table = Table(title=header, title_justify="left")
-    adsorbates = "/".join(sorted({result.adsorbate for result in results}) or ["Na"])
+    adsorbates = "/".join(sorted({written(result.adsorbate) for result in results}) or ["Na"])
     shown = [column for column in columns() if column.is_shown(result.values for result in results)]
     heads = {column: head for column in shown if (head := column.head("table", physical, adsorbates)) is not None}
     texts = [column for column in heads if column.digits is None]

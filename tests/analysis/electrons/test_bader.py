@@ -7,10 +7,11 @@ from math import erf
 
 import numpy as np
 import pytest
+from ase import Atoms
 from scipy.optimize import brentq
 from sodiate.analysis.arrays import Density
-from sodiate.analysis.electrons.bader import basin_electrons
-from sodiate.analysis.electrons.density import integral
+from sodiate.analysis.electrons.bader import basin_electrons, charge_transfer
+from sodiate.analysis.electrons.density import DensityTerms, integral
 
 WIDTH = 0.45
 
@@ -98,3 +99,17 @@ def test_what_is_inside_the_core_does_not_matter() -> None:
     after = basin_electrons(Density(hollow, cell), centres)
     assert after[1] == pytest.approx(before[1], abs=1e-9)
     assert after.sum() == pytest.approx(before.sum() - 100.0 * (1 / 6) ** 3)
+
+
+def test_the_charge_of_a_molecule_is_that_of_all_its_atoms() -> None:
+    """Two atoms, 4 Å above a third one, that gave it 0.6 and 0.3 of their electrons."""
+    cell, shape = np.diag([8.0, 6.0, 14.0]), (40, 30, 70)
+    centres = np.array([(4.0, 3.0, 4.0), (2.0, 3.0, 8.0), (6.0, 3.0, 8.5)])
+    together, host, molecule = (
+        gaussians(cell, shape, centres, electrons)
+        for electrons in ([4.9, 0.4, 0.7], [4.0, 0.0, 0.0], [0.0, 1.0, 1.0])
+    )
+    atoms = Atoms("SNa2", positions=centres, cell=cell, pbc=True)
+    charge = charge_transfer(DensityTerms(together, host, molecule, atoms, adsorbate_atoms=2))
+    assert charge.by_plane == pytest.approx(0.9, abs=0.01)
+    assert charge.by_basin == pytest.approx(0.9, abs=0.01)

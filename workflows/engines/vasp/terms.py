@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KINDS_OF_TERMS = frozenset({"relax", "static", "atom", "bulk"})
 """Kinds whose energies are subtracted from one another."""
 
-_REFERENCES = frozenset({"atom", "bulk", "elemental"})
+_REFERENCES = frozenset({"atom", "gas", "bulk", "elemental"})
 """Structure operations of references."""
 
 
@@ -90,7 +90,7 @@ class Terms:
             if relaxed.structure["op"] == "host":
                 for (operation, *_), choices in references.items():
                     # Of error bars there are single points for which no metal was asked.
-                    if operation == "atom" or term.calculation.kind != "static":
+                    if operation in ("atom", "gas") or term.calculation.kind != "static":
                         _refuse(where, [term.difference(choice) for choice in choices])
 
     def _like(self, term: Term, host: Calculation) -> list[Term]:
