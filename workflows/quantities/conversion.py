@@ -138,16 +138,25 @@ class Conversion(Quantity):
         """Say each reaction with its voltage."""
         lines = []
         for result in results:
-            found: ConversionResult | None = result.quantities.get(self.name)
-            if found is not None and (said := _line(found)):
+            if said := self._line(result):
                 lines.append(f"{result.model}: {said}{'' if result.physical else f', {MOCK}'}")
         return lines
 
     def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
         """Say the reaction with its voltage."""
-        found: ConversionResult | None = result.quantities.get(self.name)
-        said = None if found is None else _line(found)
+        said = self._line(result)
         return QuantityContent() if said is None else QuantityContent(lines=[said])
+
+    def _line(self, result: ModelResult) -> str | None:
+        """Say the reaction and its voltages: of the sheet, of the crystal, or of both."""
+        found: ConversionResult | None = result.quantities.get(self.name)
+        voltages = {} if found is None else {"": found.voltage_v, "crystal ": found.crystal_voltage_v}
+        said = [f"{words}{value:.2f} V" for words, value in voltages.items() if value is not None]
+        if found is None or not said:
+            return None
+        line = f"{found.equation}: {', '.join(said)} on average, {found.capacity_mah_per_g:.1f} mAh/g"
+        other = "final_energy" in result.host.model.quantities
+        return f"{line}, by the energies of the relaxations, not by final_energy" if other else line
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
         """Say what was computed of the products, and what the voltage is."""
@@ -174,12 +183,3 @@ class Conversion(Quantity):
             "conversion_voltage_crystal_v": (found.crystal_voltage_v, sources(model, True)),
         }
         return [Number("", key, value, behind) for key, (value, behind) in values.items() if value is not None]
-
-
-def _line(found: ConversionResult) -> str | None:
-    """Say the reaction and its voltages: of the sheet, of the crystal, or of both."""
-    voltages = {"": found.voltage_v, "crystal ": found.crystal_voltage_v}
-    said = [f"{words}{value:.2f} V" for words, value in voltages.items() if value is not None]
-    if not said:
-        return None
-    return f"{found.equation}: {', '.join(said)} on average, {found.capacity_mah_per_g:.1f} mAh/g"

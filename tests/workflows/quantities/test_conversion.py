@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sodiate.analysis.energies.conversion import ConversionResult
+from sodiate.analysis.model_result import HostRecords, ModelResult
 from sodiate.analysis.records import MOCK
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.quantities.conversion import Conversion
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.start_structures import ideal_atoms
 from support import present
@@ -204,6 +207,15 @@ def _shown(cli: Cli, place: tuple[Any, ...], folder: Path, result: Any) -> None:
     assert cli("export", "archive", *place).returncode == 0
     (again,) = json.loads(cli("results", "--archive", "archive", "--format", "json").stdout)
     assert again["conversion"] == one["conversion"]
+
+
+@pytest.mark.parametrize(("protocol", "told"), [({}, False), ({"final_energy": {"cutoff_ev": 700.0}}, True)])
+def test_that_other_energies_are_not_meant_is_said(tmp_path: Path, protocol: dict[str, Any], told: bool) -> None:
+    entry = plan(campaign(tmp_path, protocol={"base": "paper", **protocol}), engine="gpaw").entry()
+    found = ConversionResult("WSSe + 4 Na → …", 4.0, -4.4, 1.1, capacity_mah_per_g=363.6)
+    result = ModelResult(HostRecords(entry, entry.models[0], {}, {}, True), {"conversion": found}, {}, ())
+    (line,) = Conversion().remarks([result])
+    assert line.endswith("by the energies of the relaxations, not by final_energy" if told else "363.6 mAh/g")
 
 
 def test_what_lacks_or_differs_is_told(bench: Bench, tmp_path: Path) -> None:
