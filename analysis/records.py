@@ -245,7 +245,8 @@ class Record(Frozen):
     ``energy_ev`` is extrapolated to zero smearing; the forces belong to ``free_energy_ev``.
     ``physical`` is False for a dry run, whose numbers are mock values. An unconverged run leaves no record. Only a
     relaxation of the cell has a stress (xx, yy, zz, yz, xz, xy); a ``lowest`` has the geometry of the site it chose.
-    ``vacuum_ev`` are the vacuum levels below and above a slab, on the scale of its eigenvalues.
+    ``vacuum_ev`` are the vacuum levels below and above a slab, on the scale of its eigenvalues; ``basin_electrons``
+    those in the basin of each atom (Bader) of a density, None in older records.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -269,6 +270,7 @@ class Record(Frozen):
     not_applicable: tuple[str, ...] = ()
     gap: BandGap | None = None
     vacuum_ev: tuple[float, float] | None = None
+    basin_electrons: tuple[float, ...] | None = None
     site: SiteChange | None = None
     choice: Choice | None = None
     saddle: Saddle | None = None

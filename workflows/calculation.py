@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..analysis.records import digest
+from ..analysis.records import Choice, digest
 from .kinds import KINDS
 
 HOST = "host"
 """The role of the host among the parents of a site, and of the choice of the best site."""
+
+LOWEST, GEOMETRY = "lowest", "geometry"
+"""Roles of the choice of the best site among the parents of what is computed there, and of a relaxation at whose end
+something is computed."""
 
 DENSITY, WITHOUT = UPON = "density", "without"
 """Roles of a parent whose energy a single point goes on from, without a self-consistent cycle of its own: at its
@@ -85,6 +89,28 @@ class Calculation:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Calculation) and self.id == other.id
+
+
+def sources(calculation: Calculation, choice: Choice | None) -> dict[str, Calculation]:
+    """Return what a calculation is computed from, by role: its parents, and the relaxation of the chosen site.
+
+    Parameters
+    ----------
+    calculation
+        The calculation.
+    choice
+        What its parent ``lowest`` chose; None without one.
+
+    Returns
+    -------
+    dict
+        The relaxation is in the role ``geometry``, as if the calculation had named it, for kinds that go on from the
+        electrons of a relaxation. It is no parent: which one it is was not known when the graph was planned.
+    """
+    found = dict(calculation.parents)
+    if choice is not None and LOWEST in found and KINDS[calculation.kind].goes_on:
+        found[GEOMETRY] = found[LOWEST].parents[choice.site]
+    return found
 
 
 def without_nulls(value: Any) -> Any:

@@ -32,6 +32,8 @@ class Kind:
         Whether it looks for the saddle between the geometries of two parents.
     fixed_density
         Whether its eigenvalues belong to a fixed density, so that its energy is not that of a ground state.
+    goes_on
+        Whether it goes on from the electrons of the relaxation of the site that its ``lowest`` chose.
     falls_with_parent
         Whether it fails as soon as a parent has failed, so that a choice among its like can go on; others wait.
     chooses
@@ -49,6 +51,7 @@ class Kind:
     relaxes_cell: bool = False
     searches: bool = False
     fixed_density: bool = False
+    goes_on: bool = False
     falls_with_parent: bool = False
     chooses: bool = False
 
@@ -67,7 +70,14 @@ _ALL = (
     Kind("path", keys=_FORCE, arrays=("path",), searches=True, falls_with_parent=True),
     Kind("atom", priority=3, section="atom", keys=frozenset({"box_a"})),
     Kind("bulk", priority=3, section="bulk"),
-    Kind("dos", section="dos", keys=frozenset({"dos_broadening_ev"}), arrays=("bands", "dos"), fixed_density=True),
+    Kind(
+        "dos",
+        section="dos",
+        keys=frozenset({"dos_broadening_ev"}),
+        arrays=("bands", "dos"),
+        fixed_density=True,
+        goes_on=True,
+    ),
     Kind("bands", section="bands", keys=frozenset({"band_points"}), arrays=("bands",), fixed_density=True),
     Kind("density", arrays=("density",), left_out=frozenset({"density"})),
     # Recipe 2: the record holds the geometry of the chosen site.

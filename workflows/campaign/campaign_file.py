@@ -14,6 +14,7 @@ from ...structures.elemental import formula_of
 from ...structures.errors import StructureError
 from ...structures.molecules import POSES
 from ...structures.monolayers import Monolayer
+from ..calculation import HOST
 from .protocol import Changes, Edge, Element, Finite, MeshLength, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
 
@@ -299,6 +300,18 @@ class ConversionKeys(Frozen):
     products: Annotated[tuple[Substance, ...], AfterValidator(_each_once), Field(min_length=1, max_length=20)]
 
 
+def _with_host(values: tuple[str, ...]) -> tuple[str, ...]:
+    if HOST not in values:
+        raise ValueError("it lacks host, beside which the others are shown: [host, best].")
+    return _each_once(values)
+
+
+class DosKeys(Frozen):
+    """Of what densities of states are asked for: of each host, and of it with the adsorbate at its best site."""
+
+    of: Annotated[tuple[Literal["host", "best"], ...], AfterValidator(_with_host)] = ("host",)
+
+
 class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``, ``host: graphene``) or a structure file, with defects by atom.
 
@@ -351,11 +364,12 @@ class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
     ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
-    its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier`` what is asked of the quantity of
-    that name. ``coverage`` are numbers of ions per formula unit of a host, ``sides`` whether they lie on both its
-    faces or on that of the first site alone, and ``most`` how many arrangements of each number are relaxed.
-    ``conversion`` is what all of a host and its ions become. ``incar`` has tags for one code, by kind (``relax``) or
-    by a pattern of labels (``WSSe+VS*``); its engine reads them.
+    its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier`` and ``dos`` what is asked
+    of the quantities of these names.
+    ``coverage`` are numbers of ions per formula unit of a host, ``sides`` whether they lie on both its faces or on
+    that of the first site alone, and ``most`` how many arrangements of each number are relaxed. ``conversion`` is
+    what all of a host and its ions become. ``incar`` has tags for one code, by kind (``relax``) or by a pattern of
+    labels (``WSSe+VS*``); its engine reads them.
     """
 
     campaign: Name
@@ -376,6 +390,7 @@ class CampaignFile(Frozen):
     sides: Literal["one", "both"]
     most: Annotated[int, Field(strict=True, ge=1, le=1000)]
     barrier: BarrierKeys = BarrierKeys()
+    dos: DosKeys = DosKeys()
     conversion: ConversionKeys | None = None
     bulk_references: dict[Substance, ReferenceKeys] = {}
     incar: dict[str, dict[str, Any]] = {}

@@ -19,6 +19,7 @@ from .conversion import Conversion
 from .coverage import Coverage
 from .density_difference import DensityDifference
 from .dos import DensityOfStates
+from .dos_of_best import DosOfBest
 from .final_energy import FinalEnergy
 from .lattice import LatticeConstant
 from .molecule_formation import MoleculeFormation
@@ -42,6 +43,7 @@ _OWN: tuple[type[Quantity], ...] = (
     VacancyFormation,
     DensityDifference,
     WorkFunction,
+    DosOfBest,
     Barrier,
 )
 """In the order of tables and texts."""

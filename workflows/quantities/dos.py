@@ -15,8 +15,8 @@ from ...analysis.report.content import Panel
 from ...analysis.report.panels import dos_payload, folded_gamma, level_lines, levels_payload
 from ...analysis.words import distinct
 from .. import start_structures
-from ..calculation import without_nulls
-from ..campaign.protocol import Changes, flatten
+from ..calculation import LOWEST, without_nulls
+from ..campaign.protocol import Changes, Protocol, flatten
 from ..engines.shared.grids import length_that_holds_k
 from ..start_structures import next_to_defects, sublattices, without_defects
 from .base import Figure, HostPart, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
@@ -43,6 +43,17 @@ class GapResult:
 def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
     """Declare the DOS of a relaxed host, on a given mesh, or on one that holds K if it is hexagonal."""
     label = f"{host.calculation.label}/dos"
+    return declare("dos", start_structures.geometry(), {"geometry": host.calculation}, label, _protocol(host))
+
+
+def best_dos(declare: Declare, host: PlannedHost) -> Calculation:
+    """Declare the DOS of a host with the adsorbate at its best site, on the mesh of the host's."""
+    label = f"{host.calculation.label}/dos/best"
+    return declare("dos", start_structures.chosen("all"), {LOWEST: host.lowest}, label, _protocol(host))
+
+
+def _protocol(host: PlannedHost) -> Protocol:
+    """Return the protocol of a host with the mesh of its DOS."""
     protocol, keys = host.protocol, flatten(host.protocol, "dos")
     given = keys.get("kpoint_length_a")
     if given is not None and "kpoint_mesh" not in keys:
@@ -50,7 +61,7 @@ def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
         length = length_that_holds_k(ideal, host.repeat, given)
         if length != given:
             protocol = protocol.changed(Changes.model_validate({"dos": {"kpoint_length_a": length}}))
-    return declare("dos", start_structures.geometry(), {"geometry": host.calculation}, label, protocol)
+    return protocol
 
 
 def _projections(dos: Dos) -> str:

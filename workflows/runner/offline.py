@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ...analysis.arrays import ArrayRecord
-from ...analysis.records import ParentRef, Record
+from ...analysis.records import Record
 from ...errors import SodiateError
-from ..calculation import Calculation
+from ..calculation import LOWEST, Calculation, sources
 from ..database.documents import as_text, now, packed, rebuilt, unpacked
 from ..database.lease import Owner
 from ..database.seals import Altered, array_name, check_array, check_seal, sealed, sealed_record, to_record
@@ -186,10 +186,12 @@ def unsealed(folder: Path, expected: str | None = None) -> Sealed:
 
 def _task(folder: Path, document: Mapping[str, Any]) -> Task:
     calculation = rebuilt(document["graph"])[document["calculation"]]
+    records = {role: to_record(values) for role, values in document["records"].items()}
+    known = sources(calculation, records[LOWEST].choice if LOWEST in records else None)
     parents = {}
-    for role, values in document["records"].items():
-        directory = folder / _PARENTS / calculation.parents[role].directory_name
-        parents[role] = Artefacts(to_record(values), directory if directory.is_dir() else None)
+    for role, record in records.items():
+        directory = folder / _PARENTS / known[role].directory_name
+        parents[role] = Artefacts(record, directory if directory.is_dir() else None)
     return Task(
         calculation=calculation,
         parents=parents,
@@ -374,11 +376,7 @@ def _array(folder: Path, name: str, file: str) -> ArrayRecord:
 def _check_record(folder: Path, task: Task, record: Record) -> None:
     """Refuse a record that is of something else than what went out."""
     calculation = task.calculation
-    parents = {
-        role: ParentRef(calculation=parent.record.calculation, digest=parent.record.digest)
-        for role, parent in task.parents.items()
-    }
-    expected = (calculation.id, calculation.label, calculation.kind, calculation.engine, parents)
+    expected = (calculation.id, calculation.label, calculation.kind, calculation.engine, task.references)
     if (record.calculation, record.label, record.kind, record.engine, record.parents) != expected:
         raise Altered(f"{folder / RESULT}: its record is of another calculation, or of other parents")
 

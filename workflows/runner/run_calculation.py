@@ -24,7 +24,7 @@ from ...analysis.energies.hopping import saddle_of
 from ...analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
 from ...errors import SodiateError
 from .. import start_structures
-from ..calculation import Calculation
+from ..calculation import LOWEST, Calculation, sources
 from ..database.account import Account
 from ..database.documents import Documents, as_text, now
 from ..database.lease import Lease, LeaseLost, Owner
@@ -94,7 +94,8 @@ class Task:
     calculation
         The calculation.
     parents
-        Its parents' usable records by role, and their directories if they are on this machine.
+        Usable records of what it is computed from by role (`sources`), and their directories if they are on this
+        machine.
     without
         Why it runs without a parent, by role.
     execution
@@ -111,6 +112,15 @@ class Task:
     execution: Mapping[str, Any]
     not_applicable: tuple[str, ...]
     generation: int
+
+    @property
+    def references(self) -> dict[str, ParentRef]:
+        """What a record says of the parents that the calculation names."""
+        return {
+            role: ParentRef(calculation=parent.record.calculation, digest=parent.record.digest)
+            for role, parent in self.parents.items()
+            if role in self.calculation.parents
+        }
 
 
 @dataclass(frozen=True)
@@ -287,11 +297,14 @@ def _attempt(calculation: Calculation, lease: Lease, owner: Owner) -> dict[str, 
 
 
 def _parents(calculation: Calculation, records: Mapping[str, Record], root: Path) -> dict[str, Artefacts]:
-    """Return the parents' usable records, and their directories if they are on this machine."""
-    directories = {role: root / parent.directory_name for role, parent in calculation.parents.items()}
+    """Return the usable records of what a calculation is computed from, and the directories on this machine."""
+    lowest = calculation.parents.get(LOWEST)
+    choice = None if lowest is None or lowest.id not in records else records[lowest.id].choice
+    found = sources(calculation, choice)
+    directories = {role: root / parent.directory_name for role, parent in found.items()}
     return {
         role: Artefacts(records[parent.id], directories[role] if directories[role].is_dir() else None)
-        for role, parent in calculation.parents.items()
+        for role, parent in found.items()
         if parent.id in records
     }
 
@@ -399,16 +412,14 @@ class Computation:
             sampling=outcome.sampling,
             not_applicable=tuple(not_applicable),
             vacuum_ev=outcome.vacuum_ev,
+            basin_electrons=_in_basins(outcome),
             gap=None if outcome.bands is None else band_gap(outcome.bands),
             site=self._site(outcome.atoms),
             choice=outcome.choice,
             saddle=None if outcome.path is None else saddle_of(outcome.path, _masses(outcome.atoms)),
             notes=(*outcome.notes, *_jumps(outcome, engine), *self._other_state(outcome)),
             input_digest=workdir.input_digest,
-            parents={
-                role: ParentRef(calculation=p.record.calculation, digest=p.record.digest)
-                for role, p in self.parents.items()
-            },
+            parents=self.task.references,
             provenance=self._provenance(outcome, workdir, execution),
         )
 
@@ -599,6 +610,15 @@ def seconds_between(start: str, end: str) -> float:
 
 def _masses(atoms: Atoms | None) -> list[float]:
     return [] if atoms is None else atoms.get_masses().tolist()
+
+
+def _in_basins(outcome: Outcome) -> tuple[float, ...] | None:
+    """Return the electrons in the basin of each atom of a density: archives leave its grid out."""
+    if outcome.density is None or outcome.atoms is None:
+        return None
+    from ...analysis.electrons.bader import basin_electrons
+
+    return tuple(basin_electrons(outcome.density, outcome.atoms.positions).tolist())
 
 
 def _jumps(outcome: Outcome, engine: Engine) -> list[str]:

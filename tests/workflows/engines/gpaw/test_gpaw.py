@@ -14,8 +14,10 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -358,9 +360,31 @@ def test_a_small_campaign_for_real(cli: Cli, tmp_path: Path) -> None:
     assert result["energy_ev"] == pytest.approx(float(plain.stdout), abs=2e-3)
     (dos,) = (tmp_path / "root").glob("WSe2_dos-*")
     assert json.loads((dos / "result.json").read_text())["density_from"] == "file"
+    check_dos_of_best(tmp_path / "root", row)
     (atom,) = (tmp_path / "root").glob("Na-*")
     assert abs(json.loads((atom / "result.json").read_text())["total_moment_mub"]) == pytest.approx(1.0, abs=0.01)
     check_density_difference(tmp_path / "root")
+
+
+def check_dos_of_best(root: Path, row: Mapping[str, Any]) -> None:
+    """It goes on from the density of the chosen site's relaxation, which is none of its parents."""
+    (folder,) = root.glob("WSe2_dos_best-*")
+    assert json.loads((folder / "result.json").read_text())["density_from"] == "file"
+    with Results.open(root) as results:
+        dos, lowest, site = (results[f"WSe2/{name}"].record for name in ("dos/best", "lowest", "T_W@top"))
+        together, alone = (results[f"WSe2/density/{name}"].record for name in ("Na-on-host", "Na"))
+    assert dos.parents.keys() == {"lowest"}
+    assert dos.geometry == lowest.geometry == site.geometry
+    gap, vacuum = present(dos.gap), present(dos.vacuum_ev)
+    highest = gap.fermi_ev if gap.vbm_ev is None else gap.vbm_ev
+    assert row["best_gap_nature"] == gap.nature
+    assert row["best_work_function_top_ev"] == pytest.approx(vacuum[1] - highest)
+    assert row["best_work_function_bottom_ev"] == pytest.approx(vacuum[0] - highest)
+    assert row["best_moment_mub"] == site.total_moment_mub
+    electrons = present(together.basin_electrons)
+    assert sum(electrons) == pytest.approx(33.0, abs=1e-3)
+    assert list(present(alone.basin_electrons)) == [pytest.approx(7.0, abs=1e-3)]
+    assert row["ion_charge_e"] == pytest.approx(7.0 - electrons[-1], abs=1e-3)
 
 
 def check_cubes(root: Path, held: float) -> None:
