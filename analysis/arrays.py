@@ -1,4 +1,4 @@
-"""Arrays kept beside a record: eigenvalues, densities of states, trajectories, electron densities, paths."""
+"""Arrays kept beside a record: eigenvalues, densities of states, trajectories, densities, paths, vibrations."""
 
 from __future__ import annotations
 
@@ -129,7 +129,23 @@ class ReactionPath:
     hessians_ev_per_a2: NDArray[np.float64] | None = None
 
 
-ArrayRecord = Bands | Dos | Trajectory | Density | ReactionPath
+@dataclass(frozen=True)
+class SecondDerivatives:
+    """Second derivatives of the energy of a relaxed geometry, the atoms that are not named at rest.
+
+    Attributes
+    ----------
+    moved
+        The atoms that move, shape (moved,).
+    hessian_ev_per_a2
+        Symmetric, shape (3 moved, 3 moved).
+    """
+
+    moved: NDArray[np.int64]
+    hessian_ev_per_a2: NDArray[np.float64]
+
+
+ArrayRecord = Bands | Dos | Trajectory | Density | ReactionPath | SecondDerivatives
 
 
 def to_arrays(value: ArrayRecord) -> dict[str, NDArray[Any]]:
@@ -156,7 +172,7 @@ def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> ArrayRecord:
     Parameters
     ----------
     kind
-        ``bands``, ``dos``, ``trajectory``, ``density`` or ``path``.
+        ``bands``, ``dos``, ``trajectory``, ``density``, ``path`` or ``vibrations``.
     arrays
         As `to_arrays` returns them.
     """
@@ -169,5 +185,7 @@ def from_arrays(kind: str, arrays: dict[str, NDArray[Any]]) -> ArrayRecord:
         return Density(**plain)
     if kind == "path":
         return ReactionPath(**plain)
+    if kind == "vibrations":
+        return SecondDerivatives(**plain)
     projected = {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith("projected:")}
     return Dos(projected=projected, **{"broadening_ev": None} | plain)

@@ -202,6 +202,17 @@ class Saddle(Frozen):
     saddle_hz: tuple[float, ...] | None = None
 
 
+class Vibrations(Frozen):
+    """Modes of an adsorbate and the atoms that moved with it, the rest at rest; imaginary ones are negative.
+
+    ``modes_hz`` are those of all ``moved`` atoms, ``ion_hz`` those of the adsorbate alone, both ascending.
+    """
+
+    moved: tuple[int, ...]
+    modes_hz: tuple[float, ...]
+    ion_hz: tuple[float, ...]
+
+
 class SiteChange(Frozen):
     """Where the adsorbate was put and where the relaxation left it (names such as ``T_W@top``)."""
 
@@ -274,6 +285,7 @@ class Record(Frozen):
     site: SiteChange | None = None
     choice: Choice | None = None
     saddle: Saddle | None = None
+    vibrations: Vibrations | None = None
     notes: tuple[str, ...] = ()
     input_digest: str
     parents: dict[str, ParentRef]
@@ -298,6 +310,6 @@ class Record(Frozen):
 SCIENCE = {
     *("calculation", "physical", "energy_ev", "free_energy_ev", "geometry", "forces_ev_per_a", "stress_ev_per_a3"),
     *("start_moments_mub", "final_moments_mub", "total_moment_mub", "method", "sampling", "gap", "vacuum_ev"),
-    *("choice", "saddle", "input_digest", "parents"),
+    *("choice", "saddle", "vibrations", "input_digest", "parents"),
 }
 """The fields that a record's digest covers."""

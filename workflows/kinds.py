@@ -32,6 +32,8 @@ class Kind:
         Whether it looks for the saddle between the geometries of two parents.
     fixed_density
         Whether its eigenvalues belong to a fixed density, so that its energy is not that of a ground state.
+    displaces
+        Whether it displaces atoms of a relaxed geometry, for the second derivatives of the energy there.
     goes_on
         Whether it goes on from the electrons of the relaxation of the site that its ``lowest`` chose.
     falls_with_parent
@@ -51,6 +53,7 @@ class Kind:
     relaxes_cell: bool = False
     searches: bool = False
     fixed_density: bool = False
+    displaces: bool = False
     goes_on: bool = False
     falls_with_parent: bool = False
     chooses: bool = False
@@ -68,6 +71,7 @@ _ALL = (
     Kind("relax_cell", priority=3, keys=_FORCE, arrays=("trajectory",), relaxes=True, relaxes_cell=True),
     Kind("static", priority=3, falls_with_parent=True),
     Kind("path", keys=_FORCE, arrays=("path",), searches=True, falls_with_parent=True),
+    Kind("vibrations", arrays=("vibrations",), displaces=True, goes_on=True, falls_with_parent=True),
     Kind("atom", priority=3, section="atom", keys=frozenset({"box_a"})),
     Kind("bulk", priority=3, section="bulk"),
     Kind(

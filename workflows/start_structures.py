@@ -231,6 +231,22 @@ def chosen(part: Part) -> Operation:
     return _operation("chosen", part=part)
 
 
+def vibrating(around_a: float | None, of_choice: bool) -> Operation:
+    """Declare the final geometry of the parent ``geometry``, or that which ``lowest`` chose, where atoms vibrate.
+
+    Parameters
+    ----------
+    around_a
+        Atoms nearer to the adsorbate than this (Å) vibrate with it; None for the adsorbate alone.
+    of_choice
+        Whether it is the geometry that was chosen.
+    """
+    radius = None if around_a is None else float(around_a)
+    if of_choice:
+        return _operation("chosen", part="all", around_a=radius)
+    return _operation("geometry", around_a=radius)
+
+
 def atom(element: str, box_a: Sequence[float]) -> Operation:
     """Declare an isolated atom in a box with three edges (Å)."""
     return _operation("atom", element=element, box_a=[float(edge) for edge in box_a])

@@ -30,7 +30,7 @@ ASSUMED_HZ = 1e13
 _HZ = 1.0 / (2.0 * np.pi) * np.sqrt(1.602176634e-19 / 1.66053906892e-27) * 1e10
 """Frequency (Hz) of a mode of 1 eV/(Å² u)."""
 
-_HZ_PER_CM = 2.99792458e10
+HZ_PER_CM = 2.99792458e10
 
 Jump = tuple[int, int, float, float, float]
 """From a place to another one, the lateral vector (Å) and the rate (1/s)."""
@@ -57,15 +57,15 @@ class Modes:
     @property
     def imaginary_per_cm(self) -> float | None:
         """Wavenumber of the imaginary mode, as a positive number; None unless there is exactly one."""
-        return -self.saddle_hz[0] / _HZ_PER_CM if self.imaginary == 1 else None
+        return -self.saddle_hz[0] / HZ_PER_CM if self.imaginary == 1 else None
 
     @property
     def attempt_hz(self) -> float | None:
         """Vineyard's prefactor: the product of the frequencies of the start over that of the saddle's real ones.
 
-        None unless the saddle has exactly one imaginary mode, and the start none.
+        None unless the saddle has exactly one imaginary mode, the start none, and both are of as many atoms.
         """
-        if self.imaginary != 1 or min(self.start_hz) <= 0:
+        if self.imaginary != 1 or min(self.start_hz) <= 0 or len(self.start_hz) != len(self.saddle_hz):
             return None
         return float(np.exp(np.log(self.start_hz).sum() - np.log(self.saddle_hz[1:]).sum()))
 
@@ -80,10 +80,15 @@ def modes(hessians_ev_per_a2: Floats, masses_u: Sequence[float]) -> Modes:
     masses_u
         Of the atoms.
     """
+    start, saddle = (frequencies_hz(matrix, masses_u) for matrix in hessians_ev_per_a2)
+    return Modes(start, saddle)
+
+
+def frequencies_hz(hessian_ev_per_a2: Floats, masses_u: Sequence[float]) -> tuple[float, ...]:
+    """Return the modes of second derivatives, shape (3 atoms, 3 atoms), ascending; imaginary ones are negative."""
     weights = 1.0 / np.sqrt(np.repeat(masses_u, 3))
-    start, saddle = (np.linalg.eigvalsh(matrix * weights[:, None] * weights[None]) for matrix in hessians_ev_per_a2)
-    first, second = (tuple((np.sign(v) * np.sqrt(abs(v)) * _HZ).tolist()) for v in (start, saddle))
-    return Modes(first, second)
+    values = np.linalg.eigvalsh(hessian_ev_per_a2 * weights[:, None] * weights[None])
+    return tuple((np.sign(values) * np.sqrt(abs(values)) * _HZ).tolist())
 
 
 def saddle_of(path: ReactionPath, masses_u: Sequence[float]) -> Saddle:

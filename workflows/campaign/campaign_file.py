@@ -80,8 +80,12 @@ def _coverage(value: Any) -> str:
     return str(fraction)
 
 
-def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
+
+
+Temperature = Annotated[Positive, Field(le=5000)]
+"""K."""
 
 
 Coverage = Annotated[str, BeforeValidator(_coverage)]
@@ -312,6 +316,16 @@ class DosKeys(Frozen):
     of: Annotated[tuple[Literal["host", "best"], ...], AfterValidator(_with_host)] = ("host",)
 
 
+class VibrationKeys(Frozen):
+    """Where the adsorbate vibrates: at the best site or named ones; temperatures; how near atoms move with it (Å)."""
+
+    of: Annotated[tuple[str, ...], AfterValidator(_each_once)] = Field(default=("best",), min_length=1)
+    around_a: Annotated[Positive, Field(le=6)] | None = None
+    temperatures_k: Annotated[tuple[Temperature, ...], AfterValidator(_each_once)] = Field(
+        default=(300.0,), min_length=1, max_length=100
+    )
+
+
 class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``, ``host: graphene``) or a structure file, with defects by atom.
 
@@ -364,8 +378,8 @@ class CampaignFile(Frozen):
     """The keys of a campaign file, defaults filled in.
 
     ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
-    its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier`` and ``dos`` what is asked
-    of the quantities of these names.
+    its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier``, ``dos`` and ``vibrations`` what is
+    asked of the quantities of these names.
     ``coverage`` are numbers of ions per formula unit of a host, ``sides`` whether they lie on both its faces or on
     that of the first site alone, and ``most`` how many arrangements of each number are relaxed. ``conversion`` is
     what all of a host and its ions become. ``incar`` has tags for one code, by kind (``relax``) or by a pattern of
@@ -391,6 +405,7 @@ class CampaignFile(Frozen):
     most: Annotated[int, Field(strict=True, ge=1, le=1000)]
     barrier: BarrierKeys = BarrierKeys()
     dos: DosKeys = DosKeys()
+    vibrations: VibrationKeys = VibrationKeys()
     conversion: ConversionKeys | None = None
     bulk_references: dict[Substance, ReferenceKeys] = {}
     incar: dict[str, dict[str, Any]] = {}

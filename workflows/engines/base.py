@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...analysis.arrays import Bands, Density, Dos, ReactionPath, Trajectory
+from ...analysis.arrays import Bands, Density, Dos, ReactionPath, SecondDerivatives, Trajectory
 from ...analysis.codes import CodeDescription
 from ...analysis.records import Choice, Frozen, Method, Record, Sampling, Stress
 from ...errors import SodiateError
@@ -173,6 +173,8 @@ class Outcome:
         Vacuum levels below and above a slab, on the scale of its eigenvalues.
     path
         Images along a path; geometry, energy and forces are then those of its saddle.
+    vibrations
+        Second derivatives at the geometry that energy and forces are of.
     start_moments_mub, final_moments_mub, total_moment_mub
         Per atom and for the cell; None for a calculation without spin.
     """
@@ -196,6 +198,7 @@ class Outcome:
     trajectory: Trajectory | None = None
     density: Density | None = None
     path: ReactionPath | None = None
+    vibrations: SecondDerivatives | None = None
     stress_ev_per_a3: Stress | None = None
     choice: Choice | None = None
     corrections: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ from .molecule_formation import MoleculeFormation
 from .published import PublishedValue
 from .uncertainty import Uncertainty
 from .vacancy_formation import VacancyFormation
+from .vibrations import VibrationsOfIon
 from .work_function import WorkFunction
 
 _OWN: tuple[type[Quantity], ...] = (
@@ -45,6 +46,7 @@ _OWN: tuple[type[Quantity], ...] = (
     WorkFunction,
     DosOfBest,
     Barrier,
+    VibrationsOfIon,
 )
 """In the order of tables and texts."""
 

@@ -21,10 +21,11 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ...analysis.electrons.gap_and_dos import band_gap
 from ...analysis.energies.hopping import saddle_of
+from ...analysis.energies.vibrations import vibrations_of
 from ...analysis.records import Geometry, ParentRef, Provenance, Record, SiteChange
 from ...errors import SodiateError
 from .. import start_structures
-from ..calculation import LOWEST, Calculation, sources
+from ..calculation import GEOMETRY, LOWEST, Calculation, sources
 from ..database.account import Account
 from ..database.documents import Documents, as_text, now
 from ..database.lease import Lease, LeaseLost, Owner
@@ -369,7 +370,7 @@ class Computation:
             ) from None
 
     def _start_moments(self, natoms: int) -> Any:
-        """Return the start moments: of a single point with spin those that the relaxation ended with, if it had some.
+        """Return the start moments: at the end of a relaxation with spin those that it ended with, if it had some.
 
         Other moments may lead to another electronic state than that of the relaxation.
         """
@@ -380,9 +381,9 @@ class Computation:
         return scaled_moments(relaxed.final_moments_mub, relaxed.total_moment_mub)
 
     def _relaxed(self) -> Record | None:
-        """Return the record of the relaxation at whose end this is a single point."""
-        parent = self.parents.get("geometry")
-        return parent.record if parent is not None and self.calculation.kind == "static" else None
+        """Return the record of the relaxation at whose end this is a single point, or displaces atoms."""
+        parent, kind = self.parents.get(GEOMETRY), self.calculation.kind
+        return parent.record if parent is not None and (kind == "static" or KINDS[kind].displaces) else None
 
     def _record(
         self,
@@ -417,6 +418,9 @@ class Computation:
             site=self._site(outcome.atoms),
             choice=outcome.choice,
             saddle=None if outcome.path is None else saddle_of(outcome.path, _masses(outcome.atoms)),
+            vibrations=None
+            if outcome.vibrations is None
+            else vibrations_of(outcome.vibrations, _masses(outcome.atoms)),
             notes=(*outcome.notes, *_jumps(outcome, engine), *self._other_state(outcome)),
             input_digest=workdir.input_digest,
             parents=self.task.references,

@@ -21,7 +21,7 @@ from support.cli import Cli
 from support.fake_vasp import Behaviour, install
 from support.slurm import Slurm
 
-SMALL = ["atom", "lowest", "bulk", "static", "path", "relax_cell", "dos", "bands", "density"]
+SMALL = ["atom", "lowest", "bulk", "static", "path", "vibrations", "relax_cell", "dos", "bands", "density"]
 
 CLUSTER: dict[str, Any] = {
     "scheduler": "slurm",

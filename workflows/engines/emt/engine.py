@@ -28,6 +28,7 @@ from ..base import (
 from ..shared.checks import BFGS_KEYS, bfgs_settings, check_forces, check_kind, is_done, number
 from ..shared.files import DAMAGE, TRAJECTORY, exact_xyz, read_json, write_bytes, write_json
 from ..shared.path_task import TAPE, PathTask
+from ..shared.vibrations import VIBRATIONS_TAPE, VibrationTask
 from .job import INPUT, RESULT, START, EmtInputs, EmtResult
 from .parameters import load_parameters
 
@@ -70,9 +71,9 @@ class EmtEngine(PlainEngine):
 
     name = "emt"
     physical = False
-    capabilities = frozenset({"relax", "static", "path", "atom", "bulk", "dos", "bands"})
+    capabilities = frozenset({"relax", "static", "path", "vibrations", "atom", "bulk", "dos", "bands"})
     protocol_keys = frozenset({"max_force_ev_per_a", "kpoint_length_a", "dos_broadening_ev", "band_points"})
-    checkpoint_files: tuple[str, ...] = (TRAJECTORY, TAPE)
+    checkpoint_files: tuple[str, ...] = (TRAJECTORY, TAPE, VIBRATIONS_TAPE)
 
     def check(self, atoms: Atoms) -> None:
         """Refuse nothing: each element is played, by EMT or by pairs."""
@@ -99,7 +100,7 @@ class EmtEngine(PlainEngine):
         directory
             Created if necessary.
         parents
-            The two ends of a path; otherwise not used.
+            The two ends of a path, the relaxation of what vibrates; otherwise not used.
 
         Raises
         ------
@@ -123,6 +124,8 @@ class EmtEngine(PlainEngine):
         directory.mkdir(parents=True, exist_ok=True)
         if KINDS[kind].searches:
             PathTask.of(calculation, parents, directory).write(directory)
+        if KINDS[kind].displaces:
+            VibrationTask.of(calculation, atoms, parents).write(directory)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)
 
@@ -154,7 +157,8 @@ class EmtEngine(PlainEngine):
         except DAMAGE:
             return None
         found = steps_so_far(directory / TRAJECTORY, "", criterion)
-        return found or steps_so_far(directory / TAPE, "path", criterion)
+        found = found or steps_so_far(directory / TAPE, "path", criterion)
+        return found or steps_so_far(directory / VIBRATIONS_TAPE, "vibrations")
 
     def collect(self, directory: Path) -> Outcome:
         """Parse and check the outputs of `run`.
@@ -181,11 +185,12 @@ class EmtEngine(PlainEngine):
             method=Method(engine=self.name, engine_version=result.versions["emt_parameters"].split(".")[0]),
             sampling=Sampling(cell_a=Geometry.of(atoms).cell_a, kmesh=result.kmesh),
             versions=result.versions,
-            ionic_steps=result.steps if KINDS[inputs.kind].moves else None,
+            ionic_steps=result.steps if KINDS[inputs.kind].moves or KINDS[inputs.kind].displaces else None,
             bands=result.bands,
             dos=result.dos,
             trajectory=result.trajectory,
             path=result.path,
+            vibrations=result.vibrations,
             notes=result.notes,
         )
 

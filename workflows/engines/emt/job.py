@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....analysis.arrays import Bands, Dos, ReactionPath, Trajectory, to_arrays
+from ....analysis.arrays import Bands, Dos, ReactionPath, SecondDerivatives, Trajectory, to_arrays
 from ....analysis.records import Geometry, digest
 from ....version import __version__
 from ...kinds import KINDS
 from ...stop import Stop
 from ..base import EngineError, Limits
-from ..shared.checks import BANDS, DOS, PATH, read_arrays_of
+from ..shared.checks import BANDS, DOS, PATH, VIBRATIONS, read_arrays_of
 from ..shared.files import DAMAGE, TRAJECTORY, fingerprint, read_json, read_xyz, write_arrays, write_json
 from ..shared.path_task import PathTask
+from ..shared.vibrations import VIBRATIONS_TAPE, VibrationTask, second_derivatives
 from .parameters import load_parameters
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from ase import Atoms
     from numpy.typing import NDArray
+
+    from ..shared.path_search import Bounds, Tape
 
     Floats = NDArray[np.float64]
 
@@ -61,6 +64,8 @@ class EmtInputs:
         key = digest([kind, protocol, Geometry.of(atoms).model_dump(mode="json"), parameters])
         if KINDS[kind].searches:
             key = digest([key, PathTask.read(directory).key])
+        if KINDS[kind].displaces:
+            key = digest([key, VibrationTask.read(directory).key])
         return cls(directory, kind, protocol, execution, atoms, key)
 
 
@@ -97,6 +102,7 @@ class EmtResult:
     dos: Dos | None = None
     trajectory: Trajectory | None = None
     path: ReactionPath | None = None
+    vibrations: SecondDerivatives | None = None
 
     @classmethod
     def compute(cls, inputs: EmtInputs, limits: Limits, stop: Stop) -> EmtResult:
@@ -113,6 +119,8 @@ class EmtResult:
             values = _relax(atoms, inputs, limits, stop)
         elif KINDS[inputs.kind].searches:
             values = _searched(atoms, inputs, limits, stop)
+        elif KINDS[inputs.kind].displaces:
+            values = _displaced(atoms, inputs, limits, stop)
         elif inputs.kind == "dos":
             values |= _electrons(atoms, inputs)
         elif inputs.kind == "bands":
@@ -144,7 +152,8 @@ class EmtResult:
     def write(self, directory: Path) -> None:
         """Write the arrays and then the summary, whose presence means that the result is complete."""
         fingerprints = {}
-        for name, value in ((BANDS, self.bands), (DOS, self.dos), (PATH, self.path)):
+        arrays = ((BANDS, self.bands), (DOS, self.dos), (PATH, self.path), (VIBRATIONS, self.vibrations))
+        for name, value in arrays:
             if value is not None:
                 write_arrays(directory / name, to_arrays(value))
                 fingerprints[name] = fingerprint(directory / name)
@@ -194,23 +203,38 @@ def _relax(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> dict[
 
 def _searched(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> dict[str, Any]:
     """Find the saddle of a path; ``atoms`` are then at it."""
-    from ..shared.path_search import Search, Tape, search
+    from ..shared.path_search import Search, search
     from ..shared.path_task import TAPE
-    from ..shared.relax import Clock
-    from ..shared.trajectory import Checkpoint, Step
 
     task, execution = PathTask.read(inputs.directory), inputs.execution
     settings = Search(inputs.protocol["max_force_ev_per_a"], execution["max_steps"], execution["max_step_a"])
+    found = search(task, settings, _tape(atoms, inputs, task, TAPE, limits, stop))
+    atoms.positions = found.path.positions_a[found.path.saddle]
+    return {"steps": found.calls, "path": found.path, "notes": found.notes}
 
-    def compute(image: Atoms, name: str, number: int) -> Step:
-        del name
+
+def _displaced(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> dict[str, Any]:
+    """Compute the second derivatives; ``atoms`` are then at rest."""
+    task = VibrationTask.read(inputs.directory)
+    tape = _tape(atoms, inputs, task, VIBRATIONS_TAPE, limits, stop)
+    found = second_derivatives(task, tape)
+    atoms.positions = task.atoms.positions
+    return {"steps": tape.calls, "vibrations": found}
+
+
+def _tape(atoms: Atoms, inputs: EmtInputs, task: Bounds, name: str, limits: Limits, stop: Stop) -> Tape:
+    """Return the tape of force calls that ``atoms`` are moved to."""
+    from ..shared.path_search import Tape
+    from ..shared.relax import Clock
+    from ..shared.trajectory import Checkpoint, Step
+
+    def compute(image: Atoms, what: str, number: int) -> Step:
+        del what
         atoms.positions = image.positions
         return Step.of(atoms, number, inputs.directory)
 
-    tape = Tape(task, Checkpoint(inputs.directory, inputs.key, TAPE), compute, Clock(inputs.directory, limits, stop))
-    found = search(task, settings, tape)
-    atoms.positions = found.path.positions_a[found.path.saddle]
-    return {"steps": found.calls, "path": found.path, "notes": found.notes}
+    clock = Clock(inputs.directory, limits, stop)
+    return Tape(task, Checkpoint(inputs.directory, inputs.key, name), compute, clock)
 
 
 def _electrons(atoms: Atoms, inputs: EmtInputs) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pydantic import AfterValidator
 from ....analysis.codes import CodeDescription
 from ....analysis.records import Frozen
 from ....analysis.words import distinct, listed
+from ...calculation import GEOMETRY
 from ...campaign.yaml import InputError
 from ...kinds import KINDS
 from ...start_structures import elements
@@ -43,6 +44,7 @@ from ..shared.machine import available_cores, share_of_cores
 from ..shared.named import refuse_unknown
 from ..shared.path_task import COARSE_TAPE, TAPE, PathTask
 from ..shared.processes import UNBOUND
+from ..shared.vibrations import VIBRATIONS_TAPE, VibrationTask
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .demand import demand_of
 from .dispersion import with_dispersion
@@ -148,10 +150,15 @@ class GpawEngine(PlainEngine):
 
     name = "gpaw"
     physical = True
-    capabilities = frozenset({"relax", "relax_cell", "static", "path", "atom", "bulk", "dos", "bands", "density"})
+    capabilities = frozenset(
+        {"relax", "relax_cell", "static", "path", "vibrations", "atom", "bulk", "dos", "bands", "density"}
+    )
     protocol_keys = PROTOCOL_KEYS
     worker_keys: type[Frozen] = GpawWorkerKeys
-    checkpoint_files: tuple[str, ...] = (TRAJECTORY, COARSE, CORRECTIONS, GUESS, TAPE, COARSE_TAPE)
+    checkpoint_files: tuple[str, ...] = (
+        *(TRAJECTORY, COARSE, CORRECTIONS, GUESS, TAPE, COARSE_TAPE),
+        VIBRATIONS_TAPE,
+    )
     inherited_files: tuple[str, ...] = (DENSITY, RESULT, INPUT, START, CORRECTIONS)
     adds_dispersion = True
     functionals_at_density: frozenset[str] = AT_DENSITY
@@ -195,9 +202,9 @@ class GpawEngine(PlainEngine):
         directory
             Created if necessary.
         parents
-            A DOS starts from the density of ``geometry`` if its files can be read. D3 is added to the energy of
-            ``without`` if its files can be read and it had these settings. The functional is changed at the density
-            of ``density``, which is computed anew if its files cannot be read.
+            A DOS and vibrations start from the density of ``geometry`` if its files can be read. D3 is added to the
+            energy of ``without`` if its files can be read and it had these settings. The functional is changed at the
+            density of ``density``, which is computed anew if its files cannot be read.
 
         Raises
         ------
@@ -217,7 +224,8 @@ class GpawEngine(PlainEngine):
         other = parents.get("density")
         if other is not None:
             protocol["functional"], settings["xc"] = settings["xc"], other.record.method.functional
-        source = parents.get("geometry") if KINDS[kind].fixed_density else other
+        goes_on = KINDS[kind].fixed_density or KINDS[kind].displaces
+        source = parents.get(GEOMETRY) if goes_on else other
         values = {
             "calculation": calculation.id,
             "label": calculation.label,
@@ -233,6 +241,10 @@ class GpawEngine(PlainEngine):
             task = PathTask.of(calculation, parents, directory)
             task.write(directory)
             values["path"] = task.key
+        if KINDS[kind].displaces:
+            displaced = VibrationTask.of(calculation, atoms, parents)
+            displaced.write(directory)
+            values["path"] = displaced.key
         self._drop_other_corrections(directory, values, atoms)
         write_bytes(directory / START, exact_xyz(atoms).encode())
         write_json(directory / INPUT, values)

@@ -96,6 +96,8 @@ def calculator_settings(protocol: Mapping[str, Any], atoms: Atoms, kind: str, wh
             for element, shells in corrections.items()
             for shell, value in shells.items()
         }
+    if KINDS[kind].displaces:  # one set of k points for all displacements, whatever symmetry they break
+        settings["symmetry"] = {"point_group": False}
     if KINDS[kind].fixed_density:
         settings["convergence"]["bands"] = "CBM+1.0"
     if kind in ("density", "relax_cell"):

@@ -1,4 +1,4 @@
-"""The saddle of a path with GPAW: a calculator for each image, whose density the next step starts from."""
+"""Force calls with GPAW, of a path or of vibrations: a calculator for each image, which goes on from its density."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from ..shared.path_search import Search, Tape, refined, search, with_modes
 from ..shared.path_task import COARSE_TAPE, SADDLE, TAPE, PathTask
 from ..shared.relax import Clock, Ranks
 from ..shared.trajectory import Checkpoint, Step
+from ..shared.vibrations import THE_SITE, VIBRATIONS_TAPE, VibrationTask, second_derivatives
 from .electrons import CalculatorFactory, write_density
+from .inputs import PARENT_DENSITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ase import Atoms
 
+    from ....analysis.arrays import SecondDerivatives
     from ..shared.path_search import Found
     from .inputs import GpawInputs
 
@@ -47,9 +51,9 @@ class PathCalculators:
         """Compute energy and forces of an image, and keep its density."""
         place = atoms.copy()
         place.set_initial_magnetic_moments(self._moments)
-        path = self._inputs.directory / f"{self._stem}-{image.replace(' ', '-')}-0.gpw"
+        path = self._path(image)
         if image not in self._made:
-            self._made[image] = self._factory.from_density(path) or self._factory.new()
+            self._made[image] = self._start(path)
         try:
             place.calc = self._made[image]
             step = Step.of(place, number, self._inputs.directory)
@@ -59,10 +63,21 @@ class PathCalculators:
         write_density(self._made[image], path, self._ranks)
         return step
 
-    def at(self, atoms: Atoms) -> Any:
-        """Return the calculator of the saddle, or a new one."""
+    def _path(self, image: str) -> Path:
+        return self._inputs.directory / f"{self._stem}-{image.replace(' ', '-')}-0.gpw"
+
+    def _start(self, path: Path) -> Any:
+        """Return a calculator with the density of an image, or of the relaxation; otherwise a new one."""
+        for density in (path, self._inputs.directory / PARENT_DENSITY):
+            started = self._factory.from_density(density)
+            if started is not None:
+                return started
+        return self._factory.new()
+
+    def at(self, atoms: Atoms, image: str) -> Any:
+        """Return the calculator of an image, or one that starts from its density."""
         atoms.set_initial_magnetic_moments(self._moments)
-        return self._made.get(SADDLE) or self._factory.new()
+        return self._made.get(image) or self._start(self._path(image))
 
 
 def searched(
@@ -97,6 +112,30 @@ def searched(
     else:
         cheap, first = limits(coarse["max_force_ev_per_a"]), task.with_other_settings()
         rough, _ = of(coarse["calculator"], COARSE_TAPE, first)
-        found = with_modes(refined(cheap.saddle(first, rough), task, real, tape), task, real, tape)
+        found = with_modes(refined(cheap.saddle(first, rough), task, real, tape), task, tape)
     inputs.atoms.positions = found.path.positions_a[found.path.saddle]
-    return found, calculators.at(inputs.atoms)
+    return found, calculators.at(inputs.atoms, SADDLE)
+
+
+def displaced(
+    inputs: GpawInputs, ranks: Ranks, add_to: Callable[[Any], Any], text: Callable[[], str]
+) -> tuple[SecondDerivatives, int, Any]:
+    """Compute the second derivatives at ``inputs.atoms``.
+
+    Returns
+    -------
+    SecondDerivatives
+        Of the energy.
+    calls
+        Force calls of all launches.
+    calculator
+        Of the atoms at rest.
+    """
+    task, name = VibrationTask.read(inputs.directory), VIBRATIONS_TAPE
+    calculators = PathCalculators(
+        inputs, name.partition(".")[0], CalculatorFactory(inputs.calculator, add_to, text), ranks
+    )
+    checkpoint = Checkpoint(inputs.directory, inputs.key, name)
+    tape = Tape(task, checkpoint, calculators.step, Clock(inputs.directory, Limits(), Stop()), ranks)
+    found = second_derivatives(task, tape)
+    return found, tape.calls, calculators.at(inputs.atoms, THE_SITE)

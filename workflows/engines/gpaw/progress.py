@@ -11,6 +11,7 @@ from ..base import Progress
 from ..shared.files import DAMAGE, TRAJECTORY, read_json, tail
 from ..shared.path_task import COARSE_TAPE, TAPE
 from ..shared.trajectory import steps_so_far
+from ..shared.vibrations import VIBRATIONS_TAPE
 from .inputs import COARSE, INPUT, OUTPUTS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def progress_of(directory: Path) -> Progress | None:
     """Return the stage, the last step, and the iteration of the SCF cycle; None without readable inputs."""
     try:
         values = read_json(directory / INPUT)
-        found = _steps(values, directory) if values["execution"] else Progress()
+        found = _steps(values, directory)
     except DAMAGE:
         return None
     return replace(found, scf_iteration=_iteration(directory))
@@ -34,6 +35,10 @@ def progress_of(directory: Path) -> Progress | None:
 
 def _steps(values: dict[str, Any], directory: Path) -> Progress:
     """Return the last step of a relaxation, or force call of a path, of the coarse stage before there is another."""
+    if KINDS[values["kind"]].displaces:
+        return steps_so_far(directory / VIBRATIONS_TAPE, "vibrations") or Progress()
+    if not values["execution"]:
+        return Progress()
     coarse, real = values["execution"]["coarse"], values["protocol"]["max_force_ev_per_a"]
     if KINDS[values["kind"]].searches:
         name, coarse_name, stage = TAPE, COARSE_TAPE, "path"

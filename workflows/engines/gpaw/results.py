@@ -133,7 +133,7 @@ class GpawResult:
                 dipole_correction=values["dipole"],
             ),
             versions=values["versions"],
-            ionic_steps=values["steps"] if KINDS[inputs.kind].moves else None,
+            ionic_steps=values["steps"] if KINDS[inputs.kind].moves or KINDS[inputs.kind].displaces else None,
             scf_steps=_scf_steps(inputs.directory),
             start_moments_mub=_floats(values["start_moments_mub"]),
             final_moments_mub=_floats(values["moments_mub"]),

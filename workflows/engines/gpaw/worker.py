@@ -28,7 +28,7 @@ from ...kinds import KINDS
 from ...stop import Stop
 from ..base import Limits, TooManySteps
 from ..shared.bfgs import Criteria
-from ..shared.checks import BANDS, DOS, GRID, PATH
+from ..shared.checks import BANDS, DOS, GRID, PATH, VIBRATIONS
 from ..shared.files import TRAJECTORY, fingerprint, write_arrays, write_json
 from ..shared.relax import Ranks, relax
 from ..shared.states import scaled_moments
@@ -46,7 +46,7 @@ from .electrons import (
     same_place,
 )
 from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, SAME_PLACE_A, GpawInputs
-from .path import searched
+from .path import displaced, searched
 
 _SHELLS = "spd"
 
@@ -147,6 +147,14 @@ def _run_kind(inputs: GpawInputs, ranks: Ranks) -> tuple[int, dict[str, Any]]:
             partial(_output, inputs.directory, ranks),
         )
         return found.calls, {"fingerprints": _write(inputs, {PATH: found.path}), "path_notes": found.notes}
+    if KINDS[inputs.kind].displaces:
+        derivatives, calls, inputs.atoms.calc = displaced(
+            inputs,
+            ranks,
+            lambda calculator: WithoutMeanForce(_with_dispersion(calculator, inputs, ranks)),
+            partial(_output, inputs.directory, ranks),
+        )
+        return calls, {"fingerprints": _write(inputs, {VIBRATIONS: derivatives})}
     calculator = new_calculator(inputs.calculator, _output(inputs.directory, ranks))
     inputs.atoms.calc = _with_dispersion(calculator, inputs, ranks)
     return 0, {}

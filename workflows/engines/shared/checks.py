@@ -28,7 +28,9 @@ GRID = "density.npz"
 
 PATH = "path.npz"
 
-_FILES = {"bands": BANDS, "dos": DOS, "density": GRID, "path": PATH}
+VIBRATIONS = "vibrations.npz"
+
+_FILES = {"bands": BANDS, "dos": DOS, "density": GRID, "path": PATH, "vibrations": VIBRATIONS}
 
 BFGS_KEYS = frozenset({"optimizer", "max_steps", "max_step_a"})
 """Execution settings of a relaxation with BFGS."""
@@ -165,7 +167,7 @@ def check_forces(
 def read_arrays_of(
     directory: Path, kinds: Iterable[str], fingerprints: Mapping[str, str], result: str
 ) -> dict[str, Any]:
-    """Read ``bands``, ``dos``, ``density`` or ``path`` of a directory.
+    """Read ``bands``, ``dos``, ``density``, ``path`` or ``vibrations`` of a directory.
 
     Parameters
     ----------

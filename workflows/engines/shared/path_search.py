@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -18,9 +18,8 @@ from ase.mep.neb import idpp_interpolate
 
 from ....analysis.arrays import ReactionPath
 from ....analysis.energies.profile import profile_of
-from ....structures.paths import ONE_PLACE, left_the_sheet
-from ....structures.sites import MOVED
-from ..base import EngineError, TooManySteps
+from ....structures.paths import ONE_PLACE
+from ..base import TooManySteps
 from .bfgs import DampedBFGS, powell_weight
 from .path_task import SADDLE
 from .relax import Clock, Ranks
@@ -78,6 +77,13 @@ DISPLACEMENT_A = 0.02
 """Of the finite differences of forces."""
 
 
+class Bounds(Protocol):
+    """What force calls are for."""
+
+    def check(self, atoms: Atoms, what: str) -> None:
+        """Raise `EngineError` for atoms that are out of bounds; ``what`` they are."""
+
+
 @dataclass
 class Tape:
     """The force calls of a search on disk: those of earlier launches are read, further ones computed and added.
@@ -85,7 +91,7 @@ class Tape:
     Attributes
     ----------
     task
-        What is searched.
+        What they are for; it refuses images that are out of bounds.
     checkpoint
         The file, with the key of that.
     compute
@@ -96,7 +102,7 @@ class Tape:
         The processes that do this together.
     """
 
-    task: PathTask
+    task: Bounds
     checkpoint: Checkpoint
     compute: Compute
     clock: Clock
@@ -116,7 +122,7 @@ class Tape:
         Stopped
             When asked to stop, or before the wall time is over.
         """
-        _check_image(atoms, self.task, f"{self.checkpoint.directory}: {image} of the path")
+        self.task.check(atoms, f"{self.checkpoint.directory}: {image}")
         if self._kept is None:
             self._kept = self.ranks.shared(lambda: self._resumed(len(atoms)))
         number, self.calls = self.calls, self.calls + 1
@@ -338,28 +344,28 @@ class Search:
             return highest_end, None  # the curve through the images went above the end, and the path does not
         return first + 1, climber
 
-    def hessian(self, positions_a: Floats, task: PathTask, tape: Tape, where: str) -> Floats:
-        """Return second derivatives of the energy (eV/Å²) by central differences, shape (3 moved, 3 moved)."""
-        rows = []
-        for atom in task.moved:
-            for axis in range(3):
-                pair = []
-                for sign in (1, -1):
-                    displaced = task.start.copy()
-                    displaced.positions = positions_a
-                    displaced.positions[atom, axis] += sign * DISPLACEMENT_A
-                    pair.append(tape.step(displaced, where).forces_ev_per_a[list(task.moved)].ravel())
-                rows.append((pair[1] - pair[0]) / (2 * DISPLACEMENT_A))
-        matrix = np.array(rows)
-        symmetric: Floats = (matrix + matrix.T) / 2
-        return symmetric
-
     def _optimizer(self, neb: Any, images: int) -> DampedBFGS:
         optimizer = DampedBFGS(neb, self.max_step_a)
         natoms = neb.natoms
         one = np.repeat([_HOST_EV_PER_A2] * (natoms - 1) + [_ION_EV_PER_A2], 3)
         optimizer.H0 = np.diag(np.tile(one, images))
         return optimizer
+
+
+def hessian(atoms: Atoms, moved: Sequence[int], tape: Tape, where: str) -> Floats:
+    """Return second derivatives of the energy (eV/Å²) by central differences, shape (3 moved, 3 moved)."""
+    rows = []
+    for atom in moved:
+        for axis in range(3):
+            pair = []
+            for sign in (1, -1):
+                displaced = atoms.copy()
+                displaced.positions[atom, axis] += sign * DISPLACEMENT_A
+                pair.append(tape.step(displaced, where).forces_ev_per_a[list(moved)].ravel())
+            rows.append((pair[1] - pair[0]) / (2 * DISPLACEMENT_A))
+    matrix = np.array(rows)
+    symmetric: Floats = (matrix + matrix.T) / 2
+    return symmetric
 
 
 class _Across:
@@ -433,7 +439,7 @@ def search(task: PathTask, settings: Search, tape: Tape, first: Sequence[Floats]
 
     ``first`` are the positions of all images of a band that something else has relaxed (Å).
     """
-    return with_modes(settings.saddle(task, tape, first), task, settings, tape)
+    return with_modes(settings.saddle(task, tape, first), task, tape)
 
 
 def refined(cheap: Found, task: PathTask, settings: Search, tape: Tape) -> Found:
@@ -461,14 +467,14 @@ def refined(cheap: Found, task: PathTask, settings: Search, tape: Tape) -> Found
     return Found(path_of(images, place), step, tape.calls, (*cheap.notes, note))
 
 
-def with_modes(found: Found, task: PathTask, settings: Search, tape: Tape) -> Found:
+def with_modes(found: Found, task: PathTask, tape: Tape) -> Found:
     """Return a saddle with the second derivatives there and at the start, if they are asked for."""
     if not task.moved:
         return found
-    places = (task.start.positions, found.path.positions_a[found.path.saddle])
+    saddle = task.start.copy()
+    saddle.positions = found.path.positions_a[found.path.saddle]
     matrices = [
-        settings.hessian(positions, task, tape, where)
-        for positions, where in zip(places, ("the start", SADDLE), strict=True)
+        hessian(atoms, task.moved, tape, where) for atoms, where in ((task.start, "the start"), (saddle, SADDLE))
     ]
     path = replace(found.path, moved=np.array(task.moved), hessians_ev_per_a2=np.array(matrices))
     return replace(found, path=path, calls=tape.calls)
@@ -482,24 +488,6 @@ def path_of(images: Sequence[Atoms], saddle: int) -> ReactionPath:
         forces_ev_per_a=np.array([atoms.get_forces() for atoms in images]),
         saddle=saddle,
     )
-
-
-def _check_image(atoms: Atoms, task: PathTask, what: str) -> None:
-    """Raise `EngineError` for an image whose adsorbate left the sheet, or whose sheet came apart."""
-    distance = left_the_sheet(atoms)
-    if distance is not None:
-        raise EngineError(
-            f"{what} left the sheet: its adsorbate is {distance:.1f} Å from the nearest atom. There is no path on "
-            "the sheet between these two sites; choose others in barrier.paths."
-        )
-    ends = [task.start.positions[:-1], task.end.positions[:-1]]
-    moved = np.min([np.linalg.norm(atoms.positions[:-1] - end, axis=1) for end in ends], axis=0)
-    if moved.max() > MOVED:
-        index = int(moved.argmax())
-        raise EngineError(
-            f"{what} has another sheet than its ends: {atoms.symbols[index]} {index} moved by {moved.max():.1f} Å. "
-            "The way between these two sites is barred; choose others in barrier.paths."
-        )
 
 
 def _compute_images(band: Sequence[Atoms], task: PathTask, tape: Tape) -> None:

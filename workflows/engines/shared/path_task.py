@@ -10,7 +10,8 @@ import numpy as np
 from ....analysis.energies.comparability import check_method, check_sampling
 from ....analysis.records import Geometry, digest
 from ....errors import SodiateError
-from ....structures.paths import Mirror
+from ....structures.paths import Mirror, left_the_sheet
+from ....structures.sites import MOVED
 from ...start_structures import path_ends
 from ..base import EngineError
 from .files import DAMAGE, read_json, write_json
@@ -142,6 +143,24 @@ class PathTask:
         energies = (float(start.get_potential_energy()), float(end.get_potential_energy()))
         forces = np.array([start.get_forces(), end.get_forces()])
         return PathTask(start, end, energies, forces, None, self.images)
+
+    def check(self, atoms: Atoms, what: str) -> None:
+        """Raise `EngineError` for an image whose adsorbate left the sheet, or whose sheet came apart."""
+        what = f"{what} of the path"
+        distance = left_the_sheet(atoms)
+        if distance is not None:
+            raise EngineError(
+                f"{what} left the sheet: its adsorbate is {distance:.1f} Å from the nearest atom. There is no path "
+                "on the sheet between these two sites; choose others in barrier.paths."
+            )
+        ends = [self.start.positions[:-1], self.end.positions[:-1]]
+        moved = np.min([np.linalg.norm(atoms.positions[:-1] - end, axis=1) for end in ends], axis=0)
+        if moved.max() > MOVED:
+            index = int(moved.argmax())
+            raise EngineError(
+                f"{what} has another sheet than its ends: {atoms.symbols[index]} {index} moved by "
+                f"{moved.max():.1f} Å. The way between these two sites is barred; choose others in barrier.paths."
+            )
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""The saddle of a path by an engine's own single points: for codes that run as a program, one run a force call.
+"""Saddles and vibrations by an engine's own single points: for codes that run as a program, one run a force call.
 
 Each image has a folder in the directory of the path, in which the engine prepares, runs and collects a calculation of
 kind ``static`` as any other, so that its checks and corrections hold for it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ import numpy as np
 from ....analysis.arrays import to_arrays
 from ....analysis.records import digest
 from ...calculation import Calculation
+from ...kinds import KINDS
 from ..base import EngineError, Limits, Outcome, Progress
-from .checks import PATH, bfgs_settings, check_forces, is_done, number, read_arrays_of
+from .checks import PATH, VIBRATIONS, bfgs_settings, check_forces, is_done, number, read_arrays_of
 from .files import DAMAGE, exact_xyz, fingerprint, read_json, read_xyz, write_arrays, write_bytes, write_json
 from .path_task import SADDLE, TAPE, PathTask
+from .vibrations import THE_SITE, VIBRATIONS_TAPE, VibrationTask, second_derivatives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,11 +30,15 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+    from ....analysis.arrays import ReactionPath, SecondDerivatives
     from ...stop import Stop
     from ..base import Artefacts, Engine
+    from .path_search import Compute, Search
+    from .relax import Clock
     from .trajectory import Step
 
     Floats = NDArray[np.float64]
+    RelaxBand = Callable[[Search, PathTask], tuple[Sequence[Floats] | None, tuple[str, ...]]]
 
 _INPUT = "path-input.json"
 _RESULT = "path-result.json"
@@ -48,7 +54,7 @@ returns the positions of all images (Å), and what is to be noted. A launch afte
 
 
 class SinglePointPaths:
-    """Paths of an engine that has the kind ``static``.
+    """Paths and vibrations of an engine that has the kind ``static``.
 
     Parameters
     ----------
@@ -61,7 +67,7 @@ class SinglePointPaths:
 
     @staticmethod
     def are_in(directory: Path) -> bool:
-        """Tell whether a directory was prepared for a path."""
+        """Tell whether a directory was prepared for a path or vibrations."""
         return (directory / _INPUT).exists()
 
     def prepare(
@@ -72,24 +78,32 @@ class SinglePointPaths:
         parents: Mapping[str, Artefacts],
         execution: Mapping[str, Any],
     ) -> None:
-        """Write what is searched and how; raise `EngineError` as `PathTask.of` does."""
-        task = PathTask.of(calculation, parents, directory)
+        """Write what is asked and how; raise `EngineError` as `PathTask.of` does."""
+        searches = KINDS[calculation.kind].searches
+        task: PathTask | VibrationTask
+        if searches:
+            task = PathTask.of(calculation, parents, directory)
+        else:
+            task = VibrationTask.of(calculation, atoms, parents)
         directory.mkdir(parents=True, exist_ok=True)
         task.write(directory)
-        max_force = number(calculation.protocol, "max_force_ev_per_a", f"{directory}: the protocol")
+        where = f"{directory}: the protocol"
+        max_force = number(calculation.protocol, "max_force_ev_per_a", where) if searches else None
         protocol = {key: value for key, value in calculation.protocol.items() if key != "max_force_ev_per_a"}
         write_bytes(directory / _START, exact_xyz(atoms).encode())
         moments = atoms.get_initial_magnetic_moments().tolist()
         values = {
             "label": calculation.label,
+            "kind": calculation.kind,
             "protocol": protocol,
             "max_force_ev_per_a": max_force,
-            "execution": bfgs_settings(execution, self.engine.name, directory),
+            "execution": bfgs_settings(execution, self.engine.name, directory) if searches else {},
             "start_moments_mub": moments,
             "key": digest([task.key, protocol, max_force, moments]),
         }
         write_json(directory / _INPUT, values)
-        self._prepare(values, self._start(directory, values), directory / "image-1")  # what is wrong is said now
+        first = "image 1" if searches else THE_SITE
+        self._prepare(values, self._start(directory, values), _folder(directory, first))  # what is wrong is said now
 
     def _start(self, directory: Path, values: Mapping[str, Any]) -> Atoms:
         atoms = read_xyz(directory / _START)
@@ -108,11 +122,10 @@ class SinglePointPaths:
         """
         if is_done(lambda: self.collect(directory), directory / _RESULT, stop):
             return
-        from .path_search import Search, Tape, first_band, search
         from .relax import Clock
-        from .trajectory import Checkpoint, Step
+        from .trajectory import Step
 
-        values, task = self._read(directory), PathTask.read(directory)
+        values = self._read(directory)
         end = None if limits.wall_time_s is None else time.monotonic() + limits.wall_time_s
 
         def compute(atoms: Atoms, image: str, count: int) -> Step:
@@ -122,26 +135,30 @@ class SinglePointPaths:
                 raise EngineError(f"{directory}: a single point of {image} has no energy or forces.")
             return Step(count, energy, atoms.get_positions(), forces - forces.mean(axis=0))
 
-        execution = values["execution"]
-        settings = Search(values["max_force_ev_per_a"], execution["max_steps"], execution["max_step_a"])
-        tape = Tape(task, Checkpoint(directory, values["key"], TAPE), compute, Clock(directory, limits, stop))
-        band: list[Floats] | None = None
-        told: tuple[str, ...] = ()
-        if relaxed is not None:
+        def relax_band(settings: Search, task: PathTask) -> tuple[Sequence[Floats] | None, tuple[str, ...]]:
+            if relaxed is None:
+                return None, ()
+            from .path_search import first_band
+
             folder = directory / _BAND
             self._prepare(values, self._start(directory, values), folder)
             criteria = settings.max_force_ev_per_a, settings.max_steps
-            band, told = relaxed(folder, first_band(task), criteria, _left(end), stop)
-        found = search(task, settings, tape, band)
+            return relaxed(folder, first_band(task), criteria, _left(end), stop)
+
+        clock = Clock(directory, limits, stop)
+        if _searches(values):
+            found = _searched(directory, values, compute, clock, relax_band)
+        else:
+            found = _displaced(directory, values, compute, clock)
         atoms = self._start(directory, values)
-        atoms.positions = found.path.positions_a[found.path.saddle]
-        self._single_point(values, atoms, _folder(directory, SADDLE), _left(end), stop)
-        write_arrays(directory / PATH, to_arrays(found.path))
+        atoms.positions = found.positions_a
+        self._single_point(values, atoms, _folder(directory, found.image), _left(end), stop)
+        write_arrays(directory / found.file, to_arrays(found.array))
         result = {
             "key": values["key"],
             "calls": found.calls,
-            "notes": (*told, *found.notes),
-            "fingerprints": {PATH: fingerprint(directory / PATH)},
+            "notes": found.notes,
+            "fingerprints": {found.file: fingerprint(directory / found.file)},
         }
         write_json(directory / _RESULT, result)
 
@@ -165,10 +182,12 @@ class SinglePointPaths:
         from .trajectory import steps_so_far
 
         try:
-            criterion = self._read(directory)["max_force_ev_per_a"]
+            values = self._read(directory)
         except EngineError:
             return None
-        found = steps_so_far(directory / TAPE, "path", criterion) or Progress()
+        criterion = values["max_force_ev_per_a"]
+        tape, stage = (TAPE, "path") if _searches(values) else (VIBRATIONS_TAPE, "vibrations")
+        found = steps_so_far(directory / tape, stage, criterion) or Progress()
         now = next(map(self.engine.progress, _newest_first(directory)), None)
         return found if now is None else replace(found, scf_iteration=now.scf_iteration)
 
@@ -178,7 +197,7 @@ class SinglePointPaths:
         return next((cores for cores in said if cores is not None), None)
 
     def collect(self, directory: Path) -> Outcome:
-        """Return the saddle, as the engine's single point there, with the path.
+        """Return the saddle, as the engine's single point there, with the path; or what is at rest, with its modes.
 
         Raises
         ------
@@ -195,6 +214,10 @@ class SinglePointPaths:
             raise EngineError(f"{directory / _RESULT} is missing or damaged ({error}); run it again.") from None
         if not same:
             raise EngineError(f"{directory / _RESULT} is of other inputs than {_INPUT} there; run it again.")
+        if not _searches(values):
+            arrays = read_arrays_of(directory, ("vibrations",), result["fingerprints"], _RESULT)
+            outcome = self.engine.collect(_folder(directory, THE_SITE))
+            return replace(outcome, ionic_steps=calls, vibrations=arrays["vibrations"])
         arrays = read_arrays_of(directory, ("path",), result["fingerprints"], _RESULT)
         outcome = self.engine.collect(_folder(directory, SADDLE))
         assert outcome.forces_ev_per_a is not None  # single points have forces
@@ -207,6 +230,50 @@ class SinglePointPaths:
             where = _folder(directory, SADDLE)
             raise EngineError(f"{where} is not at the saddle of {PATH}; run the calculation again.")
         return replace(outcome, ionic_steps=calls, path=path, notes=(*outcome.notes, *notes))
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What force calls led to: an array and its file, and the image of which the record is, where it lies."""
+
+    array: ReactionPath | SecondDerivatives
+    file: str
+    image: str
+    positions_a: NDArray[np.float64]
+    calls: int
+    notes: tuple[str, ...] = ()
+
+
+def _searched(
+    directory: Path, values: Mapping[str, Any], compute: Compute, clock: Clock, relax_band: RelaxBand
+) -> _Done:
+    """Find the saddle of a path."""
+    from .path_search import Search, Tape, search
+    from .trajectory import Checkpoint
+
+    task, execution = PathTask.read(directory), values["execution"]
+    settings = Search(values["max_force_ev_per_a"], execution["max_steps"], execution["max_step_a"])
+    tape = Tape(task, Checkpoint(directory, values["key"], TAPE), compute, clock)
+    band, told = relax_band(settings, task)
+    found = search(task, settings, tape, band)
+    saddle = found.path.positions_a[found.path.saddle]
+    return _Done(found.path, PATH, SADDLE, saddle, found.calls, (*told, *found.notes))
+
+
+def _displaced(directory: Path, values: Mapping[str, Any], compute: Compute, clock: Clock) -> _Done:
+    """Compute the second derivatives of a relaxed geometry."""
+    from .path_search import Tape
+    from .trajectory import Checkpoint
+
+    task, checkpoint = VibrationTask.read(directory), Checkpoint(directory, values["key"], VIBRATIONS_TAPE)
+    tape = Tape(task, checkpoint, compute, clock)
+    found = second_derivatives(task, tape)
+    return _Done(found, VIBRATIONS, THE_SITE, task.atoms.positions, tape.calls)
+
+
+def _searches(values: Mapping[str, Any]) -> bool:
+    """Tell what a directory is of; those of older releases are all of paths."""
+    return KINDS[values.get("kind", "path")].searches
 
 
 def _folder(directory: Path, image: str) -> Path:

@@ -32,6 +32,7 @@ from ..shared.grids import kpoint_mesh
 from ..shared.machine import share_of_cores
 from ..shared.path_task import TAPE
 from ..shared.single_points import SinglePointPaths
+from ..shared.vibrations import VIBRATIONS_TAPE
 from .declaration import VaspDeclaration
 from .inputs import (
     CHARGE,
@@ -131,10 +132,12 @@ class VaspEngine(PlainEngine):
 
     name = "vasp"
     physical = True
-    capabilities = frozenset({"relax", "relax_cell", "static", "path", "atom", "bulk", "dos", "bands", "density"})
+    capabilities = frozenset(
+        {"relax", "relax_cell", "static", "path", "vibrations", "atom", "bulk", "dos", "bands", "density"}
+    )
     protocol_keys = PROTOCOL_KEYS
     worker_keys: type[Frozen] = VaspWorkerKeys
-    checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml", TAPE)
+    checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml", TAPE, VIBRATIONS_TAPE)
     inherited_files: tuple[str, ...] = (CHARGE,)
 
     def check(self, atoms: Atoms) -> None:
@@ -186,7 +189,7 @@ class VaspEngine(PlainEngine):
         """
         kind, protocol = calculation.kind, calculation.protocol
         atoms = check_kind(self, kind, atoms, directory)
-        if KINDS[kind].searches:
+        if KINDS[kind].searches or KINDS[kind].displaces:
             SinglePointPaths(self).prepare(calculation, atoms, directory, parents, self.settings.execution)
             return
         missing = [key for key in _NEEDED if protocol.get(key) is None]

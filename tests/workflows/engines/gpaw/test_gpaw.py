@@ -375,11 +375,8 @@ def check_dos_of_best(root: Path, row: Mapping[str, Any]) -> None:
         together, alone = (results[f"WSe2/density/{name}"].record for name in ("Na-on-host", "Na"))
     assert dos.parents.keys() == {"lowest"}
     assert dos.geometry == lowest.geometry == site.geometry
-    gap, vacuum = present(dos.gap), present(dos.vacuum_ev)
-    highest = gap.fermi_ev if gap.vbm_ev is None else gap.vbm_ev
-    assert row["best_gap_nature"] == gap.nature
-    assert row["best_work_function_top_ev"] == pytest.approx(vacuum[1] - highest)
-    assert row["best_work_function_bottom_ev"] == pytest.approx(vacuum[0] - highest)
+    assert row["best_gap_nature"] == present(dos.gap).nature == "metal"
+    assert (row["best_work_function_top_ev"], dos.vacuum_ev) == (None, None)  # 8 Å are too little for a level
     assert row["best_moment_mub"] == site.total_moment_mub
     electrons = present(together.basin_electrons)
     assert sum(electrons) == pytest.approx(33.0, abs=1e-3)
