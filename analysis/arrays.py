@@ -29,6 +29,9 @@ class Bands:
     by_atom
         Weight of each state on each atom, shape (spins, k points, bands, atoms), stored to three digits. The weights
         of a state need not add up to 1: that depends on how the code projects. None in older records.
+    by_shell
+        The same weights, of the s, p and d states of each atom, shape (spins, k points, bands, atoms, 3); of bands
+        along a path alone, None in older records.
     """
 
     energies_ev: NDArray[np.float64]
@@ -37,6 +40,7 @@ class Bands:
     weights: NDArray[np.float64]
     fermi_ev: float
     by_atom: NDArray[np.floating[Any]] | None = None
+    by_shell: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True)

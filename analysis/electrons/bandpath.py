@@ -105,7 +105,7 @@ def path_points(cell_a: Array, points: int) -> Array:
     return np.vstack([*legs, corners[-1:]])
 
 
-def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_atom: Any = None) -> Bands:
+def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_shell: Any = None) -> Bands:
     """Return the bands of a path, filled like those of the mesh that its density comes from.
 
     A path has no Fermi level of its own, since its points do not sample the zone. If the mesh has a gap, as many
@@ -119,8 +119,8 @@ def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_atom: Any =
         Of the path, fractional, shape (points, 3).
     mesh
         Bands of the self-consistent calculation, on the same scale.
-    by_atom
-        Weight of each state on each atom, shape (spins, points, bands, atoms).
+    by_shell
+        Weight of each state on the s, p and d states of each atom, shape (spins, points, bands, atoms, 3).
 
     Returns
     -------
@@ -137,9 +137,9 @@ def filled_along(energies_ev: Array, kpoints: Array, mesh: Bands, by_atom: Any =
         fermi = float(np.clip(fermi, energies[below].max(), energies[~below].min()))
     else:
         below = energies < fermi
-    return Bands(
-        energies, np.where(below, full, 0.0), kpoints, np.full(len(kpoints), 1 / len(kpoints)), fermi, by_atom
-    )
+    weights = np.full(len(kpoints), 1 / len(kpoints))
+    by_atom = None if by_shell is None else by_shell.sum(axis=-1, dtype=np.float32).astype(np.float16)
+    return Bands(energies, np.where(below, full, 0.0), kpoints, weights, fermi, by_atom, by_shell)
 
 
 def path_axis(kpoints: Array, cell_a: Array) -> tuple[Array, list[tuple[float, str]]]:

@@ -177,11 +177,11 @@ def dos_plot(dos_by_model: Mapping[str, Dos], gaps: Mapping[str, BandGap], path:
     return save(figure, path)
 
 
-@styled
-def bands_plot(bands: Bands, cell_a: NDArray[np.float64], title: str, path: Path, mock: bool) -> Figure:
-    """Draw bands along a path; the axis names the zero of energy.
+@dataclass(frozen=True)
+class BandsDrawn:
+    """Bands of a host along a path.
 
-    Parameters
+    Attributes
     ----------
     bands
         At the k points of `path_points`.
@@ -189,17 +189,37 @@ def bands_plot(bands: Bands, cell_a: NDArray[np.float64], title: str, path: Path
         Cell vectors as rows, Å, shape (3, 3).
     title
         Name of the host.
+    characters
+        Weight of each state on groups of atoms' states, of the shape of the eigenvalues, by their names.
+    """
+
+    bands: Bands
+    cell_a: NDArray[np.float64]
+    title: str
+    characters: Mapping[str, NDArray[np.float64]]
+
+
+@styled
+def bands_plot(drawn: BandsDrawn, path: Path, mock: bool) -> Figure:
+    """Draw bands along a path, each state as thick as its characters; the axis names the zero of energy.
+
+    Parameters
+    ----------
+    drawn
+        The bands.
     path
         The png, pdf or svg to write.
     mock
         Whether they come from a dry run.
     """
+    bands, title = drawn.bands, drawn.title
     zero, name = zero_of_bands(bands)
-    distance, ticks = path_axis(bands.kpoints, cell_a)
+    distance, ticks = path_axis(bands.kpoints, drawn.cell_a)
     figure = new_figure(5.6, 5.4)
     axes = figure.add_axes((0.15, 0.09, 0.81, 0.78))
     for spin, levels in enumerate(bands.energies_ev):
         axes.plot(distance, levels - zero, color=COLOURS[spin], linewidth=1.2, linestyle="-" if spin == 0 else "--")
+    _fat_bands(axes, distance, bands.energies_ev - zero, drawn.characters)
     for at, _ in ticks:
         axes.axvline(at, color="#999999", linewidth=0.8)
     axes.axhline(0.0, color="#999999", linewidth=0.8, linestyle=":")
@@ -210,6 +230,36 @@ def bands_plot(bands: Bands, cell_a: NDArray[np.float64], title: str, path: Path
     axes.set_ylabel(f"{words} mock" if mock else words, fontsize=NORMAL)
     heading(figure, f"{title}: {MOCK}" if mock else title, mock)
     return save(figure, path)
+
+
+_FULL_POINTS2 = 40.0
+"""Area of the marker of a state that is of one character alone."""
+
+
+def _fat_bands(
+    axes: Axes,
+    distance: NDArray[np.float64],
+    energies: NDArray[np.float64],
+    characters: Mapping[str, NDArray[np.float64]],
+) -> None:
+    """Draw markers as large as weights, a colour for each character, and name them."""
+    for number, (name, weights) in enumerate(characters.items()):
+        colour = COLOURS[(number + 2) % len(COLOURS)]
+        for levels, sizes in zip(energies, weights, strict=True):
+            across = levels.shape[1]
+            axes.scatter(
+                distance.repeat(across),
+                levels.ravel(),
+                s=_FULL_POINTS2 * sizes.clip(0, 1).ravel() ** 2,
+                color=colour,
+                alpha=0.45,
+                linewidths=0,
+            )
+        axes.scatter([], [], s=_FULL_POINTS2, color=colour, alpha=0.6, label=name)
+    if characters:
+        axes.legend(
+            fontsize=SMALL, ncols=len(characters), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False
+        )
 
 
 def _watermark(axes: Axes) -> None:

@@ -18,7 +18,7 @@ from ..records import BandGap, Record
 from .content import CostRow, RelaxationContent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def dos_payload(dos: Dos, bands: Bands | None, vacuum_ev: tuple[float, float] | 
     }
 
 
-def bands_payload(bands: Bands, cell_a: NDArray[np.float64]) -> dict[str, Any]:
+def bands_payload(bands: Bands, cell_a: NDArray[np.float64], characters: Mapping[str, Any]) -> dict[str, Any]:
     """Return bands along a path.
 
     Parameters
@@ -81,12 +81,15 @@ def bands_payload(bands: Bands, cell_a: NDArray[np.float64]) -> dict[str, Any]:
         At the k points of the path, shape (spins, points, bands).
     cell_a
         Cell vectors as rows, Å, shape (3, 3).
+    characters
+        Weight of each state on groups of atoms' states, of the shape of the eigenvalues, by their names.
 
     Returns
     -------
     dict
         ``distance`` (1/Å, points), ``ticks``, the (distance, name) of each special point, ``zero``, the name of the
-        zero of energy, and ``spins``: for each spin the bands in the window, each a list of energies (eV, points).
+        zero of energy, and ``spins``: for each spin the bands in the window, each a list of energies (eV, points);
+        ``characters``, lists of the same form with weights, by name.
     """
     zero, name = zero_of_bands(bands)
     distance, ticks = path_axis(bands.kpoints, cell_a)
@@ -97,6 +100,10 @@ def bands_payload(bands: Bands, cell_a: NDArray[np.float64]) -> dict[str, Any]:
         "ticks": ticks,
         "zero": name,
         "spins": [rounded(levels[:, window].T, 3) for levels, window in zip(energies, windows, strict=True)],
+        "characters": {
+            name: [rounded(one[:, window].T, 2) for one, window in zip(weights, windows, strict=True)]
+            for name, weights in characters.items()
+        },
     }
 
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from ...analysis.arrays import Bands
 from ...analysis.electrons.bandpath import path_points, path_words
+from ...analysis.electrons.characters import characters
 from ...analysis.electrons.gap_and_dos import ElectronicError
 from ...analysis.report.content import Panel
 from ...analysis.report.panels import bands_payload
-from ...analysis.words import distinct
+from ...analysis.words import distinct, listed
 from .. import start_structures
 from ..campaign.protocol import flatten
 from ..campaign.yaml import InputError
@@ -92,8 +93,10 @@ class BandStructure(Quantity):
         if not isinstance(bands, Bands):
             return QuantityContent()
         words = f"Bands of the 1×1 host of {result.model} along {path_words(np.array(record.geometry.cell_a))}"
-        payload = bands_payload(bands, np.array(record.geometry.cell_a))
-        return QuantityContent(panels=[Panel("bands", payload, words, f"{words}; spin down dashed.")])
+        weights = characters(bands, record.geometry)
+        payload = bands_payload(bands, np.array(record.geometry.cell_a), weights)
+        thick = f" As thick as the weights on {listed(weights)}, as the code projects, no shares." if weights else ""
+        return QuantityContent(panels=[Panel("bands", payload, words, f"{words}; spin down dashed.{thick}")])
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
         """Draw the bands of each 1×1 host."""
@@ -123,10 +126,11 @@ def _sheet_names(hosts: Sequence[HostRecords]) -> dict[str, str]:
 
 def _figure(sheet: str, record: Record, documents: Documents) -> Figure:
     def draw(path: Path, mock: bool) -> None:
-        from ...analysis.figures.plots import bands_plot
+        from ...analysis.figures.plots import BandsDrawn, bands_plot
 
         bands = documents.arrays(record, "bands")
         if isinstance(bands, Bands) and record.geometry is not None:
-            bands_plot(bands, np.array(record.geometry.cell_a), sheet, path, mock)
+            weights = characters(bands, record.geometry)
+            bands_plot(BandsDrawn(bands, np.array(record.geometry.cell_a), sheet, weights), path, mock)
 
     return draw

@@ -17,7 +17,7 @@ from sodiate.analysis.electrons.bandpath import (
     zero_of_bands,
 )
 from sodiate.analysis.electrons.gap_and_dos import ElectronicError, band_gap
-from sodiate.analysis.figures.plots import bands_plot
+from sodiate.analysis.figures.plots import BandsDrawn, bands_plot
 from sodiate.workflows.results.results import Results
 from support.campaigns import small_campaign
 from support.cli import Cli
@@ -113,7 +113,7 @@ def test_bands_of_a_triangular_lattice_are_drawn(tmp_path: Path) -> None:
     zero, name = zero_of_bands(bands)
     assert zero == pytest.approx(3.0)
     assert name == "VBM"
-    figure = bands_plot(bands, CELL, "triangle", tmp_path / "bands.png", mock=False)
+    figure = bands_plot(BandsDrawn(bands, CELL, "triangle", {}), tmp_path / "bands.png", mock=False)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["Γ", "M", "K", "Γ"]
     assert axes.lines[0].get_ydata()[0] == pytest.approx(-9.0)  # type: ignore[index]

@@ -174,6 +174,17 @@ class Hamiltonian:
         matrix[np.diag_indices(self.size)] += self.onsite
         return matrix
 
+    def on_atoms(self, squares: Floats) -> Floats:
+        """Return the weights of states on each atom, shape (k points, bands, atoms).
+
+        Parameters
+        ----------
+        squares
+            Weights on each orbital, shape (k points, orbitals, bands).
+        """
+        owner = np.repeat(np.arange(len(self.shell)), 2 * self.shell + 1)
+        return np.stack([squares[:, owner == atom].sum(axis=1) for atom in range(len(self.shell))], axis=-1)
+
 
 def mesh_points(mesh: tuple[int, int, int]) -> tuple[Floats, Floats]:
     """Return the points of a Γ-centred mesh, one of each pair k and -k, and their weights.
@@ -238,8 +249,11 @@ def band_structure(atoms: Atoms, parameters: EmtParameters, kpoint_length_a: flo
     mesh, weights = mesh_points(kpoint_mesh(atoms, kpoint_length_a))
     levels = np.array([np.linalg.eigvalsh(hamiltonian.at(kpoint)) for kpoint in mesh])
     occupations, fermi = fill(levels, weights, hamiltonian.electrons)
-    solved = np.array([[np.linalg.eigvalsh(hamiltonian.at(kpoint)) for kpoint in kpoints]])
-    return filled_along(solved, kpoints, Bands(levels[None], occupations[None], mesh, weights, fermi))
+    solutions = [np.linalg.eigh(hamiltonian.at(kpoint)) for kpoint in kpoints]
+    solved = np.array([[values for values, _ in solutions]])
+    by_atom = hamiltonian.on_atoms(np.array([np.abs(vectors) ** 2 for _, vectors in solutions]))
+    by_shell = (by_atom[None, ..., None] * np.eye(len(SHELLS))[hamiltonian.shell]).astype(np.float16)
+    return filled_along(solved, kpoints, Bands(levels[None], occupations[None], mesh, weights, fermi), by_shell)
 
 
 def electrons(
@@ -273,7 +287,6 @@ def electrons(
         str(label): squares[None, :, hamiltonian.labels == label, :].sum(axis=2)
         for label in dict.fromkeys(hamiltonian.labels)
     }
-    owner = np.repeat(np.arange(len(atoms)), np.diff(hamiltonian.first_orbital))
-    by_atom = np.stack([squares[:, owner == atom].sum(axis=1) for atom in range(len(atoms))], axis=-1)
+    by_atom = hamiltonian.on_atoms(squares)
     bands = Bands(energies[None], occupations[None], kpoints, weights, fermi, by_atom[None].astype(np.float16))
     return bands, dos_from_bands(bands, broadening_ev, characters, min(MAX_SPACING_EV, broadening_ev / 3.0))

@@ -267,12 +267,12 @@ def _electrons(inputs: GpawInputs, text: str) -> dict[str, Any]:
     calculator = saved.fixed_density(**settings, txt=dense_text, update_fermi_level=True)
     calculator.get_potential_energy()
     inputs.atoms.calc = calculator
-    by_shell, by_atom = _projections(calculator)
-    bands = replace(_bands(calculator), by_atom=by_atom)
+    weights = _projections(calculator)
+    bands = replace(_bands(calculator), by_atom=weights.sum(axis=-1).astype(np.float16))
     dos = dos_from_bands(
         bands,
         inputs.protocol["dos_broadening_ev"],
-        by_shell,
+        _by_element(calculator, weights),
         min(MAX_SPACING_EV, inputs.protocol["dos_broadening_ev"] / 3.0),
     )
     return {
@@ -299,7 +299,7 @@ def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
     calculator = saved.fixed_density(**settings, kpts=path, symmetry="off", txt=text.replace(".txt", "-path.txt"))
     calculator.get_potential_energy()
     inputs.atoms.calc = calculator
-    bands = filled_along(_bands(calculator).energies_ev, path, mesh, _projections(calculator)[1])
+    bands = filled_along(_bands(calculator).energies_ev, path, mesh, _projections(calculator).astype(np.float16))
     fingerprints = _write(inputs, {BANDS: bands})
     return {"fingerprints": fingerprints, "density_from": origin, **_vacuum(inputs, calculator)}
 
@@ -378,29 +378,36 @@ def _bands(calculator: Any) -> Bands:
     return Bands(energies, occupations * (3 - spins), kpoints, weights, float(calculator.get_fermi_level()))
 
 
-def _projections(calculator: Any) -> tuple[dict[str, Any], Any]:
-    """Return the weight of each state on the bound PAW projectors.
+def _projections(calculator: Any) -> Any:
+    """Return the weight of each state on the bound PAW projectors of the s, p and d states of each atom.
 
     Returns
     -------
-    by_shell
-        Of each element and shell, as ``W-d``: shape (spins, k points, bands).
-    by_atom
-        Shape (spins, k points, bands, atoms).
+    array
+        Shape (spins, k points, bands, atoms, 3).
     """
     from gpaw.dos import IBZWaveFunctions, get_projector_numbers
 
     states = IBZWaveFunctions(calculator)
-    by_shell: dict[str, Any] = {}
-    by_atom = []
+    atoms = []
     for index, setup in enumerate(calculator.dft.setups):
-        atom: Any = 0.0
-        for shell in range(3):
-            numbers = get_projector_numbers(setup, shell)
-            if numbers:
-                weights = states.pdos_weights(index, numbers).transpose(2, 0, 1)
-                label = f"{setup.symbol}-{_SHELLS[shell]}"
-                by_shell[label] = by_shell.get(label, 0.0) + weights
-                atom = atom + weights
-        by_atom.append(atom)
-    return by_shell, np.stack(by_atom, axis=-1).astype(np.float16)
+        numbers = [get_projector_numbers(setup, shell) for shell in range(len(_SHELLS))]
+        found = {
+            shell: states.pdos_weights(index, own).transpose(2, 0, 1) for shell, own in enumerate(numbers) if own
+        }
+        nothing = np.zeros_like(next(iter(found.values())))
+        atoms.append(np.stack([found.get(shell, nothing) for shell in range(len(_SHELLS))], axis=-1))
+    return np.stack(atoms, axis=-2)
+
+
+def _by_element(calculator: Any, weights: Any) -> dict[str, Any]:
+    """Return the weights of each element and shell that it has projectors of, as ``W-d``."""
+    from gpaw.dos import get_projector_numbers
+
+    found: dict[str, Any] = {}
+    for index, setup in enumerate(calculator.dft.setups):
+        for shell, name in enumerate(_SHELLS):
+            if get_projector_numbers(setup, shell):
+                label = f"{setup.symbol}-{name}"
+                found[label] = found.get(label, 0.0) + weights[..., index, shell]
+    return found

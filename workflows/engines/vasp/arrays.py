@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,17 @@ def eigenvalues(run: Vasprun) -> Bands:
         projections = _by_spin(run, run.projected_eigenvalues, "projections")
         by_atom = np.array([channel.sum(axis=-1) for channel in projections]).astype(np.float16)
     return Bands(energies, occupations, kpoints, weights / weights.sum(), float(run.efermi), by_atom)
+
+
+def with_shells(run: Vasprun, bands: Bands) -> Bands:
+    """Return bands with the weights on the s, p and d states of each atom, if the run was projected."""
+    if not run.projected_eigenvalues:
+        return bands
+    projections = np.array(_by_spin(run, run.projected_eigenvalues, "projections"))
+    shells = _shells(projections.shape[-1])
+    nothing = np.zeros(projections.shape[:-1])
+    sums = [projections[..., shells[one]].sum(axis=-1) if one in shells else nothing for one in _SHELLS[:3]]
+    return replace(bands, by_shell=np.stack(sums, axis=-1).astype(np.float16))
 
 
 def electrons(run: Vasprun, broadening_ev: float) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ..shared.checks import cell_forces, check_forces, whole_up_to
 from ..shared.files import DAMAGE, fingerprint, read_json, tail
 from ..shared.temporary import temporary_folder
 from ..shared.trajectory import Step, trajectory_of
-from .arrays import density, eigenvalues, electrons
+from .arrays import density, eigenvalues, electrons, with_shells
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
 from .lattice_scan import note
 from .method import charge_of, coarseness, described, species_of, tags_of
@@ -254,9 +254,12 @@ class VaspResult:
 
 def in_our_order(inputs: VaspInputs, bands: Bands) -> Bands:
     """Return bands with the weights on atoms, which VASP has in its order, in ours."""
-    if bands.by_atom is None:
-        return bands
-    return replace(bands, by_atom=np.moveaxis(inputs.ours(np.moveaxis(bands.by_atom, -1, 0)), 0, -1))
+
+    def ours(weights: Any) -> Any:
+        """Return weights of shape (spins, k points, bands, atoms, ...)."""
+        return None if weights is None else np.moveaxis(inputs.ours(np.moveaxis(weights, 3, 0)), 0, 3)
+
+    return replace(bands, by_atom=ours(bands.by_atom), by_shell=ours(bands.by_shell))
 
 
 def along_path(inputs: VaspInputs, run: Vasprun) -> Bands:
@@ -265,12 +268,12 @@ def along_path(inputs: VaspInputs, run: Vasprun) -> Bands:
     path = (before or [inputs.directory / LAUNCHES])[-1] / RUN
     try:
         mesh = eigenvalues(read_vasprun(path, parse_eigen=True, parse_dos=True))
-        bands = in_our_order(inputs, eigenvalues(run))
+        bands = in_our_order(inputs, with_shells(run, eigenvalues(run)))
         if np.shape(bands.kpoints) != np.shape(inputs.path) or np.abs(bands.kpoints - inputs.path).max() > _SAME_K:
             raise ValueError(f"{RUN} beside it is not along the path of the inputs")
     except DAMAGE as error:
         raise EngineError(f"{path} is missing or damaged ({error}); run the calculation again.") from None
-    return filled_along(bands.energies_ev, np.array(inputs.path), mesh, bands.by_atom)
+    return filled_along(bands.energies_ev, np.array(inputs.path), mesh, bands.by_shell)
 
 
 def placed(inputs: VaspInputs, structure: Any) -> Atoms:

@@ -40,7 +40,7 @@ from sodiate.workflows.engines.vasp.results import (
     sampling_of,
 )
 from sodiate.workflows.stop import Stop
-from support import DATA
+from support import DATA, present
 from support.engine_cases import VASP, host_with_na
 from support.fake_vasp import HEADS, Behaviour, install
 from support.warm import Warm
@@ -567,6 +567,10 @@ def test_bands_go_on_where_they_were_killed(program: Path, tmp_path: Path) -> No
     assert again.bands is not None
     assert expected is not None
     assert np.array_equal(again.bands.energies_ev, expected.energies_ev)
+    by_shell = present(again.bands.by_shell).astype(float)
+    np.testing.assert_allclose(by_shell.sum(axis=-1), present(again.bands.by_atom), atol=2e-3)
+    assert by_shell[..., 0, 2].max() > 0.2  # W, the first of our atoms, has d states alone
+    assert not by_shell[..., 0, :2].any()
     assert again.sampling is not None
     assert again.sampling.kmesh is None
     assert (again.bands.occupations.sum(axis=2) == again.bands.occupations[0, 0].sum()).all()
