@@ -217,8 +217,10 @@ def bands_plot(drawn: BandsDrawn, path: Path, mock: bool) -> Figure:
     distance, ticks = path_axis(bands.kpoints, drawn.cell_a)
     figure = new_figure(5.6, 5.4)
     axes = figure.add_axes((0.15, 0.09, 0.81, 0.78))
+    width = 0.6 if drawn.characters else 1.2
     for spin, levels in enumerate(bands.energies_ev):
-        axes.plot(distance, levels - zero, color=COLOURS[spin], linewidth=1.2, linestyle="-" if spin == 0 else "--")
+        style = "-" if spin == 0 else "--"
+        axes.plot(distance, levels - zero, color=COLOURS[spin], linewidth=width, linestyle=style)
     _fat_bands(axes, distance, bands.energies_ev - zero, drawn.characters)
     for at, _ in ticks:
         axes.axvline(at, color="#999999", linewidth=0.8)
@@ -232,7 +234,7 @@ def bands_plot(drawn: BandsDrawn, path: Path, mock: bool) -> Figure:
     return save(figure, path)
 
 
-_FULL_POINTS2 = 40.0
+_FULL_POINTS2 = 60.0
 """Area of the marker of a state that is of one character alone."""
 
 
@@ -250,7 +252,7 @@ def _fat_bands(
             axes.scatter(
                 distance.repeat(across),
                 levels.ravel(),
-                s=_FULL_POINTS2 * sizes.clip(0, 1).ravel() ** 2,
+                s=_FULL_POINTS2 * sizes.clip(0, 1).ravel(),
                 color=colour,
                 alpha=0.45,
                 linewidths=0,

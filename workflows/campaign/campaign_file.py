@@ -379,11 +379,10 @@ class CampaignFile(Frozen):
 
     ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
     its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier``, ``dos`` and ``vibrations`` what is
-    asked of the quantities of these names.
-    ``coverage`` are numbers of ions per formula unit of a host, ``sides`` whether they lie on both its faces or on
-    that of the first site alone, and ``most`` how many arrangements of each number are relaxed. ``conversion`` is
-    what all of a host and its ions become. ``incar`` has tags for one code, by kind (``relax``) or by a pattern of
-    labels (``WSSe+VS*``); its engine reads them.
+    asked of the quantities of these names. ``coverage`` are numbers of ions per formula unit of a host, ``sides``
+    whether they lie on both its faces or on that of the first site alone, and ``most`` how many arrangements of each
+    number are relaxed. ``conversion`` is what all of a host and its ions become. ``incar`` has tags for one code, by
+    kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads them.
     """
 
     campaign: Name

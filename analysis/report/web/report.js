@@ -96,7 +96,7 @@
     const traces = data.spins.map((levels, spin) => ({
       type: "scatter", mode: "lines", name: spin ? "spin down" : "spin up", showlegend: data.spins.length > 1, connectgaps: false,
       x: levels.flatMap(() => [...data.distance, null]), y: levels.flatMap((level) => [...level, null]),
-      line: { color: colours[spin], width: 1.3, dash: spin ? "dot" : "solid" }, hovertemplate: "%{y:.3f} eV<extra></extra>",
+      line: { color: colours[spin], width: Object.keys(data.characters ?? {}).length ? 0.8 : 1.3, dash: spin ? "dot" : "solid" }, hovertemplate: "%{y:.3f} eV<extra></extra>",
     }));
     // Each state as thick as its weight on a group of atoms' states; the lines stay thin under them.
     Object.entries(data.characters ?? {}).forEach(([label, spins], index) => {
@@ -104,7 +104,7 @@
         .filter(([, , weight]) => weight > 0.1);
       traces.push({
         type: "scatter", mode: "markers", name: safe(label), x: points.map(([x]) => x), y: points.map(([, y]) => y), hoverinfo: "skip",
-        marker: { color: colours[(index + 2) % colours.length], opacity: 0.5, size: points.map(([, , weight]) => 11 * Math.min(weight, 1)), line: { width: 0 } },
+        marker: { color: colours[(index + 2) % colours.length], opacity: 0.5, size: points.map(([, , weight]) => 11 * Math.sqrt(Math.min(weight, 1))), line: { width: 0 } },
       });
     });
     const name = { VBM: "E − E<sub>VBM</sub> / eV", E_F: "E − E<sub>F</sub> / eV" }[data.zero];
