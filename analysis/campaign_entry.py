@@ -37,6 +37,7 @@ class QuantityEntry(Frozen):
 class ModelEntry(Frozen):
     """One host of a campaign: its name there, what it is (the host's label), and ids of its calculations.
 
+    A host without adsorption sites has no ``lowest``.
     ``changes`` states the differences from ``compare_with``; ``quantities`` has an entry for each quantity by name.
     """
 
@@ -45,7 +46,7 @@ class ModelEntry(Frozen):
     supercell: tuple[int, int]
     host: str
     sites: tuple[SiteEntry, ...]
-    lowest: str
+    lowest: str | None = None
     compare_with: str | None = None
     changes: tuple[str, ...] = ()
     quantities: dict[str, QuantityEntry] = {}

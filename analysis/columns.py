@@ -32,6 +32,8 @@ class Column:
         Turns the value into a cell of a csv; None for a value that csv leaves out.
     only_with_values
         True for one that tables leave out where no row has a value.
+    of_sites
+        True for one of adsorption sites, which tables leave out where no row has any.
     in_json
         False for a value that JSON has inside another value.
     """
@@ -46,6 +48,7 @@ class Column:
     in_csv: Callable[[Any], Any] | None = _same
     in_json: bool = True
     only_with_values: bool = False
+    of_sites: bool = False
 
     def head(self, medium: str, physical: bool, adsorbate: str = "") -> str | None:
         """Return its head in ``table``, ``page`` or ``manuscript``; None where it is not shown."""
@@ -57,7 +60,10 @@ class Column:
 
     def is_shown(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Tell whether a table with these rows, values by key, shows it."""
-        return not self.only_with_values or any(row[self.key] is not None for row in rows)
+        given = list(rows)
+        if self.of_sites and given and not any(row["sites"] for row in given):
+            return False
+        return not self.only_with_values or any(row[self.key] is not None for row in given)
 
     def text(self, value: Any, digits: int | None = None) -> str | None:
         """Return a value as a table shows it, None if it is missing; ``digits`` overrides those of the column."""

@@ -59,7 +59,8 @@ class HostRecords:
     def notes(self) -> tuple[str, ...]:
         """The notes of all records of the host, each with the label of its calculation; none of a dry run."""
         model = self.model
-        identifiers = [model.host, *(site.calculation for site in model.sites), model.lowest]
+        identifiers = [model.host, *(site.calculation for site in model.sites)]
+        identifiers += [] if model.lowest is None else [model.lowest]
         identifiers += [found for entry in model.quantities.values() for found in entry.calculations.values()]
         records = [self.records[found] for found in dict.fromkeys(identifiers) if found in self.records]
         return tuple(f"{record.label}: {note}" for record in records if record.physical for note in record.notes)

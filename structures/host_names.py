@@ -1,12 +1,13 @@
 """Names of models, as in the literature: WSSe+VS+VSe is WSSe with one S and one Se vacancy."""
 
 import re
+from collections.abc import Mapping
 
 from ase import Atoms
 
 from .errors import StructureError
 from .geometry import check_element, describe
-from .vacancies import Defect, distinct_pairs, distinct_vacancies
+from .vacancies import Defect, distinct_pairs, distinct_vacancies, nearest_group
 
 _VACANCY = re.compile(r"(2?)V([A-Z][a-z]?)")
 
@@ -45,10 +46,15 @@ def parse_model(name: str) -> tuple[str, tuple[str, ...]]:
         vacancies += [match[2]] * (2 if match[1] else 1)
     if len(vacancies) > _MOST_VACANCIES:
         raise StructureError(
-            f"model {name!r}: {len(vacancies)} vacancies; a name describes at most {_MOST_VACANCIES}, "
-            "name the atoms of a larger defect under `remove` (for example S@12)."
+            f"model {name!r}: {len(vacancies)} vacancies; a name describes at most {_MOST_VACANCIES}. Give more by "
+            f"count, as in `vacancies: {{{vacancies[0]}: {len(vacancies)}}}`, or by atom under `remove` (S@12)."
         )
     return host, tuple(vacancies)
+
+
+def vacancies_label(counts: Mapping[str, int]) -> str:
+    """Return what numbers of vacancies by element add to the name of their host: ``+3VS``, ``+VS+2VSe``."""
+    return "".join(f"+{count if count > 1 else ''}V{element}" for element, count in sorted(counts.items()))
 
 
 def resolve_vacancies(host: Atoms, vacancies: tuple[str, ...], pair: str | None) -> tuple[Defect, ...]:
@@ -80,6 +86,31 @@ def resolve_vacancies(host: Atoms, vacancies: tuple[str, ...], pair: str | None)
     if pair is not None:
         raise StructureError(f"{describe(host)}: pair {pair!r} is given, but {len(vacancies)} vacancies, not two.")
     return tuple(_single(host, element) for element in vacancies)
+
+
+def vacancies_by_count(host: Atoms, counts: Mapping[str, int], pair: str | None) -> tuple[Defect, ...]:
+    """Choose the atoms of as many vacancies of each element: one or two as by name, more as near as they go.
+
+    Parameters
+    ----------
+    host
+        The complete host.
+    counts
+        How many vacancies by element.
+    pair
+        As in `resolve_vacancies`.
+
+    Raises
+    ------
+    StructureError
+        As `resolve_vacancies` and `sodiate.structures.vacancies.nearest_group` do.
+    """
+    elements = tuple(element for element, count in counts.items() for _ in range(count))
+    if len(elements) <= _MOST_VACANCIES:
+        return resolve_vacancies(host, elements, pair)
+    if pair is not None:
+        raise StructureError(f"{describe(host)}: pair {pair!r} is given, but {len(elements)} vacancies, not two.")
+    return tuple(Defect(str(host.symbols[index]), index) for index in nearest_group(host, counts))
 
 
 def _single(host: Atoms, element: str) -> Defect:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,6 +179,74 @@ def apply_defects(host: Atoms, defects: Sequence[Defect]) -> Atoms:
     kept = np.ones(len(host), dtype=bool)
     kept[[defect.index for defect in defects if defect.replacement is None]] = False
     return defective[kept]
+
+
+def face_of(host: Atoms, index: int) -> str:
+    """Return on which face an atom of a complete host lies: ``top``, ``bottom`` or, below both, ``inside``.
+
+    Those of a host one layer thick count as ``top``.
+    """
+    return next((face for face in ("top", "bottom") if index in face_layers(host, face)[0]), "inside")
+
+
+def distances_between(host: Atoms, indices: Sequence[int]) -> list[float]:
+    """Return the distances (Å) between each two of some atoms, shortest in-plane images, ascending."""
+    return sorted(
+        distance for place, index in enumerate(indices) for distance in _distances(host, index, indices[place + 1 :])
+    )
+
+
+def _distances(host: Atoms, index: int, others: Sequence[int]) -> list[float]:
+    if not others:
+        return []
+    fractions, z = in_plane_fractions(host), host.positions[:, 2]
+    chosen = list(others)
+    lateral = lateral_distances(fractions[chosen] - fractions[index], in_plane_cell(host))
+    distances: list[float] = np.hypot(lateral, z[chosen] - z[index]).tolist()
+    return distances
+
+
+def nearest_group(host: Atoms, counts: Mapping[str, int]) -> tuple[int, ...]:
+    """Choose atoms that lie as near to one another as they are found by growing from each distinct first one.
+
+    Each next atom is the one of least distance to all before it together; of equal ones, the lowest index. Of the
+    groups that are grown from each symmetry-distinct atom of the first element by name, the one of the least sum of
+    distances is taken.
+
+    Parameters
+    ----------
+    host
+        The complete host.
+    counts
+        How many atoms by element.
+
+    Returns
+    -------
+    tuple of int
+        Indices.
+
+    Raises
+    ------
+    StructureError
+        If the host has not as many atoms of an element.
+    """
+    atoms = {element: atoms_of(host, element) for element in counts}
+    for element, count in counts.items():
+        if count > len(atoms[element]):
+            raise StructureError(
+                f"{describe(host)} has {len(atoms[element])} {element}, not {count} to remove; use a larger cell."
+            )
+    elements = [element for element, count in sorted(counts.items()) for _ in range(count)]
+    groups = []
+    for seed in distinct_vacancies(host, elements[0]):
+        group, totals = [seed.index], np.zeros(len(host))
+        for element in elements[1:]:
+            totals += _distances(host, group[-1], range(len(host)))
+            # Rounded, so that noise in the last digits cannot change the choice between equal ones.
+            left = [(round(float(totals[i]), 4), i) for i in atoms[element] if i not in group]
+            group.append(min(left)[1])
+        groups.append((round(sum(distances_between(host, group)), 4), tuple(group)))
+    return min(groups)[1]
 
 
 def distinct_vacancies(host: Atoms, element: str) -> tuple[Vacancy, ...]:

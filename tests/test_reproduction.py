@@ -31,6 +31,20 @@ def table(heading: str) -> list[dict[str, str]]:
     return [dict(zip(heads, row, strict=False)) for row in rows]
 
 
+def test_gaps_of_pymatgen_are_those_of_the_table(archive: Results) -> None:
+    """The broadened curves' own were up to 0.3 eV smaller."""
+    from pymatgen.electronic_structure.core import Spin
+    from pymatgen.electronic_structure.dos import Dos
+
+    for name, model in models(archive, "wsse-gpaw-best").items():
+        dos = archive.get(name, campaign="wsse-gpaw-best").dos
+        assert dos.get_gap() == pytest.approx(model.band_gap_ev, abs=1e-9)
+        conduction, valence = dos.get_cbm_vbm()
+        assert conduction - valence == pytest.approx(model.band_gap_ev, abs=1e-9)
+        assert Dos.get_interpolated_gap(dos)[0] < model.band_gap_ev - 0.01
+        assert dos.get_interpolated_gap(spin=Spin.up) == Dos.get_interpolated_gap(dos, spin=Spin.up)
+
+
 def models(archive: Results, campaign: str) -> dict[str, ModelResult]:
     return {model.model: model for model in archive.models(campaign)}
 

@@ -7,6 +7,7 @@ its calculation. Its atoms are computed on demand and never enter an id.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, lru_cache
@@ -19,6 +20,7 @@ from ..analysis.energies.coverage import TWO_AT_ONE
 from ..analysis.records import digest
 from ..structures.elemental import Elemental, metal
 from ..structures.geometry import bond_reach
+from ..structures.host_names import vacancies_label
 from ..structures.ion_points import IonPoints, Place, ion_points
 from ..structures.molecules import Molecule, MoleculeStart, place_molecule, reached_site
 from ..structures.monolayers import Monolayer, box, build_monolayer
@@ -28,7 +30,7 @@ from ..structures.sites import EndSite, Site, end_site, find_sites, own_site, pl
 from ..structures.sites_of_cells import Surroundings, surroundings
 from ..structures.slabs import Slab, build_slab
 from ..structures.symmetry import find_symmetry
-from ..structures.vacancies import Defect, apply_defects, distinct_pairs, distinct_vacancies
+from ..structures.vacancies import Defect, apply_defects, distinct_pairs, distinct_vacancies, nearest_group
 from .calculation import Calculation, without_nulls
 
 if TYPE_CHECKING:
@@ -356,15 +358,20 @@ class Host:
             from ase.formula import Formula
 
             name = Formula.from_list(list(self.operation["slab"]["symbols"])).reduce()[0].format("metal")
-        return name + self._defect_label()
+        return name + self.defects_label
 
-    def _defect_label(self) -> str:
+    @property
+    def defects_label(self) -> str:
+        """The part of the label that tells the defects; empty for a clean host."""
         vacancies = [d.element for d in self.defects]
         if not self.defects:
             return ""
-        if len(self.defects) <= 2 and all(d.replacement is None and d.mixed is None for d in self.defects):
-            pair = self._pair_name(vacancies)
-            if pair is not None:
+        if all(d.replacement is None and d.mixed is None for d in self.defects):
+            if len(vacancies) > 2:
+                counts = Counter(vacancies)
+                if {defect.index for defect in self.defects} == set(nearest_group(self.pristine, counts)):
+                    return vacancies_label(counts)
+            elif (pair := self._pair_name(vacancies)) is not None:
                 return "".join(f"+V{element}" for element in vacancies) + (f"@{pair}" if pair else "")
         return "".join(
             f"+V_{d.present}{d.index}" if d.replacement is None else f"+{d.replacement}_{d.element}{d.index}"

@@ -235,7 +235,7 @@ def projected_fraction(dos: Dos) -> float | None:
     return float(sum(curve[:, window].sum() for curve in dos.projected.values())) / total
 
 
-def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
+def to_pymatgen_dos(dos: Dos, atoms: Atoms, gap: BandGap | None = None) -> Any:
     """Convert a DOS to pymatgen's.
 
     Parameters
@@ -244,10 +244,14 @@ def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
         With projections summed over the atoms of an element and the orbitals of a shell.
     atoms
         The structure it belongs to.
+    gap
+        The gap of its eigenvalues, which ``get_gap()`` and ``get_cbm_vbm()`` then return: those of the broadened
+        curve are smaller.
 
     Returns
     -------
-    pymatgen.electronic_structure.dos.CompleteDos
+    sodiate.analysis.electrons.recorded_dos.RecordedDos
+        A pymatgen.electronic_structure.dos.CompleteDos.
         Each projection is spread evenly over its atoms and orbitals: sums by element and by shell are right, the
         curve of a single atom or orbital is only a mean. A DOS without spin keeps both spins in ``Spin.up``, as
         pymatgen itself does.
@@ -258,9 +262,10 @@ def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
         If the structure lacks the element of a projection, or a projection is not named like ``"W-d"``.
     """
     from pymatgen.electronic_structure.core import Orbital, Spin
-    from pymatgen.electronic_structure.dos import CompleteDos
     from pymatgen.electronic_structure.dos import Dos as PymatgenDos
     from pymatgen.io.ase import AseAtomsAdaptor
+
+    from .recorded_dos import RecordedDos
 
     structure = AseAtomsAdaptor.get_structure(atoms)
     spins = (Spin.up, Spin.down)[: len(dos.total)]
@@ -277,7 +282,9 @@ def to_pymatgen_dos(dos: Dos, atoms: Atoms) -> Any:
         for site in sites:
             by_site[site] |= {orbital: dict(zip(spins, share, strict=True)) for orbital in orbitals}
     total = PymatgenDos(dos.fermi_ev, dos.energies_ev, dict(zip(spins, dos.total, strict=True)))
-    return CompleteDos(structure, total, by_site)
+    found = RecordedDos(structure, total, by_site)
+    found.recorded = gap
+    return found
 
 
 def _checked(bands: Bands) -> tuple[Array, Array]:

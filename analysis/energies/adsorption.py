@@ -327,6 +327,8 @@ def _choice_reasons(
     model: ModelEntry, records: Mapping[str, Record], missing: Callable[[str], str], best: SiteResult | None
 ) -> list[str]:
     """Return a reason if the graph's own choice of the best site is missing or differs."""
+    if model.lowest is None:
+        return []
     record = records.get(model.lowest)
     if record is None or record.choice is None:
         return [f"lowest: {missing(model.lowest)}"]

@@ -19,7 +19,7 @@ def anchors(number: int, group: CampaignContent) -> list[tuple[str, str, int]]:
     """Return the entries of the contents for a campaign: id, words, and depth from 0."""
     entries = [
         (f"group-{number}", group.title or group.campaign, 0),
-        (f"energies-{number}", "Adsorption energies", 1),
+        (f"energies-{number}", _energies(group), 1),
     ]
     entries += [(f"host-{number}-{k}", formula(host.name), 1) for k, host in enumerate(group.hosts)]
     entries += [(f"steps-{number}", "Relaxations", 1), (f"method-{number}", "Method and cost", 1)]
@@ -30,7 +30,9 @@ def campaign(number: int, group: CampaignContent) -> str:
     """Return all that the page has of a campaign."""
     published = is_beside_published(group)
     caption = "The paper's Figure 5f." if published else ""
-    adsorption = figure(number, "adsorption", "", _adsorption_words(group), caption)
+    adsorption = (
+        figure(number, "adsorption", "", _adsorption_words(group), caption) if _has_sites(group.results) else ""
+    )
     hosts = "\n".join(_host(number, index, host, group) for index, host in enumerate(group.hosts))
     about = f"campaign {group.campaign}, engine {group.engine}, method {group.method_id}"
     files = (("csv", "table as csv"), ("json", "table as JSON"), ("yaml", "campaign file"))
@@ -39,7 +41,7 @@ def campaign(number: int, group: CampaignContent) -> str:
 <h2>{escape(group.title or group.campaign)}</h2>
 <p class="about">{escape(about)}</p>
 {_headline(group)}
-<h3 id="energies-{number}">Adsorption energies</h3>
+<h3 id="energies-{number}">{_energies(group)}</h3>
 {summary(group.results, group.columns, group.physical)}
 {adsorption}
 {_effects(group)}
@@ -56,6 +58,15 @@ def campaign(number: int, group: CampaignContent) -> str:
 </details>
 {_missing(number, group.missing)}
 </section>"""
+
+
+def _has_sites(results: Sequence[ModelResult]) -> bool:
+    return any(result.adsorption.sites for result in results)
+
+
+def _energies(group: CampaignContent) -> str:
+    """Return the heading of the table of all hosts."""
+    return "Adsorption energies" if _has_sites(group.results) else "Hosts"
 
 
 def is_beside_published(group: CampaignContent) -> bool:
@@ -81,6 +92,8 @@ def _computed(group: CampaignContent) -> str:
     adsorbates = listed(dict.fromkeys(formula(result.adsorbate) for result in group.results))
     what = f"{adsorbates} at {known} of {len(sites)} sites of {hosts}" if sites else hosts
     best = [result for result in group.results if result.adsorption_energy_ev is not None]
+    if not sites:
+        return f"{what}, without adsorbate."
     if not best:
         return f"{what}; no adsorption energy is known yet"
     least = min(best, key=lambda result: result.adsorption_energy_ev or 0.0)
@@ -137,13 +150,14 @@ def summary(results: Sequence[ModelResult], columns: Sequence[Column], physical:
         sites = result.adsorption.sites
         count = sum(site.adsorption_energy_ev is not None for site in sites)
         cells = [column.text(result.values[column.key]) for column in heads]
-        rows.append([formula(result.model), result.supercell, *cells, f"{count}/{len(sites)}"])
-    return table(["host", "cell", *heads.values(), "sites"], rows, "sortable")
+        counts = [f"{count}/{len(sites)}"] if _has_sites(results) else []
+        rows.append([formula(result.model), result.supercell, *cells, *counts])
+    return table(["host", "cell", *heads.values(), *(["sites"] if _has_sites(results) else [])], rows, "sortable")
 
 
 def _effects(group: CampaignContent) -> str:
     """Return the table of the effect of each change on ΔE; an empty string if the campaign compares no models."""
-    results = [result for result in group.results if result.compare_with is not None]
+    results = [result for result in group.results if result.compare_with is not None and result.adsorption.sites]
     if not results:
         return ""
     mock = "" if group.physical else " (mock)"

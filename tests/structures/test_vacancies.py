@@ -1,7 +1,7 @@
 """Distinct vacancies and pairs, against pymatgen's generator and environments compared by brute force."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations, product
 from typing import Any
 
@@ -15,8 +15,10 @@ from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.structures.vacancies import (
     Defect,
     apply_defects,
+    distances_between,
     distinct_pairs,
     distinct_vacancies,
+    nearest_group,
     parse_site_atom,
 )
 
@@ -227,3 +229,29 @@ def test_parse_site_atom() -> None:
 def test_parse_site_atom_refuses_other_forms(text: str) -> None:
     with pytest.raises(StructureError, match=r"names no atom|not an element"):
         parse_site_atom(text)
+
+
+@pytest.mark.parametrize(
+    ("layer", "counts"),
+    [(WSE2, {"Se": 3}), (WSE2, {"Se": 4}), (WSSE, {"S": 3}), (WSSE, {"Se": 1, "S": 2}), (WSSE, {"W": 1, "S": 2})],
+)
+def test_many_vacancies_lie_as_near_as_any(layer: Monolayer, counts: dict[str, int]) -> None:
+    """The oracle tries every choice of atoms, with ASE's distances."""
+    atoms = host(layer)
+    apart = atoms.get_all_distances(mic=True)
+
+    def total(group: Sequence[int]) -> float:
+        return sum(float(apart[i, j]) for i, j in combinations(group, 2))
+
+    found = nearest_group(atoms, counts)
+    assert Counter(atoms.symbols[list(found)]) == counts
+    choices = [combinations(np.flatnonzero(atoms.symbols == e).tolist(), n) for e, n in counts.items()]
+    best = min(total([i for part in parts for i in part]) for parts in product(*choices))
+    assert total(found) == pytest.approx(best, abs=1e-6)
+    assert distances_between(atoms, found) == pytest.approx(sorted(apart[i, j] for i, j in combinations(found, 2)))
+    assert found == nearest_group(atoms, dict(reversed(counts.items())))
+
+
+def test_more_vacancies_than_atoms_are_refused() -> None:
+    with pytest.raises(StructureError, match=r"WSe2 × 9 has 18 Se, not 19 to remove"):
+        nearest_group(host(WSE2), {"Se": 19})

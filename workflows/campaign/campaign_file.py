@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from ...analysis.records import Frozen
 from ...structures.elemental import formula_of
 from ...structures.errors import StructureError
+from ...structures.host_names import vacancies_label
 from ...structures.molecules import POSES
 from ...structures.monolayers import Monolayer
 from ..calculation import HOST
@@ -330,13 +331,15 @@ class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``, ``host: graphene``) or a structure file, with defects by atom.
 
     Its own supercell, vacuum, sites, starts and protocol keys override the campaign's. ``own_sites`` are beside
-    these, by name. ``ordering`` mixes the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`);
+    these, by name. ``vacancies`` counts them by element; they lie as near to one another as they go, and ``pair``
+    chooses other two. ``ordering`` mixes the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`);
     ``compare_with`` names the model against which the effect of the differences is shown.
     """
 
     model: str | None = None
     file: str | None = None
     name: Name | None = None
+    vacancies: dict[Element, Annotated[int, Field(strict=True, ge=1, le=100)]] = {}
     pair: Annotated[str, BeforeValidator(_pair)] | None = None
     ordering: str | None = None
     remove: tuple[str, ...] = ()
@@ -371,7 +374,7 @@ class CampaignModel(Frozen):
     @property
     def title(self) -> str:
         """Its name in the campaign."""
-        return self.name or self.model or ""
+        return self.name or f"{self.model or ''}{vacancies_label(self.vacancies)}"
 
 
 class CampaignFile(Frozen):

@@ -6,8 +6,10 @@ The models are pydantic's; its errors become sentences that name the file and th
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,18 +149,88 @@ def validate(model: type[Spec], data: Mapping[str, Any], where: str) -> Spec:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_sentence(model, item) for item in _without_misspelt(model, error.errors(include_url=False))]
+        items = [_Mistake.of(data, item) for item in error.errors(include_url=False)]
+        lines = _sentences(model, _without_noise(_without_misspelt(model, items)))
         raise InputError("\n".join(f"{where}: {line}" for line in dict.fromkeys(lines))) from None
 
 
-def _without_misspelt(model: type[BaseModel], items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+@dataclass(frozen=True)
+class _Mistake:
+    """One of pydantic's errors.
+
+    Attributes
+    ----------
+    path
+        The keys, and places in lists, that lead to the value in the user's file.
+    kind
+        Pydantic's word for what is wrong.
+    message, expected
+        Pydantic's words, and what it would take, where it says so.
+    value
+        What the user gave.
+    """
+
+    path: tuple[str, ...]
+    kind: str
+    message: str
+    expected: str
+    value: Any
+
+    @classmethod
+    def of(cls, data: Any, item: Mapping[str, Any]) -> _Mistake:
+        """Read an error; its place without the names of pydantic's branches, which are no keys."""
+        path: list[str] = []
+        value = data
+        for part in item["loc"]:
+            if part in _parts(value):
+                value = value[part]
+            elif part != item["loc"][-1] or item["type"] != "missing":
+                continue
+            path.append(str(part))
+        context = item.get("ctx") or {}
+        return cls(tuple(path), item["type"], item["msg"], str(context.get("expected", "")), item["input"])
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Return the keys of a mapping, or the places of a list."""
+    if isinstance(value, list | tuple):
+        return range(len(value))
+    return value if isinstance(value, Mapping) else ()
+
+
+def _without_misspelt(model: type[BaseModel], items: Sequence[_Mistake]) -> list[_Mistake]:
     """Leave out a missing key if an unknown key is its misspelling."""
     intended_keys = {
-        (*item["loc"][:-1], _closest(str(item["loc"][-1]), _keys_at(model, [str(p) for p in item["loc"][:-1]])))
+        (*item.path[:-1], _closest(item.path[-1], _keys_at(model, item.path[:-1])))
         for item in items
-        if item["type"] == "extra_forbidden"
+        if item.kind == "extra_forbidden"
     }
-    return [item for item in items if item["type"] != "missing" or item["loc"] not in intended_keys]
+    return [item for item in items if item.kind != "missing" or item.path not in intended_keys]
+
+
+def _without_noise(items: Sequence[_Mistake]) -> list[_Mistake]:
+    """Leave out that a whole value is none of its other forms, or too short a list, where a part is wrong."""
+    within = {item.path[:depth] for item in items for depth in range(len(item.path))}
+    return [item for item in items if item.kind not in (*_FORMS, "too_short") or item.path not in within]
+
+
+_FORMS: Mapping[str, str] = {
+    "string_type": "text (in quotes)",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping",
+    "literal_error": "",
+    "finite_number": "a finite number",
+}
+"""What a value should be, in words, by pydantic's word for its not being that; a literal says what it is."""
 
 
 def _refuse_odd_keys(data: Any, where: str) -> None:
@@ -173,28 +245,73 @@ def _refuse_odd_keys(data: Any, where: str) -> None:
             _refuse_odd_keys(value, where)
 
 
-def _sentence(model: type[BaseModel], item: Mapping[str, Any]) -> str:
-    path = [str(part) for part in item["loc"]]
-    key = ".".join(path) or "(top level)"
-    if item["type"] == "extra_forbidden":
-        allowed = _keys_at(model, path[:-1])
-        return f"unknown key {key!r}{nearest(path[-1], allowed)}; allowed here: {', '.join(sorted(allowed))}."
-    if item["type"] == "missing":
-        return f"key {key!r} is missing."
-    if item["type"] == "value_error":
-        return f"{key}: {item['msg'].removeprefix('Value error, ')}"
-    message = item["msg"].removeprefix("Input should be ")
-    given = "the value" if _is_secret(model, path) else reprlib.repr(item["input"])
-    return f"{key}: {given} should be {message}." if message != item["msg"] else f"{key}: {item['msg']}."
+def _sentences(model: type[BaseModel], items: Sequence[_Mistake]) -> list[str]:
+    """Return a sentence for each mistake; one for all forms that one value has none of."""
+    forms: dict[tuple[str, ...], list[str]] = {}
+    for item in items:
+        if item.kind in _FORMS:
+            words = forms.setdefault(item.path, [])
+            words += [word] if (word := _form(model, item)) not in words else []
+    lines = []
+    for item in items:
+        key = ".".join(item.path) or "(top level)"
+        if item.kind in _FORMS:
+            lines.append(f"{key}: {_shown(model, item)} should be {', or '.join(forms[item.path])}{_hint(item)}.")
+        else:
+            lines.append(_sentence(model, item, key))
+    return lines
 
 
-def _is_secret(model: type[BaseModel], path: list[str]) -> bool:
+def _form(model: type[BaseModel], item: _Mistake) -> str:
+    """Return in words what a value should be."""
+    if item.kind == "model_type":
+        keys = _keys_at(model, item.path)
+        return f"a mapping with the keys {', '.join(sorted(keys))}" if keys else "a mapping of keys to values"
+    return _FORMS[item.kind] or item.expected
+
+
+def _hint(item: _Mistake) -> str:
+    return nearest(item.value, re.findall(r"'([^']*)'", item.expected)) if isinstance(item.value, str) else ""
+
+
+def _sentence(model: type[BaseModel], item: _Mistake, key: str) -> str:
+    match item.kind:
+        case "extra_forbidden":
+            allowed = _keys_at(model, item.path[:-1])
+            hint = nearest(item.path[-1], allowed)
+            return f"unknown key {key!r}{hint}; allowed here: {', '.join(sorted(allowed))}."
+        case "missing" if item.path[-1].isdecimal():
+            return f"{'.'.join(item.path[:-1])}: its list has no item number {int(item.path[-1]) + 1}."
+        case "missing":
+            return f"key {key!r} is missing."
+        case "value_error":
+            return f"{key}: {item.message.removeprefix('Value error, ').rstrip('.')}."
+        case "too_short" | "too_long":
+            count = len(item.value) if isinstance(item.value, Sized) else 0
+            bound = re.search(r"at (?:least|most) (\d+)", item.message)
+            few = bound is not None and bound[1] == "1"
+            go = f"{bound[0]} {'item goes' if few else 'items go'}" if bound else "not so many go"
+            return f"{key}: its list has {count} item{'s' * (count != 1)}; {go}."
+        case _:
+            return f"{key}: {_shown(model, item)} should be {item.message.removeprefix('Input should be ')}."
+
+
+def _shown(model: type[BaseModel], item: _Mistake) -> str:
+    """Return what the user gave, as YAML has it; not what must not be shown."""
+    if _is_secret(model, item.path):
+        return "the value"
+    if item.value is None or isinstance(item.value, bool):
+        return {None: "nothing", True: "true", False: "false"}[item.value]
+    return reprlib.repr(item.value)
+
+
+def _is_secret(model: type[BaseModel], path: Sequence[str]) -> bool:
     """Tell whether an error's value must not be shown: the field is left out of the model's text."""
     field = model.model_fields.get(path[0]) if path else None
     return field is not None and not field.repr
 
 
-def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     """Return the keys that the (nested) model knows at a path of an error."""
     fields = model.model_fields
     for part in path:

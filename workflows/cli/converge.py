@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .run import UNRECORDED, announce
-from .shared import ROOT, CampaignArgument, EngineOption, LaunchpadOption, RootOption, make_console, open_workbench
+from .shared import (
+    ROOT,
+    CampaignArgument,
+    EngineOption,
+    LaunchpadOption,
+    RootOption,
+    make_console,
+    open_workbench,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +53,7 @@ def converge(
     relax: Annotated[
         bool, typer.Option("--relax", help="Relax at every setting, also where the campaign's geometries would do.")
     ] = False,
-    model: Annotated[str | None, typer.Option(help="Only this host.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "--host", help="Only this host (a model).")] = None,
     engine: EngineOption = None,
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
@@ -136,7 +145,7 @@ class _Outcome:
 
         verdicts = [verdict for _, verdict in self.found]
         table = rows(self.series, verdicts, "" if self.physical else MOCK)
-        self.console.print(_table(table, self.tolerance_ev, self.physical))
+        print_table(self.console, _table(table, self.tolerance_ev, self.physical))
         for study, verdict in self.found:
             for sentence in sentences(study, verdict):
                 self._say(f"{sentence}.")

@@ -9,8 +9,11 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
+
+_STDOUT = 1
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -22,6 +25,21 @@ def _end(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
+
+
+def _until_read(app: Callable[[], object]) -> None:
+    """Run the commands; raise `BrokenPipeError` if nobody reads any more what they print.
+
+    What was printed is flushed here, while the error still has a place to go to.
+    """
+    try:
+        app()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # of which typer and rich make exit code 1
+            raise BrokenPipeError from None
+        if not end.code:
+            sys.stdout.flush()
+        raise
 
 
 def main() -> NoReturn:
@@ -38,14 +56,14 @@ def main() -> NoReturn:
         from .commands import app
 
         try:
-            app()
+            _until_read(app)
         finally:
             gc.freeze()  # Python's last collection would go through all that was imported, for a quarter of a second
     except SodiateError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of a pipe (head, less) ended
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of a pipe (head, less) ended, and had what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # for what is still to be flushed
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

@@ -23,6 +23,7 @@ from .shared import (
     is_physical,
     make_console,
     open_workbench,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def run(
         report = run_session(plan, bench, partial(show_progress, console=console), crew)
     from ..results.tables import remark_lines, results_table
 
-    console.print(results_table(report.models, plan.campaign.spec.title or plan.campaign.spec.campaign))
+    print_table(console, results_table(report.models, plan.campaign.spec.title or plan.campaign.spec.campaign))
     for line in remark_lines(report.models):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for path in report.files:

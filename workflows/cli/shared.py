@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from ..database.workbench import Workbench
     from ..plan.graph import Plan
@@ -42,9 +43,34 @@ def make_console() -> Console:
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    return console
+    return console if console.is_terminal else Console(width=160)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; where it does not fit, one row below the other, with a line for each column: none is lost."""
+    from rich.cells import cell_len
+
+    lines = "".join(segment.text for segment in console.render(table)).splitlines()
+    crowded = len(lines) > _MOST_LINES_A_ROW * (table.row_count + 2)
+    if table.row_count and (crowded or any(cell_len(line) > console.width for line in lines)):
+        _print_rows(console, table)
+    else:
+        console.print(table)
+
+
+_MOST_LINES_A_ROW = 5
+"""Of a table: beyond, words are cut into syllables."""
+
+
+def _print_rows(console: Console, table: Table) -> None:
+    from rich.text import Text
+
+    console.print(table.title or "")
+    cells = [(str(column.header), list(column.cells)) for column in table.columns]
+    for row in range(table.row_count):
+        console.print()
+        for head, values in cells:
+            console.print(Text.assemble((head, "bold"), f"  {values[row]}"))
 
 
 def is_physical(plan: Plan) -> bool:

@@ -10,7 +10,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -212,6 +212,8 @@ class Documents:
     def add_plan(self, plan: StorablePlan) -> CampaignEntry:
         """Store the calculations and the campaign entry of a plan; storing the same plan again changes nothing.
 
+        A calculation that is known keeps its label, by which its folder is called, whatever other campaigns call it.
+
         Returns
         -------
         CampaignEntry
@@ -219,6 +221,7 @@ class Documents:
         """
         from pymongo import UpdateOne
 
+        known = self._usable_labels([calculation.id for calculation in plan.calculations])
         self.calculations.bulk_write(
             [
                 UpdateOne(
@@ -226,7 +229,7 @@ class Documents:
                     {
                         "$set": {
                             # Follows from the id: the same again, or what somebody changed is put right.
-                            **{"label": calculation.label, **calculation.declared()},
+                            **{"label": known.get(calculation.id, calculation.label), **calculation.declared()},
                             "execution": plan.execution(calculation),
                             "not_applicable": list(plan.not_applicable),
                         },
@@ -239,6 +242,14 @@ class Documents:
             ordered=False,
         )
         return self.add_entry(plan.entry())
+
+    def _usable_labels(self, identifiers: Iterable[str]) -> dict[str, str]:
+        """Return the labels of known calculations, but for those that somebody made none of."""
+        labels = {}
+        for document in self.calculations.find({"_id": {"$in": list(identifiers)}}, {"label": 1}):
+            with suppress(ValueError):
+                labels[document["_id"]] = one_line(str(document.get("label") or "\n"))
+        return labels
 
     def add_entry(self, entry: CampaignEntry) -> CampaignEntry:
         """Store a campaign; the same one again changes nothing, a changed one becomes a new revision."""

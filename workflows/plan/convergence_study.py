@@ -181,6 +181,11 @@ def studies(campaign: Campaign, asked: Mapping[str, Sequence[float] | None], rel
         it has to be one; if no host is left to which it applies.
     """
     base = plan(campaign)
+    if not any(host.sites for host in base.hosts):
+        raise InputError(
+            f"campaign {campaign.spec.campaign}: no host has an adsorption site (sites: []), and what is to converge "
+            "is an adsorption energy; give sites, such as sites: near-defect."
+        )
     return [_Planner(base, quantity, relax).study(values) for quantity, values in asked.items()]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..calculation import HOST
 from ..kinds import KINDS
+from ..start_structures import read_host
 
 if TYPE_CHECKING:
     from ..calculation import Calculation
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparisonSide:
-    """One side of a comparison: the planned host, its isolated atom, and the model as the campaign declares it."""
+    """One side of a comparison: the planned host, its isolated atom, and the model as the campaign declares it.
+
+    A host without adsorption sites has no atom.
+    """
 
     host: PlannedHost
-    atom: Calculation
+    atom: Calculation | None
     model: CampaignModel
 
 
@@ -29,18 +33,22 @@ def changes(side: ComparisonSide, baseline: ComparisonSide) -> tuple[str, ...]:
     slab = _protocol_changes(side.host.calculation.protocol, baseline.host.calculation.protocol)
     final = [] if not (side.host.finals or baseline.host.finals) else _final_changes(side.host, baseline.host, slab)
     known = {*slab, *final}
-    atom = [change for change in _protocol_changes(side.atom.protocol, baseline.atom.protocol) if change not in known]
+    atom = [change for change in _atom_changes(side.atom, baseline.atom) if change not in known]
     return (
         *_host_changes(side, baseline),
         *slab,
         *(f"final energy: {change}" for change in final),
-        *(f"{_free(side.atom)}: {change}" for change in atom),
+        *(f"{_free(side.atom)}: {change}" for change in atom if side.atom is not None),
     )
 
 
 def _free(calculation: Calculation) -> str:
     """Return the words for the isolated atom, or the free molecule."""
     return calculation.label if calculation.kind != "atom" else f"{calculation.structure['element']} atom"
+
+
+def _atom_changes(atom: Calculation | None, baseline: Calculation | None) -> list[str]:
+    return [] if atom is None or baseline is None else _protocol_changes(atom.protocol, baseline.protocol)
 
 
 def _final_changes(host: PlannedHost, baseline: PlannedHost, known: list[str]) -> list[str]:
@@ -74,8 +82,9 @@ def _host_changes(side: ComparisonSide, baseline: ComparisonSide) -> Iterator[st
         yield f"pair {base.pair or 'nearest'} → {model.pair or 'nearest'}"
     if model.starts != base.starts:
         yield f"starts {base.starts or 'as the campaign'} → {model.starts or 'as the campaign'}"
-    if any(getattr(model, key) != getattr(base, key) for key in ("model", "file", "remove", "replace")):
-        yield f"host {baseline.host.calculation.label} → {side.host.calculation.label}"
+    if any(getattr(model, key) != getattr(base, key) for key in ("model", "file", "vacancies", "remove", "replace")):
+        ours, theirs = (read_host(one.host.calculation.structure).label for one in (side, baseline))
+        yield f"host {theirs} → {ours}"
 
 
 def _protocol_changes(protocol: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:

@@ -92,14 +92,19 @@ class Plan:
             of_host = {name for name, calculation in extra.items() if follows(calculation, host.calculation)}
             sites = host.sites.values()
             of_sites = {name for name, later in extra.items() if any(follows(later, site) for site in sites)}
-            of_choice = {name for name, calculation in extra.items() if follows(calculation, host.lowest)}
+            lowest = {} if host.lowest is None else {f"{host.name}/lowest": host.lowest}
+            of_choice = {
+                name
+                for name, calculation in extra.items()
+                if any(follows(calculation, choice) for choice in lowest.values())
+            }
             names |= {name: calculation for name, calculation in extra.items() if name not in of_host}
             names[host.name] = host.calculation
             names |= {name: calculation for name, calculation in extra.items() if name in of_host - of_sites}
             names |= {f"{host.name}/{site}": calculation for site, calculation in host.sites.items()}
             names |= {f"{host.name}/{_final_name(role)}": calculation for role, calculation in host.finals.items()}
             names |= {name: calculation for name, calculation in extra.items() if name in of_sites - of_choice}
-            names[f"{host.name}/lowest"] = host.lowest
+            names |= lowest
             names |= {name: calculation for name, calculation in extra.items() if name in of_choice}
         return names
 
@@ -162,14 +167,14 @@ class Plan:
         baselines = {model.title: model.compare_with for model in self.campaign.spec.models}
         return ModelEntry(
             name=host.name,
-            label=host.calculation.label,
+            label=start_structures.read_host(host.calculation.structure).label,
             supercell=host.repeat,
             host=host.calculation.id,
             sites=tuple(
                 SiteEntry(name=site, multiplicity=host.multiplicities[site], calculation=calculation.id)
                 for site, calculation in host.sites.items()
             ),
-            lowest=host.lowest.id,
+            lowest=None if host.lowest is None else host.lowest.id,
             compare_with=baselines[host.name],
             changes=self.comparisons.get(host.name, ()),
             quantities={

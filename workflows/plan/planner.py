@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...analysis.energies.adsorption import ANOTHER_START, ORIENTATION, first_start, site_of, start_of
+from ...analysis.energies.adsorption import ANOTHER_START, FINAL, ORIENTATION, first_start, site_of, start_of
 from ...analysis.energies.uncertainty import PARTS
 from ...analysis.words import listed
 from ...structures.errors import StructureError
 from ...structures.geometry import Floats
-from ...structures.host_names import parse_model, resolve_vacancies
+from ...structures.host_names import parse_model, resolve_vacancies, vacancies_by_count
 from ...structures.molecules import same_start, turned
 from ...structures.monolayers import Monolayer, box, build_monolayer
 from ...structures.orderings import mix, of_mixed
@@ -88,7 +88,7 @@ class _Planner:
         self._refuse_taken_names()
         hosts = tuple(map(self._model, self.spec.models))
         self._refuse_unknown_sites()
-        quantity_plans = {name: quantity.plan(self.declare, hosts) for name, quantity in table.items()}
+        quantity_plans = self._quantity_plans(table, hosts)
         self.dropped += _not_known(quantity_plans)
         keys = {**flatten(self.campaign.protocol, "relax"), **dict.fromkeys(self.spec.for_one_code)}
         plan = Plan(
@@ -109,6 +109,22 @@ class _Planner:
         self.declaration.refuse_unmatched()
         return plan
 
+    def _quantity_plans(self, table: Mapping[str, Quantity], hosts: Sequence[PlannedHost]) -> dict[str, QuantityPlan]:
+        """Plan each quantity for the hosts that it applies to; one that no host is left to, not at all."""
+        with_sites = [host for host in hosts if host.sites]
+        plans: dict[str, QuantityPlan] = {}
+        for name, quantity in table.items():
+            chosen = with_sites if quantity.of_sites else hosts
+            if not chosen and self._is_asked(name, quantity):
+                self._drop(f"{name.replace('_', ' ')} is of adsorption sites, and no host has one; left out")
+            plans[name] = quantity.plan(self.declare, chosen) if chosen else QuantityPlan()
+        return plans
+
+    def _is_asked(self, name: str, quantity: Quantity) -> bool:
+        """Tell whether the campaign asks for a quantity: in its list, by a key of that name, or by its protocol."""
+        by_other = {FINAL: self.campaign.protocol.final_energy, "dos_of_best": "best" in self.spec.dos.of}
+        return quantity.optional or bool(getattr(self.spec, name, None) or by_other.get(name))
+
     @cached_property
     def remarks(self) -> tuple[str, ...]:
         """A sentence for each structure file whose noise hides its symmetry."""
@@ -121,8 +137,9 @@ class _Planner:
         """Say how each model differs from the model it is compared with."""
         models = {model.title: model for model in self.spec.models}
         finals, relaxed = (quantity_plans[name].hosts for name in ("final_energy", "adsorption_energy"))
-        atoms = {host.name: finals.get(host.name, relaxed[host.name]).calculations["atom"] for host in hosts}
-        sides = {host.name: ComparisonSide(host, atoms[host.name], models[host.name]) for host in hosts}
+        parts = {**relaxed, **finals}
+        atoms = {name: part.calculations["atom"] for name, part in parts.items()}
+        sides = {host.name: ComparisonSide(host, atoms.get(host.name), models[host.name]) for host in hosts}
         baselines = {name: model.compare_with for name, model in models.items() if model.compare_with is not None}
         return {name: changes(sides[name], sides[baseline]) for name, baseline in baselines.items()}
 
@@ -158,7 +175,8 @@ class _Planner:
     def _model(self, model: CampaignModel) -> PlannedHost:
         try:
             host = self._planned_host(model)
-            return replace(host, larger=self._larger(model, host)) if "supercell" in self.spec.uncertainty else host
+            wanted = "supercell" in self.spec.uncertainty and host.sites
+            return replace(host, larger=self._larger(model, host)) if wanted else host
         except (StructureError, Unsupported) as error:
             raise InputError(f"{self.where}: model {model.title}: {error}") from None
 
@@ -209,7 +227,7 @@ class _Planner:
         self._refuse_overlap(f"models: {model.title}: vacuum_a", model.vacuum_a)
         structure = self.declare.host_structure(origin, repeat, defects, vacuum_a=model.vacuum_a)
         ideal = start_structures.read_host(structure)
-        label = ideal.label
+        label = _label(model, ideal)
         self.engine.check(ideal.atoms)
         host = self.declare("relax", structure, {}, label, protocol)
         heights = self.spec.adsorbate.start_heights_a
@@ -220,9 +238,12 @@ class _Planner:
         operations = dict(self._starts(model, ideal, host, operations))
         sites = {name: self._site(host, name, operation, protocol) for name, operation in operations.items()}
         self._check_starts(sites)
-        final_protocol, finals = self._finals(protocol, {HOST: host, **sites})
-        candidates = {HOST: host, **sites, **{final_role(role): final for role, final in finals.items()}}
-        lowest = Calculation("lowest", start_structures.none(), self.engine.name, {}, candidates, f"{label}/lowest")
+        final_protocol, finals = self._finals(protocol, {HOST: host, **sites}) if sites else (None, {})
+        lowest = None
+        if sites:
+            candidates = {HOST: host, **sites, **{final_role(role): final for role, final in finals.items()}}
+            none = start_structures.none()
+            lowest = Calculation("lowest", none, self.engine.name, {}, candidates, f"{label}/lowest")
         return PlannedHost(
             name=model.title,
             layer=parse_model(model.model)[0] if model.model is not None else None,
@@ -381,7 +402,13 @@ class _Planner:
                 raise StructureError("ordering mixes the chalcogens of a named Janus layer, not of a file.")
             mixing = mix(origin, repeat, model.ordering)
             atoms = apply_defects(atoms, mixing)
-        defects = (*resolve_vacancies(atoms, vacancies, model.pair), *by_atom)
+        if vacancies and model.vacancies:
+            raise StructureError("its name has vacancies, and so has its key 'vacancies'; give them in one place.")
+        if model.vacancies:
+            removed = vacancies_by_count(atoms, model.vacancies, model.pair)
+        else:
+            removed = resolve_vacancies(atoms, vacancies, model.pair)
+        defects = (*removed, *by_atom)
         apply_defects(atoms, defects)  # refuses atoms that the host does not have
         return of_mixed(mixing, defects)
 
@@ -394,10 +421,10 @@ class _Planner:
             return list(near_defect(tuple(sites.values())))
         matches = [sites[name] for name in selection if name in sites]
         unknown = [name for name in selection if name not in sites]
-        if (not matches and not model.own_sites) or (unknown and model.sites is not None):
+        if (selection and not matches and not model.own_sites) or (unknown and model.sites is not None):
             raise InputError(
-                f"{self.where}: sites: model {model.title} has none of {', '.join(unknown) or '[]'}"
-                f"{nearest((unknown or [''])[0], sites)}; its sites: {'. '.join((', '.join(sites), *self.remarks))}."
+                f"{self.where}: sites: model {model.title} has none of {', '.join(unknown)}"
+                f"{nearest(unknown[0], sites)}; its sites: {'. '.join((', '.join(sites), *self.remarks))}."
             )
         return matches
 
@@ -417,6 +444,17 @@ class _Planner:
                     f"{self.where}: sites: no model has {name!r}{nearest(name, sites)}; "
                     f"sites: {'. '.join((', '.join(sites), *self.remarks))}."
                 )
+
+
+def _label(model: CampaignModel, ideal: start_structures.Host) -> str:
+    """Return what the folders of a host and all that follows from it are called by.
+
+    A formula does not tell two polymorphs apart, and nothing of a file from another one: these have the campaign's
+    names, of the monolayer or the model.
+    """
+    if model.file is not None:
+        return model.title
+    return parse_model(model.model or "")[0] + ideal.defects_label
 
 
 def _has_tags_of(point: Calculation, relaxation: Calculation, common: Mapping[str, Any]) -> bool:

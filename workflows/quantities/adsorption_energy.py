@@ -79,16 +79,26 @@ class AdsorptionEnergy(Quantity):
     name = "adsorption_energy"
     kinds = frozenset({"relax", "atom"})
     optional = False
+    of_sites = True
     words = {"atom": "isolated atom"}
     columns = (
-        Column("site", lambda r: r.site, table="best site", page="best site", manuscript="site", digits=None),
-        Column("end", lambda r: r.end, table="ended at", page="ended at", digits=None, in_csv=None),
+        Column(
+            "site",
+            lambda r: r.site,
+            table="best site",
+            page="best site",
+            manuscript="site",
+            digits=None,
+            of_sites=True,
+        ),
+        Column("end", lambda r: r.end, table="ended at", page="ended at", digits=None, in_csv=None, of_sites=True),
         Column(
             "adsorption_energy_ev",
             lambda r: r.adsorption_energy_ev,
             table="ΔE {adsorbate} (eV){mock}",
             page="ΔE{mock} / eV",
             manuscript="ΔE (eV)",
+            of_sites=True,
         ),
         Column("effect_ev", lambda r: r.effect_ev),
         Column(
@@ -116,7 +126,7 @@ class AdsorptionEnergy(Quantity):
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> AdsorptionResult:
         """Evaluate every site; see `sodiate.analysis.energies.adsorption.adsorption_result`."""
         result = adsorption_result(host.campaign, host.model, host.records, host.missing)
-        atom = host.lacking(self.name, {"atom": host.campaign.adsorbate})
+        atom = host.lacking(self.name, {"atom": host.campaign.adsorbate}) if host.model.sites else ()
         return replace(result, reasons=(*atom, *result.reasons))
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:

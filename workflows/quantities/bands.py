@@ -48,10 +48,9 @@ class BandStructure(Quantity):
         parts: dict[str, HostPart] = {}
         for sheet in sheets_of(declare, hosts):
             structure = declare.primitive_host(sheet.origin)
-            label = start_structures.read_host(structure).label
-            host = declare("relax", structure, {}, label, protocol)
+            host = declare("relax", structure, {}, sheet.name, protocol)
             self._refuse_pathless(declare, sheet, structure)
-            bands = declare("bands", start_structures.geometry(), {"geometry": host}, f"{label}/bands", protocol)
+            bands = declare("bands", start_structures.geometry(), {"geometry": host}, f"{sheet.name}/bands", protocol)
             shared |= {f"{sheet.name}/1x1": host, f"{sheet.name}/bands": bands}
             parts |= {name: HostPart({"bands": bands}) for name in sheet.hosts}
         return QuantityPlan(shared, parts)
@@ -69,7 +68,7 @@ class BandStructure(Quantity):
         lines = {}
         for result in results:
             mesh, path = result.host.record("dos", "dos"), result.host.record(self.name, "bands")
-            if mesh is None or path is None or mesh.label.partition("/")[0] != path.label.partition("/")[0]:
+            if mesh is None or path is None or "+" in result.host.model.label:
                 continue
             wide, narrow = mesh.gap, path.gap
             if wide is None or narrow is None or wide.gap_ev - narrow.gap_ev <= MISSED_EV:

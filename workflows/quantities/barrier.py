@@ -40,6 +40,7 @@ class Barrier(Quantity):
     name = "barrier"
     of_atoms = "a path has the places of one atom at its ends, not how a molecule turns"
     kinds = frozenset({"path"})
+    of_sites = True
     words = {"": "path between two sites"}
     columns = (
         Column("barrier_path", lambda r: r.barrier_path, page="easiest path", digits=None, only_with_values=True),

@@ -48,7 +48,7 @@ class PlannedHost:
     sites, multiplicities
         The relaxations of the adsorbate at its sites, and how often each occurs in the cell, by name.
     lowest
-        The choice of the best site.
+        The choice of the best site; None for a host without sites.
     final_protocol, finals
         The protocol of the energies at relaxed geometries, and these single points: of the host, as ``host``, and of
         each site by its name. None, and nothing, where energies are those of the relaxations.
@@ -66,7 +66,7 @@ class PlannedHost:
     calculation: Calculation
     sites: Mapping[str, Calculation]
     multiplicities: Mapping[str, int]
-    lowest: Calculation
+    lowest: Calculation | None
     final_protocol: Protocol | None = None
     finals: Mapping[str, Calculation] = field(default_factory=dict)
     larger: PlannedHost | str | None = None
@@ -163,6 +163,8 @@ class Quantity:
         Whether a campaign has it only if its file lists it; False for what every campaign has.
     of_atoms
         Why there is none of a molecule, if only what an atom does can be computed.
+    of_sites
+        Whether it is of adsorption sites, so that hosts without any have none of it.
     columns
         Its columns in tables.
     words
@@ -173,6 +175,7 @@ class Quantity:
     kinds: ClassVar[frozenset[str]] = frozenset()
     optional: ClassVar[bool] = True
     of_atoms: ClassVar[str] = ""
+    of_sites: ClassVar[bool] = False
     columns: ClassVar[tuple[Column, ...]] = ()
     words: ClassVar[Mapping[str, str]] = {}
 

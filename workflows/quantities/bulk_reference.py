@@ -51,6 +51,7 @@ class BulkReference(Quantity):
     name = "bulk_reference"
     kinds = frozenset({"bulk"})
     of_atoms = "it is no ion and there is no metal of it, so that it has no voltage; ΔE is against the free molecule"
+    of_sites = True
     words = {"bulk": "bulk"}
     columns = (
         Column(
@@ -59,6 +60,7 @@ class BulkReference(Quantity):
             table="vs bulk (eV)",
             page="against bulk{mock} / eV",
             manuscript="ΔE, bulk (eV)",
+            of_sites=True,
         ),
         Column("adsorption_voltage_v", lambda r: r.adsorption_voltage_v, page="voltage{mock} / V", digits=2),
     )

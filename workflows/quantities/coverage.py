@@ -33,6 +33,7 @@ from ..campaign.yaml import InputError
 from ..start_structures import Host, ideal_atoms, ions, name_of_ions, read_host
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 from .bulk_reference import ion_charge
+from .layers import sheet_label
 from .statics import LEAST_VACUUM_A, metal, static
 from .vacancy_formation import unit_of
 
@@ -77,6 +78,7 @@ class Coverage(Quantity):
 
     name = COVERAGE
     optional = False
+    of_sites = True
     words = {"bulk": "bulk", "": "ions on the host"}
     columns = (
         Column(
@@ -322,7 +324,7 @@ class _Planned:
         if repeat != self.host.repeat:
             vacuum = host.structure["vacuum_a"]
             structure = self.declare.host_structure(self.host.origin, repeat, (), vacuum_a=vacuum)
-            host = self.declare("relax", structure, {}, read_host(structure).label, self.host.protocol)
+            host = self.declare("relax", structure, {}, sheet_label(self.declare, self.host), self.host.protocol)
         ideal = read_host(host.structure)
         units = len(ideal.pristine) // sum(unit_of(self.host).values())
         allowed = ideal.points.of(self._named, self._face)

@@ -38,6 +38,7 @@ class DensityDifference(Quantity):
 
     name = "density_difference"
     kinds = frozenset({"density"})
+    of_sites = True
     words = {"": "density of the best site's atoms"}
 
     def plan(self, declare: Declare, hosts: Sequence[PlannedHost]) -> QuantityPlan:
@@ -46,6 +47,7 @@ class DensityDifference(Quantity):
         names = term_names(declare.campaign.adsorbate)
         host_parts = {}
         for host in hosts:
+            assert host.lowest is not None  # the planner leaves out hosts without sites
             label = host.calculation.label
             terms = {
                 name: declare(
@@ -116,9 +118,10 @@ def density_terms(host: HostRecords, documents: Documents) -> DensityTerms:
     for record, _ in terms[1:]:
         check_method(together, record)
         check_sampling(together, record)
-    lowest = host.records.get(host.model.lowest)
+    chosen_by = str(host.model.lowest)
+    lowest = host.records.get(chosen_by)
     if lowest is None:
-        raise SodiateError(f"{host.model.name}/lowest has no result: {host.missing(host.model.lowest)}.")
+        raise SodiateError(f"{host.model.name}/lowest has no result: {host.missing(chosen_by)}.")
     for term, _ in terms:
         check_parent(term, "lowest", lowest)
     check_state(together, lowest)

@@ -48,6 +48,7 @@ def host_dos(declare: Declare, host: PlannedHost) -> Calculation:
 
 def best_dos(declare: Declare, host: PlannedHost) -> Calculation:
     """Declare the DOS of a host with the adsorbate at its best site, on the mesh of the host's."""
+    assert host.lowest is not None  # the planner leaves out hosts without sites
     label = f"{host.calculation.label}/dos/best"
     return declare("dos", start_structures.chosen("all"), {LOWEST: host.lowest}, label, _protocol(host))
 

@@ -39,6 +39,7 @@ class DosOfBest(Quantity):
 
     name = "dos_of_best"
     optional = False
+    of_sites = True
     words = {"best": "DOS and gap of the best site"}
     columns = (
         Column(
@@ -188,7 +189,7 @@ class DosOfBest(Quantity):
 
 def _chosen(host: HostRecords) -> str | None:
     """Return the site that was chosen, at whose geometry the DOS is."""
-    lowest = host.records.get(host.model.lowest)
+    lowest = host.records.get(str(host.model.lowest))
     return None if lowest is None or lowest.choice is None else lowest.choice.site
 
 

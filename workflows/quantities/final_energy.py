@@ -37,6 +37,7 @@ class FinalEnergy(Quantity):
 
     name = FINAL
     optional = False
+    of_sites = True
     words = {"": "energy at the relaxed geometry", "atom": "isolated atom", "bulk": "bulk"}
     columns = (
         Column(

@@ -10,7 +10,6 @@ from ...analysis.columns import Column
 from ...analysis.energies.comparability import edges_a
 from ...structures.monolayers import Monolayer
 from ..campaign.yaml import InputError
-from ..start_structures import read_host
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
 from .layers import sheets_of
 
@@ -62,7 +61,7 @@ class LatticeConstant(Quantity):
         parts: dict[str, HostPart] = {}
         for sheet in sheets_of(declare, hosts):
             structure = declare.primitive_host(sheet.origin)
-            label = f"{read_host(structure).label}/lattice"
+            label = f"{sheet.name}/lattice"
             calculation = declare("relax_cell", structure, {}, label, declare.campaign.protocol)
             first, second = sheet.edges_a
             one = isinstance(sheet.origin, Monolayer)

@@ -45,6 +45,11 @@ class Sheet:
         return float(first), float(second)
 
 
+def sheet_label(declare: Declare, host: PlannedHost) -> str:
+    """Return what the folders of the clean sheet of a host are called by, if it is none of the campaign's hosts."""
+    return sheets_of(declare, [host])[0].name
+
+
 def sheets_of(declare: Declare, hosts: Sequence[PlannedHost]) -> tuple[Sheet, ...]:
     """Return the monolayers and the structure files that hosts repeat, each once."""
     files = {slab: PurePath(file).stem for file, slab in declare.campaign.slabs.items()}

@@ -28,6 +28,7 @@ class PublishedValue(Quantity):
 
     name = "published"
     optional = False
+    of_sites = True
     columns = (
         Column(
             "paper_adsorption_energy_ev",
@@ -36,6 +37,7 @@ class PublishedValue(Quantity):
             page="paper / eV",
             manuscript="published (eV)",
             physical_only=("manuscript",),
+            of_sites=True,
         ),
         Column(
             "difference_from_paper_ev",
@@ -43,13 +45,14 @@ class PublishedValue(Quantity):
             table="less paper (eV)",
             page="less paper / eV",
             physical_only=("table", "page"),
+            of_sites=True,
         ),
     )
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> PublishedResult:
         """Look the host up in the paper."""
         computed = results["adsorption_energy"].adsorption_energy_ev
-        published = paper_value(host.model.label, host.campaign.adsorbate)
+        published = paper_value(host.model.label, host.campaign.adsorbate) if host.model.sites else None
         comparable = host.physical and computed is not None and published is not None
         return PublishedResult(published, computed - published if comparable else None)
 

@@ -39,6 +39,7 @@ class Uncertainty(Quantity):
 
     name = UNCERTAINTY
     optional = False
+    of_sites = True
     words = {"": "for the error bar of ΔE"}
     columns = (
         Column(

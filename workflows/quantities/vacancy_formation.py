@@ -15,8 +15,8 @@ from ...analysis.words import listed
 from ...structures.monolayers import Monolayer
 from ...structures.vacancies import Defect
 from ..campaign.yaml import InputError
-from ..start_structures import read_host
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
+from .layers import sheet_label
 
 if TYPE_CHECKING:
     from ...analysis.model_result import HostRecords, ModelResult
@@ -54,7 +54,7 @@ class VacancyFormation(Quantity):
             unit = unit_of(host)
             metal = self._metal(declare, host, unit)
             structure = declare.host_structure(host.origin, host.repeat, ())
-            pristine = declare("relax", structure, {}, read_host(structure).label, host.protocol)
+            pristine = declare("relax", structure, {}, sheet_label(declare, host), host.protocol)
             elements = {
                 element: declare.element(element, self.name, host.protocol)
                 for element in dict.fromkeys((*unit, *removed))

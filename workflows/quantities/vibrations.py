@@ -65,6 +65,7 @@ class VibrationsOfIon(Quantity):
 
     name = "vibrations"
     kinds = frozenset({"vibrations"})
+    of_sites = True
     words = {"": "modes of the adsorbate"}
     columns = (
         Column(
@@ -231,6 +232,7 @@ def _places(declare: Declare, hosts: Sequence[PlannedHost], name: str) -> list[t
 
 
 def _declared(declare: Declare, host: PlannedHost, site: str, around_a: float | None) -> Calculation:
+    assert host.lowest is not None  # the planner leaves out hosts without sites
     parents = {LOWEST: host.lowest} if site == BEST else {GEOMETRY: host.sites[site]}
     structure = start_structures.vibrating(around_a, site == BEST)
     label = f"{host.calculation.label}/vibrations/{site}"
@@ -238,7 +240,7 @@ def _declared(declare: Declare, host: PlannedHost, site: str, around_a: float | 
 
 
 def _chosen(host: HostRecords) -> str | None:
-    lowest = host.records.get(host.model.lowest)
+    lowest = host.records.get(str(host.model.lowest))
     return None if lowest is None or lowest.choice is None else lowest.choice.site
 
 

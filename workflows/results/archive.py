@@ -231,7 +231,7 @@ def import_archive(documents: Documents, root: Path, folder: Path) -> ArchiveCou
         documents.attempts.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
     entries = [documents.add_entry(entry) for entry in source.entries()]
     records = len(set(documents.current()) - present)
-    checkpoints = sum(_import_checkpoint(calculation, folder, root) for calculation in graph.values())
+    checkpoints = sum(_import_checkpoint(documents, calculation, folder, root) for calculation in graph.values())
     return ArchiveCounts(len(entries), records, checkpoints)
 
 
@@ -258,13 +258,16 @@ def _import_arrays(documents: Documents, source: Documents, document: Mapping[st
         documents.put_bytes(array, source.array_bytes(array))
 
 
-def _import_checkpoint(calculation: Calculation, folder: Path, root: Path) -> bool:
+def _import_checkpoint(documents: Documents, calculation: Calculation, folder: Path, root: Path) -> bool:
     """Copy the checkpoint of a calculation to its directory, unless that exists; return whether it was copied.
 
     Only the files from which its engine continues are copied.
     """
-    path, target = folder / "checkpoints" / calculation.directory_name, root / calculation.directory_name
-    if not path.is_dir() or target.exists():
+    path = folder / "checkpoints" / calculation.directory_name
+    if not path.is_dir():
+        return False
+    target = root / documents.calculation(calculation.id).directory_name  # which may have another name here
+    if target.exists():
         return False
     patterns = (CLAIM, *engine_of(calculation, Settings()).checkpoint_files)
     target.mkdir(parents=True)

@@ -125,6 +125,8 @@ class Finished:
     def dos(self) -> PymatgenDos:
         """Density of states of this calculation, or of the host's DOS calculation, as pymatgen's.
 
+        Its gap is the recorded one, of the eigenvalues.
+
         Raises
         ------
         InputError
@@ -132,10 +134,11 @@ class Finished:
         """
         from ...analysis.electrons.gap_and_dos import to_pymatgen_dos
 
-        dos: Dos | None = self._load(self._dos_record or self.record, "dos")
+        record = self._dos_record or self.record
+        dos: Dos | None = self._load(record, "dos")
         if dos is None:
             raise InputError(f"{self.name} has no density of states; ask for that of a host.")
-        return to_pymatgen_dos(dos, self.atoms)
+        return to_pymatgen_dos(dos, self.atoms, record.gap)
 
 
 def with_energy(record: Record) -> Atoms:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import signal
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import current_thread, main_thread
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...analysis.columns import Column
 from ...analysis.model_result import ModelResult
 from ...analysis.records import MOCK
-from ..campaign.strict_json import read_json
-from ..campaign.yaml import InputError
 from ..quantities import quantities
+from .query import matches, merged_shape, read_query
+
+_STATE = ("physical", "note", "converged", "reasons", "notes", "compare_with", "changes")
 
 _IDENTITY = ("campaign", "model", "supercell", "adsorbate", "engine", "method_id")
 
@@ -48,62 +46,25 @@ def _state(result: ModelResult) -> dict[str, Any]:
     }
 
 
-QUERY_S = 5.0
-"""So long a query may take."""
+OTHER_NAMES = {"host": "model"}
+"""Other names of keys in queries: the page and the supplement say host."""
 
 
 def matching(results: Sequence[ModelResult], query: str | None) -> list[ModelResult]:
-    """Keep the results whose objects a MongoDB query matches.
+    """Keep the results whose objects a MongoDB query matches; without results, only check the query.
 
     Raises
     ------
     InputError
-        If the query is not a JSON object, uses an unknown operator, or takes for ever.
+        If the query is not a JSON object, has a key that results have not, uses an unknown operator, or takes for
+        ever.
     """
     if query is None:
         return list(results)
-    example = """Example: '{"model": "WSSe"}'."""
-    try:
-        parsed = read_json(query)
-    except ValueError as error:
-        raise InputError(f"--query {query!r} is not JSON: {error}. {example}") from None
-    if not isinstance(parsed, dict):
-        raise InputError(f"--query {query!r} is JSON but not an object. {example}")
-    import mongomock
-
-    collection: Any = mongomock.MongoClient()["memory"]["results"]
-    if results:
-        collection.insert_many([{"_id": index, **row} for index, row in enumerate(as_objects(results))])
-    try:
-        with _at_most(QUERY_S):
-            indices = [document["_id"] for document in collection.find(parsed)]
-    except TimeoutError:
-        raise InputError(
-            f"--query {query!r} was not answered within {QUERY_S:.0f} s: a regular expression with repetitions "
-            "inside repetitions, such as (a+)+$, may take for ever. Write a simpler one."
-        ) from None
-    except Exception as error:  # mongomock raises various exceptions for an invalid query
-        raise InputError(f"--query {query!r} is no valid MongoDB query: {error}") from None
-    return [results[index] for index in sorted(indices)]
-
-
-@contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Raise `TimeoutError` in a block that takes longer; in a thread, which no signal reaches, there is no limit."""
-
-    def end(_number: int, _frame: object) -> None:
-        raise TimeoutError
-
-    if current_thread() is not main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    objects = as_objects(results)
+    own = dict.fromkeys((*_IDENTITY, *(column.key for column in columns() if column.in_json), *_STATE))
+    read = read_query(query, merged_shape(own, objects), OTHER_NAMES)
+    return [results[place] for place in matches(read, objects)] if results else []
 
 
 def to_json(results: Iterable[ModelResult]) -> str:
@@ -114,9 +75,8 @@ def to_json(results: Iterable[ModelResult]) -> str:
 def to_csv(results: Iterable[ModelResult]) -> str:
     """Return the results as csv, a line for each host; semicolons join sites and reasons."""
     forms = {column.key: column.in_csv for column in columns() if column.in_csv is not None}
-    state = ("physical", "note", "converged", "reasons", "notes", "compare_with", "changes")
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*_IDENTITY, *forms, *state], lineterminator="\n")
+    writer = csv.DictWriter(buffer, [*_IDENTITY, *forms, *_STATE], lineterminator="\n")
     writer.writeheader()
     for result in results:
         cells = {key: None if result.values[key] is None else form(result.values[key]) for key, form in forms.items()}

@@ -40,14 +40,16 @@ def results_table(results: Sequence[ModelResult], title: str) -> Table:
         table.add_column(name, overflow="fold")
     for column in numbers:
         table.add_column(heads[column], justify="right", min_width=6)
-    table.add_column("sites", justify="right", min_width=3)
+    with_sites = any(result.adsorption.sites for result in results) or not results
+    if with_sites:
+        table.add_column("sites", justify="right", min_width=3)
     for result in results:
         sites = result.adsorption.sites
         count = sum(site.adsorption_energy_ev is not None for site in sites)
         table.add_row(
             *(getattr(result, key) for key in ("model", *row_keys)),
             *(column.text(result.values[column.key]) or "—" for column in (*texts, *numbers)),
-            f"{count}/{len(sites)}",
+            *([f"{count}/{len(sites)}" if sites else "—"] if with_sites else []),
         )
     return table
 
@@ -70,7 +72,7 @@ def effect_lines(results: Sequence[ModelResult]) -> list[str]:
         + ("not known yet" if result.effect_ev is None else f"{result.effect_ev:+.3f} eV")
         + ("" if result.physical else f", {MOCK}")
         for result in results
-        if result.compare_with is not None
+        if result.compare_with is not None and result.adsorption.sites
     ]
 
 

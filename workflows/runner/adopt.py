@@ -177,6 +177,8 @@ class _Taking:
         lacking = [parent.label for parent in calculation.parents.values() if not self._is_known(parent)]
         if lacking:
             return [f"{WAITS} {', '.join(lacking)}, which has no record yet: import that run, too"]
+        if self.documents is not None:  # whose folder may have another campaign's name
+            calculation = self.documents.calculation(calculation.id)
         planned = self.root / calculation.directory_name
         if planned.exists():
             return [f"{planned} is there already: `sodiate run` goes on in it; move it away to import this run"]

@@ -167,9 +167,9 @@ def record_runs(found: CampaignOfRuns, file: Path, bench: Workbench) -> list[Ver
     bench.initialise()
     bench.documents.add_plan(found.plan)
     verdicts = take_runs(found.verdicts(), found.plan, bench.documents, bench.root, bench.documents)
-    for host in found.plan.hosts:
+    for choice in (host.lowest for host in found.plan.hosts if host.lowest is not None):
         with suppress(NotReady):  # a site that was added by hand, and is still to be computed
-            run_calculation(bench.documents, host.lowest.id, WorkerSettings(bench.root))
+            run_calculation(bench.documents, choice.id, WorkerSettings(bench.root))
     return verdicts
 
 

@@ -110,6 +110,7 @@ def test_dos_gap_of_a_metal_and_of_a_window_too_small() -> None:
 
 def test_pymatgen_dos_has_the_same_sums() -> None:
     from pymatgen.electronic_structure.core import OrbitalType, Spin
+    from pymatgen.electronic_structure.dos import CompleteDos
 
     atoms = Atoms("WSe2", positions=[[0, 0, 5], [1, 1, 6.7], [1, 1, 3.3]], cell=[3.3, 3.3, 10], pbc=[1, 1, 0])
     bands = cosine_bands()
@@ -132,6 +133,19 @@ def test_pymatgen_dos_has_the_same_sums() -> None:
             to_pymatgen_dos(replace(dos, projected={wrong: dos.total}), atoms)
     closed = to_pymatgen_dos(dos_from_bands(bands, 0.05), atoms)
     assert list(closed.densities) == [Spin.up]
+    again = CompleteDos.from_dict(closed.as_dict())  # in a pymatgen that knows no sodiate
+    assert type(again).__module__ == closed.as_dict()["@module"] == "pymatgen.electronic_structure.dos"
+    np.testing.assert_allclose(again.densities[Spin.up], closed.densities[Spin.up])
+
+
+def test_the_gap_of_a_pymatgen_dos_is_that_of_the_eigenvalues() -> None:
+    atoms = Atoms("W", cell=[3.3, 3.3, 10], pbc=[1, 1, 0])
+    bands = cosine_bands()
+    dos, gap = dos_from_bands(bands, 0.05), band_gap(bands)
+    assert to_pymatgen_dos(dos, atoms, gap).get_gap() == gap.gap_ev
+    assert to_pymatgen_dos(dos, atoms).get_gap() < gap.gap_ev
+    metal = gap.model_copy(update={"gap_ev": 0.0, "nature": "metal", "vbm_ev": None, "cbm_ev": None})
+    assert to_pymatgen_dos(dos, atoms, metal).get_cbm_vbm() == (gap.fermi_ev, gap.fermi_ev)
 
 
 def test_pymatgen_finds_the_same_gap_in_the_dos() -> None:

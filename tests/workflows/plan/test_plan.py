@@ -21,7 +21,7 @@ from sodiate.workflows.cli.run import announce
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.start_structures import Host, start_atoms, start_moments
-from support import DATA
+from support import DATA, present
 from support.campaigns import small_campaign
 from support.cli import Cli
 
@@ -197,7 +197,7 @@ def test_a_density_difference_has_three_terms_of_one_sampling() -> None:
         assert all(term.protocol == terms[0].protocol for term in terms)
         differing = {"max_force_ev_per_a"}  # of no use to a single point; the sampling is that of the slab
         assert dict(terms[0].protocol) == {k: v for k, v in model.calculation.protocol.items() if k not in differing}
-        assert set(model.lowest.parents.values()) == {model.calculation, *model.sites.values()}
+        assert set(present(model.lowest).parents.values()) == {model.calculation, *model.sites.values()}
     entry = one.entry()
     assert entry.models[2].quantities["density_difference"].calculations == {
         part: one.names[f"WSSe+VS/density/{part}"].id for part in ("Na-on-host", "host", "Na")

@@ -17,7 +17,7 @@ from sodiate.analysis.model_result import HostRecords, ModelResult
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.quantities.adsorption_energy import AdsorptionEnergy
 from sodiate.workflows.quantities.lattice import LatticeConstant
-from sodiate.workflows.results import rows
+from sodiate.workflows.results import query as query_module
 from sodiate.workflows.results.rows import columns, matching, to_csv, to_json
 from sodiate.workflows.results.tables import note_lines, results_table
 from support.campaigns import Finished
@@ -61,7 +61,7 @@ ONE = evaluated()
 
 def test_a_query_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A regular expression that tries 2^30 ways, in C, where nothing but a signal reaches it."""
-    monkeypatch.setattr(rows, "QUERY_S", 0.5)
+    monkeypatch.setattr(query_module, "QUERY_S", 0.5)
     query = json.dumps({"model": {"$regex": "^(a+)+$"}})
     with at_most(10), pytest.raises(InputError, match=r"--query .*was not answered within .* s.*simpler"):
         matching([evaluated(model="a" * 30 + "b")], query)
@@ -149,6 +149,79 @@ def test_a_relaxed_lattice_constant_stands_beside_the_declared_one(relaxed: floa
         f"WSSe, WSSe+VS: lattice constant {relaxed:.4f} Å relaxed, 3.2520 Å declared ({relaxed - 3.252:+.4f} Å)"
     )
     assert [line.startswith("WARNING: WSSe, WSSe+VS: ") for line in more] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ('{"modle": "WSSe"}', ["'modle'", "did you mean 'model'", "band_gap_ev", "host is model"]),
+        ('{"adsorption_energy": {"$lt": -1}}', ["did you mean 'adsorption_energy_ev'"]),
+        ('{"$or": [{"model": "a"}, {"foo": 1}]}', ["'foo'"]),
+        ('{"$nor": [{"$and": [{"foo": 1}]}]}', ["'foo'"]),
+        ('{"$expr": {"$lt": ["$adsorption_energy", -1]}}', ["did you mean 'adsorption_energy_ev'"]),
+        ('{"$expr": {"$nope": ["$adsorption_energy_ev", -1]}}', ["Unrecognized expression '$nope'"]),
+        ('{"sites.ende": "H@top"}', ["'ende' in sites", "did you mean 'end'"]),
+        ('{"sites": {"$elemMatch": {"ende": "H@top"}}}', ["'ende' in sites"]),
+        ('{"sites.0.ende": "H@top"}', ["'ende' in sites"]),
+    ],
+)
+def test_a_key_that_results_have_not(query: str, words: list[str]) -> None:
+    """They were an empty table."""
+    with pytest.raises(InputError) as error:
+        matching([ONE], query)
+    assert all(word in str(error.value) for word in ["--query", *words]), str(error.value)
+
+
+@pytest.mark.parametrize("query", ['{"modle": "WSSe"}', '{"$expr": {"$lt": ["$energy", -1]}}'])
+def test_it_is_refused_before_there_are_results(query: str) -> None:
+    with pytest.raises(InputError, match="there is no key"):
+        matching([], query)
+    assert matching([], '{"$expr": {"$gt": [{"$size": "$sites"}, 0]}}') == []
+
+
+LOW, HIGH = evaluated(model="low", adsorption_energy_ev=-2.0), evaluated(model="high", adsorption_energy_ev=0.5)
+UNKNOWN = evaluated(model="unknown", adsorption_energy_ev=None, paper_adsorption_energy_ev=None)
+
+
+@pytest.mark.parametrize(
+    ("query", "models"),
+    [
+        ('{"$expr": {"$lt": ["$adsorption_energy_ev", "$paper_adsorption_energy_ev"]}}', ["low"]),
+        ('{"$expr": {"$gt": [{"$abs": "$adsorption_energy_ev"}, 0.4]}, "model": {"$ne": "low"}}', ["high"]),
+        ('{"$expr": {"$eq": ["$host", "high"]}}', ["high"]),
+        ('{"$expr": {"$gt": [{"$size": "$sites"}, 0]}}', ["low", "high", "unknown"]),
+        ('{"host": "low"}', ["low"]),
+        ('{"$or": [{"host": "low"}, {"model": "high"}]}', ["low", "high"]),
+        ('{"adsorption_energy_ev": {"$not": {"$lt": 0}}}', ["high", "unknown"]),
+        ('{"sites": {"$elemMatch": {"end": "T_W@top", "adsorption_energy_ev": {"$lt": 0}}}, "host": "low"}', ["low"]),
+        ('{"sites.0.end": "T_W@top", "model": "high"}', ["high"]),
+    ],
+)
+def test_queries_find_what_python_finds(query: str, models: list[str]) -> None:
+    """Expressions and other names; what is expected was read off the three rows."""
+    assert [result.model for result in matching([LOW, HIGH, UNKNOWN], query)] == models
+
+
+def test_records_are_queried(cli: Cli, finished: Finished) -> None:
+    """Every count is that of pymongo-like filtering of all records by hand."""
+    every = json.loads(cli("results", "--records", "--format", "json", *finished.place).stdout)
+    assert {one["kind"] for one in every} == {"atom", "relax", "dos", "lowest"}
+    steps = [one["provenance"]["ionic_steps"] or 0 for one in every]
+    some = sorted(steps)[-2]
+    query = json.dumps({"kind": "relax", "provenance.ionic_steps": {"$gte": some}})
+    found = json.loads(cli("results", "--records", "--query", query, "--format", "json", *finished.place).stdout)
+    assert found == [one for one, count in zip(every, steps, strict=True) if count >= some and one["kind"] == "relax"]
+    table = cli("results", "--records", "--query", query, *finished.place).stdout
+    assert all(one["names"][0] in table for one in found)
+    assert "mock" in table
+    host = cli("results", "--records", "--host", "WSSe+VS", "--format", "csv", *finished.place).stdout
+    rows = list(csv.DictReader(io.StringIO(host)))
+    assert {row["names"].partition("/")[0] for row in rows} == {"WSSe+VS"}
+    assert len(rows) == sum(one["names"][0].startswith("WSSe+VS") for one in every)
+    wrong = cli("results", "--records", "--query", '{"provenance.steps": 1}', *finished.place)
+    assert wrong.returncode == 2
+    assert "no key 'steps' in provenance (did you mean 'scf_steps'?)" in wrong.stderr
+    assert "did you mean 'WSSe+VS'" in cli("results", "--records", "--host", "WSSe+V", *finished.place).stderr
 
 
 def test_query_reaches_into_sites() -> None:
