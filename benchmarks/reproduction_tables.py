@@ -357,6 +357,15 @@ class Reproduction:
         yield Explanation("Na atom without spin", (atom,) * len(hosts))
         yield Explanation("D3", d3)
         yield Explanation("Na atom without spin, and D3", tuple(atom + shift for shift in d3))
+        localised = {what: tuple(shifts.values()) for what, shifts in self.localised.items()}
+        mesh, unpolarised = localised["4×4×1"], localised["without spin"]
+        yield Explanation("k points, 4×4×1", mesh)
+        yield Explanation("spin–orbit coupling", localised["spin–orbit coupling"])
+        yield Explanation("sheets and atom without spin", unpolarised)
+        yield Explanation(
+            "sheets and atom without spin, D3, and 4×4×1",
+            tuple(sum(shifts) for shifts in zip(unpolarised, d3, mesh, strict=True)),
+        )
 
     def dispersion_ev(self, name: str) -> float:
         """Return what D3(BJ) adds to ΔE of a host's best site, at the geometries without it."""
@@ -366,12 +375,44 @@ class Reproduction:
     def _d3_ev(self, calculation: str) -> float:
         return _d3_ev(self.results.get(calculation, campaign="wsse-gpaw-best").atoms)
 
+    def mesh(self) -> Iterator[Sequence[str]]:
+        """What a denser mesh, spin–orbit coupling and no spin do to ΔE of the best sites, by localised orbitals."""
+        heads = "by 4×4×1 (eV)", "ΔE on 4×4×1 (eV)", "by spin–orbit coupling (eV)", "without spin (eV)"
+        yield "best site", "ΔE on 2×2×1 (eV)", *heads, "paper (eV)"
+        for name, model in self.best.items():
+            mesh, coupling, unpolarised = (shifts[name] for shifts in self.localised.values())
+            energy = float(model.adsorption_energy_ev)
+            changes = f"{mesh:+.3f}", f"{energy + mesh:.3f}", f"{coupling:+.3f}", f"{unpolarised:+.3f}"
+            yield f"{name}/{model.site}", f"{energy:.3f}", *changes, f"{model.paper_adsorption_energy_ev:.2f}"
+
+    @cached_property
+    def localised(self) -> dict[str, dict[str, float]]:
+        """Changes of ΔE of the best sites by `benchmarks/lcao.py` (eV), by what is changed and host.
+
+        The atom has no k points, and spin–orbit coupling does nothing to its 3s electron; without spin it is that of
+        `wsse-sensitivity`.
+        """
+        lines = [json.loads(line) for line in (DOCS / "lcao.jsonl").read_text(encoding="utf-8").splitlines()]
+        known = {(line["structure"], line["mesh"], line["spin"]): line for line in lines}
+
+        def bound(name: str, mesh: int, spin: bool = True, key: str = "energy_ev") -> float:
+            whole, host = known[f"{name}/{self.best[name].site}", mesh, spin], known[name, mesh, True]
+            return float(whole[key] - host[key])  # no clean host has spin
+
+        atom = float(self.models("wsse-sensitivity")["unpolarised-atom"].effect_ev)
+        return {
+            "4×4×1": {name: bound(name, 4) - bound(name, 2) for name in self.best},
+            "spin–orbit coupling": {name: bound(name, 2, key="spin_orbit_ev") for name in self.best},
+            "without spin": {name: bound(name, 2, False) - bound(name, 2) + atom for name in self.best},
+        }
+
     @property
     def tables(self) -> Mapping[str, Callable[[], Iterator[Sequence[str]]]]:
         """Each table by its name in the document."""
         return {
             "sites": self.sites,
             "effects": self.effects,
+            "mesh": self.mesh,
             "explanations": self.explanations,
             "gaps": self.gaps,
             "formation": self.formation,
