@@ -114,12 +114,17 @@ def _slabs(behind: RecordsBehind) -> list[str]:
         return []
     samplings = [record.sampling for record in behind.slabs if record.sampling is not None]
     cells = distinct(cell.replace("x", "×") for cell in behind.supercells)
-    clauses = [
-        f"The sheets were modelled in {cells} cells {distinct(f'{s.cell_a[2][2]:.2f}' for s in samplings)} Å high"
-    ]
-    vacuum = _least_vacuum(behind.slabs)
+    crystals = [record for record in behind.slabs if record.geometry is not None and record.geometry.pbc[2]]
+    sheets = [record for record in behind.slabs if record not in crystals]
+    of_crystals = f"in {cells} cells {_heights(crystals)} Å high"
+    clauses = [f"The sheets were modelled in {cells} cells {_heights(sheets)} Å high"]
+    vacuum = _least_vacuum(sheets)
     if vacuum is not None:
         clauses.append(f"with at least {vacuum:.1f} Å between periodic images")
+    if crystals and sheets:
+        clauses.append(f"and crystals of layers, periodic along c, {of_crystals}")
+    elif crystals:
+        clauses = [f"Crystals of layers, periodic along c, were modelled {of_crystals}"]
     meshes = distinct(_mesh(s) for s in samplings if s.kmesh is not None and s.kmesh_shift is None)
     shifted = distinct(_mesh(s) for s in samplings if s.kmesh is not None and s.kmesh_shift is not None)
     kinds = [*([f"Γ-centred {meshes}"] if meshes else []), *([f"shifted {shifted}"] if shifted else [])]
@@ -144,6 +149,10 @@ def _slabs(behind: RecordsBehind) -> list[str]:
 
 def _mesh(sampling: Sampling) -> str:
     return "×".join(map(str, sampling.kmesh or ()))
+
+
+def _heights(records: Iterable[Record]) -> str:
+    return distinct(f"{record.sampling.cell_a[2][2]:.2f}" for record in records if record.sampling is not None)
 
 
 def _least_vacuum(records: Iterable[Record]) -> float | None:

@@ -27,6 +27,14 @@ FACES: Final = ("top", "bottom")
 # (0.45) and of 1T' WTe2 (0.6), and keeps the planes of MnO2 (0.95) and of every 2H layer (1.5) apart.
 LAYER_GAP: Final = 0.75
 
+# Å. A layer by height that is thicker than this is none: it joins what lies in different layers of a ripple.
+_RAGGED: Final = 2 * LAYER_GAP
+
+# Å, and how often. The width over which heights are averaged to find the local middle of a sheet: more than the
+# distance of neighbours, less than a ripple.
+_AVERAGED: Final = 2.0
+_AVERAGES: Final = 3
+
 # Two atoms closer than this fraction of the sum of their covalent radii are a mistake in the input.
 OVERLAP: Final = 0.6
 
@@ -293,12 +301,75 @@ def layers(heights: Floats) -> list[Ints]:
 def face_layers(atoms: Atoms, face: str) -> tuple[Ints, Ints]:
     """Return the indices of the outermost and of the second layer, seen from a face.
 
-    The second layer of a host one layer thick is empty.
+    The second layer of a host one layer thick is empty. In a sheet that is rippled or tilted so far that heights tell
+    no layers, they are those of the heights above its local middle.
     """
-    stack = layers(atoms.positions[:, 2])
+    stack = _uneven_layers(atoms) or layers(atoms.positions[:, 2])
     if face == "top":
         stack = stack[::-1]
     return stack[0], stack[1] if len(stack) > 1 else np.array([], dtype=np.int64)
+
+
+def is_uneven(atoms: Atoms) -> bool:
+    """Tell whether a host is rippled or tilted so far that its layers follow from local heights alone."""
+    return _uneven_layers(atoms) is not None
+
+
+def _uneven_layers(atoms: Atoms) -> list[Ints] | None:
+    """Return the layers of an uneven host by local heights, the lowest first; None of an even one.
+
+    Each sheet is judged by itself, since one may be rippled and the other flat. What has clear layers in
+    neither way is taken by its heights.
+    """
+    stack = layers(atoms.positions[:, 2])
+    if max(float(np.ptp(atoms.positions[layer, 2])) for layer in stack) <= _RAGGED:
+        return None
+    found: list[Ints] = []
+    for sheet in sheets(atoms):
+        heights = _above_the_middle(atoms[sheet])
+        own = layers(heights)
+        if max(float(np.ptp(heights[layer])) for layer in own) > LAYER_GAP:
+            return None
+        found += [sheet[layer] for layer in own]
+    whole = sum(map(len, found)) == len(atoms) and len(found) >= len(stack)
+    return found if whole else None
+
+
+def _above_the_middle(sheet: Atoms) -> Floats:
+    """Return the height of each atom above the local middle of its sheet, shape (atoms,), Å."""
+    from ase.neighborlist import neighbor_list
+
+    flat = sheet.copy()
+    flat.positions[:, 2] = 0.0
+    flat.cell[2] = (0.0, 0.0, 4 * _AVERAGED)
+    flat.pbc = (True, True, False)
+    first, second, distances = neighbor_list("ijd", flat, 3 * _AVERAGED)
+    weights = np.exp(-((distances / _AVERAGED) ** 2) / 2)
+    total = 1.0 + np.bincount(first, weights, minlength=len(sheet))
+    heights: Floats = sheet.positions[:, 2].copy()
+    # What one average leaves of a ripple, the next ones take.
+    for _ in range(_AVERAGES):
+        heights -= (heights + np.bincount(first, weights * heights[second], minlength=len(sheet))) / total
+    return heights
+
+
+def sheets(atoms: Atoms) -> list[Ints]:
+    """Return the atoms of each bonded sheet, the lowest first.
+
+    Atoms within 1.2 times the sum of their covalent radii are bonded. A part with fewer atoms than half of the
+    largest one is none: an adsorbed atom, a molecule.
+    """
+    from ase.neighborlist import neighbor_list
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = neighbor_list("ij", atoms, list(BOND * covalent_radii[atoms.numbers]))
+    bonds = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(atoms), len(atoms)))
+    count, labels = connected_components(bonds, directed=False)
+    parts = [np.flatnonzero(labels == label) for label in range(count)]
+    most = max(len(part) for part in parts)
+    whole = [part for part in parts if 2 * len(part) >= most and len(part) > 1]
+    return sorted(whole, key=lambda part: float(atoms.positions[part, 2].mean()))
 
 
 def pairing(atoms: Atoms, others: Atoms) -> tuple[list[int], float]:

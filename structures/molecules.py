@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import cos, radians, sin
@@ -25,9 +25,9 @@ from .geometry import (
     in_plane_cell,
     lateral_distances,
 )
-from .sites import EndSite, Site, end_site, place
+from .sites import EndSite, Site, place
 from .slabs import read_atoms
-from .vacancies import Defect, parse_site_atom
+from .vacancies import parse_site_atom
 
 POSES: Final = ("flat", "upright", "inverted")
 """Orientations by name."""
@@ -311,7 +311,7 @@ def place_molecule(
     Parameters
     ----------
     host, site
-        As for `sodiate.structures.sites.place`.
+        As for `sodiate.structures.sites.place`; the site lies on a face.
     molecule, anchor, orientation
         As for `rotation`. On the bottom face the turned molecule is turned by 180° about x.
     height
@@ -325,8 +325,11 @@ def place_molecule(
     Raises
     ------
     StructureError
-        If an atom is nearer to one of an image of the molecule than the sum of their covalent radii.
+        If an atom is nearer to one of an image of the molecule than the sum of their covalent radii, or the site lies
+        on no face.
     """
+    if site.face not in FACES:
+        raise StructureError(f"{site.name} lies on no face, and a molecule is put on faces alone.")
     placed: Atoms = host.copy()
     point = place(host, site, molecule.symbols[0], 0.0).positions[-1]
     up = 1.0 if site.face == FACES[0] else -1.0
@@ -398,27 +401,20 @@ def no_bonds(molecule: Molecule) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class MoleculeStart:
-    """Where a molecule was placed: its site, the molecule and its anchor, and the ideal host with it."""
+    """A molecule that was placed, its anchor, and the ideal host with it."""
 
-    site: Site
     molecule: Molecule
     anchor: int | None
     atoms: Atoms
 
 
-def reached_site(
-    pristine: Atoms,
-    defects: Sequence[Defect],
-    sites: Sequence[Site],
-    final: Atoms,
-    start: MoleculeStart,
-) -> EndSite:
+def reached_site(end: Callable[[Atoms], EndSite], final: Atoms, start: MoleculeStart) -> EndSite:
     """Name the site where a molecule ended, by its anchor or centre, and say what became of it.
 
     Parameters
     ----------
-    pristine, defects, sites
-        As for `sodiate.structures.sites.end_site`.
+    end
+        Names the site of the last atom on the relaxed host, as `sodiate.structures.sites.end_site`.
     final
         Relaxed host with the molecule last.
     start
@@ -430,7 +426,7 @@ def reached_site(
         "desorbed" if none of its atoms is within 4.5 Å of the face. The note says into what it dissociated and where
         the parts are, and by how much it tilted if that is more than 30°.
     """
-    site, molecule, anchor, began = start.site, start.molecule, start.anchor, start.atoms
+    molecule, anchor, began = start.molecule, start.anchor, start.atoms
     count = len(molecule.symbols)
     host, own = final[:-count], _whole(began[-count:], final[-count:])
 
@@ -439,7 +435,7 @@ def reached_site(
         x, y, middle = own.positions[anchor] if anchor in part else positions.mean(axis=0)
         lowest = positions[:, 2].min() if middle > host.positions[:, 2].mean() else positions[:, 2].max()
         probe.append(Atom(molecule.symbols[part[0]], (x, y, lowest)))
-        return end_site(pristine, defects, sites, probe, site)
+        return end(probe)
 
     parts = fragments(own, no_bonds(molecule))
     names = [formula(own[part].get_chemical_symbols()) for part in parts]

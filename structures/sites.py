@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -18,11 +18,13 @@ from .geometry import (
     image_shifts,
     in_plane_cell,
     in_plane_fractions,
+    is_uneven,
     lateral_distances,
     wrap,
 )
+from .local_planes import foot, local_plane
 from .periodic_points import PeriodicPoints
-from .site_candidates import Candidate, find_candidates
+from .site_candidates import Candidate, find_bridges, find_candidates
 from .symmetry import SYMPREC, Symmetry, find_symmetry
 from .vacancies import Defect, apply_defects
 
@@ -61,12 +63,15 @@ class Frame:
         In-plane fractional coordinates of its atoms.
     top, bottom
         Indices of the atoms of the outermost layer of each face.
+    uneven
+        Whether these are rippled or tilted, so that a site is above them along their local normal.
     """
 
     symbols: tuple[str, ...]
     fractions: tuple[tuple[float, float], ...]
     top: tuple[int, ...]
     bottom: tuple[int, ...]
+    uneven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Site:
     kind
         ``T_X`` over a chalcogen of the outermost layer (O, S, Se, Te), ``T_`` and the symbol over another
         atom of it or over an atom of the second layer, ``H`` over neither, ``V_`` and the symbol over a
-        missing atom.
+        missing atom, ``B`` midway between two neighbours of the outermost layer.
     face
         "top" or "bottom"; a class that holds points of both faces has its representative on the top.
     fractional
@@ -93,6 +98,8 @@ class Site:
         removed or replaced atom, Å; None on a host without defects.
     frame
         The host of the site, for `place`.
+    height_a
+        Of a user's point, above its face; of a site between two sheets (`inner_sites`), z in the ideal host. Å.
     """
 
     name: str
@@ -102,6 +109,7 @@ class Site:
     multiplicity: int
     defect_distance: float | None
     frame: Frame | None = field(default=None, repr=False, compare=False)
+    height_a: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +164,23 @@ def find_sites(pristine: Atoms, defects: Sequence[Defect]) -> tuple[Site, ...]:
     StructureError
         If a defect does not fit the host.
     """
+    return _named(pristine, defects, find_candidates(pristine, defects))
+
+
+def bridge_sites(pristine: Atoms, defects: Sequence[Defect]) -> tuple[Site, ...]:
+    """Find the symmetry-distinct bridges of both faces (`site_candidates.find_bridges`).
+
+    They are no part of `find_sites`: an adsorbate rarely stays on one, and each path from a site over the second
+    layer to a hollow leads over one. Parameters, order and errors are those of `find_sites`.
+    """
+    return _named(pristine, defects, find_bridges(pristine, defects))
+
+
+def _named(pristine: Atoms, defects: Sequence[Defect], candidates: Sequence[Candidate]) -> tuple[Site, ...]:
+    """Sort candidates into classes and name these."""
+    if not candidates:
+        return ()
     defective = apply_defects(pristine, defects)
-    candidates = find_candidates(pristine, defects)
     frame = _frame(pristine, defective, defects)
     distances = _defect_distances(pristine, defects, candidates)
     classes = _classes(
@@ -203,6 +226,37 @@ def own_site(pristine: Atoms, defects: Sequence[Defect], name: str, face: str, p
             multiplicity += 1
             left = left[lateral_distances(left - left[0], cell) > SAME_POINT]
     return Site(name, "own", face, point, multiplicity, None, _frame(pristine, defective, defects))
+
+
+def same_place(pristine: Atoms, defects: Sequence[Defect], first: Site, second: Site) -> bool:
+    """Tell whether an operation of a host takes the point of one site on a face to that of another, at any height."""
+    symmetry = find_symmetry(apply_defects(pristine, defects), missing_atoms(pristine, defects))
+    images = symmetry.images(first.fractional)[symmetry.flips == (first.face != second.face)]
+    away = lateral_distances(images - np.array(second.fractional), in_plane_cell(pristine))
+    return bool((away < SAME_POINT).any())
+
+
+def point_over(pristine: Atoms, defects: Sequence[Defect], name: str, position: Floats) -> Site | None:
+    """Make a site of a point (Å) that lies beyond the outermost layer of a face; None of another point.
+
+    Parameters
+    ----------
+    pristine, defects
+        As for `find_sites`; the point is one of their cell.
+    name
+        Of the site.
+    position
+        x, y, z in Å.
+    """
+    frame = _frame(pristine, apply_defects(pristine, defects), defects)
+    host = apply_defects(pristine, defects)
+    u, v = np.linalg.solve(in_plane_cell(pristine).T, position[:2])
+    for face, sign in zip(FACES, (1.0, -1.0), strict=True):
+        height = sign * float(position[2] - face_plane(host, frame, face, np.array([u, v])))
+        if height >= 0:
+            site = own_site(pristine, defects, name, face, (float(u), float(v)))
+            return replace(site, height_a=height)
+    return None
 
 
 def noise_in_symmetry(host: Atoms) -> str | None:
@@ -275,8 +329,12 @@ def place(host: Atoms, site: Site, element: str, height: float) -> Atoms:
     _check_atoms(host, frame, f"site {site.name}")
     point = np.array(site.fractional) + drift(host, frame)
     x, y = point @ in_plane_cell(host)
-    plane = face_plane(host, frame, site.face, point)
-    z = plane + height if site.face == "top" else plane - height
+    up = height if site.face == "top" else -height
+    if frame.uneven:
+        plane = local_plane(*_layer(host, frame, site.face), point)
+        x, y, z = np.array([x, y, plane.height_a]) + up * plane.normal
+    else:
+        z = face_plane(host, frame, site.face, point) + up
     placed: Atoms = host.copy()
     placed.append(Atom(element, (x, y, z)))
     return placed
@@ -318,13 +376,18 @@ def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], 
     planes = {face: face_plane(host, frame, face, in_plane_fractions(final)[-1]) for face in FACES}
     face = _end_face(final.positions[-1, 2], planes, start.face)
     height = final.positions[-1, 2] - planes[face]
+    if frame.uneven:
+        place = in_plane_fractions(final)[-1]
+        point, height = foot(*_layer(host, frame, face), place, float(final.positions[-1, 2]))
+        point = point - drift(host, frame)
     changed = _moved(ideal, host)
     if (height if face == "top" else -height) > DESORBED:
         return EndSite("desorbed", True, changed, start.name)
     cell = in_plane_cell(final)
     label, nearest = _label(sites, find_symmetry(ideal, missing_atoms(pristine, defects)), cell, point, face)
     if face != start.face:
-        return EndSite(label, True, _joined("went through", changed), start.name)
+        through = "went through" if start.face in FACES else "came out"
+        return EndSite(label, True, _joined(through, changed), start.name)
     stayed = label == start.name
     hopped = stayed and lateral_distances(nearest - np.array(start.fractional), cell) > ON_SITE
     return EndSite(label, not stayed, _joined("moved to an equivalent site" if hopped else None, changed), start.name)
@@ -395,7 +458,13 @@ def _frame(pristine: Atoms, defective: Atoms, defects: Sequence[Defect]) -> Fram
         # Without its outermost layer a face shows the next one.
         faces[face] = layer or tuple(face_layers(defective, face)[0].tolist())
     fractions = tuple((float(u), float(v)) for u, v in in_plane_fractions(defective))
-    return Frame(tuple(defective.symbols), fractions, faces["top"], faces["bottom"])
+    return Frame(tuple(defective.symbols), fractions, faces["top"], faces["bottom"], is_uneven(pristine))
+
+
+def _layer(host: Atoms, frame: Frame, face: str) -> tuple[Floats, Floats, Floats]:
+    """Return lateral fractions and heights (Å) of the outermost atoms of a face, and the in-plane cell."""
+    indices = np.array(frame.top if face == "top" else frame.bottom)
+    return in_plane_fractions(host)[indices], host.positions[indices, 2], in_plane_cell(host)
 
 
 def missing_atoms(pristine: Atoms, defects: Sequence[Defect]) -> Atoms:

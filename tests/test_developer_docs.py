@@ -14,7 +14,7 @@ from sodiate.structures.site_candidates import find_candidates
 from sodiate.workflows.plan import plan
 from sodiate.workflows.start_structures import Host
 from support import CHECKOUT, DOCS
-from support.examples.bridge_sites import bridges
+from support.examples.bridge_sites import second_bridges
 
 PAGES = sorted((DOCS / "developers").glob("*.md"))
 PROSE = [*PAGES, *sorted(DOCS.glob("*.md")), CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md"]
@@ -57,17 +57,19 @@ def test_the_five_files_lead_from_one_to_the_next() -> None:
 
 
 def test_bridge_sites_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted by hand: three bridges an atom of the face, 27 on each face of 3×3, all of one class."""
+    """Counted by hand: three bridges a metal, 27 on each face of 3×3, all of one class."""
     code = (CHECKOUT / "tests" / "support" / "examples" / "bridge_sites.py").read_text(encoding="utf-8")
     assert code in (DOCS / "developers" / "add-a-site-rule.md").read_text(encoding="utf-8")
     structure = plan("wsse")["WSSe"].calculation.structure  # before the patch: plans keep the hosts that they read
     monkeypatch.setattr(
-        site_module, "find_candidates", lambda host, defects: find_candidates(host, defects) + bridges(host, defects)
+        site_module,
+        "find_candidates",
+        lambda host, defects: find_candidates(host, defects) + second_bridges(host, defects),
     )
     host = Host(structure)
-    assert Counter({name: site.multiplicity for name, site in host.sites.items() if site.kind == "BR"}) == {
-        "BR@top": 27,
-        "BR@bottom": 27,
+    assert Counter({name: site.multiplicity for name, site in host.sites.items() if site.kind == "B2"}) == {
+        "B2@top": 27,
+        "B2@bottom": 27,
     }
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import cached_property, lru_cache
+from dataclasses import asdict, replace
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,16 +19,28 @@ from ..analysis.energies.adsorption import DESORBED
 from ..analysis.energies.coverage import TWO_AT_ONE
 from ..analysis.records import digest
 from ..structures.elemental import Elemental, metal
-from ..structures.geometry import bond_reach
+from ..structures.geometry import FACES, bond_reach
 from ..structures.host_names import vacancies_label
+from ..structures.inner_sites import WITHIN, InnerSites
 from ..structures.ion_points import IonPoints, Place, ion_points
 from ..structures.molecules import Molecule, MoleculeStart, place_molecule, reached_site
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.paths import BETWEEN, Hop, PathEnds, Paths
 from ..structures.placed_ions import place_ions, reached_ions
-from ..structures.sites import EndSite, Site, end_site, find_sites, own_site, place
+from ..structures.sites import (
+    EndSite,
+    Site,
+    bridge_sites,
+    end_site,
+    find_sites,
+    own_site,
+    place,
+    point_over,
+    same_place,
+)
 from ..structures.sites_of_cells import Surroundings, surroundings
 from ..structures.slabs import Slab, build_slab
+from ..structures.stacks import Stack, build_stack
 from ..structures.symmetry import find_symmetry
 from ..structures.vacancies import Defect, apply_defects, distinct_pairs, distinct_vacancies, nearest_group
 from .calculation import Calculation, without_nulls
@@ -64,6 +76,9 @@ _AROUND_A = 4.0
 _DISPLACEMENT_A = 0.05
 """Standard deviation of these displacements: enough to leave a saddle, too little to leave a site."""
 
+COORDINATES = ("fractional", "cartesian_a")
+"""Keys of a point in the cell of the ideal host."""
+
 _OF_LAYER = ("metal", "top", "bottom")
 
 ON_SITE = frozenset({"adsorbate", "molecule"})
@@ -75,33 +90,37 @@ def _operation(name: str, **values: Any) -> Operation:
 
 
 def host(
-    origin: Monolayer | Slab,
+    origin: Monolayer | Slab | Stack,
     repeat: tuple[int, int],
     defects: Sequence[Defect],
     vacuum_a: float,
     headroom_a: float,
     symmetry_breaking_a: float,
 ) -> Operation:
-    """Declare a host: n×m cells of a monolayer or a user's slab, with defects, in a cell with vacuum.
+    """Declare a host: n×m cells of a monolayer, a stack or a user's slab, with defects, in a cell with vacuum.
 
     Parameters
     ----------
     origin
-        The monolayer or slab to repeat.
+        The monolayer, stack or slab to repeat.
     repeat
         In-plane repeats.
     defects
         Atoms removed or replaced.
     vacuum_a, headroom_a
         The height of the cell is the sum of the ideal thickness, ``headroom_a`` for the highest start of an
-        adsorbate, and ``vacuum_a`` (Å).
+        adsorbate, and ``vacuum_a`` (Å); a stack that is periodic along c has neither.
     symmetry_breaking_a
         Standard deviation (Å) of start displacements; only a host with defects has them.
     """
     if isinstance(origin, Monolayer):
         source: dict[str, Any] = {"layer": asdict(origin)}
+    elif isinstance(origin, Stack):
+        order = {"order": origin.order, "layers": origin.layers, "distance_a": float(origin.distance_a)}
+        source = {"layer": asdict(origin.layer), "stack": order}
     else:
         source = {"slab": {"symbols": origin.symbols, "cell": origin.cell, "positions": origin.positions}}
+    boxed = not (isinstance(origin, Stack) and origin.periodic)
     return _operation(
         "host",
         **source,
@@ -110,8 +129,8 @@ def host(
             [d.element, d.index, d.replacement, *([d.mixed] if d.mixed else [])]
             for d in sorted(defects, key=lambda d: d.index)
         ],
-        vacuum_a=float(vacuum_a),
-        headroom_a=float(headroom_a),
+        vacuum_a=float(vacuum_a) if boxed else None,
+        headroom_a=float(headroom_a) if boxed else None,
         symmetry_breaking_a=float(symmetry_breaking_a) if defects else None,
     )
 
@@ -141,6 +160,11 @@ def on_site(
     return _operation("molecule", **declared, site=site, height_a=float(height_a), **_own(own))
 
 
+def molecule_at(declared: Mapping[str, Any], site: str, coordinates: str, point: Sequence[float]) -> Operation:
+    """Declare a `molecule` over a point of the ideal ``host``, as `adsorbate_at`; its lowest atom is that high."""
+    return _operation("molecule", **declared, site=site, **{coordinates: [float(part) for part in point]})
+
+
 def gas(content: Molecule, unpaired_electrons: int, box_a: Sequence[float], where: str) -> Operation:
     """Declare a free molecule in a box with three edges (Å).
 
@@ -161,6 +185,16 @@ def gas(content: Molecule, unpaired_electrons: int, box_a: Sequence[float], wher
 
 def _own(own: tuple[str, Sequence[float]] | None) -> dict[str, Any]:
     return {} if own is None else {"face": own[0], "at": [float(part) for part in own[1]]}
+
+
+def inner_adsorbate(element: str, site: str) -> Operation:
+    """Declare an adsorbate at a named site between two sheets of the parent ``host``."""
+    return _operation("adsorbate", element=element, site=site)
+
+
+def adsorbate_at(element: str, site: str, coordinates: str, point: Sequence[float]) -> Operation:
+    """Declare an adsorbate at a point of the ideal ``host``: ``fractional`` of its cell, or ``cartesian_a`` (Å)."""
+    return _operation("adsorbate", element=element, site=site, **{coordinates: [float(part) for part in point]})
 
 
 def another_start(operation: Operation, start: int) -> Operation:
@@ -281,13 +315,31 @@ class Host:
     def pristine(self) -> Atoms:
         """Ideal host without its defects, in its cell."""
         repeat = tuple(self.operation["repeat"])
-        if "layer" in self.operation:
+        if self.stack is not None:
+            atoms = build_stack(self.stack, repeat)
+            if self.stack.periodic:
+                return atoms
+        elif "layer" in self.operation:
             atoms = build_monolayer(Monolayer(**self.operation["layer"]), repeat)
         else:
             values = self.operation["slab"]
             slab = Slab(tuple(values["symbols"]), _tuples(values["cell"]), _tuples(values["positions"]))
             atoms = build_slab(slab, repeat)
         return box(atoms, self.operation["vacuum_a"], self.operation["headroom_a"])
+
+    @cached_property
+    def stack(self) -> Stack | None:
+        """The stack that it repeats, if it is one."""
+        values = self.operation.get("stack")
+        if values is None:
+            return None
+        layer = Monolayer(**self.operation["layer"])
+        return Stack(layer, values["order"], values.get("layers"), values["distance_a"])
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it repeats along c, so that it has no faces."""
+        return self.stack is not None and self.stack.periodic
 
     @property
     def atoms(self) -> Atoms:
@@ -305,8 +357,32 @@ class Host:
 
     @cached_property
     def sites(self) -> dict[str, Site]:
-        """Symmetry-distinct adsorption sites by name."""
+        """Symmetry-distinct adsorption sites of its faces by name, but for bridges."""
+        if self.periodic:
+            return {}
         return {site.name: site for site in find_sites(self.pristine, self.defects)}
+
+    @cached_property
+    def bridges(self) -> dict[str, Site]:
+        """Symmetry-distinct bridges by name: sites for campaigns that name them."""
+        if self.periodic:
+            return {}
+        return {site.name: site for site in bridge_sites(self.pristine, self.defects)}
+
+    @property
+    def named_sites(self) -> dict[str, Site]:
+        """Every site that a campaign may name."""
+        return {**self.sites, **self.galleries, **self.bridges}
+
+    @cached_property
+    def inner(self) -> InnerSites:
+        """Its sites between sheets, and points within it."""
+        return InnerSites(self.pristine, self.defects)
+
+    @property
+    def galleries(self) -> dict[str, Site]:
+        """Symmetry-distinct sites between its sheets by name; a monolayer has none."""
+        return {} if "layer" in self.operation and self.stack is None else self.inner.sites
 
     @cached_property
     def points(self) -> IonPoints:
@@ -315,10 +391,21 @@ class Host:
 
     def site(self, operation: Operation) -> Site:
         """Return the site of an adsorbate."""
+        for coordinates in COORDINATES:
+            if coordinates in operation:
+                return self.own_site(operation["site"], coordinates, operation[coordinates])
         if "at" not in operation:
-            return self.sites[operation["site"]]
+            return self.named_sites[operation["site"]]
         first, second = operation["at"]
         return own_site(self.pristine, self.defects, operation["site"], operation["face"], (first, second))
+
+    def own_site(self, name: str, coordinates: str, point: Sequence[float]) -> Site:
+        """Make a site of a point: above a face where it lies beyond its outermost layer, or else within the host."""
+        position = np.array(point, dtype=np.float64)
+        if coordinates == "fractional":
+            position = position @ np.asarray(self.pristine.cell)
+        outside = None if self.periodic else point_over(self.pristine, self.defects, name, position)
+        return self.inner.own(name, position) if outside is None else outside
 
     @property
     def roles(self) -> list[str]:
@@ -334,26 +421,27 @@ class Host:
     @cached_property
     def surroundings(self) -> dict[str, Surroundings]:
         """Surroundings of each site, by which it is found in another cell."""
-        return surroundings(self.atoms, [role == "next_to_defect" for role in self.roles], self.sites)
+        return surroundings(self.atoms, [role == "next_to_defect" for role in self.roles], self.named_sites)
 
     @cached_property
     def paths(self) -> Paths:
-        """Paths between its sites."""
+        """Paths between its sites, but for bridges."""
         return Paths(self.pristine, self.defects, tuple(self.sites.values()))
 
-    def paths_with(self, own: Sequence[Site]) -> Paths:
-        """Return the paths between its sites and those of the campaign's own."""
-        return Paths(self.pristine, self.defects, (*self.sites.values(), *own)) if own else self.paths
+    def paths_with(self, others: Sequence[Site]) -> Paths:
+        """Return the paths between its sites and others: bridges, and the campaign's own."""
+        return Paths(self.pristine, self.defects, (*self.sites.values(), *others)) if others else self.paths
 
-    def own_sites(self, operations: Sequence[Operation]) -> list[Site]:
-        """Return, of adsorbates on sites, those sites that no rule gives."""
-        return [self.site(operation) for operation in operations if "at" in operation]
+    def others(self, operations: Sequence[Operation]) -> list[Site]:
+        """Return, of adsorbates on sites, those sites that `paths` do not know: bridges and the campaign's own."""
+        return [site for site in map(self.site, operations) if site.name not in self.sites]
 
     @property
     def label(self) -> str:
         """Name that follows from the operation alone: ``WSSe+VS``, ``WSSe+VS+VSe@4.58``, ``MoS2+V_S5``."""
         if "layer" in self.operation:
             name = Monolayer(**self.operation["layer"]).formula
+            name += "" if self.stack is None else f"-{self.stack.words}"
         else:
             from ase.formula import Formula
 
@@ -429,14 +517,10 @@ def start_atoms(calculation: Calculation, parents: Mapping[str, Atoms]) -> Atoms
     match operation["op"]:
         case "host":
             return read_host(operation).start
-        case "adsorbate":
-            site = _host_of(calculation.parents["host"]).site(operation)
-            placed = place(parents["host"], site, operation["element"], operation["height_a"])
-            return _displaced(placed, 1, operation["start"]) if "start" in operation else placed
-        case "molecule":
-            placed = _placed_molecule(calculation, parents["host"])
-            count = len(operation["symbols"])
-            return _displaced(placed, count, operation["start"]) if "start" in operation else placed
+        case "adsorbate" | "molecule":
+            atoms = placed(_host_of(calculation.parents["host"]), parents["host"], operation)
+            count = adsorbed_atoms(calculation)
+            return _displaced(atoms, count, operation["start"]) if "start" in operation else atoms
         case "ions":
             points = _host_of(calculation.parents["host"]).points
             heights = {points.index(place): operation["heights_a"][place[0]] for place in operation["places"]}
@@ -467,6 +551,35 @@ def _without_parents(calculation: Calculation) -> Atoms | None:
             return None
 
 
+def placed(host: Host, atoms: Atoms, operation: Operation) -> Atoms:
+    """Return a host's atoms, which may be relaxed, with an atom or a molecule as an operation declares it.
+
+    Raises
+    ------
+    StructureError
+        If it is a molecule and the site lies on no face, or if it comes too near to its own image.
+    """
+    site = host.site(operation)
+    height = operation.get("height_a", site.height_a)
+    if operation["op"] == "molecule":
+        turned = operation["orientation"]
+        return place_molecule(atoms, site, _content(operation), operation.get("anchor"), turned, height)
+    if site.face not in FACES:
+        return host.inner.place(atoms, site, operation["element"])
+    return place(atoms, site, operation["element"], height)
+
+
+def bridge_between(host: Host, hop: Hop) -> str | None:
+    """Return the name of the bridge midway between the ends of a path on one face, if there is one."""
+    start = host.named_sites.get(hop.start)
+    if start is None or hop.across:
+        return None
+    u, v = (np.array(start.fractional) + hop.point) / 2
+    middle = replace(start, fractional=(float(u), float(v)))
+    same = (name for name, site in host.bridges.items() if same_place(host.pristine, host.defects, site, middle))
+    return next(same, None)
+
+
 def hop_of(paths: Paths, path: str) -> Hop:
     """Return a path of a host by its name, or the shortest one between the two sites that it names.
 
@@ -489,7 +602,7 @@ def path_ends(calculation: Calculation, start: Atoms, end: Atoms) -> PathEnds:
     """
     sites = [calculation.parents[role] for role in ("geometry", "end")]
     host = _host_of(sites[0].parents["host"])
-    paths = host.paths_with(host.own_sites([site.structure for site in sites]))
+    paths = host.paths_with(host.others([site.structure for site in sites]))
     return paths.ends(hop_of(paths, calculation.structure["path"]), start, end)
 
 
@@ -504,12 +617,6 @@ def _taller(atoms: Atoms, extra_a: float) -> Atoms:
 
 def _content(operation: Operation) -> Molecule:
     return Molecule(tuple(operation["symbols"]), _tuples(operation["positions"]))
-
-
-def _placed_molecule(calculation: Calculation, host: Atoms) -> Atoms:
-    operation = calculation.structure
-    site, turned = _host_of(calculation.parents["host"]).site(operation), operation["orientation"]
-    return place_molecule(host, site, _content(operation), operation.get("anchor"), turned, operation["height_a"])
 
 
 def _part(calculation: Calculation, atoms: Atoms) -> Atoms:
@@ -704,13 +811,24 @@ def site_reached(calculation: Calculation, final: Atoms) -> EndSite | None:
     if calculation.structure["op"] not in ON_SITE:
         return None
     host = _host_of(calculation.parents["host"])
-    start = host.site(calculation.structure)
-    sites = tuple({**host.sites, start.name: start}.values())
-    if calculation.structure["op"] == "molecule":
-        began, operation = _placed_molecule(calculation, host.atoms), calculation.structure
-        own = MoleculeStart(start, _content(operation), operation.get("anchor"), began)
-        return reached_site(host.pristine, host.defects, sites, final, own)
-    return end_site(host.pristine, host.defects, sites, final, start)
+    operation = calculation.structure
+    start = host.site(operation)
+    if operation["op"] == "adsorbate":
+        return _end(host, start, final)
+    own = MoleculeStart(_content(operation), operation.get("anchor"), placed(host, host.atoms, operation))
+    return reached_site(partial(_end, host, start), final, own)
+
+
+def _end(host: Host, start: Site, final: Atoms) -> EndSite:
+    """Name the site where the last atom ended, which was placed on another one."""
+    if start.face not in FACES or host.galleries:
+        inner = host.inner.end(final, start)
+        if inner is not None or host.periodic:
+            return inner or EndSite(WITHIN, True, None, start.name)
+    # The middle of a path is told by its two ends, but to those who ask for the sites there.
+    sites = {**host.sites, **(host.bridges if start.name in host.bridges else {})}
+    sites |= {start.name: start} if start.face in FACES else {}
+    return end_site(host.pristine, host.defects, tuple(sites.values()), final, start)
 
 
 def _ions_reached(calculation: Calculation, final: Atoms) -> EndSite:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class PathBarrier:
         How many imaginary modes the saddle has, and the wavenumber of a single one; None without modes.
     records
         Ids behind it: saddle, start, end.
+    over
+        The bridge that lies midway between its sites, if one does.
     """
 
     path: str
@@ -51,6 +53,7 @@ class PathBarrier:
     imaginary_modes: int | None
     imaginary_per_cm: float | None
     records: tuple[str, ...]
+    over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def barrier_result(
             continue
         record, *ends = (records[one] for one in behind)
         try:
-            found.append(_barrier(path, (start, end), record, (ends[0], ends[1])))
+            barrier = _barrier(path, (start, end), record, (ends[0], ends[1]))
+            found.append(replace(barrier, over=entry.declared.get("over", {}).get(path)))
         except ProtocolMismatch as error:
             reasons.append(f"barrier {path}: {error}")
     energies = {name: records[sites[name]].energy_ev for path in found for name in (path.start, path.end)}
@@ -157,7 +161,10 @@ def _diffusion(
     barriers = {path.path: path for path in paths}
     names: list[str] = network["sites"]
     if lowest not in names:
-        return None, f"diffusion: the lowest site, {lowest}, is one of own_sites, between which hops are not counted"
+        return (
+            None,
+            f"diffusion: the lowest site, {lowest}, is one of own_sites or a bridge, where hops are not counted",
+        )
     around = {names.index(lowest)}
     while grown := {end for start, end, *_ in network["hops"] if start in around} - around:
         around |= grown

@@ -28,7 +28,7 @@ from sodiate.structures.molecules import (
     turned,
 )
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
-from sodiate.structures.sites import EndSite, Site, find_sites
+from sodiate.structures.sites import EndSite, Site, end_site, find_sites
 
 BOND, HALF = 2.45, radians(55.0)
 """Of Na2S: Na–S in Å, and half of the angle at S."""
@@ -181,8 +181,8 @@ def ended(change: Any, anchor: int | None = 0, drift: tuple[float, float] = (0.0
     final.positions[-3:] = change(placed.positions[-3:].copy(), atoms, sites)
     final.positions[:, :2] += drift
     final.wrap()
-    start = MoleculeStart(sites["H@top"], na2s(), anchor, placed)
-    return reached_site(atoms, (), tuple(sites.values()), final, start)
+    start = MoleculeStart(na2s(), anchor, placed)
+    return reached_site(lambda probe: end_site(atoms, (), tuple(sites.values()), probe, sites["H@top"]), final, start)
 
 
 def step(atoms: Atoms, sites: dict[str, Site], to: str) -> np.ndarray:

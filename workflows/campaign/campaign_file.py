@@ -15,6 +15,7 @@ from ...structures.errors import StructureError
 from ...structures.host_names import vacancies_label
 from ...structures.molecules import POSES
 from ...structures.monolayers import Monolayer
+from ...structures.site_candidates import BRIDGE
 from ..calculation import HOST
 from .protocol import Changes, Edge, Element, Finite, MeshLength, NotNegative, Positive, Protocol, Truth
 from .yaml import nearest
@@ -124,15 +125,21 @@ Height = Annotated[Positive, Field(le=20)]
 
 
 class StartHeights(Frozen):
-    """Height of the adsorbate above the face at the start, by kind of site, in Å."""
+    """Height of the adsorbate above the face at the start, by kind of site, in Å.
+
+    That of a bridge is the mean of ``T_X`` and ``H`` where it is not given.
+    """
 
     T_M: Height
     T_X: Height
     H: Height
+    B: Height | None = None
     V: Annotated[NotNegative, Field(le=20)]
 
     def of(self, kind: str) -> float:
-        """Return the height for a kind of site such as ``T_W``, ``T_X``, ``H``, ``V_S``."""
+        """Return the height for a kind of site such as ``T_W``, ``T_X``, ``H``, ``V_S``, ``B``."""
+        if kind == BRIDGE:
+            return float((self.T_X + self.H) / 2 if self.B is None else self.B)
         if kind in ("T_X", "H"):
             return float(getattr(self, kind))
         return float(self.V if kind.startswith("V_") else self.T_M)
@@ -140,7 +147,7 @@ class StartHeights(Frozen):
     @property
     def highest(self) -> float:
         """The largest height, which sets the cell of a host and all its sites."""
-        return float(max(self.T_M, self.T_X, self.H, self.V))
+        return float(max(self.T_M, self.T_X, self.H, self.V, self.B or 0.0))
 
 
 class OwnOrientation(Frozen):
@@ -284,11 +291,48 @@ class Execution(Frozen):
 
 
 class OwnSite(Frozen):
-    """A site that no rule gives: along a and b of the ideal host (fractional), its face, and the height above it."""
+    """A site that no rule gives, in one of three ways.
 
-    at: tuple[Finite, Finite]
-    face: Literal["top", "bottom"]
-    height_a: Annotated[NotNegative, Field(le=20)]
+    ``at`` along a and b of the ideal host (fractional), with its ``face`` and the height above it; or a point in the
+    cell of the ideal host, as `sodiate structures` writes it: ``fractional``, or ``cartesian_a`` in Å.
+    """
+
+    at: tuple[Finite, Finite] | None = None
+    face: Literal["top", "bottom"] | None = None
+    height_a: Annotated[NotNegative, Field(le=20)] | None = None
+    fractional: tuple[Finite, Finite, Finite] | None = None
+    cartesian_a: tuple[Finite, Finite, Finite] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> OwnSite:
+        ways = sum(way is not None for way in (self.at, self.fractional, self.cartesian_a))
+        above = [part is not None for part in (self.face, self.height_a)]
+        if ways != 1 or (any(above) if self.at is None else not all(above)):
+            raise ValueError(
+                "a site is {at: [u, v], face, height_a}, or {fractional: [u, v, w]}, or {cartesian_a: [x, y, z]}."
+            )
+        return self
+
+    @property
+    def point(self) -> tuple[str, tuple[float, float, float]] | None:
+        """The name of its coordinates and these, of a point in the cell; None of one on a face."""
+        if self.fractional is not None:
+            return "fractional", self.fractional
+        return None if self.cartesian_a is None else ("cartesian_a", self.cartesian_a)
+
+
+def _by_name(value: Any) -> Any:
+    """Take a list of sites, each with its ``name``, for the same by name."""
+    if not isinstance(value, list):
+        return value
+    found: dict[str, Any] = {}
+    for site in value:
+        if not isinstance(site, dict) or not isinstance(site.get("name"), str):
+            raise ValueError("each site of the list needs a name, as in {name: X, fractional: [0.1, 0.2, 0.6]}.")
+        if site["name"] in found:
+            raise ValueError(f"two sites are called {site['name']}.")
+        found[site["name"]] = {key: part for key, part in site.items() if key != "name"}
+    return found
 
 
 class BarrierKeys(Frozen):
@@ -332,8 +376,10 @@ class CampaignModel(Frozen):
 
     Its own supercell, vacuum, sites, starts and protocol keys override the campaign's. ``own_sites`` are beside
     these, by name. ``vacancies`` counts them by element; they lie as near to one another as they go, and ``pair``
-    chooses other two. ``ordering`` mixes the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`);
-    ``compare_with`` names the model against which the effect of the differences is shown.
+    chooses other two. ``stack`` puts layers of a named monolayer above each other, ``interlayer_a`` from metal to
+    metal: as many ``layers`` in vacuum, or without that key a crystal that is periodic along c. ``ordering`` mixes
+    the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against
+    which the effect of the differences is shown.
     """
 
     model: str | None = None
@@ -342,12 +388,15 @@ class CampaignModel(Frozen):
     vacancies: dict[Element, Annotated[int, Field(strict=True, ge=1, le=100)]] = {}
     pair: Annotated[str, BeforeValidator(_pair)] | None = None
     ordering: str | None = None
+    stack: Literal["2H", "AA", "AB"] | None = None
+    layers: Annotated[int, Field(strict=True)] | None = None
+    interlayer_a: Positive | None = None
     remove: tuple[str, ...] = ()
     replace: dict[str, Element] = {}
     supercell: Repeat | None = None
     vacuum_a: Edge | None = None
     sites: Annotated[Sites | None, BeforeValidator(_sites)] = None
-    own_sites: dict[Name, OwnSite] = {}
+    own_sites: Annotated[dict[Name, OwnSite], BeforeValidator(_by_name)] = {}
     starts: Starts | None = None
     protocol: Changes = Changes()
     compare_with: str | None = None
@@ -369,6 +418,25 @@ class CampaignModel(Frozen):
             raise ValueError("a model has either 'model: NAME' or 'file: STRUCTURE FILE'.")
         if self.file is not None and self.name is None:
             raise ValueError(f"the host from {self.file} needs a 'name'.")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_stack(self) -> CampaignModel:
+        if self.stack is None:
+            if self.layers is not None or self.interlayer_a is not None:
+                raise ValueError("layers and interlayer_a are of a stack; give stack: 2H, AA or AB with them.")
+            return self
+        if self.file is not None:
+            raise ValueError("stack is of a named monolayer; a file holds all layers of its host itself.")
+        if self.ordering is not None:
+            raise ValueError("ordering mixes the chalcogens of a single layer; leave it or stack out.")
+        if self.interlayer_a is None:
+            raise ValueError(
+                "a stack needs interlayer_a, from metal to metal of neighbouring layers (Å): 6.15 in MoS2, 6.48 in "
+                "WSe2."
+            )
+        if self.layers is None and self.vacuum_a is not None:
+            raise ValueError("a stack without layers is periodic along c and has no vacuum; leave vacuum_a out.")
         return self
 
     @property

@@ -287,6 +287,10 @@ class _Planner:
         models = self.spec.models
         fixed = [model.title for model in models if self._gives(model)]
         remarks = tuple(f"--{self.quantity}: {title} has a {self.varied.key} of its own; left out" for title in fixed)
+        if self.quantity == "vacuum":
+            crystals = [host.name for host in self.base.hosts if read_host(host.calculation.structure).periodic]
+            fixed += crystals
+            remarks += tuple(f"--vacuum: {title}: periodic along c, without vacuum; left out" for title in crystals)
         if len(fixed) == len(models):
             raise InputError(f"campaign {self.spec.campaign}: {'; '.join(remarks)}; no host remains.")
         if not fixed:

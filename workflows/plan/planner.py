@@ -8,18 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...analysis.energies.adsorption import ANOTHER_START, FINAL, ORIENTATION, first_start, site_of, start_of
+from ...analysis.energies.adsorption import ANOTHER_START, FINAL, first_start, site_of, start_of
 from ...analysis.energies.uncertainty import PARTS
 from ...analysis.words import listed
 from ...structures.errors import StructureError
 from ...structures.geometry import Floats
 from ...structures.host_names import parse_model, resolve_vacancies, vacancies_by_count
 from ...structures.molecules import same_start, turned
-from ...structures.monolayers import Monolayer, box, build_monolayer
+from ...structures.monolayers import Monolayer
 from ...structures.orderings import mix, of_mixed
 from ...structures.sites import Site, near_defect, noise_in_symmetry
 from ...structures.sites_of_cells import SAME_A, apart
 from ...structures.slabs import Slab, build_slab
+from ...structures.stacks import Stack
 from ...structures.vacancies import Defect, apply_defects, parse_site_atom
 from .. import start_structures
 from ..calculation import HOST, Calculation, final_role
@@ -36,6 +37,8 @@ from ..quantities.declare import Declare
 from ..quantities.statics import LEAST_VACUUM_A, idle, refuse_lacking, static
 from .differences import ComparisonSide, changes
 from .graph import Plan
+from .own_sites import Adsorbed, operations_at, own_operations, told_duplicates, told_of_coverage
+from .stacked import of_crystal, told_of_layers
 
 
 def plan(campaign: Campaign | str | Path, engine: str | None = None) -> Plan:
@@ -82,6 +85,7 @@ class _Planner:
         self.declare = Declare(campaign, self.engine, self.declaration)
         self.dropped: list[str] = []
         self.known_sites: set[str] = set()
+        self.told: list[str] = []
 
     def plan(self) -> Plan:
         table = self._quantities()
@@ -99,6 +103,7 @@ class _Planner:
             dropped=tuple(self.dropped),
             remarks=(
                 *self.remarks,
+                *self.told,
                 *self.declare.remarks.values(),
                 *(words for part in quantity_plans.values() for words in part.remarks),
             ),
@@ -220,6 +225,8 @@ class _Planner:
 
     def _planned_host(self, model: CampaignModel) -> PlannedHost:
         protocol = self.campaign.protocol.changed(model.protocol)
+        if model.stack is not None and model.layers is None:
+            protocol = of_crystal(protocol, model)
         repeat = model.supercell or self.spec.supercell
         origin, vacancies = self._origin(model)
         defects = self._defects(model, origin, vacancies, repeat)
@@ -230,15 +237,22 @@ class _Planner:
         label = _label(model, ideal)
         self.engine.check(ideal.atoms)
         host = self.declare("relax", structure, {}, label, protocol)
-        heights = self.spec.adsorbate.start_heights_a
-        operations: dict[str, start_structures.Operation] = {}
-        for site in self._sites(model, ideal):
-            operations |= self._on_site(site.name, heights.of(site.kind))
-        operations |= self._own_sites(model, ideal)
+        listed = not isinstance(self.spec.sites if model.sites is None else model.sites, str)
+        by_rule, told = operations_at(
+            ideal, self._sites(model, ideal), self.spec.adsorbate.start_heights_a, self._adsorbed, listed
+        )
+        own = self._own_sites(model, ideal)
+        operations = by_rule | own
+        if not operations and told:
+            raise StructureError(f"has no site with room for {self.campaign.adsorbate}: {'; '.join(told)}.")
+        told += told_duplicates(ideal, own)
+        told += told_of_coverage(ideal, by_rule) if self.spec.coverage else ()
         operations = dict(self._starts(model, ideal, host, operations))
         sites = {name: self._site(host, name, operation, protocol) for name, operation in operations.items()}
         self._check_starts(sites)
         final_protocol, finals = self._finals(protocol, {HOST: host, **sites}) if sites else (None, {})
+        told += told_of_layers(ideal, protocol)
+        self.told += [sentence for words in told if (sentence := f"{model.title}: {words}") not in self.told]
         lowest = None
         if sites:
             candidates = {HOST: host, **sites, **{final_role(role): final for role, final in finals.items()}}
@@ -246,7 +260,7 @@ class _Planner:
             lowest = Calculation("lowest", none, self.engine.name, {}, candidates, f"{label}/lowest")
         return PlannedHost(
             name=model.title,
-            layer=parse_model(model.model)[0] if model.model is not None else None,
+            layer=parse_model(model.model)[0] if isinstance(origin, Monolayer) and model.model else None,
             origin=origin,
             repeat=repeat,
             defects=defects,
@@ -288,6 +302,8 @@ class _Planner:
         final = protocol.at_relaxed_geometries(given)
         self._refuse_overlap("protocol.final_energy.vacuum_a", asked.vacuum_a)
         own = relaxed[HOST].structure["vacuum_a"]
+        if asked.vacuum_a is not None and own is None:
+            raise StructureError("protocol.final_energy.vacuum_a: a stack that is periodic along c has no vacuum.")
         extra = None if asked.vacuum_a in (None, own) else asked.vacuum_a - own
         try:
             finals = {role: static(self.declare, parent, "final", final, extra) for role, parent in relaxed.items()}
@@ -327,7 +343,7 @@ class _Planner:
         """Yield the starts of each site by name, the first by that of the site."""
         moments = host.protocol.get("start_moments_mub") or {}
         magnetic = any((moments.get("other"), *(moments.get("elements") or {}).values()))
-        near = {site.name for site in near_defect(tuple(ideal.sites.values()))} if ideal.defects else set()
+        near = {site.name for site in near_defect(tuple(ideal.named_sites.values()))} if ideal.defects else set()
         for name, operation in sites.items():
             yield name, operation
             site = site_of(name)
@@ -337,24 +353,15 @@ class _Planner:
                 yield f"{name}{ANOTHER_START}{start}", start_structures.another_start(operation, start)
 
     def _own_sites(self, model: CampaignModel, ideal: start_structures.Host) -> dict[str, start_structures.Operation]:
-        taken = sorted((ideal.sites.keys() | {HOST, "final", "lowest", *PARTS}) & model.own_sites.keys())
+        taken = sorted((ideal.named_sites.keys() | {HOST, "final", "lowest", *PARTS}) & model.own_sites.keys())
         if taken:
             raise InputError(f"{self.where}: own_sites: model {model.title} has a site {taken[0]} of its own.")
-        operations: dict[str, start_structures.Operation] = {}
-        for name, site in model.own_sites.items():
-            operations |= self._on_site(name, site.height_a, (site.face, site.at))
-        return operations
+        return own_operations(model, ideal, self._adsorbed)
 
-    def _on_site(
-        self, site: str, height_a: float, own: tuple[str, Sequence[float]] | None = None
-    ) -> dict[str, start_structures.Operation]:
-        """Return the starts on a site by name: of an atom one, of a molecule one in each orientation."""
-        if self.campaign.molecule is None:
-            return {site: start_structures.adsorbate(self.campaign.adsorbate, site, height_a, own)}
-        return {
-            f"{site}{ORIENTATION}{name}": start_structures.on_site(declared, site, height_a, own)
-            for name, declared in self._orientations.items()
-        }
+    @cached_property
+    def _adsorbed(self) -> Adsorbed:
+        """What is put on sites."""
+        return Adsorbed(self.campaign.adsorbate, None if self.campaign.molecule is None else self._orientations)
 
     @cached_property
     def _orientations(self) -> dict[str, Mapping[str, Any]]:
@@ -374,8 +381,8 @@ class _Planner:
                 self._drop(f"orientation {name} of {self.campaign.adsorbate} is {twin} again; left out")
         return declared
 
-    def _origin(self, model: CampaignModel) -> tuple[Monolayer | Slab, tuple[str, ...]]:
-        """Return the monolayer or slab of a model, and the vacancies in its name."""
+    def _origin(self, model: CampaignModel) -> tuple[Monolayer | Slab | Stack, tuple[str, ...]]:
+        """Return the monolayer, stack or slab of a model, and the vacancies in its name."""
         if model.file is not None:
             return self.campaign.slabs[model.file], ()
         layer, vacancies = parse_model(model.model or "")
@@ -387,13 +394,25 @@ class _Planner:
                 f"monolayers of this campaign: {', '.join(own) or 'none'}; "
                 f"bundled hosts: {', '.join(self.campaign.hosts)}."
             )
-        return self.campaign.sheet(layer), vacancies
+        sheet = self.campaign.sheet(layer)
+        if model.stack is None:
+            return sheet, vacancies
+        if not isinstance(sheet, Monolayer):
+            raise StructureError(
+                f"stack is of a 2H monolayer, and {layer} is another sheet; give the stack as a file."
+            )
+        assert model.interlayer_a is not None  # the campaign's file was refused without
+        return Stack(sheet, model.stack, model.layers, model.interlayer_a), vacancies
 
     def _defects(
-        self, model: CampaignModel, origin: Monolayer | Slab, vacancies: tuple[str, ...], repeat: tuple[int, int]
+        self,
+        model: CampaignModel,
+        origin: Monolayer | Slab | Stack,
+        vacancies: tuple[str, ...],
+        repeat: tuple[int, int],
     ) -> tuple[Defect, ...]:
-        atoms = build_monolayer(origin, repeat) if isinstance(origin, Monolayer) else build_slab(origin, repeat)
-        atoms = box(atoms, self.spec.vacuum_a, self.declare.headroom_a)
+        complete = self.declare.host_structure(origin, repeat, ())
+        atoms = start_structures.read_host(complete).pristine
         by_atom = [Defect(*parse_site_atom(text)) for text in model.remove]
         by_atom += [Defect(*parse_site_atom(text), element) for text, element in model.replace.items()]
         mixing: tuple[Defect, ...] = ()
@@ -413,12 +432,13 @@ class _Planner:
         return of_mixed(mixing, defects)
 
     def _sites(self, model: CampaignModel, ideal: start_structures.Host) -> list[Site]:
-        sites, selection = ideal.sites, self.spec.sites if model.sites is None else model.sites
+        sites, selection = ideal.named_sites, self.spec.sites if model.sites is None else model.sites
         self.known_sites |= set(sites)
+        by_rule = [site for name, site in sites.items() if name not in ideal.bridges]
         if selection == "all":
-            return list(sites.values())
+            return by_rule
         if selection == "near-defect":
-            return list(near_defect(tuple(sites.values())))
+            return list(near_defect(by_rule))
         matches = [sites[name] for name in selection if name in sites]
         unknown = [name for name in selection if name not in sites]
         if (selection and not matches and not model.own_sites) or (unknown and model.sites is not None):

@@ -17,6 +17,7 @@ from ..campaign.campaign_file import CampaignFile, CampaignModel
 from ..campaign.load import Campaign
 from ..campaign.protocol import Protocol
 from ..campaign.yaml import refuse_unknown_model, validate
+from ..quantities import quantities
 from .planner import plan
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def some_hosts(campaign: Campaign, changes: Mapping[int, Mapping[str, Any]]) -> 
     changes
         The changed keys of each host, by its position; None takes a key out.
     """
-    raw, overrides = yaml.safe_load(campaign.text), _without_list(campaign)
+    raw: dict[str, Any] = yaml.safe_load(campaign.text)
+    overrides: dict[str, Any] = _without_list(campaign)
     planned = plan(campaign).hosts if overrides else ()
     kept = {campaign.spec.models[position].title for position in changes}
     models, entries = [], []
@@ -62,8 +64,11 @@ def some_hosts(campaign: Campaign, changes: Mapping[int, Mapping[str, Any]]) -> 
         entry: Any = raw["models"][position]
         written: dict[str, Any] = entry if isinstance(entry, dict) else {"model": entry}
         entries.append(_present({**written, **changed}) if changed else entry)
+    left = _quantities_of(campaign, kept)
+    updates = {**overrides, "quantities": left, "models": tuple(models)}
+    if left != campaign.spec.quantities:
+        overrides["quantities"] = list(left)
     text = yaml.safe_dump(raw | overrides | {"models": entries}, sort_keys=False, allow_unicode=True)
-    updates = {**overrides, "models": tuple(models)}
     return replace(campaign, spec=campaign.spec.model_copy(update=updates), text=text)
 
 
@@ -71,6 +76,15 @@ def sites_by_rule(host: PlannedHost, model: CampaignModel) -> list[str]:
     """Return the names of a planned host's sites as a campaign may list them: none of its own, each start once."""
     names = dict.fromkeys(map(site_of, host.sites))
     return [name for name in names if name not in model.own_sites]
+
+
+def _quantities_of(campaign: Campaign, kept: set[str]) -> tuple[str, ...]:
+    """Return a campaign's quantities, without those that none of the hosts that are kept can have."""
+    asked, known = campaign.spec.quantities, quantities()
+    of_some = [name for name in asked if name in known and known[name].of_some_hosts]
+    found = plan(campaign).quantities if of_some else {}
+    left_out = [name for name in of_some if name in found and not kept & found[name].hosts.keys()]
+    return tuple(name for name in asked if name not in left_out)
 
 
 def _without_list(campaign: Campaign) -> dict[str, str]:

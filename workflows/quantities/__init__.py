@@ -21,6 +21,7 @@ from .density_difference import DensityDifference
 from .dos import DensityOfStates
 from .dos_of_best import DosOfBest
 from .final_energy import FinalEnergy
+from .interlayer import Interlayer
 from .lattice import LatticeConstant
 from .molecule_formation import MoleculeFormation
 from .published import PublishedValue
@@ -41,6 +42,7 @@ _OWN: tuple[type[Quantity], ...] = (
     BandStructure,
     DensityOfStates,
     LatticeConstant,
+    Interlayer,
     VacancyFormation,
     DensityDifference,
     WorkFunction,

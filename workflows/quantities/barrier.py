@@ -17,8 +17,9 @@ from ...analysis.report.content import Panel
 from ...analysis.words import listed
 from ...errors import SodiateError
 from ...structures.errors import StructureError
+from ...structures.geometry import FACES
 from ..campaign.yaml import InputError, nearest
-from ..start_structures import Host, along, read_host
+from ..start_structures import Host, along, bridge_between, read_host
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class Barrier(Quantity):
                 parts[host.name] = HostPart(calculations, _declared(declare, ideal, host, hops), names=names)
         if not parts:
             raise InputError(
-                f"{declare.where}: quantities: {self.name}: no two of the campaign's sites are neighbours; add sites "
-                "(sites: near-defect), or name pairs of them in barrier.paths."
+                f"{declare.where}: quantities: {self.name}: no two of the campaign's sites are neighbours on a face; "
+                "add sites (sites: near-defect), or name pairs of them in barrier.paths."
             )
         barred = through and not declare.engine.physical
         return QuantityPlan({}, parts, (f"{listed(through)}: {_BARRED}",) if barred else ())
@@ -191,7 +192,9 @@ def _pair(declare: Declare, hosts: Sequence[PlannedHost], pair: tuple[str, str])
 
 
 def _neighbours(ideal: Host, host: PlannedHost) -> list[Hop]:
-    """Return the distinct hops between sites that the campaign relaxes."""
+    """Return the distinct hops between sites that the campaign relaxes; along faces, of which a crystal has none."""
+    if not ideal.sites:
+        return []
     return [hop for hop in ideal.paths.found.values() if {hop.start, hop.end} <= host.sites.keys()]
 
 
@@ -212,8 +215,11 @@ def _named(
                     f"the campaign relaxes no site {unknown[0]!r} of it{nearest(unknown[0], host.sites)}; its sites: "
                     f"{', '.join(host.sites)}"
                 )
-            own = ideal.own_sites([host.sites[site].structure for site in (start, end)])
-            hop = ideal.paths_with(own).between(start, end)
+            operations = [host.sites[site].structure for site in (start, end)]
+            inner = [site.name for site in map(ideal.site, operations) if site.face not in FACES]
+            if inner:
+                raise StructureError(f"{inner[0]} lies between two sheets or within one, and paths lead along faces")
+            hop = ideal.paths_with(ideal.others(operations)).between(start, end)
         except StructureError as error:
             raise InputError(
                 f"{declare.where}: barrier.paths: {start} to {end}: model {host.name}: {error}."
@@ -223,16 +229,18 @@ def _named(
 
 
 def _declared(declare: Declare, ideal: Host, host: PlannedHost, hops: Sequence[Hop]) -> dict[str, Any]:
-    """Return the ends of the paths, and of a host without defects all hops along them in its smallest cell."""
+    """Return the ends of paths, bridges between, and without defects all hops along them in the smallest cell."""
     ends = {hop.name: [hop.start, hop.end] for hop in hops}
+    bridges = {hop.name: bridge_between(ideal, hop) for hop in hops}
+    over = {name: bridge for name, bridge in bridges.items() if bridge is not None}
     if host.defects:
-        return {"ends": ends}
+        return {"ends": ends, "over": over}
     cell = read_host(declare.primitive_host(host.origin))
     if cell.paths.found.keys() != ideal.paths.found.keys():
-        return {"ends": ends}
+        return {"ends": ends, "over": over}
     network = cell.paths.network
     asked = [list(hop) for hop in network.hops if hop[4] in ends]
-    return {"ends": ends, "network": {"sites": list(network.sites), "hops": asked}}
+    return {"ends": ends, "over": over, "network": {"sites": list(network.sites), "hops": asked}}
 
 
 def _words(path: PathBarrier) -> str:
@@ -241,13 +249,14 @@ def _words(path: PathBarrier) -> str:
         if path.between
         else f", its top is {path.end if abs(path.backward_ev) < abs(path.forward_ev) else path.start} itself"
     )
+    over = "" if path.over is None else f", over {path.over}"
     origin = "ν = 10 THz assumed" if path.assumed else f"ν = {path.attempt_hz / 1e12:.1f} THz from modes"
     mode = ""
     if path.imaginary_modes is not None:
         mode = f", {path.imaginary_modes} imaginary mode{'' if path.imaginary_modes == 1 else 's'}"
         mode += "" if path.imaginary_per_cm is None else f" ({path.imaginary_per_cm:.0f}i cm⁻¹)"
     return (
-        f"barrier {path.forward_ev:z.3f} eV forward, {path.backward_ev:z.3f} eV back{top}{mode}; "
+        f"barrier {path.forward_ev:z.3f} eV forward, {path.backward_ev:z.3f} eV back{over}{top}{mode}; "
         f"{path.rate_hz:.1e} hops/s at {TEMPERATURE_K:g} K ({origin})"
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...analysis.model_result import HostRecords, ModelResult
     from ...structures.monolayers import Monolayer
     from ...structures.slabs import Slab
+    from ...structures.stacks import Stack
     from ...structures.vacancies import Defect
     from ..calculation import Calculation
     from ..campaign.protocol import Protocol
@@ -38,9 +39,9 @@ class PlannedHost:
     name
         The campaign's name for it.
     layer
-        The monolayer that it repeats; None for a structure file.
+        The monolayer that it repeats; None for a structure file or a stack.
     origin, repeat, defects
-        The monolayer or slab, its repeats in the plane, and the atoms removed or replaced.
+        The monolayer, stack or slab, its repeats in the plane, and the atoms removed or replaced.
     protocol
         The protocol of its calculations.
     calculation
@@ -59,7 +60,7 @@ class PlannedHost:
 
     name: str
     layer: str | None
-    origin: Monolayer | Slab
+    origin: Monolayer | Slab | Stack
     repeat: tuple[int, int]
     defects: tuple[Defect, ...]
     protocol: Protocol
@@ -165,6 +166,8 @@ class Quantity:
         Why there is none of a molecule, if only what an atom does can be computed.
     of_sites
         Whether it is of adsorption sites, so that hosts without any have none of it.
+    of_some_hosts
+        Whether it is refused where no host can have it: a study of the other hosts goes without.
     columns
         Its columns in tables.
     words
@@ -176,6 +179,7 @@ class Quantity:
     optional: ClassVar[bool] = True
     of_atoms: ClassVar[str] = ""
     of_sites: ClassVar[bool] = False
+    of_some_hosts: ClassVar[bool] = False
     columns: ClassVar[tuple[Column, ...]] = ()
     words: ClassVar[Mapping[str, str]] = {}
 

@@ -310,10 +310,18 @@ class _Planned:
 
     @cached_property
     def _named(self) -> list[str]:
-        """The sites that rules give; those of a user's own have no equivalents by name."""
-        named = [name for name in self.sites if name in self._ideal.sites]
+        """The sites of faces; those of a user's own have no equivalents by name, and a bridge is between two."""
+        faces = self._ideal.sites
+        if not faces:
+            raise InputError(
+                f"{self.where}: is periodic along c, and ions are distributed over the sites of faces; take it out, "
+                "or give it layers, which have faces."
+            )
+        named = [name for name in self.sites if name in faces]
         if not named:
-            raise InputError(f"{self.where}: has own_sites alone; name some of {', '.join(self._ideal.sites)}.")
+            raise InputError(
+                f"{self.where}: has own_sites alone, bridges or gallery sites; name some of {', '.join(faces)}."
+            )
         return named
 
     def _read(self, repeat: tuple[int, int]) -> _Cell:
@@ -327,7 +335,8 @@ class _Planned:
             host = self.declare("relax", structure, {}, sheet_label(self.declare, self.host), self.host.protocol)
         ideal = read_host(host.structure)
         units = len(ideal.pristine) // sum(unit_of(self.host).values())
-        allowed = ideal.points.of(self._named, self._face)
+        named = self._named  # refuses a crystal, which has no points on faces
+        allowed = ideal.points.of(named, self._face)
         search = Search(ideal.points, self._heights(ideal), allowed, self._spacing_a)
         self.cells[repeat] = _Cell(repeat, host, ideal, units, search)
         return self.cells[repeat]

@@ -20,6 +20,7 @@ from .elemental_reference import reference
 if TYPE_CHECKING:
     from ...structures.monolayers import Monolayer
     from ...structures.slabs import Slab
+    from ...structures.stacks import Stack
     from ...structures.vacancies import Defect
     from ..campaign.load import Campaign
     from ..engines.base import Declaration, Engine
@@ -103,7 +104,7 @@ class Declare:
 
     def host_structure(
         self,
-        origin: Monolayer | Slab,
+        origin: Monolayer | Slab | Stack,
         repeat: tuple[int, int],
         defects: tuple[Defect, ...],
         symmetry_breaking_a: float | None = None,
@@ -127,8 +128,8 @@ class Declare:
         # Rounded up: a computed length is no part of an id.
         return highest + float(np.ceil(max(np.ptp(positions[:, 2]) for positions in turns) - 1e-3))
 
-    def primitive_host(self, origin: Monolayer | Slab) -> start_structures.Operation:
-        """Return the structure of the 1×1 host of a monolayer, or of the cell of a structure file."""
+    def primitive_host(self, origin: Monolayer | Slab | Stack) -> start_structures.Operation:
+        """Return the structure of the 1×1 host of a monolayer or stack, or of the cell of a structure file."""
         return self.host_structure(origin, (1, 1), (), 0.0)
 
     def element(self, element: str, quantity: str, protocol: Protocol, usual: bool = True) -> Calculation:

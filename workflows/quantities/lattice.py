@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...analysis.columns import Column
 from ...analysis.energies.comparability import edges_a
 from ...structures.monolayers import Monolayer
+from ...structures.stacks import Stack
 from ..campaign.yaml import InputError
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
 from .layers import sheets_of
@@ -64,7 +65,7 @@ class LatticeConstant(Quantity):
             label = f"{sheet.name}/lattice"
             calculation = declare("relax_cell", structure, {}, label, declare.campaign.protocol)
             first, second = sheet.edges_a
-            one = isinstance(sheet.origin, Monolayer)
+            one = isinstance(sheet.origin, Monolayer | Stack)
             if not one and declare.campaign.spec.execution.cell == "scan" and abs(first - second) > _ONE_LENGTH_A:
                 raise InputError(
                     f"{declare.where}: execution: {{cell: scan}} scans one lattice constant, and {sheet.name} has "

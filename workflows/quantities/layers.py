@@ -11,6 +11,7 @@ import numpy as np
 
 from ...structures.monolayers import Monolayer
 from ...structures.slabs import Slab
+from ...structures.stacks import Stack
 
 if TYPE_CHECKING:
     from .base import PlannedHost
@@ -25,15 +26,15 @@ class Sheet:
     ----------
     name
         The monolayer's, or that of the structure file without its suffix, or of the first host from it where that
-        name is another's.
+        name is another's, as of a stack.
     origin
-        The monolayer, or the content of the file.
+        The monolayer, the stack, or the content of the file.
     hosts
         Names of the hosts that repeat it.
     """
 
     name: str
-    origin: Monolayer | Slab
+    origin: Monolayer | Slab | Stack
     hosts: tuple[str, ...]
 
     @property
@@ -41,6 +42,8 @@ class Sheet:
         """Lengths of a and b as declared, Å."""
         if isinstance(self.origin, Monolayer):
             return self.origin.a, self.origin.a
+        if isinstance(self.origin, Stack):
+            return self.origin.layer.a, self.origin.layer.a
         first, second = np.linalg.norm(np.array(self.origin.cell), axis=1)
         return float(first), float(second)
 
@@ -53,7 +56,7 @@ def sheet_label(declare: Declare, host: PlannedHost) -> str:
 def sheets_of(declare: Declare, hosts: Sequence[PlannedHost]) -> tuple[Sheet, ...]:
     """Return the monolayers and the structure files that hosts repeat, each once."""
     files = {slab: PurePath(file).stem for file, slab in declare.campaign.slabs.items()}
-    found: dict[Monolayer | Slab, list[PlannedHost]] = {}
+    found: dict[Monolayer | Slab | Stack, list[PlannedHost]] = {}
     for host in hosts:
         found.setdefault(host.origin, []).append(host)
     origins = {host.name: host.origin for host in hosts}

@@ -13,6 +13,7 @@ from ...analysis.energies.formation import FormationResult, formation_result
 from ...analysis.records import MOCK
 from ...analysis.words import listed
 from ...structures.monolayers import Monolayer
+from ...structures.stacks import Stack
 from ...structures.vacancies import Defect
 from ..campaign.yaml import InputError
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
@@ -69,8 +70,8 @@ class VacancyFormation(Quantity):
 
     def _metal(self, declare: Declare, host: PlannedHost, unit: Mapping[str, int]) -> str:
         """Return the metal whose potential, or that of all others, bounds the host's range of stability."""
-        if isinstance(host.origin, Monolayer):
-            return host.origin.metal
+        if isinstance(host.origin, Monolayer | Stack):
+            return _layer_of(host.origin).metal
         metals = [element for element in unit if element not in NONMETALS]
         if len(metals) == 1 and len(unit) > 1:
             return metals[0]
@@ -127,10 +128,15 @@ def removed_atoms(defects: tuple[Defect, ...]) -> dict[str, int]:
     return {element: number for element, number in counts.items() if number}
 
 
+def _layer_of(origin: Monolayer | Stack) -> Monolayer:
+    return origin.layer if isinstance(origin, Stack) else origin
+
+
 def unit_of(host: PlannedHost) -> dict[str, int]:
     """Return the atoms of each element in the smallest formula unit of what a host repeats."""
-    if isinstance(host.origin, Monolayer):
-        return dict(Counter((host.origin.metal, host.origin.top, host.origin.bottom)))
+    if isinstance(host.origin, Monolayer | Stack):
+        layer = _layer_of(host.origin)
+        return dict(Counter((layer.metal, layer.top, layer.bottom)))
     counts = Counter(host.origin.symbols)
     common = gcd(*counts.values())
     return {element: number // common for element, number in counts.items()}

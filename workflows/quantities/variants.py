@@ -156,7 +156,9 @@ def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) ->
         else:
             higher = 10.0 * -(-cutoff * _NEXT_CUTOFF // 10)
             yield Variant("cutoff", "cutoff", f"cutoff {higher:g} eV", {"cutoff_ev": higher})
-    if "vacuum" in asked:
+    if "vacuum" in asked and start_structures.read_host(host.calculation.structure).periodic:
+        not_known["vacuum"] = "a stack that is periodic along c has no vacuum"
+    elif "vacuum" in asked:
         yield Variant("vacuum", "vacuum", f"{EXTRA_VACUUM_A:g} Å more vacuum", extra_vacuum_a=EXTRA_VACUUM_A)
     if "functional" in asked:
         yield from _functionals(values, declare.engine.functionals_at_density)
