@@ -26,7 +26,7 @@ def test_a_dimer_relaxes_to_what_gpaw_and_ase_give(tmp_path: Path) -> None:
     campaign = yaml.safe_load((DATA / "gpaw-tiny.yaml").read_text(encoding="utf-8"))
     campaign["protocol"]["atom"]["box_a"] = list(BOX_A)
     campaign["protocol"] |= {"cutoff_ev": 200.0, "max_force_ev_per_a": 0.05}
-    values = {"supercell": [3, 3], "adsorbate": {"molecule": "Li2"}, "quantities": [], "execution": {}}
+    values = {"supercell": [3, 3], "adsorbate": {"molecule": "Li2"}, "quantities": [], "dos": {}, "execution": {}}
     (tmp_path / "li2.yaml").write_text(yaml.safe_dump(campaign | values), encoding="utf-8")
     planned = plan(tmp_path / "li2.yaml")
     calculation, atoms = planned.names["Li2"], planned["Li2"].atoms()
