@@ -64,7 +64,7 @@ class Case:
     outputs
         Files of a finished calculation, by kind, whose damage has to be noticed.
     refused
-        An element that the engine does not have.
+        An element that the engine does not have; None where it plays any.
     slowly
         Within it a run waits between its steps, where a stop would otherwise race with the run's own end.
     physical
@@ -80,7 +80,7 @@ class Case:
     moved_ev: float
     moved_ev_per_a: float
     outputs: Mapping[str, tuple[str, ...]]
-    refused: str
+    refused: str | None
     protocol: Mapping[str, Any]
     protocol_keys: Mapping[str, tuple[str, ...]]
     sheet: Callable[[], Atoms]
@@ -146,7 +146,7 @@ EMT = Case(
     moved_ev=1e-9,
     moved_ev_per_a=1e-8,
     outputs={"relax": ("result.json", "trajectory.jsonl"), "dos": ("result.json", "bands.npz", "dos.npz")},
-    refused="O",
+    refused=None,
     protocol=PROTOCOL,
     protocol_keys={"relax": ("max_force_ev_per_a",), "dos": ("kpoint_length_a", "dos_broadening_ev")},
     sheet=monolayer,

@@ -81,7 +81,9 @@ def test_launchpad_files(refused: Refused, tmp_path: Path) -> None:
 def test_a_password_is_in_no_message(refused: Refused, tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     (message,) = refused(("status", "--launchpad", "mine.yaml"))
-    says(message, "launchpad mine.yaml", "should be a valid string" if "uri_mode" not in text else "%2F for a slash")
+    says(
+        message, "launchpad mine.yaml", "should be text (in quotes)" if "uri_mode" not in text else "%2F for a slash"
+    )
     assert not any(part in message for part in ("8154", "9300"))
 
 

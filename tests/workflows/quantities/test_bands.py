@@ -18,7 +18,8 @@ def result(mesh_ev: float, path_ev: float, label: str = "WSSe", calculation: str
         ("dos", "dos"): SimpleNamespace(label=f"{label}/dos", gap=gap(mesh_ev), calculation=calculation),
         ("bands", "bands"): SimpleNamespace(label="WSSe/bands", gap=gap(path_ev)),
     }
-    return SimpleNamespace(model=label, host=SimpleNamespace(record=lambda *key: records[key]))
+    host = SimpleNamespace(model=SimpleNamespace(label=label), record=lambda *key: records[key])
+    return SimpleNamespace(model=label, host=host)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,6 @@ def test_it_is_planned_at_the_chosen_site_and_changes_no_other_id(tmp_path: Path
         ({"dos": {"of": ["best"]}}, "dos.of: it lacks host, beside which the others are shown: [host, best]."),
         ({"dos": {"of": ["host", "T_W@top"]}}, "dos.of"),
         ({"dos": BOTH, "quantities": ["work_function"]}, "dos.of: quantities have no dos; add it there"),
-        ({"dos": BOTH, "models": ["WSe2"], "sites": []}, "sites: model WSe2 has none of []"),
     ],
 )
 def test_bad_input_is_refused_when_planned(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -159,7 +159,7 @@ def test_a_length_goes_before_a_mesh_that_the_relaxations_have(tmp_path: Path) -
         ("vasp", {"cutoff": 700}, r"unknown key 'protocol.*final_energy.cutoff' \(did you mean 'cutoff_ev'\?\)"),
         ("vasp", {"cutoff_ev": -1}, "final_energy.cutoff_ev: -1 should be greater than 0"),
         ("vasp", {"max_force_ev_per_a": 0.01}, "unknown key 'protocol.*final_energy.max_force_ev_per_a'"),
-        ("vasp", True, "final_energy: True should be .*dictionary"),
+        ("vasp", True, "final_energy: true should be a mapping with the keys cutoff_ev, "),
         ("emt", {"spin_orbit": True}, r"the engine emt has no such key.*\(protocol.final_energy\)"),
         ("vasp", {"hubbard_u_ev": {"Mo": {"d": 3.0}}}, "hubbard_u_ev: no calculation here has Mo"),
     ],

@@ -57,7 +57,7 @@ def test_elements_that_no_protocol_names_take_the_recommended_set(tmp_path: Path
 
     lines: list[str] = []
     assert planned() == {"Ti": "Ti_sv", "C": "C", "O": "O"}
-    assert any("as VASP recommends: Ti: Ti_sv, C: C, O: O" in line for line in lines)
+    assert any(line.endswith("as VASP recommends: Ti: Ti_sv") for line in lines)
     assert planned(protocol={"base": "paper", "paw": {"Ti": "Ti_pv"}}) == {"Ti": "Ti_pv", "C": "C", "O": "O"}
     with pytest.raises(InputError, match=r"names no data set for Cf .* VASP recommends none"):
         planned(adsorbate={"element": "Cf"})
