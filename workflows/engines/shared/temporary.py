@@ -26,7 +26,10 @@ def temporary_folder(kind: str) -> Iterator[Path]:
     _sweep(parent, prefix)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # swept between the two lines by a process that starts at the same time
+            continue
         with suppress(OSError):  # a file system without locks, on which nobody else gets one either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if folder.exists():  # else it was swept before it was locked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,19 @@ def test_a_link_is_not_followed(place: Path) -> None:
     with temporary_folder("launch"):
         pass
     assert (place / "thesis" / "thesis.tex").exists()
+
+
+def test_one_that_is_swept_as_it_is_made_is_made_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that starts at the same moment takes it for left behind, before it is locked."""
+    made = []
+
+    def swept_once(prefix: str, make: Callable[..., str] = tempfile.mkdtemp) -> str:
+        made.append(make(prefix=prefix))
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept_once)
+    with temporary_folder("launch") as folder:
+        assert [str(folder)] == made[1:]
+        assert folder.is_dir()
