@@ -37,9 +37,9 @@ class WithAdsorbate:
     host_moment_mub, best_moment_mub
         Total moment of the cell without and with the adsorbate, of the relaxations.
     ion_moment_mub
-        Moment of the adsorbate's sphere, of the relaxation.
+        Moment of the spheres of the adsorbate's atoms, of the relaxation.
     ion_charge_e
-        Electrons of the adsorbate alone less those in its basin (Bader) on the sheet; positive if it lost some.
+        Electrons of the adsorbate alone less those in its basins (Bader) on the sheet; positive if it lost some.
     reasons
         What is missing, in words.
     """
@@ -79,7 +79,9 @@ class Behind:
     alone: Record | None
 
 
-def with_adsorbate(behind: Behind, site: str | None, missing: Sequence[str]) -> WithAdsorbate:
+def with_adsorbate(
+    behind: Behind, site: str | None, missing: Sequence[str], adsorbate_atoms: int = 1
+) -> WithAdsorbate:
     """Return what the records say; ``missing`` are the reasons for those that there should be."""
     reasons = list(missing)
     best, bare = behind.best_dos, behind.host_dos
@@ -107,7 +109,7 @@ def with_adsorbate(behind: Behind, site: str | None, missing: Sequence[str]) -> 
         best_work_function_top_ev=above,
         host_moment_mub=None if behind.host is None else behind.host.total_moment_mub,
         best_moment_mub=None if behind.site is None else behind.site.total_moment_mub,
-        ion_moment_mub=None if moments is None else moments[-1],
+        ion_moment_mub=None if moments is None else sum(moments[-adsorbate_atoms:]),
         ion_charge_e=charge,
         reasons=tuple(reasons),
     )
@@ -123,7 +125,7 @@ def ion_charge_e(together: Record | None, alone: Record | None) -> tuple[float |
     Parameters
     ----------
     together, alone
-        The densities of the host with the adsorbate, and of the adsorbate alone: it is the last atom of both.
+        The densities of the host with the adsorbate, whose atoms are the last, and of the adsorbate alone.
     """
     if together is None or alone is None:
         return None, None
@@ -133,7 +135,8 @@ def ion_charge_e(together: Record | None, alone: Record | None) -> tuple[float |
         check_method(together, alone)
     except ProtocolMismatch as error:
         return None, f"charge of {alone.label}: {error}"
-    return alone.basin_electrons[-1] - together.basin_electrons[-1], None
+    own = alone.basin_electrons
+    return sum(own) - sum(together.basin_electrons[-len(own) :]), None
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,8 @@ class CommonZero:
     is_vacuum: bool
 
 
-def common_zero(host: Record, best: Record) -> CommonZero | None:
-    """Return the vacuum level on the face without the adsorbate, which is the last atom of ``best``.
+def common_zero(host: Record, best: Record, adsorbate_atoms: int = 1) -> CommonZero | None:
+    """Return the vacuum level on the face without the adsorbate, whose atoms are the last of ``best``.
 
     On its own face the adsorbate's dipole moves the level. Without vacuum levels, as in dry runs, each has its own
     Fermi level; None if not even that is recorded.
@@ -167,7 +170,8 @@ def common_zero(host: Record, best: Record) -> CommonZero | None:
     if host.vacuum_ev is None or best.vacuum_ev is None or best.geometry is None:
         return CommonZero(host.gap.fermi_ev, best.gap.fermi_ev, "each one's Fermi level", False)
     heights = [position[2] for position in best.geometry.positions_a]
-    above = heights[-1] >= sum(heights[:-1]) / (len(heights) - 1)
+    sheet, own = heights[:-adsorbate_atoms], heights[-adsorbate_atoms:]
+    above = sum(own) / len(own) >= sum(sheet) / len(sheet)
     side, face = (0, "bottom") if above else (1, "top")
     return CommonZero(host.vacuum_ev[side], best.vacuum_ev[side], f"the vacuum level at the {face} face", True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...analysis.adsorbates import atoms_of
 from ...analysis.arrays import Dos
 from ...analysis.columns import Column
 from ...analysis.electrons.density import term_names
@@ -112,7 +113,8 @@ class DosOfBest(Quantity):
         if self.name not in host.model.quantities:
             return None
         site = _chosen(host)
-        return with_adsorbate(_behind(host, site), site, host.lacking(self.name, {"best": "DOS of the best site"}))
+        lacking = host.lacking(self.name, {"best": "DOS of the best site"})
+        return with_adsorbate(_behind(host, site), site, lacking, atoms_of(host.campaign.adsorbate))
 
     def remarks(self, results: Sequence[ModelResult]) -> list[str]:
         """Say of each host what the adsorbate changes."""
@@ -228,7 +230,7 @@ def _spectra(host: HostRecords, documents: Documents) -> tuple[CommonZero, tuple
     records = host.record(DensityOfStates.name, "dos"), host.record(DosOfBest.name, "best")
     if records[0] is None or records[1] is None:
         return None
-    zero = common_zero(records[0], records[1])
+    zero = common_zero(records[0], records[1], atoms_of(host.campaign.adsorbate))
     if zero is None:
         return None
     names = host.model.name, f"{host.model.name} + {host.campaign.adsorbate}"

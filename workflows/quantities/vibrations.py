@@ -65,6 +65,7 @@ class VibrationsOfIon(Quantity):
 
     name = "vibrations"
     kinds = frozenset({"vibrations"})
+    of_atoms = "the modes are those of one atom, and ΔG is against a gas of atoms"
     of_sites = True
     words = {"": "modes of the adsorbate"}
     columns = (

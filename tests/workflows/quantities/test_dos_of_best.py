@@ -98,6 +98,27 @@ def test_the_common_zero_is_the_vacuum_of_the_bare_face(ion_z_a: float, host_ev:
     assert (bare.gap, best.gap) == ("gap 1.50 eV", "metal")
 
 
+def test_a_molecule_counts_with_all_its_atoms() -> None:
+    """The last one alone has another charge and moment, and lies on the other side of the sheet's middle."""
+    lying = Geometry(
+        symbols=("Se", "W", "S", "Na", "Na", "S"),
+        positions_a=tuple((0.0, 0.0, z) for z in (8.0, 9.5, 11.0, 6.0, 7.0, 9.75)),
+        cell_a=CELL,
+        pbc=(True, True, False),
+    )
+    both = behind(
+        site=record("site", geometry=lying, final_moments_mub=(0.0, 0.5, 0.125, 0.25, 0.125, 0.0625)),
+        together=record("*Na2S", basin_electrons=(6.5, 14.0, 6.25, 6.25, 6.5, 7.0)),
+        alone=record("Na2S", basin_electrons=(6.75, 6.75, 7.0)),
+        best_dos=record("best/dos", geometry=lying, gap=METAL, vacuum_ev=(4.5, 2.5)),
+    )
+    found = with_adsorbate(both, "T_W@bottom:flat", (), 3)
+    assert found.ion_charge_e == 20.5 - 19.75
+    assert found.ion_moment_mub == 0.4375
+    zero = present(common_zero(present(both.host_dos), present(both.best_dos), 3))
+    assert zero.words == "the vacuum level at the top face"
+
+
 def test_without_vacuum_levels_each_has_its_fermi_level() -> None:
     zero = present(common_zero(record("a", gap=INSULATOR), record("b", 13.5, gap=METAL)))
     assert (zero.host_ev, zero.best_ev, zero.words) == (-0.2, 0.75, "each one's Fermi level")

@@ -226,6 +226,7 @@ def test_a_molecule_in_another_state_has_no_energy(bench: Bench, tmp_path: Path)
         ({"conversion": {"products": ["Na2S"]}}, "conversion: Na2S is a molecule and no ion"),
         ({"quantities": ["bulk_reference"]}, "bulk_reference: Na2S is a molecule: it is no ion.*no voltage"),
         ({"quantities": ["barrier"]}, "barrier: Na2S is a molecule: a path"),
+        ({"quantities": ["vibrations"]}, "vibrations: Na2S is a molecule: the modes are those of one atom"),
         ({"adsorbate": {**NA2S, "charge": 2}}, "charge: a molecule is no ion"),
         ({"adsorbate": {**NA2S, "element": "Na"}}, "an element, or a molecule by its file, not both"),
         ({"adsorbate": {"element": "Na", "orientations": ["flat"]}}, "orientations: one Na atom has none"),
