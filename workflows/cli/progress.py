@@ -33,6 +33,8 @@ def show_progress(documents: Documents, entry: CampaignEntry, console: Console) 
     names = {identifier: name for name, identifier in reversed(entry.names.items())}
     shown_ids = {a["_id"] for a in documents.attempts.find({"calculation": {"$in": list(names)}}, {"_id": 1})}
     total = len(names)
+    current = {"calculation": {"$in": list(names)}, "state": "current"}
+    recorded = set(documents.records.distinct("calculation", current))
 
     def news() -> Iterator[tuple[str, int]]:
         query = {
@@ -40,14 +42,12 @@ def show_progress(documents: Documents, entry: CampaignEntry, console: Console) 
             "_id": {"$nin": list(shown_ids)},
             "outcome": {"$ne": "running"},
         }
-        attempts = list(documents.attempts.find(query).sort("started", 1))
-        count = documents.records.count_documents({"calculation": {"$in": list(names)}, "state": "current"})
-        # Several may have ended since the last look; each line has the number of records that there were by then.
-        count -= sum(attempt["outcome"] == "completed" for attempt in attempts)
-        for attempt in attempts:
+        # Several may have ended since the last look, and more end meanwhile: each line counts those before it.
+        for attempt in documents.attempts.find(query).sort("started", 1):
             shown_ids.add(attempt["_id"])
-            count += attempt["outcome"] == "completed"
-            yield _line(names[attempt["calculation"]], attempt), count
+            if attempt["outcome"] == "completed":
+                recorded.add(attempt["calculation"])
+            yield _line(names[attempt["calculation"]], attempt), len(recorded)
 
     with (_in_terminal if console.is_terminal else _in_log)(console, total) as display:
 

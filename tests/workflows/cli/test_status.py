@@ -121,3 +121,19 @@ def test_what_ended_since_the_last_look_is_counted_one_by_one(bench: Bench, tmp_
     total = len(planned.calculations)
     numbers = [line.partition("]")[0].lstrip("[") for line in output.getvalue().splitlines() if line.startswith("[")]
     assert numbers == [f"{number}/{total}" for number in range(total + 1)]
+
+
+def test_what_ends_while_lines_are_written_is_counted_with_its_own(bench: Bench, tmp_path: Path) -> None:
+    """A worker records between the look at what ended and the count: both of the last lines said that all is done."""
+    planned = plan(small_campaign(tmp_path, quantities=[]))
+    entry = bench.submit(planned).entry
+    output = io.StringIO()
+    with show_progress(bench.documents, entry, Console(file=output, width=160)) as update:
+        bench.launch(planned)
+        last = present(bench.documents.attempts.find_one_and_delete({}, sort=[("started", -1)]))  # not written yet
+        update()
+        bench.documents.attempts.insert_one(last)
+        update()
+    total = len(planned.calculations)
+    numbers = [line.partition("]")[0].lstrip("[") for line in output.getvalue().splitlines() if line.startswith("[")]
+    assert numbers == [f"{number}/{total}" for number in range(1, total + 1)]
