@@ -27,6 +27,7 @@ from ..structures.molecules import Molecule, MoleculeStart, place_molecule, reac
 from ..structures.monolayers import Monolayer, box, build_monolayer
 from ..structures.paths import BETWEEN, Hop, PathEnds, Paths
 from ..structures.placed_ions import place_ions, reached_ions
+from ..structures.site_candidates import BRIDGE
 from ..structures.sites import (
     EndSite,
     Site,
@@ -370,9 +371,19 @@ class Host:
         return {site.name: site for site in bridge_sites(self.pristine, self.defects)}
 
     @property
+    def sites_by_rule(self) -> dict[str, Site]:
+        """Every site that a campaign has without a list: of its faces, and between its sheets."""
+        return {**self.sites, **self.galleries}
+
+    @property
     def named_sites(self) -> dict[str, Site]:
         """Every site that a campaign may name."""
-        return {**self.sites, **self.galleries, **self.bridges}
+        return {**self.sites_by_rule, **self.bridges}
+
+    def named_site(self, name: str) -> Site:
+        """Return one of `named_sites`; bridges, which take as long as all others, are found for their names alone."""
+        by_rule = self.sites_by_rule
+        return by_rule[name] if name in by_rule else self.bridges[name]
 
     @cached_property
     def inner(self) -> InnerSites:
@@ -395,7 +406,7 @@ class Host:
             if coordinates in operation:
                 return self.own_site(operation["site"], coordinates, operation[coordinates])
         if "at" not in operation:
-            return self.named_sites[operation["site"]]
+            return self.named_site(operation["site"])
         first, second = operation["at"]
         return own_site(self.pristine, self.defects, operation["site"], operation["face"], (first, second))
 
@@ -826,7 +837,7 @@ def _end(host: Host, start: Site, final: Atoms) -> EndSite:
         if inner is not None or host.periodic:
             return inner or EndSite(WITHIN, True, None, start.name)
     # The middle of a path is told by its two ends, but to those who ask for the sites there.
-    sites = {**host.sites, **(host.bridges if start.name in host.bridges else {})}
+    sites = {**host.sites, **(host.bridges if start.kind == BRIDGE else {})}
     sites |= {start.name: start} if start.face in FACES else {}
     return end_site(host.pristine, host.defects, tuple(sites.values()), final, start)
 

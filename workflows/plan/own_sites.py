@@ -130,7 +130,7 @@ def too_near(atoms: Atoms) -> str | None:
 
 def told_duplicates(ideal: start_structures.Host, sites: Mapping[str, start_structures.Operation]) -> Iterator[str]:
     """Say which own sites are by symmetry a site that a rule gives, or one another."""
-    earlier: dict[str, Site] = dict(ideal.named_sites)
+    earlier: dict[str, Site] = dict(ideal.named_sites) if sites else {}
     for name, operation in {one["site"]: one for one in sites.values()}.items():
         site = ideal.site(operation)
         same = [other for other, place in earlier.items() if _same(ideal, place, site)]

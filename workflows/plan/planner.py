@@ -343,16 +343,18 @@ class _Planner:
         """Yield the starts of each site by name, the first by that of the site."""
         moments = host.protocol.get("start_moments_mub") or {}
         magnetic = any((moments.get("other"), *(moments.get("elements") or {}).values()))
-        near = {site.name for site in near_defect(tuple(ideal.named_sites.values()))} if ideal.defects else set()
         for name, operation in sites.items():
             yield name, operation
             site = site_of(name)
-            open_shell = magnetic or site in near or bool(ideal.defects and site in model.own_sites)
+            own = site in model.own_sites
+            open_shell = magnetic or bool(ideal.defects and (own or near_defect([ideal.named_site(site)])))
             starts = model.starts or (self.spec.starts if open_shell else 1)
             for start in range(2, starts + 1):
                 yield f"{name}{ANOTHER_START}{start}", start_structures.another_start(operation, start)
 
     def _own_sites(self, model: CampaignModel, ideal: start_structures.Host) -> dict[str, start_structures.Operation]:
+        if not model.own_sites:
+            return {}
         taken = sorted((ideal.named_sites.keys() | {HOST, "final", "lowest", *PARTS}) & model.own_sites.keys())
         if taken:
             raise InputError(f"{self.where}: own_sites: model {model.title} has a site {taken[0]} of its own.")
@@ -432,16 +434,20 @@ class _Planner:
         return of_mixed(mixing, defects)
 
     def _sites(self, model: CampaignModel, ideal: start_structures.Host) -> list[Site]:
-        sites, selection = ideal.named_sites, self.spec.sites if model.sites is None else model.sites
-        self.known_sites |= set(sites)
-        by_rule = [site for name, site in sites.items() if name not in ideal.bridges]
+        selection = self.spec.sites if model.sites is None else model.sites
+        if self.spec.sites and not isinstance(self.spec.sites, str):
+            self.known_sites |= set(ideal.named_sites)
+        by_rule = list(ideal.sites_by_rule.values())
         if selection == "all":
             return by_rule
         if selection == "near-defect":
             return list(near_defect(by_rule))
+        if not selection:
+            return []
+        sites = ideal.named_sites
         matches = [sites[name] for name in selection if name in sites]
         unknown = [name for name in selection if name not in sites]
-        if (selection and not matches and not model.own_sites) or (unknown and model.sites is not None):
+        if (not matches and not model.own_sites) or (unknown and model.sites is not None):
             raise InputError(
                 f"{self.where}: sites: model {model.title} has none of {', '.join(unknown)}"
                 f"{nearest(unknown[0], sites)}; its sites: {'. '.join((', '.join(sites), *self.remarks))}."

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sodiate.structures.sites import EndSite
+from ase import Atoms
+from sodiate.structures.sites import EndSite, Site
+from sodiate.workflows import start_structures
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.results import Results
@@ -50,6 +53,29 @@ def test_a_bridge_is_a_site_for_those_who_name_it(tmp_path: Path) -> None:
     # The others are the calculations that they were.
     for name in ("WSSe", "WSSe/T_W@top", "WSSe/H@top"):
         assert named.names[name].id == plain.names[name].id
+
+
+def test_bridges_are_looked_for_only_where_some_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take as long as all other sites, which a plan, and each relaxation's end, would wait for."""
+    # Of other tests' hosts bridges may be known, and those of this one are none for them.
+    monkeypatch.setattr(start_structures, "_read_host", lru_cache(start_structures._read_host.__wrapped__))
+    choices: list[Any] = ["all", "near-defect", []]
+    asked: list[str] = []
+
+    def no_bridges(host: Atoms, defects: Any) -> tuple[Site, ...]:
+        asked.append(str(host.symbols))
+        return ()
+
+    monkeypatch.setattr(start_structures, "bridge_sites", no_bridges)
+    for sites in choices:
+        planned = plan(janus(tmp_path, models=["WSSe", "WSSe+VS"], sites=sites))
+        for name, calculation in planned.names.items():
+            if calculation.structure["op"] == "adsorbate":
+                assert site_reached(calculation, planned[name].atoms()) is not None
+    assert not asked
+    with pytest.raises(InputError, match=r"none of B@top"):
+        plan(janus(tmp_path, sites=["B@top"]))
+    assert asked
 
 
 def test_a_bridge_that_no_model_has_is_refused(tmp_path: Path) -> None:
