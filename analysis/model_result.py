@@ -42,6 +42,16 @@ class HostRecords:
         """Return the record of a quantity's calculation, if there is one."""
         return self.records.get(self.identifier(quantity, role) or "")
 
+    def of_site(self, name: str | None) -> Record | None:
+        """Return the relaxation at a site by its name, if there is one."""
+        return next((self.records.get(site.calculation) for site in self.model.sites if site.name == name), None)
+
+    @property
+    def chosen(self) -> str | None:
+        """The site whose geometry calculations of the best site have, as the graph chose it."""
+        lowest = self.records.get(self.model.lowest or "")
+        return None if lowest is None or lowest.choice is None else lowest.choice.site
+
     def missing(self, identifier: str) -> str:
         """Say why a calculation has no record."""
         return self.reasons.get(identifier, "not yet run")

@@ -26,6 +26,7 @@ from .statics import free_adsorbate
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ...analysis.figures.plots import AdsorptionBar
     from ...analysis.model_result import HostRecords, ModelResult
     from ..database.documents import Documents
     from .declare import Declare
@@ -133,21 +134,9 @@ class AdsorptionEnergy(Quantity):
         """Draw the energies of the best sites beside the published energies."""
         if all(result.adsorption_energy_ev is None for result in results):
             return {}
-        from ...analysis.figures.plots import AdsorptionBar, adsorption_bars
+        from ...analysis.figures.plots import adsorption_bars
 
-        rows = [
-            AdsorptionBar(
-                result.model,
-                result.adsorption_energy_ev,
-                result.paper_adsorption_energy_ev,
-                result.site,
-                result.reasons[0] if result.reasons and result.adsorption_energy_ev is None else None,
-                result.adsorption_energy_numerical_uncertainty_ev,
-                result.adsorption_energy_functional_uncertainty_ev,
-                bars.best.lacking if (bars := result.quantities.get(UNCERTAINTY)) and bars.best else (),
-            )
-            for result in results
-        ]
+        rows = [adsorption_bar(result) for result in results]
 
         def draw(path: Path, mock: bool) -> None:
             adsorption_bars(rows, path, mock)
@@ -184,6 +173,22 @@ class AdsorptionEnergy(Quantity):
     def numbers(self, result: ModelResult) -> list[Number]:
         """Return ΔE of each site."""
         return site_numbers(result, "adsorption_energy_ev")
+
+
+def adsorption_bar(result: ModelResult) -> AdsorptionBar:
+    """Return the bar of a host's best site."""
+    from ...analysis.figures.plots import AdsorptionBar
+
+    return AdsorptionBar(
+        result.model,
+        result.adsorption_energy_ev,
+        result.paper_adsorption_energy_ev,
+        result.site,
+        result.reasons[0] if result.reasons and result.adsorption_energy_ev is None else None,
+        result.adsorption_energy_numerical_uncertainty_ev,
+        result.adsorption_energy_functional_uncertainty_ev,
+        bars.best.lacking if (bars := result.quantities.get(UNCERTAINTY)) and bars.best else (),
+    )
 
 
 def site_numbers(result: ModelResult, key: str, bulk: bool = False) -> list[Number]:

@@ -112,9 +112,8 @@ class DosOfBest(Quantity):
         """Hold the records of the best site against those of the host; None for a host without."""
         if self.name not in host.model.quantities:
             return None
-        site = _chosen(host)
         lacking = host.lacking(self.name, {"best": "DOS of the best site"})
-        return with_adsorbate(_behind(host, site), site, lacking, atoms_of(host.campaign.adsorbate))
+        return with_adsorbate(_behind(host, host.chosen), host.chosen, lacking, atoms_of(host.campaign.adsorbate))
 
     def remarks(self, results: Sequence[ModelResult]) -> list[str]:
         """Say of each host what the adsorbate changes."""
@@ -189,20 +188,13 @@ class DosOfBest(Quantity):
         ]
 
 
-def _chosen(host: HostRecords) -> str | None:
-    """Return the site that was chosen, at whose geometry the DOS is."""
-    lowest = host.records.get(str(host.model.lowest))
-    return None if lowest is None or lowest.choice is None else lowest.choice.site
-
-
 def _behind(host: HostRecords, site: str | None) -> Behind:
-    identifiers = {one.name: one.calculation for one in host.model.sites}
     together, _, alone = term_names(host.campaign.adsorbate)
     return Behind(
         host_dos=host.record(DensityOfStates.name, "dos"),
         best_dos=host.record(DosOfBest.name, "best"),
         host=host.records.get(host.model.host),
-        site=host.records.get(identifiers.get(site or "", "")),
+        site=host.of_site(site),
         together=host.record(DensityDifference.name, together),
         alone=host.record(DensityDifference.name, alone),
     )

@@ -96,7 +96,7 @@ class Interlayer(Quantity):
         said = entry.declared
         lacking = host.lacking(self.name, {"host": "interlayer distance"})
         if "scan" not in said:
-            bare, best = host.record(self.name, "host"), _best(host, results)
+            bare, best = host.record(self.name, "host"), host.of_site(results["adsorption_energy"].site)
             return InterlayerResult(said["declared_a"], _measured(said, bare), _measured(said, best), False, lacking)
         empty = InterlayerResult(said["declared_a"], None, None, True, lacking)
         records = {distance: host.record(self.name, role) for role, distance in said["scan"].items()}
@@ -185,9 +185,3 @@ def _measured(said: Mapping[str, Any], record: Record | None) -> float | None:
     if record is None or record.geometry is None:
         return None
     return distance_between(said["sheets"], said["ideal_a"], said["distances_a"], record.geometry.positions_a)
-
-
-def _best(host: HostRecords, results: Mapping[str, Any]) -> Record | None:
-    """Return the relaxation of the adsorbate at the best site, if it is known."""
-    name = getattr(results.get("adsorption_energy"), "site", None)
-    return next((host.records.get(site.calculation) for site in host.model.sites if site.name == name), None)

@@ -127,7 +127,7 @@ class VibrationsOfIon(Quantity):
             if record is None or record.vibrations is None:
                 reasons.append(f"vibrations at {role}: {host.missing(identifier)}")
                 continue
-            name = _chosen(host) or role if role == BEST else role
+            name = host.chosen or role if role == BEST else role
             if name in (one.site for one in sites):  # the best one, named too
                 continue
             site = next((one for one in adsorption.sites if one.site == name), None)
@@ -238,11 +238,6 @@ def _declared(declare: Declare, host: PlannedHost, site: str, around_a: float | 
     structure = start_structures.vibrating(around_a, site == BEST)
     label = f"{host.calculation.label}/vibrations/{site}"
     return declare("vibrations", structure, parents, label, host.protocol)
-
-
-def _chosen(host: HostRecords) -> str | None:
-    lowest = host.records.get(str(host.model.lowest))
-    return None if lowest is None or lowest.choice is None else lowest.choice.site
 
 
 def _paths(host: HostRecords, barriers: BarrierResult | None) -> list[tuple[Any, Saddle | None]]:

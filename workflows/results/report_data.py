@@ -138,9 +138,7 @@ def _relaxations(
 
 def _host(results: Results, result: ModelResult) -> HostContent:
     """Return the content of a host: its atoms and sites, then the content of each quantity."""
-    model, records = result.host.model, result.host.records
-    best = next((records.get(site.calculation) for site in model.sites if site.name == result.site), None)
-    record = best or records.get(model.host)
+    record = result.host.of_site(result.site) or result.host.records.get(result.host.model.host)
     parts = [quantity.draw(result, results.documents) for quantity in quantities().values()]
     lines = [line for part in parts for line in part.lines]
     quantity_panels = [panel for part in parts for panel in part.panels]
@@ -151,15 +149,16 @@ def _host(results: Results, result: ModelResult) -> HostContent:
     atoms = record.geometry.atoms()
     shift = to_the_middle(atoms, result.adsorbate, points)
     atoms = shifted(atoms, shift, points)
-    surfaces = None if density is None else isosurfaces(rolled(density, shift))
+    difference = None if density is None else rolled(density, shift)
+    surfaces = None if difference is None else isosurfaces(difference)
     sites = _map(result, lambda relaxed: shifted(relaxed, shift, points))
     panels = [_atoms_panel(result, record.label, atoms, surfaces)]
     if sites:
         tracks = {name: line for part in parts for name, line in part.tracks.items()}
         lines_drawn = {name: _track(atoms, line, shift, points) for name, line in tracks.items()}
         panels.append(_map_panel(result, atoms, sites, lines_drawn))
-    if density is not None and result.site is not None:
-        panels.append(_slice_panel(result, rolled(density, shift), atoms))
+    if difference is not None and result.site is not None:
+        panels.append(_slice_panel(result, difference, atoms))
     return HostContent(result.model, record.label, _poscar(atoms), lines, [*panels, *quantity_panels])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from ..campaign.yaml import InputError
 from ..engines import find_engine
 from ..plan.preview import new_folder, write_atoms
 from ..quantities import quantities
+from ..quantities.adsorption_energy import adsorption_bar
 from ..quantities.density_difference import density_terms
 from .figures import figures
 from .rows import columns
@@ -130,10 +132,9 @@ def _numbers(path: Path, results: Sequence[ModelResult]) -> None:
 def _structures(folder: Path, results: Sequence[ModelResult]) -> None:
     folder.mkdir()
     for result in results:
-        model, records = result.host.model, result.host.records
-        best = {site.name: site.calculation for site in model.sites}.get(result.site or "")
-        for name, identifier in ((model.name, model.host), (f"{model.name}/{result.site}", best)):
-            record = records.get(identifier or "")
+        host, model = result.host, result.model
+        found = {model: host.records.get(host.model.host), f"{model}/{result.site}": host.of_site(result.site)}
+        for name, record in found.items():
             if record is None or record.geometry is None:
                 continue
             for form in (POSCAR, "cif"):
@@ -160,31 +161,20 @@ def _overview(results: Results, folder: Path, evaluated: Sequence[ModelResult], 
 
 def _host_panels(results: Results, result: ModelResult) -> HostPanels:
     from ...analysis.figures.composite import HostPanels
-    from ...analysis.figures.plots import AdsorptionBar
 
-    model, documents = result.host.model, results.documents
-    best = {site.name: site.calculation for site in model.sites}.get(result.site or "")
-    record = result.host.records.get(best or "") or result.host.records.get(model.host)
+    documents = results.documents
+    record = result.host.of_site(result.site) or result.host.records.get(result.host.model.host)
     try:
         difference = density_terms(result.host, documents).difference
     except SodiateError:  # not asked for, not computed, or in an archive, which leaves grids out
         difference = None
     electrons = result.host.record("dos", "dos")
     dos = None if electrons is None else documents.arrays(electrons, "dos")
-    bar = AdsorptionBar(
-        formula(result.model),
-        result.adsorption_energy_ev,
-        result.paper_adsorption_energy_ev,
-        result.site,
-        None,
-        result.adsorption_energy_numerical_uncertainty_ev,
-        result.adsorption_energy_functional_uncertainty_ev,
-    )
     return HostPanels(
         model=formula(result.model),
         atoms=None if record is None or record.geometry is None else record.geometry.atoms(),
         difference=difference,
-        bar=bar,
+        bar=replace(adsorption_bar(result), model=formula(result.model)),
         dos=dos if isinstance(dos, Dos) else None,
         gap=None if electrons is None else electrons.gap,
     )
