@@ -4,7 +4,7 @@ Every host has its slab normal along z and its lattice vectors a and b in the xy
 not periodic. "Lateral" means in that plane.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -353,20 +353,36 @@ def _above_the_middle(sheet: Atoms) -> Floats:
     return heights
 
 
+def connected(count: int, near: Callable[[int], Ints]) -> list[Ints]:
+    """Return the numbers below a count group by group, each sorted, from what each one is directly connected to."""
+    left, found = set(range(count)), []
+    while left:
+        members, open_ = set[int](), {min(left)}
+        while open_:
+            number = open_.pop()
+            members.add(number)
+            open_ |= set(near(number).tolist()) - members
+        found.append(np.array(sorted(members), dtype=np.int64))
+        left -= members
+    return found
+
+
 def sheets(atoms: Atoms) -> list[Ints]:
     """Return the atoms of each bonded sheet, the lowest first.
 
     Atoms within 1.2 times the sum of their covalent radii are bonded. A part with fewer atoms than half of the
     largest one is none: an adsorbed atom, a molecule.
     """
-    from ase.neighborlist import neighbor_list
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    fractions, cell, heights = in_plane_fractions(atoms), in_plane_cell(atoms), atoms.positions[:, 2]
+    height = float(atoms.cell[2, 2]) if atoms.pbc[2] else np.inf  # a crystal's c stands upright
 
-    first, second = neighbor_list("ij", atoms, list(BOND * covalent_radii[atoms.numbers]))
-    bonds = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(atoms), len(atoms)))
-    count, labels = connected_components(bonds, directed=False)
-    parts = [np.flatnonzero(labels == label) for label in range(count)]
+    def bonded_to(index: int) -> Ints:
+        lateral = lateral_distances(fractions - fractions[index], cell)
+        above = heights - heights[index]
+        above = above - np.round(above / height) * height if np.isfinite(height) else above
+        return np.flatnonzero(np.hypot(lateral, above) < bond_reach(atoms.numbers[index], atoms.numbers))
+
+    parts = connected(len(atoms), bonded_to)
     most = max(len(part) for part in parts)
     whole = [part for part in parts if 2 * len(part) >= most and len(part) > 1]
     return sorted(whole, key=lambda part: float(atoms.positions[part, 2].mean()))

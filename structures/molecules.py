@@ -22,6 +22,7 @@ from .geometry import (
     Floats,
     check_element,
     check_overlaps,
+    connected,
     in_plane_cell,
     lateral_distances,
 )
@@ -376,16 +377,8 @@ def fragments(atoms: Atoms, dropped: Sequence[tuple[int, int]] = ()) -> list[lis
     bonded = atoms.get_all_distances(mic=bool(atoms.pbc.any())) < STRETCHED * (radii[:, None] + radii[None])
     for i, j in dropped:
         bonded[i, j] = bonded[j, i] = False
-    left, found = list(range(len(atoms))), []
-    while left:
-        members, open_ = {left[0]}, [left[0]]
-        while open_:
-            near = set(np.flatnonzero(bonded[open_.pop()]).tolist()) - members
-            members |= near
-            open_ += sorted(near)
-        found.append(sorted(members))
-        left = [index for index in left if index not in members]
-    return found
+    parts = connected(len(atoms), lambda index: np.flatnonzero(bonded[index]))
+    return [part.tolist() for part in parts]
 
 
 def no_bonds(molecule: Molecule) -> list[tuple[int, int]]:

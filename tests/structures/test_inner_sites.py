@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import spglib
 from ase import Atoms
+from ase.neighborlist import neighbor_list
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from sodiate.structures.errors import StructureError
-from sodiate.structures.geometry import sheets
+from sodiate.structures.geometry import bond_reach, sheets
 from sodiate.structures.inner_sites import InnerSites
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.structures.sites import Site
@@ -83,6 +86,26 @@ def test_a_supercell_numbers_its_atoms_cell_by_cell() -> None:
     assert four.get_chemical_symbols() == one.get_chemical_symbols() * 4
     assert [len(sheet) for sheet in sheets(four)] == [12, 12]
     assert len(sheets(box(build_monolayer(MOS2, (2, 2)), 15.0, 2.7))) == 1
+
+
+@pytest.mark.parametrize("layers", [None, 2, 3])
+@pytest.mark.parametrize("distance", [1.2, 3.0, 4.0, 6.15])
+def test_sheets_are_those_of_ases_bonds(layers: int | None, distance: float) -> None:
+    """Also where layers are so near that they are one, across the boundary of a crystal's cell too."""
+    atoms = built("AB", layers, n=3)
+    if layers is None:
+        atoms.cell[2, 2] = 6.15 + distance
+    else:
+        heights = atoms.positions[:, 2]
+        atoms.positions[:, 2] += np.round((heights - heights[0]) / 6.15) * (distance - 6.15)
+    atoms.rattle(0.1, seed=3)
+    del atoms[[4, 5, 30]]
+    first, second = neighbor_list("ij", atoms, list(bond_reach(atoms.numbers, atoms.numbers) / 2))
+    bonds = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(atoms), len(atoms)))
+    _, labels = connected_components(bonds, directed=False)
+    parts = sorted(np.flatnonzero(labels == label).tolist() for label in set(labels.tolist()))
+    expected = [part for part in parts if 2 * len(part) >= max(map(len, parts))]
+    assert sorted(part.tolist() for part in sheets(atoms)) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -53,6 +55,17 @@ def test_a_bridge_is_a_site_for_those_who_name_it(tmp_path: Path) -> None:
     # The others are the calculations that they were.
     for name in ("WSSe", "WSSe/T_W@top", "WSSe/H@top"):
         assert named.names[name].id == plain.names[name].id
+
+
+def test_sheets_are_told_apart_without_scipy(tmp_path: Path) -> None:
+    """Loading it takes longer than such a plan."""
+    file = campaign(tmp_path, {"host": "graphene"}, BILAYER, supercell=[2, 2])
+    code = (
+        "import sys; from pathlib import Path; from sodiate.workflows.plan.planner import plan\n"
+        f"print(len(plan(Path({str(file)!r})).hosts), 'scipy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"]
 
 
 def test_bridges_are_looked_for_only_where_some_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
