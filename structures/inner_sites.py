@@ -14,15 +14,13 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import spglib
 from ase import Atom, Atoms
 
-from .errors import StructureError
 from .geometry import FACES, Floats, Ints, check_element, describe, face_layers, in_plane_fractions, sheets
 from .periodic_points import PeriodicPoints
 from .site_candidates import hollows_of
-from .sites import ON_SITE, SAME_POINT, EndSite, Site
-from .symmetry import SYMPREC
+from .sites import ON_SITE, SAME_POINT, EndSite, Site, check_atoms
+from .symmetry import dataset_of
 from .vacancies import Defect, apply_defects
 
 GALLERY: Final = "gallery"
@@ -144,13 +142,8 @@ class InnerSites:
     @cached_property
     def _operations(self) -> tuple[Floats, Floats]:
         """Rotations and translations of the host with its defects, fractional, of its own cell."""
-        cell = (self.cell.tolist(), self.atoms.get_scaled_positions().tolist(), self.atoms.numbers.tolist())
-        try:
-            dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
-        except Exception as error:  # spglib before 2.8 returns None, later ones raise a type of their own
-            raise StructureError(f"{describe(self.atoms)}: spglib found no symmetry ({error}).") from error
-        if dataset is None:
-            raise StructureError(f"{describe(self.atoms)}: spglib found no symmetry; do atoms lie on each other?")
+        points, kinds = self.atoms.get_scaled_positions(), self.atoms.numbers.tolist()
+        dataset = dataset_of(self.cell, points, kinds, describe(self.atoms))
         return np.asarray(dataset.rotations, dtype=np.float64), np.asarray(dataset.translations)
 
     def images(self, position: Floats) -> Floats:
@@ -210,9 +203,11 @@ class InnerSites:
                 kept.append(point)
         present = np.setdiff1d(np.concatenate([lower, upper]), list(missing))
         moved = np.where(np.isin(present, upper) & ~np.isin(present, lower), shift, 0.0)
-        return [
-            (self._kind(sides, point, missing), self._roomiest(sides, point, present, moved, shift)) for point in kept
-        ]
+        near, levels = fractions[present], heights[present] + moved
+        if shift and np.isin(lower, upper).all():  # a sheet and its own image
+            near, levels = np.tile(near, (2, 1)), np.concatenate([levels, levels + shift])
+        atoms = PeriodicPoints(near, plane, _NEAR, levels)
+        return [(self._kind(sides, point, missing), self._roomiest(sides, point, atoms)) for point in kept]
 
     def _kind(self, sides: Sequence[_Side], point: Floats, missing: dict[int, Defect]) -> str:
         direct = [side.over(point) for side in sides]
@@ -227,19 +222,14 @@ class InnerSites:
         turned = [np.abs((one - second + 180.0) % 360.0 - 180.0).min() for one in first]
         return "TP" if float(np.mean(turned)) < _PRISM else "Oct"
 
-    def _roomiest(self, sides: Sequence[_Side], point: Floats, present: Ints, moved: Floats, shift: float) -> Floats:
+    def _roomiest(self, sides: Sequence[_Side], point: Floats, atoms: PeriodicPoints) -> Floats:
         """Return the place between the two sides on the vertical through a point that is furthest from all atoms."""
         low, high = (side.plane(point) for side in sides)
         middle = (low + high) / 2
         x, y = point @ self.cell[:2, :2]
         steps = max(1, round((high - low) / 2 / _STEP))
         heights: Floats = middle + np.arange(-steps, steps + 1, dtype=np.float64) * _STEP
-        fractions = in_plane_fractions(self.pristine)[present]
-        tree_heights = self.pristine.positions[present, 2] + moved
-        if shift and np.isin(sides[0].own, sides[1].own).all():  # a sheet and its own image
-            fractions, tree_heights = np.tile(fractions, (2, 1)), np.concatenate([tree_heights, tree_heights + shift])
-        tree = PeriodicPoints(fractions, self.cell[:2, :2], _NEAR, tree_heights)
-        _, nearest = tree.nearest(np.tile(point, (len(heights), 1)), heights)
+        _, nearest = atoms.nearest(np.tile(point, (len(heights), 1)), heights)
         rooms = np.round(np.minimum(nearest, _NEAR), _DIGITS)
         best = np.flatnonzero(rooms == rooms.max())
         height = heights[best[np.argmin(np.abs(heights[best] - middle))]]
@@ -273,18 +263,11 @@ class InnerSites:
             If the host's atoms are not those of the ideal one, or the element is unknown.
         """
         check_element(element, f"adsorbate on {site.name}")
-        self._check_atoms(host, site.name)
+        check_atoms(host, self.atoms.get_chemical_symbols(), f"site {site.name}")
         position = self.position(site)
         placed: Atoms = host.copy()
         placed.append(Atom(element, position + self._displacement(host, self._apart(self.atoms.positions, position))))
         return placed
-
-    def _check_atoms(self, host: Atoms, name: str) -> None:
-        if host.get_chemical_symbols() != self.atoms.get_chemical_symbols():
-            raise StructureError(
-                f"site {name}: the host at hand is {describe(host)} ({len(host)} atoms), expected "
-                f"{describe(self.atoms)} ({len(self.atoms)} atoms) in the order of the ideal host."
-            )
 
     def _displacement(self, host: Atoms, distances: Floats) -> Floats:
         """Return the mean displacement (Å) of those atoms of a host that are nearest by some distances."""

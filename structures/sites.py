@@ -248,8 +248,8 @@ def point_over(pristine: Atoms, defects: Sequence[Defect], name: str, position: 
     position
         x, y, z in Å.
     """
-    frame = _frame(pristine, apply_defects(pristine, defects), defects)
     host = apply_defects(pristine, defects)
+    frame = _frame(pristine, host, defects)
     u, v = np.linalg.solve(in_plane_cell(pristine).T, position[:2])
     for face, sign in zip(FACES, (1.0, -1.0), strict=True):
         height = sign * float(position[2] - face_plane(host, frame, face, np.array([u, v])))
@@ -326,7 +326,7 @@ def place(host: Atoms, site: Site, element: str, height: float) -> Atoms:
     """
     check_element(element, f"adsorbate on {site.name}")
     frame = site.frame or _bare_frame(host)
-    _check_atoms(host, frame, f"site {site.name}")
+    check_atoms(host, frame.symbols, f"site {site.name}")
     point = np.array(site.fractional) + drift(host, frame)
     x, y = point @ in_plane_cell(host)
     up = height if site.face == "top" else -height
@@ -371,7 +371,7 @@ def end_site(pristine: Atoms, defects: Sequence[Defect], sites: Sequence[Site], 
     ideal = apply_defects(pristine, defects)
     frame = _frame(pristine, ideal, defects)
     host = final[:-1]
-    _check_atoms(host, frame, f"{describe(ideal)} with an adsorbate on {start.name}")
+    check_atoms(host, frame.symbols, f"{describe(ideal)} with an adsorbate on {start.name}")
     point = in_plane_fractions(final)[-1] - drift(host, frame)
     planes = {face: face_plane(host, frame, face, in_plane_fractions(final)[-1]) for face in FACES}
     face = _end_face(final.positions[-1, 2], planes, start.face)
@@ -479,12 +479,13 @@ def _bare_frame(host: Atoms) -> Frame:
     return _frame(host, host, ())
 
 
-def _check_atoms(host: Atoms, frame: Frame, where: str) -> None:
-    if tuple(host.symbols) != frame.symbols:
-        ideal = describe(Atoms(frame.symbols))
+def check_atoms(host: Atoms, symbols: Sequence[str], where: str) -> None:
+    """Raise `StructureError` for a host whose atoms are not those of the ideal one, in its order."""
+    if tuple(host.symbols) != tuple(symbols):
+        ideal = describe(Atoms(symbols))
         raise StructureError(
             f"{where}: the host at hand is {describe(host)} ({len(host)} atoms), expected {ideal} "
-            f"({len(frame.symbols)} atoms) in the order of the ideal host."
+            f"({len(symbols)} atoms) in the order of the ideal host."
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from .errors import StructureError
-from .geometry import check_overlaps, check_repeat
+from .geometry import check_overlaps, check_repeat, in_plane_cell, in_plane_fractions
 from .monolayers import Monolayer, build_monolayer
 
 ORDERS: Final = ("2H", "AA", "AB")
@@ -115,15 +115,7 @@ def build_stack(stack: Stack, repeat: tuple[int, int]) -> Atoms:
         atoms.pbc = True
         # Half a layer up, so that no sheet lies across the boundary of the cell.
         atoms.positions[:, 2] += stack.distance_a / 2
-    atoms.positions[:, :2] = _wrapped(atoms)
+    atoms.positions[:, :2] = np.round(in_plane_fractions(atoms), 9) % 1.0 @ in_plane_cell(atoms)
     check_overlaps(atoms, f"{stack.layer.formula}-{stack.words}")
     supercell: Atoms = atoms.repeat((*repeat, 1))
     return supercell
-
-
-def _wrapped(atoms: Atoms) -> np.ndarray:
-    """Return the lateral positions within the cell, shape (atoms, 2), Å."""
-    plane = np.asarray(atoms.cell)[:2, :2]
-    fractions = np.round(np.linalg.solve(plane.T, atoms.positions[:, :2].T).T, 9) % 1.0
-    lateral: np.ndarray = fractions @ plane
-    return lateral

@@ -97,7 +97,7 @@ def _operations(atoms: Atoms, missing: Atoms, symprec: float) -> Symmetry:
         [in_plane_fractions(everything), 0.5 + (everything.positions[:, 2] - middle) / cell[2, 2]]
     )
     kinds = [*atoms.numbers.tolist(), *(missing.numbers + _PLACES).tolist()]
-    dataset = _dataset(cell, points, kinds, describe(atoms), symprec)
+    dataset = dataset_of(cell, points, kinds, describe(atoms), symprec)
     rotations = np.asarray(dataset.rotations)
     return Symmetry(
         np.ascontiguousarray(rotations[:, :2, :2]),
@@ -106,7 +106,8 @@ def _operations(atoms: Atoms, missing: Atoms, symprec: float) -> Symmetry:
     )
 
 
-def _dataset(cell: Floats, points: Floats, kinds: Sequence[int], what: str, symprec: float = SYMPREC) -> Any:
+def dataset_of(cell: Floats, points: Floats, kinds: Sequence[int], what: str, symprec: float = SYMPREC) -> Any:
+    """Return spglib's dataset of points in a cell; raise `StructureError` with what they are if it finds none."""
     try:
         dataset = spglib.get_symmetry_dataset((cell.tolist(), points.tolist(), list(kinds)), symprec=symprec)
     except Exception as error:  # spglib before 2.8 returns None, later ones raise a type of their own
@@ -129,7 +130,7 @@ def _are_all(restricted: Symmetry, atoms: Atoms, missing: Atoms) -> bool:
     pivot, partners = _pivot(atoms, missing)
     lattice = np.zeros((3, 3))
     lattice[:2, :2], lattice[2, 2] = cell, 30.0 + 2.0 * np.linalg.norm(cell, axis=1).max()
-    rotations = np.asarray(_dataset(lattice, np.zeros((1, 3)), [1], "the lattice").rotations)
+    rotations = np.asarray(dataset_of(lattice, np.zeros((1, 3)), [1], "the lattice").rotations)
     point_group = {(rotation[:2, :2].tobytes(), rotation[2, 2] < 0): rotation[:2, :2] for rotation in rotations}
     if len(partners) * len(point_group) > _CANDIDATES:
         return False
