@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,14 +67,13 @@ class _State:
     positions_a: tuple[Any, ...] = ()
 
     @classmethod
-    def read(cls, folder: Path, key: str) -> _State:
-        try:
+    def read(cls, folder: Path, key: str) -> _State | None:
+        """Return what `write` wrote; None if it is missing, damaged or of other inputs."""
+        with suppress(*DAMAGE, TypeError):
             values = read_json(folder / _STATE)
             if values["key"] == key:
                 return cls(**values)
-        except (*DAMAGE, TypeError):
-            pass
-        return cls(key)
+        return None
 
     def write(self, folder: Path) -> None:
         write_json(folder / _STATE, asdict(self))
@@ -130,8 +130,9 @@ class Chain:
         end = None if limits.wall_time_s is None else time.monotonic() + limits.wall_time_s
         with locked(self.folder) as lock:
             state = _State.read(self.folder, key)
-            if state == _State(key):
+            if state is None:
                 self._begin(inputs, band)
+                state = _State(key)
                 state.write(self.folder)
             while state.stage < len(inputs.stages):
                 left = None if end is None else end - time.monotonic()

@@ -81,6 +81,8 @@ def test_a_chain_is_relaxed_through_kills(vasp: Path, tmp_path: Path) -> None:
     ion = np.array([atoms.positions[-1] for atoms in images])
     assert np.linalg.norm(np.diff(ion, axis=0), axis=1).max() < 2.0
     assert sorted(path.name for path in band.folder.glob("0*")) == ["00", "01", "02", "03", "04"]
+    # The outputs of both launches that were killed lie beside those of the last one: it went on from their steps.
+    assert sorted(path.name for path in band.folder.glob("01/OSZICAR*")) == ["OSZICAR", "OSZICAR.1", "OSZICAR.2"]
     count = len((vasp / "runs").read_text().splitlines())
     again, _ = band.relaxed()
     assert len((vasp / "runs").read_text().splitlines()) == count  # nothing is run twice
