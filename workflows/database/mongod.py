@@ -140,7 +140,7 @@ def private_mongod(root: Path) -> Iterator[PrivateMongod]:
 def mongod_ahead(root: Path) -> Iterator[Callable[[], None]]:
     """Start the private mongod of a root while the caller does something else; let go at the end.
 
-    A command that is refused meanwhile leaves no trace of it.
+    A command that is refused meanwhile leaves no trace of it, unless somebody else has used the server by then.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def mongod_ahead(root: Path) -> Iterator[Callable[[], None]]:
         Waits until the server answers; raises `MongodError` if none can run. To be called before `private_mongod`.
     """
     server = _server_of(root)
-    wanted = False
+    wanted = used = False
     new = [path for path in (server.home, server.root, *server.root.parents) if not path.exists()]
     process = os.getpid()
     try:
@@ -166,9 +166,12 @@ def mongod_ahead(root: Path) -> Iterator[Callable[[], None]]:
                 with opened:
                     finish()
 
-            yield wait
+            try:
+                yield wait
+            finally:  # while it is there: the guard removes it with the server
+                used = wanted or server.record.exists()
     finally:
-        if os.getpid() == process and not wanted and new:
+        if os.getpid() == process and not used and new:
             _remove_unused(server, new)
 
 
@@ -350,6 +353,8 @@ def _reach(server: PrivateMongod) -> None:
                 _start(server, alive)
                 return
         if mongod_guard.answers(str(server.socket)):
+            with suppress(OSError):  # a full disk, say
+                server.record.touch()  # tells who started it, and may not want it, that it is used (`mongod_ahead`)
             return
         time.sleep(0.01)
     raise MongodError(

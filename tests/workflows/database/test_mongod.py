@@ -456,3 +456,13 @@ def test_a_server_that_only_somebody_else_wants_stays(root: Path, user: Callable
     other.leave()
     with private_mongod(root) as server:
         assert names(server.uri) == ["kept"]
+
+
+def test_what_somebody_else_has_done_stays(root: Path) -> None:
+    """As above, where the other command is done before the first one is refused."""
+    with suppress(ZeroDivisionError), mongod_ahead(root):
+        with private_mongod(root) as server:
+            insert(server.uri, {"name": "kept"})
+        raise ZeroDivisionError
+    with private_mongod(root) as server:
+        assert names(server.uri) == ["kept"]
