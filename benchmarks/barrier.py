@@ -31,9 +31,10 @@ from sodiate.structures.sites import find_sites, place
 from sodiate.workflows.engines.base import Limits
 from sodiate.workflows.engines.emt.parameters import load_parameters
 from sodiate.workflows.engines.emt.potential import potential
-from sodiate.workflows.engines.shared.path_search import Search, Tape, search
+from sodiate.workflows.engines.shared.path_search import Search, search
 from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
 from sodiate.workflows.engines.shared.relax import Clock
+from sodiate.workflows.engines.shared.tape import Tape
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from ..shared.path_search import Bounds, Tape
+    from ..shared.tape import Bounds, Tape
 
     Floats = NDArray[np.float64]
 
@@ -224,8 +224,8 @@ def _displaced(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> d
 
 def _tape(atoms: Atoms, inputs: EmtInputs, task: Bounds, name: str, limits: Limits, stop: Stop) -> Tape:
     """Return the tape of force calls that ``atoms`` are moved to."""
-    from ..shared.path_search import Tape
     from ..shared.relax import Clock
+    from ..shared.tape import Tape
     from ..shared.trajectory import Checkpoint, Step
 
     def compute(image: Atoms, what: str, number: int) -> Step:

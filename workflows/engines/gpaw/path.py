@@ -8,9 +8,10 @@ from gpaw.new.symmetry import SymmetryBrokenError
 
 from ...stop import Stop
 from ..base import Limits
-from ..shared.path_search import Search, Tape, refined, search, with_modes
+from ..shared.path_search import Search, refined, search, with_modes
 from ..shared.path_task import COARSE_TAPE, SADDLE, TAPE, PathTask
 from ..shared.relax import Clock, Ranks
+from ..shared.tape import Tape
 from ..shared.trajectory import Checkpoint, Step
 from ..shared.vibrations import THE_SITE, VIBRATIONS_TAPE, VibrationTask, second_derivatives
 from .electrons import CalculatorFactory, write_density

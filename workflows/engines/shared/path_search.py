@@ -1,15 +1,14 @@
 """The search for the saddle of a path: a short elastic band, then its highest point alone, climbing.
 
-Every force call is a line of a tape, so that a launch after a kill repeats the search from its beginning at no cost
-and goes on where the tape ends: the search is a function of the forces alone. The images are computed one after the
-other, each on all cores of the launch: none waits for a slower one, and the tape has one order.
+Every force call is a line of a tape (`sodiate.workflows.engines.shared.tape`): the search is a function of the forces
+alone. The images are computed one after the other, each on all cores of the launch: none waits for a slower one, and
+the tape has one order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -22,8 +21,8 @@ from ....structures.paths import ONE_PLACE
 from ..base import TooManySteps
 from .bfgs import DampedBFGS, powell_weight
 from .path_task import SADDLE
-from .relax import Clock, Ranks
-from .trajectory import Checkpoint, Step
+from .tape import hessian
+from .trajectory import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .path_task import PathTask
+    from .tape import Tape
 
     Floats = NDArray[np.float64]
-
-Compute = Callable[["Atoms", str, int], Step]
-"""Computes energy and forces of an image, given its name and the number of the step."""
 
 LOOSE_EV_PER_A = 0.1
 """Force on the images of a band at which its highest point is known well enough."""
@@ -72,81 +69,6 @@ _BAND_STEPS = 40
 
 _ALONE_STEPS = 40
 """Steps in which an image alone reaches the saddle, if it does."""
-
-DISPLACEMENT_A = 0.02
-"""Of the finite differences of forces."""
-
-
-class Bounds(Protocol):
-    """What force calls are for."""
-
-    def check(self, atoms: Atoms, what: str) -> None:
-        """Raise `EngineError` for atoms that are out of bounds; ``what`` they are."""
-
-
-@dataclass
-class Tape:
-    """The force calls of a search on disk: those of earlier launches are read, further ones computed and added.
-
-    Attributes
-    ----------
-    task
-        What they are for; it refuses images that are out of bounds.
-    checkpoint
-        The file, with the key of that.
-    compute
-        Computes a step.
-    clock
-        Ends the launch between two calls.
-    ranks
-        The processes that do this together.
-    """
-
-    task: Bounds
-    checkpoint: Checkpoint
-    compute: Compute
-    clock: Clock
-    ranks: Ranks = field(default_factory=Ranks)
-    calls: int = 0
-
-    def __post_init__(self) -> None:
-        self._kept: list[Step] | None = None
-
-    def step(self, atoms: Atoms, image: str) -> Step:
-        """Return energy and forces at the positions of ``atoms``.
-
-        Raises
-        ------
-        EngineError
-            If a number is not finite, the adsorbate has left the sheet, or the sheet has come apart.
-        Stopped
-            When asked to stop, or before the wall time is over.
-        """
-        self.task.check(atoms, f"{self.checkpoint.directory}: {image}")
-        if self._kept is None:
-            self._kept = self.ranks.shared(lambda: self._resumed(len(atoms)))
-        number, self.calls = self.calls, self.calls + 1
-        if number < len(self._kept):
-            step = self._kept[number]
-            if np.allclose(step.positions_a, atoms.positions, atol=1e-5):
-                return step
-            # Written by another release, or with other libraries: what follows is of another search.
-            self._kept = self._kept[:number]
-            self.ranks.shared(lambda: self.checkpoint.begin((), self._kept or ()))
-        self.clock.check(number)
-        step = self.compute(atoms, image, number)
-        self._kept.append(step)
-        if self.ranks.writes:
-            with self.checkpoint.path.open("ab", buffering=0) as file:
-                file.write(step.line())
-        return step
-
-    def _resumed(self, natoms: int) -> list[Step]:
-        """Return the calls of earlier launches; what a kill left of a line is cut off."""
-        kept = self.checkpoint.resume(natoms)
-        with self.checkpoint.path.open("r+b") as file:
-            file.truncate(kept.size)
-        return list(kept.steps)
 
 
 @dataclass(frozen=True)
@@ -350,22 +272,6 @@ class Search:
         one = np.repeat([_HOST_EV_PER_A2] * (natoms - 1) + [_ION_EV_PER_A2], 3)
         optimizer.H0 = np.diag(np.tile(one, images))
         return optimizer
-
-
-def hessian(atoms: Atoms, moved: Sequence[int], tape: Tape, where: str) -> Floats:
-    """Return second derivatives of the energy (eV/Å²) by central differences, shape (3 moved, 3 moved)."""
-    rows = []
-    for atom in moved:
-        for axis in range(3):
-            pair = []
-            for sign in (1, -1):
-                displaced = atoms.copy()
-                displaced.positions[atom, axis] += sign * DISPLACEMENT_A
-                pair.append(tape.step(displaced, where).forces_ev_per_a[list(moved)].ravel())
-            rows.append((pair[1] - pair[0]) / (2 * DISPLACEMENT_A))
-    matrix = np.array(rows)
-    symmetric: Floats = (matrix + matrix.T) / 2
-    return symmetric
 
 
 class _Across:

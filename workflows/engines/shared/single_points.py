@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from ....analysis.arrays import ReactionPath, SecondDerivatives
     from ...stop import Stop
     from ..base import Artefacts, Engine
-    from .path_search import Compute, Search
+    from .path_search import Search
     from .relax import Clock
+    from .tape import Compute
     from .trajectory import Step
 
     Floats = NDArray[np.float64]
@@ -248,7 +249,8 @@ def _searched(
     directory: Path, values: Mapping[str, Any], compute: Compute, clock: Clock, relax_band: RelaxBand
 ) -> _Done:
     """Find the saddle of a path."""
-    from .path_search import Search, Tape, search
+    from .path_search import Search, search
+    from .tape import Tape
     from .trajectory import Checkpoint
 
     task, execution = PathTask.read(directory), values["execution"]
@@ -262,7 +264,7 @@ def _searched(
 
 def _displaced(directory: Path, values: Mapping[str, Any], compute: Compute, clock: Clock) -> _Done:
     """Compute the second derivatives of a relaxed geometry."""
-    from .path_search import Tape
+    from .tape import Tape
     from .trajectory import Checkpoint
 
     task, checkpoint = VibrationTask.read(directory), Checkpoint(directory, values["key"], VIBRATIONS_TAPE)

@@ -1,6 +1,6 @@
 """Second derivatives at a relaxed geometry by finite differences of forces, for every engine: what is asked, and how.
 
-Every force call is a line of a tape (`path_search.Tape`), so that a launch after a kill goes on where it ends.
+Every force call is a line of a tape (`tape.Tape`), so that a launch after a kill goes on where it ends.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ...calculation import GEOMETRY
 from ..base import EngineError
 from .files import DAMAGE, read_json, write_json
 from .states import SAME_STATE_EV
+from .tape import hessian
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from ...calculation import Calculation
     from ..base import Artefacts
-    from .path_search import Tape
+    from .tape import Tape
 
 VIBRATIONS_TAPE = "vibrations.jsonl"
 
@@ -101,8 +102,6 @@ def second_derivatives(task: VibrationTask, tape: Tape) -> SecondDerivatives:
     Stopped
         When asked to stop, or before the wall time is over.
     """
-    from .path_search import hessian
-
     rest = tape.step(task.atoms, THE_SITE)
     if task.energy_ev is not None and abs(rest.energy_ev - task.energy_ev) > SAME_STATE_EV:
         raise EngineError(

@@ -191,3 +191,23 @@ def test_importing_the_engine_for_a_plan_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_vibrations_need_no_optimizers(tmp_path: Path) -> None:
+    """The search for saddles loads SciPy's, which takes longer than all force calls of a small sheet."""
+    code = (
+        "import sys; from pathlib import Path; from ase import Atoms\n"
+        "from sodiate.workflows.calculation import Calculation\n"
+        "from sodiate.workflows.engines import make_engine\n"
+        "from sodiate.workflows.engines.base import Limits, Settings\n"
+        "from sodiate.workflows.stop import Stop\n"
+        "folder, engine = Path(sys.argv[1]), make_engine('emt', Settings())\n"
+        "vibrations = Calculation('vibrations', {'op': 'geometry', 'recipe': 1}, 'emt', {}, {}, 'Na')\n"
+        "atoms = Atoms('WSNa', [[0, 0, 2], [0, 0, 4.4], [0, 0, 7]], cell=[9, 9, 9], pbc=[True, True, False])\n"
+        "engine.prepare(vibrations, atoms, folder, {})\n"
+        "engine.run(folder, Limits(), Stop())\n"
+        "print(engine.collect(folder).ionic_steps, 'ase.optimize' in sys.modules, 'scipy.optimize' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "vibrations")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["7", "False", "False"]

@@ -9,7 +9,7 @@ import pytest
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.engines.base import Limits
 from sodiate.workflows.engines.gpaw.inputs import GpawInputs
-from sodiate.workflows.engines.shared.path_search import DISPLACEMENT_A
+from sodiate.workflows.engines.shared.tape import DISPLACEMENT_A
 from sodiate.workflows.engines.shared.trajectory import Checkpoint
 from sodiate.workflows.engines.shared.vibrations import VIBRATIONS_TAPE
 from sodiate.workflows.stop import Stop

@@ -16,9 +16,10 @@ from ase.optimize import BFGS
 from sodiate.analysis.arrays import ReactionPath
 from sodiate.structures.paths import Mirror
 from sodiate.workflows.engines.base import EngineError, Limits, Stopped
-from sodiate.workflows.engines.shared.path_search import Found, Search, Tape, higher_beside, search
+from sodiate.workflows.engines.shared.path_search import Found, Search, higher_beside, search
 from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
 from sodiate.workflows.engines.shared.relax import Clock
+from sodiate.workflows.engines.shared.tape import Tape
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
 
