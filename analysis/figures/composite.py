@@ -14,7 +14,7 @@ from matplotlib import rc_context
 from ..arrays import Density, Dos
 from ..energies.paper import paper
 from ..records import MOCK, BandGap
-from .plots import WINDOW_EV, AdsorptionBar
+from .plots import WINDOW_EV, AdsorptionBar, projected_weights
 from .style import BLUE, COLOURS, GREY, VERMILLION, new_figure, save, styled
 
 if TYPE_CHECKING:
@@ -72,7 +72,20 @@ def composite(hosts: Sequence[HostPanels], path: Path, mock: bool, width_mm: flo
     width_mm
         Of the figure.
     """
-    with rc_context({"font.size": _POINTS, "axes.labelsize": _POINTS, "hatch.linewidth": 0.4}):
+    with rc_context(
+        {
+            "font.size": _POINTS,
+            "axes.labelsize": _POINTS,
+            "axes.linewidth": 0.5,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "xtick.major.width": 0.5,
+            "ytick.major.width": 0.5,
+            "xtick.major.size": 2.0,
+            "ytick.major.size": 2.0,
+            "hatch.linewidth": 0.4,
+        }
+    ):
         across = min(len(hosts), 5 if width_mm > 120 else 3)
         sheets = [host for host in hosts if host.atoms is not None]
         with_dos = [host for host in hosts if host.dos is not None]
@@ -201,18 +214,11 @@ def _energies(axes: Axes, bars: Sequence[AdsorptionBar], mock: bool) -> None:
     axes.set_xticks(range(len(bars)), [bar.model.replace("+", "\n+", 1) for bar in bars])
     axes.set_ylabel("ΔE (eV), mock" if mock else "ΔE (eV)")
     axes.legend(frameon=False, loc="lower left", fontsize=_POINTS - 1, bbox_to_anchor=(0.0, 1.0), ncols=2)
-    _plain(axes)
 
 
 def _curves(hosts: Sequence[HostPanels]) -> dict[str, str]:
     """Return the projections that are drawn, with their colours: the three with most states in the window."""
-    weights: dict[str, float] = {}
-    for host in hosts:
-        assert host.dos is not None
-        x = host.dos.energies_ev - host.dos.fermi_ev
-        window = (x > WINDOW_EV[0]) & (x < WINDOW_EV[1])
-        for name, curve in host.dos.projected.items():
-            weights[name] = weights.get(name, 0.0) + float(curve[:, window].sum())
+    weights = projected_weights(host.dos for host in hosts if host.dos is not None)
     return dict(zip(sorted(weights, key=lambda name: -weights[name])[:3], COLOURS, strict=False))
 
 
@@ -242,11 +248,3 @@ def _density_of_states(axes: Axes, host: HostPanels, curves: Mapping[str, str], 
     axes.set_title(host.model, fontsize=_POINTS, loc="right", pad=2)
     axes.set_xlabel("E − E(F) (eV)" if host.gap is None or host.gap.vbm_ev is None else "E − E(VBM) (eV)", labelpad=1)
     axes.set_ylabel("states/eV, mock" if mock else "states/eV", labelpad=1)
-    _plain(axes)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(width=0.5, length=2)
-    for spine in axes.spines.values():
-        spine.set_linewidth(0.5)

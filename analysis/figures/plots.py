@@ -6,7 +6,7 @@ Each function writes a file in the style of configs/figures.mplstyle and returns
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -385,14 +385,20 @@ def _published_list(axes: Axes, published: Mapping[str, float]) -> None:
     axes.text(0.0, 0.88 - 0.1 * len(published), note, fontsize=SMALL, va="top", color=GREY)
 
 
-def _projections(dos_by_model: Mapping[str, Dos]) -> tuple[list[str], list[str]]:
-    """Return the projections to draw, in order of first appearance, and those too small for a colour."""
+def projected_weights(found: Iterable[Dos]) -> dict[str, float]:
+    """Return the mean of each projection in the window that is drawn, summed over spins and densities of states."""
     weight: dict[str, float] = {}
-    for dos in dos_by_model.values():
+    for dos in found:
         x = dos.energies_ev - dos.fermi_ev
         window = (x > WINDOW_EV[0]) & (x < WINDOW_EV[1])
         for name, curve in dos.projected.items():
             weight[name] = weight.get(name, 0.0) + float(curve[:, window].sum() / max(len(x[window]), 1))
+    return weight
+
+
+def _projections(dos_by_model: Mapping[str, Dos]) -> tuple[list[str], list[str]]:
+    """Return the projections to draw, in order of first appearance, and those too small for a colour."""
+    weight = projected_weights(dos_by_model.values())
     threshold = NEGLIGIBLE * sum(weight.values())
     largest = sorted((n for n in weight if weight[n] > threshold), key=lambda n: -weight[n])[: len(COLOURS)]
     return [name for name in weight if name in largest], [name for name in weight if name not in largest]

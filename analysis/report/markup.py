@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from ..adsorbates import written
+
 _COUNTED = re.compile(r"(?<=[A-Za-z)])\d+")
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+(?:\+V[A-Z][a-z]?)*")
 
 
 def formula(name: str) -> str:
     """Return a host's name with the counts of its formula as subscripts, as in WSe₂; other names as they are."""
-    return _COUNTED.sub(lambda count: count[0].translate(_SUBSCRIPTS), name) if _FORMULA.fullmatch(name) else name
+    return _COUNTED.sub(lambda count: written(count[0]), name) if _FORMULA.fullmatch(name) else name
 
 
 def items(lines: Sequence[str]) -> str:

@@ -191,12 +191,14 @@ def levels_payload(
         vacancy, and whether it is filled.
     """
     below, above = vacuum_ev
-    known = found if found is not None and not isinstance(found, str) else None
-    edges = {"vbm": gap.vbm_ev, "cbm": gap.cbm_ev} if known is None else {}
-    if known is not None:
-        edges = {"vbm": known.host_vbm_ev, "cbm": known.host_cbm_ev}
+    known = found if isinstance(found, DefectLevels) else None
+    edges: dict[str, float | None]
     if gap.nature == "metal":
         edges = {"fermi": fermi_ev}
+    elif known is not None:
+        edges = {"vbm": known.host_vbm_ev, "cbm": known.host_cbm_ev}
+    else:
+        edges = {"vbm": gap.vbm_ev, "cbm": gap.cbm_ev}
     marks = {"vacuum": above, "below": below, **{name: edge for name, edge in edges.items() if edge is not None}}
     levels = [] if known is None else [level for level in known.levels if not level.of_host]
     return {

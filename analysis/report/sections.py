@@ -145,14 +145,15 @@ def summary(results: Sequence[ModelResult], columns: Sequence[Column], physical:
     heads = {c: h for c, h in heads.items() if any(result.values[c.key] is not None for result in results)}
     if all(result.end == result.site for result in results):
         heads = {column: head for column, head in heads.items() if column.key != "end"}
+    with_sites = _has_sites(results)
     rows = []
     for result in results:
         sites = result.adsorption.sites
         count = sum(site.adsorption_energy_ev is not None for site in sites)
         cells = [column.text(result.values[column.key]) for column in heads]
-        counts = [f"{count}/{len(sites)}"] if _has_sites(results) else []
+        counts = [f"{count}/{len(sites)}"] if with_sites else []
         rows.append([formula(result.model), result.supercell, *cells, *counts])
-    return table(["host", "cell", *heads.values(), *(["sites"] if _has_sites(results) else [])], rows, "sortable")
+    return table(["host", "cell", *heads.values(), *(["sites"] if with_sites else [])], rows, "sortable")
 
 
 def _effects(group: CampaignContent) -> str:
