@@ -16,7 +16,19 @@ from typing import Final
 import numpy as np
 from ase import Atom, Atoms
 
-from .geometry import FACES, Floats, Ints, check_element, describe, face_layers, in_plane_fractions, sheets
+from .geometry import (
+    FACES,
+    Floats,
+    Ints,
+    check_element,
+    describe,
+    face_layers,
+    image_shifts,
+    in_plane_fractions,
+    lateral_distances,
+    sheets,
+    wrap,
+)
 from .periodic_points import PeriodicPoints
 from .site_candidates import hollows_of
 from .sites import ON_SITE, SAME_POINT, EndSite, Site, check_atoms
@@ -199,7 +211,7 @@ class InnerSites:
         lateral.append(hollows_of(fractions[upper], plane))
         kept: list[Floats] = []
         for point in np.round(np.concatenate(lateral), 9) % 1.0:
-            if not kept or not np.isfinite(PeriodicPoints(np.array(kept), plane, _OVER).nearest(point[None])[1][0]):
+            if not kept or lateral_distances(np.array(kept) - point, plane).min() >= _OVER:
                 kept.append(point)
         present = np.setdiff1d(np.concatenate([lower, upper]), list(missing))
         moved = np.where(np.isin(present, upper) & ~np.isin(present, lower), shift, 0.0)
@@ -337,11 +349,10 @@ class _Side:
 
     def _three(self, point: Floats) -> tuple[Ints, Floats]:
         """Return the three laterally nearest atoms and where they are from a point, shape (3, 2), Å."""
-        shifts = np.array([(i, j) for i in (-2, -1, 0, 1, 2) for j in (-2, -1, 0, 1, 2)], dtype=np.float64)
-        steps = ((self.fractions - point)[:, None] % 1.0 + shifts[None]) @ self.cell
+        steps = (wrap(self.fractions - point)[:, None] + image_shifts(self.cell)[None]) @ self.cell
         lengths = np.round(np.linalg.norm(steps, axis=2), 2).ravel()
         nearest = np.argsort(lengths, kind="stable")[:3]
-        return nearest // len(shifts), steps.reshape(-1, 2)[nearest]
+        return nearest // steps.shape[1], steps.reshape(-1, 2)[nearest]
 
     def plane(self, point: Floats) -> float:
         """Return the mean height of the three laterally nearest atoms, of one straight over a point its own."""

@@ -23,6 +23,7 @@ from .geometry import (
     check_element,
     check_overlaps,
     connected,
+    image_shifts,
     in_plane_cell,
     lateral_distances,
 )
@@ -357,8 +358,10 @@ def _fractions(vectors: Floats, cell: Floats) -> Floats:
 def _check_images(placed: Atoms, before: int, cell: Floats) -> None:
     own: Atoms = placed[before:]
     radii = covalent_radii[own.numbers]
-    for i, j in ((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)):
-        shift = np.array([*(i * cell[0] + j * cell[1]), 0.0])
+    for images in image_shifts(cell):
+        if not images.any():
+            continue
+        shift = np.array([*(images @ cell), 0.0])
         distances = np.linalg.norm(own.positions[:, None] - own.positions[None] - shift, axis=2)
         if (distances < radii[:, None] + radii[None]).any():
             name = formula(own.get_chemical_symbols())

@@ -126,6 +126,17 @@ def test_sites_of_a_gallery_are_counted_by_hand(order: str, layers: int | None, 
     assert counts(larger) == {name: 4 * count for name, count in expected.items()}
 
 
+@pytest.mark.parametrize("skew", [1, 5, -7])
+@pytest.mark.parametrize("order", ["2H", "AB"])
+def test_sites_of_a_gallery_are_the_same_in_a_skewed_cell(order: str, skew: int) -> None:
+    plain, skewed = built(order, 3), built(order, 3)
+    skewed.cell[1] += skew * skewed.cell[0]
+    sites = [InnerSites(atoms, ()).sites for atoms in (plain, skewed)]
+    assert counts(sites[0]) == counts(sites[1])
+    heights = [sorted({round(present(site.height_a), 2) for site in found.values()}) for found in sites]
+    assert heights[0] == heights[1]
+
+
 def test_no_gallery_in_a_single_sheet() -> None:
     assert InnerSites(box(build_monolayer(MOS2, (2, 2)), 15.0, 2.7), ()).sites == {}
 

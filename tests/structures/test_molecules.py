@@ -167,6 +167,16 @@ def test_upright_is_away_from_the_sheet_on_both_faces() -> None:
         assert [up * (z - sulphur) for z in sodium] == pytest.approx([DOWN] * 2)
 
 
+def test_a_molecule_meets_its_own_image_in_a_skewed_cell_too() -> None:
+    """Its images lie as in the 1×1 cell, where both vectors of this one are longer than 10 Å."""
+    atoms, _ = host(1)
+    atoms.set_cell(np.array([[5, 3, 0], [8, 5, 0], [0, 0, 1]]) @ atoms.cell)
+    assert atoms.cell.lengths()[:2].min() > 10
+    sites = {site.name: site for site in find_sites(atoms, ())}
+    with pytest.raises(StructureError, match=r"Na2S comes .*own image.*larger supercell"):
+        place_molecule(atoms, sites["H@top"], na2s(), 0, FLAT, 2.0)
+
+
 def test_a_molecule_that_meets_its_own_image_is_refused() -> None:
     atoms, sites = host(1)
     with pytest.raises(StructureError, match=r"Na2S comes .*own image.*larger supercell"):
