@@ -8,18 +8,19 @@ holds a structure together and means nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers
 
+from .of_geometry import OfGeometry, voigt
 from .pairs import pairs_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from ase import Atoms
+    from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
     from .parameters import OtherElements
@@ -63,7 +64,7 @@ def _part_of(scaled: Floats, between: tuple[float, float]) -> tuple[Floats, floa
     return np.clip((scaled - begin) / (end - begin), 0.0, 1.0), end - begin
 
 
-class PairPotential(Calculator):
+class PairPotential(OfGeometry):
     """Morse pairs wherever an element without a role takes part; EMT among the others.
 
     So energies of host, adsorbate and both are of one potential, whichever of them EMT plays. In a sheet with more
@@ -93,21 +94,8 @@ class PairPotential(Calculator):
         self._ions = [atomic_numbers[symbol] for symbol in ions]
         self._parameters = parameters
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """Compare exactly: a change in the last bit is a change."""
-        changes: list[str] = super().check_state(atoms, tol=tol)
-        return changes
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def computed(self, atoms: Atoms) -> dict[str, Any]:
         """Compute energy (eV), forces (eV/Å) and, with three lattice vectors, the stress (eV/Å³)."""
-        super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None
-        atoms = self.atoms
         played = self._played(atoms.numbers)
         energy, forces, stress = self._pairs(atoms, played)
         if played.any():
@@ -116,9 +104,8 @@ class PairPotential(Calculator):
             energy += float(part.get_potential_energy())
             forces[played] += part.get_forces()
             stress = None if stress is None else stress + part.get_stress()
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
-        if stress is not None:
-            self.results["stress"] = stress
+        results = {"energy": energy, "free_energy": energy, "forces": forces}
+        return results if stress is None else {**results, "stress": stress}
 
     def _played(self, numbers: NDArray[np.int_]) -> NDArray[np.bool_]:
         """Return which atoms EMT plays."""
@@ -144,5 +131,4 @@ class PairPotential(Calculator):
         forces = np.stack([np.bincount(first, along, len(atoms)) for along in pulls.T], axis=1).astype(np.float64)
         if atoms.cell.rank < 3:
             return energy, forces, None
-        virial = 0.5 * pairs.vectors[other].T @ pulls / atoms.get_volume()
-        return energy, forces, (0.5 * (virial + virial.T)).ravel()[[0, 4, 8, 5, 2, 1]]
+        return energy, forces, voigt(0.5 * pairs.vectors[other].T @ pulls / atoms.get_volume())

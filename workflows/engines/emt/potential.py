@@ -11,10 +11,10 @@ from math import log, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers
 from ase.units import Bohr
 
+from .of_geometry import OfGeometry, voigt
 from .pair_potential import PairPotential
 from .pairs import pairs_within
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ase import Atoms
+    from ase.calculators.calculator import Calculator
     from numpy.typing import NDArray
 
     from .parameters import ElementRow, EmtParameters, PairRepulsion
@@ -67,7 +68,7 @@ def _columns(row: ElementRow) -> tuple[float, ...]:
     return row.e0_ev, row.v0_ev, s0, eta, kappa, decay, density, float(gamma1), float(gamma2)
 
 
-class EmtPotential(Calculator):
+class EmtPotential(OfGeometry):
     """EMT on a table of its own, plus a pair repulsion.
 
     Parameters
@@ -96,30 +97,8 @@ class EmtPotential(Calculator):
             if (pair := repulsions.get((a, b))) is not None:
                 self._core[:, i, j] = pair.amplitude_ev, pair.width_a, pair.cutoff_a
 
-    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """Return what has changed since the last calculation, all or nothing; ASE takes far longer for it."""
-        last = self.atoms
-        same = last is not None and all(
-            np.array_equal(now, before)
-            for now, before in (
-                (atoms.positions, last.positions),
-                (atoms.numbers, last.numbers),
-                (atoms.cell.array, last.cell.array),
-                (atoms.pbc, last.pbc),
-            )
-        )
-        return [] if same else list(all_changes)
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
-    ) -> None:
+    def computed(self, atoms: Atoms) -> dict[str, Any]:
         """Compute energy, forces and (with three lattice vectors) stress."""
-        super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None
-        atoms = self.atoms
         pairs = pairs_within(atoms, REACH_A)
         kinds = np.array([self._kinds[number] for number in atoms.numbers.tolist()])
         first, second, distances = pairs.first, pairs.second, pairs.distances
@@ -158,10 +137,10 @@ class EmtPotential(Calculator):
         energies = embedding - e0 + 0.5 * (summed(energy_of_pair, first) + summed(energy_of_pair, second))
         forces = np.stack([summed(along, first) - summed(along, second) for along in pulls.T], axis=1)
         energy = float(energies.sum())
-        self.results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
+        results = {"energy": energy, "free_energy": energy, "energies": energies, "forces": forces}
         if atoms.cell.rank == 3:
-            virial = pairs.vectors.T @ pulls / atoms.get_volume()
-            self.results["stress"] = (0.5 * (virial + virial.T)).ravel()[[0, 4, 8, 5, 2, 1]]
+            results["stress"] = voigt(pairs.vectors.T @ pulls / atoms.get_volume())
+        return results
 
 
 def potential(symbols: Sequence[str], parameters: EmtParameters) -> Calculator:
