@@ -103,7 +103,8 @@ def test_figures_are_vectors_and_the_same_each_time(written: Path, tmp_path: Pat
     again = tmp_path / "again"
     # Not forked from the process of the first: with another seed of hashes.
     subprocess.run(command(again), check=True, stdout=subprocess.DEVNULL)
-    for name in ("adsorption.pdf", "adsorption.svg"):
+    drawn = "adsorption", "overview-single-column", "overview-double-column"
+    for name in (f"{stem}.{suffix}" for stem in drawn for suffix in ("pdf", "svg")):
         content = (written / "figures" / name).read_bytes()
         assert content == (again / "figures" / name).read_bytes()
         assert content[:4] == (b"%PDF" if name.endswith("pdf") else b"<?xm")
