@@ -375,7 +375,7 @@ class CampaignModel(Frozen):
     """One host: a named model (``WSSe+VS``, ``host: graphene``) or a structure file, with defects by atom.
 
     Its own supercell, vacuum, sites, starts and protocol keys override the campaign's. ``own_sites`` are beside
-    these, by name. ``vacancies`` counts them by element; they lie as near to one another as they go, and ``pair``
+    these, by name. ``vacancies`` counts them by element; each lies as near to those before as it goes, and ``pair``
     chooses other two. ``stack`` puts layers of a named monolayer above each other, ``interlayer_a`` from metal to
     metal: as many ``layers`` in vacuum, or without that key a crystal that is periodic along c. ``ordering`` mixes
     the chalcogens of a Janus layer (`sodiate.structures.orderings.mix`); ``compare_with`` names the model against
