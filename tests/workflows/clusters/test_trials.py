@@ -35,7 +35,7 @@ BANNER = "Welcome to login4 of Stampede3: 12% of 500 project hours used"
 
 @pytest.fixture
 def bad_commands(slurm_cluster: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An sbatch that prints a banner and whose first answer is lost, and a squeue of which each fourth call fails."""
+    """An sbatch that prints a banner and whose first answer is lost; a squeue that fails at each caller's 2nd of 4."""
     folder = tmp_path / "bin"
     folder.mkdir()
     real = {name: shutil.which(name) for name in ("sbatch", "squeue")}
@@ -46,8 +46,8 @@ def bad_commands(slurm_cluster: Slurm, tmp_path: Path, monkeypatch: pytest.Monke
         f"cat {folder}/answer\n"
     )
     (folder / "squeue").write_text(
-        f"#!/bin/bash\necho x >> {folder}/calls\n"
-        f"if [ $(($(wc -l < {folder}/calls) % 4)) -eq 0 ]; then echo 'Socket timed out' >&2; exit 1; fi\n"
+        f"#!/bin/bash\ncalls={folder}/calls-$PPID\necho x >> $calls\n"
+        "if [ $(($(wc -l < $calls) % 4)) -eq 2 ]; then echo 'Socket timed out' >&2; exit 1; fi\n"
         f'exec {real["squeue"]} "$@"\n'
     )
     for name in real:
