@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
+from ase.filters import FrechetCellFilter
+from ase.mep import NEB
 from ase.optimize import BFGS
 from sodiate.workflows.engines.base import Limits, Unconverged
-from sodiate.workflows.engines.shared.bfgs import RETURN_EV, RISE_EV, Criteria, newton_step
+from sodiate.workflows.engines.shared import bfgs
+from sodiate.workflows.engines.shared.bfgs import RETURN_EV, RISE_EV, Criteria, DampedBFGS, newton_step
 from sodiate.workflows.engines.shared.relax import relax
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
@@ -77,6 +84,40 @@ def test_a_step_is_that_of_ase(lowest: float) -> None:
         optimizer.H0 = hessian.copy()
         expected, _ = optimizer.prepare_step(np.zeros(30), -forces)
     assert newton_step(hessian, forces) == pytest.approx(expected, rel=1e-6 if abs(lowest) < 0.1 else 1e-11)
+
+
+@pytest.mark.parametrize("what", ["fixed atoms", "cell", "band"])
+def test_undamped_steps_are_those_of_ase_also_with(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some atoms held, the cell relaxing, and all images of a band; steps are cut to the longest."""
+    monkeypatch.setattr(bfgs, "LEAST_CURVATURE", 1e-6)
+
+    def copper(strain: float = 1.0) -> Atoms:
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell * strain, scale_atoms=True)
+        atoms.positions += 0.1 * np.random.default_rng(3).normal(size=(4, 3))
+        atoms.calc = EMT()
+        return atoms
+
+    def target() -> Any:
+        atoms = copper(1.03)
+        if what == "fixed atoms":
+            atoms.set_constraint(FixAtoms([0, 2]))
+        if what != "band":
+            return FrechetCellFilter(atoms) if what == "cell" else atoms
+        images = [copper() for _ in range(4)]
+        for number, image in enumerate(images):
+            image.positions[0] += 0.3 * number
+        return NEB(images, k=1.0, method="improvedtangent")
+
+    ours, theirs = target(), target()
+    mine = DampedBFGS(ours, 0.01)
+    with BFGS(theirs, logfile=None, maxstep=0.01) as optimizer:
+        for _ in range(3):
+            mine.step()
+            optimizer.step()
+            assert ours.get_positions() == pytest.approx(theirs.get_positions(), abs=1e-11)
+    if what == "fixed atoms":
+        np.testing.assert_array_equal(ours.positions[0], target().positions[0])
 
 
 def test_a_state_that_changes_does_not_make_it_leap(tmp_path: Path) -> None:
