@@ -35,7 +35,7 @@ BANNER = "Welcome to login4 of Stampede3: 12% of 500 project hours used"
 
 @pytest.fixture
 def bad_commands(slurm_cluster: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An sbatch that prints a banner and whose first answer is lost; a squeue that fails at each caller's 2nd of 4."""
+    """An sbatch that prints a banner and whose first answer is lost; a squeue that fails at a caller's 2nd of 4."""
     folder = tmp_path / "bin"
     folder.mkdir()
     real = {name: shutil.which(name) for name in ("sbatch", "squeue")}
