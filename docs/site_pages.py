@@ -18,6 +18,7 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from sodiate.workflows.campaign.campaign_file import CampaignFile
 from sodiate.workflows.campaign.protocol import Protocol
+from sodiate.workflows.campaign.schema import descriptions
 from sodiate.workflows.cli.commands import app
 
 ABOVE = Path(__file__).resolve().parents[1]
@@ -77,12 +78,12 @@ def _models(model: type[BaseModel], seen: set[type[BaseModel]] | None = None) ->
     seen.add(model)
     yield f"## {model.__name__}\n"
     yield (model.__doc__ or "").replace("``", "`").replace("\n    ", "\n").strip() + "\n"
-    rows, below = [], []
+    rows, below, texts = [], [], descriptions(model)
     for key, field in model.model_fields.items():
         default = "" if field.is_required() or field.default is None else f"`{field.default!r}`"
-        rows.append((f"`{key}`", _words(field.annotation), default))
+        rows.append((f"`{key}`", _words(field.annotation), default, texts[key]))
         below += [one for one in _held(field.annotation) if one not in seen]
-    yield from _table(("key", "what it takes", "default"), rows)
+    yield from _table(("key", "what it takes", "default", "what it means"), rows)
     for one in dict.fromkeys(below):
         if one not in seen:
             yield from _models(one, seen)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from sodiate.workflows.plan import plan
 from sodiate.workflows.start_structures import Host
 from support import CHECKOUT, DOCS
 from support.examples.bridge_sites import second_bridges
+from support.requirements import skip_unless_required
 
 PAGES = sorted((DOCS / "developers").glob("*.md"))
 PROSE = [*PAGES, *sorted(DOCS.glob("*.md")), CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md"]
@@ -90,3 +93,14 @@ def test_every_page_has_its_place_in_the_site() -> None:
     )
     written = [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
     assert sorted(named) == sorted([*written, *made])
+
+
+def test_the_references_of_keys_say_what_each_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec("mkdocs") is None:
+        skip_unless_required("needs mkdocs: pip install 'sodiate[docs]'")
+    monkeypatch.syspath_prepend(str(DOCS))
+    pages = import_module("site_pages").pages()
+    rows = re.findall(r"^\| `\w+` \|.*$", pages["reference/campaign.md"] + pages["reference/protocol.md"], re.M)
+    assert len(rows) > 100
+    assert all(len(re.split(r"(?<!\\)\|", row)[4].strip()) > 6 for row in rows)
+    assert "| `vacuum_a` | number |  | Empty space above the highest adsorbate, Å. |" in rows

@@ -1,4 +1,7 @@
-"""The keys of a campaign file, validated; unknown keys refused."""
+"""The keys of a campaign file, validated; unknown keys refused.
+
+What stands below a key is its description in the schema and on the site (`schema`).
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ Temperature = Annotated[Positive, Field(le=5000)]
 """K."""
 
 
-Coverage = Annotated[str, BeforeValidator(_coverage)]
+Coverage = Annotated[str, BeforeValidator(_coverage, json_schema_input_type=float | str)]
 """Ions per formula unit of the host, as a fraction."""
 
 
@@ -110,11 +113,17 @@ class Layer(Frozen):
     """A 2H monolayer: elements, lattice constant and bond lengths in Å; ``top`` is the chalcogen at +z."""
 
     metal: Element
+    """Element in the middle."""
     top: Element
+    """Element of the face at +z."""
     bottom: Element
+    """Element of the face at -z."""
     a: Positive
+    """Lattice constant, Å."""
     bond_top: Positive
+    """From the metal to the element on top, Å."""
     bond_bottom: Positive
+    """From the metal to the element at the bottom, Å."""
 
     def monolayer(self) -> Monolayer:
         """Return the monolayer of `structures`."""
@@ -131,10 +140,15 @@ class StartHeights(Frozen):
     """
 
     T_M: Height
+    """On top of a metal atom, Å."""
     T_X: Height
+    """On top of an atom of the face that is no metal, Å."""
     H: Height
+    """Above a hollow, Å."""
     B: Height | None = None
+    """Above a bridge, Å; by default the mean of T_X and H."""
     V: Annotated[NotNegative, Field(le=20)]
+    """Above a vacancy, Å."""
 
     def of(self, kind: str) -> float:
         """Return the height for a kind of site such as ``T_W``, ``T_X``, ``H``, ``V_S``, ``B``."""
@@ -158,10 +172,15 @@ class OwnOrientation(Frozen):
     """
 
     name: Name
+    """A name of your own for the orientation; it becomes part of labels."""
     pose: Pose | None = None
+    """An orientation by rule, to be turned by turn_deg."""
     up: Vector | None = None
+    """Direction in the molecule's file that points away from the sheet."""
     euler_deg: Vector | None = None
+    """φ, θ and ψ about z, the new x and the new z, degrees."""
     turn_deg: Finite | None = None
+    """Turn about the sheet's normal after all, degrees."""
 
     @model_validator(mode="after")
     def _one_form(self) -> OwnOrientation:
@@ -187,12 +206,20 @@ class Adsorbate(Frozen):
     """
 
     element: Element | None = None
+    """What is adsorbed, as a single atom: Na, Li, K, Mg …"""
     molecule: str | None = None
+    """What is adsorbed, as a molecule: its structure file, beside the campaign."""
     charge: Annotated[int, Field(strict=True, ge=1, le=8)] | None = None
+    """Charge of the ion in units of e, where an element has several; voltages go by it."""
     orientations: Annotated[tuple[Pose | OwnOrientation, ...] | None, Field(min_length=1, max_length=20)] = None
+    """How a molecule lies at the start: by rule, or by numbers; by default all that have a rule."""
     anchor: str | None = None
+    """What of a molecule lies over the site: centre, an element of which it has one atom, or an atom such as
+    O@3."""
     multiplicity: Annotated[int, Field(strict=True, ge=1, le=20)] | None = None
+    """Spin multiplicity of a molecule; by default the lowest, and 3 of O2 and its like."""
     start_heights_a: StartHeights
+    """Height above the face at the start by kind of site, Å; kinds that are left out keep their default."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Adsorbate:
@@ -231,11 +258,17 @@ class ReferenceKeys(Frozen):
     """
 
     lattice: Literal["bcc", "fcc", "hcp", "antifluorite"] | None = None
+    """Lattice of an element, or antifluorite (as Na2S) of a compound; its constants are not relaxed."""
     a: Positive | None = None
+    """Lattice constant, Å; with lattice."""
     c: Positive | None = None
+    """Second lattice constant, Å; with lattice: hcp."""
     crystal: str | None = None
+    """Structure file of a crystal, beside the campaign; its atoms are relaxed in its cell."""
     molecule: str | None = None
+    """Structure file of a molecule, beside the campaign; it is relaxed in the isolated atom's box."""
     kpoint_length_a: MeshLength | None = None
+    """Length of the k mesh for this reference, Å, in place of the protocol's."""
 
     @model_validator(mode="after")
     def _one_form(self) -> ReferenceKeys:
@@ -260,9 +293,13 @@ class Coarse(Frozen):
     """Protocol keys of a cheaper relaxation before the real relaxation, for engines that support it."""
 
     cutoff_ev: Positive | None = None
+    """Plane-wave cutoff of the cheaper relaxation, eV."""
     kpoint_length_a: MeshLength | None = None
+    """Length of its k mesh, Å: N = ceil(length / |a|)."""
     spin_polarised: Truth | None = None
+    """Whether it has spins."""
     max_force_ev_per_a: Positive | None = None
+    """It ends when no force is larger, eV/Å."""
 
 
 class Execution(Frozen):
@@ -275,12 +312,19 @@ class Execution(Frozen):
     """
 
     optimizer: Literal["bfgs"]
+    """Optimizer of relaxations."""
     max_steps: Annotated[int, Field(strict=True, ge=1)]
+    """Ionic steps of a relaxation, in all its launches together."""
     max_step_a: Positive
+    """The farthest that an atom moves in a step, Å."""
     start_stiffness_ev_per_a2: dict[str, Positive] | None = None
+    """Diagonal of the first Hessian by element and other, eV/Å²."""
     coarse: Coarse | None = None
+    """A cheaper relaxation beforehand, with these keys of the protocol changed."""
     start_potential: str | None = None
+    """A potential that places the adsorbate beforehand, by name."""
     cell: Literal["stress", "scan"] | None = None
+    """How a lattice constant is found: by the stress, or by a scan of E(a)."""
 
     @field_validator("start_stiffness_ev_per_a2")
     @classmethod
@@ -298,10 +342,15 @@ class OwnSite(Frozen):
     """
 
     at: tuple[Finite, Finite] | None = None
+    """Fractions along a and b of the ideal host; with face and height_a."""
     face: Literal["top", "bottom"] | None = None
+    """The face above which it lies."""
     height_a: Annotated[NotNegative, Field(le=20)] | None = None
+    """Height above that face, Å."""
     fractional: tuple[Finite, Finite, Finite] | None = None
+    """A point in the cell of the ideal host, in fractions of its edges."""
     cartesian_a: tuple[Finite, Finite, Finite] | None = None
+    """A point in the cell of the ideal host, Å."""
 
     @model_validator(mode="after")
     def _one_way(self) -> OwnSite:
@@ -339,14 +388,18 @@ class BarrierKeys(Frozen):
     """What is asked of barriers: pairs of sites, by default all neighbours; images between them; modes of saddles."""
 
     paths: tuple[tuple[str, str], ...] | None = Field(default=None, min_length=1)
+    """Pairs of sites between which the adsorbate hops; by default all neighbours."""
     images: Annotated[int, Field(strict=True, ge=3, le=15)] = 3
+    """Images between the two ends."""
     modes: Truth = False
+    """Whether the modes of each saddle are computed, for attempt frequencies and a proof that it is one."""
 
 
 class ConversionKeys(Frozen):
     """What the conversion of each host gives: elements and compounds that ``bulk_references`` has."""
 
     products: Annotated[tuple[Substance, ...], AfterValidator(_each_once), Field(min_length=1, max_length=20)]
+    """What a host and its ions become, by formula; each needs an entry of bulk_references."""
 
 
 def _with_host(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -359,16 +412,20 @@ class DosKeys(Frozen):
     """Of what densities of states are asked for: of each host, and of it with the adsorbate at its best site."""
 
     of: Annotated[tuple[Literal["host", "best"], ...], AfterValidator(_with_host)] = ("host",)
+    """host alone, or host and best: with the adsorbate at its best site too."""
 
 
 class VibrationKeys(Frozen):
     """Where the adsorbate vibrates: at the best site or named ones; temperatures; how near atoms move with it (Å)."""
 
     of: Annotated[tuple[str, ...], AfterValidator(_each_once)] = Field(default=("best",), min_length=1)
+    """Sites by name, or best."""
     around_a: Annotated[Positive, Field(le=6)] | None = None
+    """Atoms this near to the adsorbate vibrate with it, Å; by default it vibrates alone."""
     temperatures_k: Annotated[tuple[Temperature, ...], AfterValidator(_each_once)] = Field(
         default=(300.0,), min_length=1, max_length=100
     )
+    """Temperatures of the free energies, K."""
 
 
 class CampaignModel(Frozen):
@@ -383,23 +440,44 @@ class CampaignModel(Frozen):
     """
 
     model: str | None = None
+    """A bundled host or one of monolayers, with vacancies by name: WSSe, WSSe+VS, graphene."""
     file: str | None = None
+    """Structure file of the host (POSCAR, CIF, extxyz), beside the campaign; it needs a name."""
     name: Name | None = None
+    """A name of your own; by default that of the model."""
     vacancies: dict[Element, Annotated[int, Field(strict=True, ge=1, le=100)]] = {}
-    pair: Annotated[str, BeforeValidator(_pair)] | None = None
+    """How many atoms of each element are taken out, as near to each other as they go."""
+    pair: Annotated[str, BeforeValidator(_pair, json_schema_input_type=float | str)] | None = None
+    """Which pair of vacancies, by their distance in Å as the plan prints it."""
     ordering: str | None = None
+    """How a Janus layer mixes its two face elements: 1+1, 2+2a …"""
     stack: Literal["2H", "AA", "AB"] | None = None
+    """Layers of the monolayer above each other, in this order."""
     layers: Annotated[int, Field(strict=True)] | None = None
+    """How many layers in vacuum; without it the stack is a crystal, periodic along c."""
     interlayer_a: Positive | None = None
+    """From metal to metal of neighbouring layers, Å."""
     remove: tuple[str, ...] = ()
+    """Atoms to take out, by element and number from 0, cell by cell in the order of the file: S@7."""
     replace: dict[str, Element] = {}
+    """Atoms to replace, each with its new element: {Mo@12: W}."""
     supercell: Repeat | None = None
+    """Cells along a and b, in place of the campaign's."""
     vacuum_a: Edge | None = None
+    """Empty space above the highest adsorbate, Å, in place of the campaign's."""
     sites: Annotated[Sites | None, BeforeValidator(_sites)] = None
-    own_sites: Annotated[dict[Name, OwnSite], BeforeValidator(_by_name)] = {}
+    """Sites in place of the campaign's: near-defect, all, or a list of names such as T_W@top."""
+    own_sites: Annotated[
+        dict[Name, OwnSite],
+        BeforeValidator(_by_name, json_schema_input_type=dict[str, OwnSite] | list[dict[str, Any]]),
+    ] = {}
+    """Further sites by coordinates, by name or as a list with names."""
     starts: Starts | None = None
+    """How many starts each of this host's sites has."""
     protocol: Changes = Changes()
+    """Protocol keys that are changed for this host alone; maps merge."""
     compare_with: str | None = None
+    """The name of the model against which the effect of the differences is shown."""
 
     @model_validator(mode="before")
     @classmethod
@@ -446,40 +524,58 @@ class CampaignModel(Frozen):
 
 
 class CampaignFile(Frozen):
-    """The keys of a campaign file, defaults filled in.
-
-    ``starts`` is how many starts each site next to a defect or on a magnetic host has; as a model's own key, each of
-    its sites. ``uncertainty`` are the parts of error bars to compute, ``barrier``, ``dos`` and ``vibrations`` what is
-    asked of the quantities of these names. ``coverage`` are numbers of ions per formula unit of a host, ``sides``
-    whether they lie on both its faces or on that of the first site alone, and ``most`` how many arrangements of each
-    number are relaxed. ``conversion`` is what all of a host and its ions become. ``incar`` has tags for one code, by
-    kind (``relax``) or by a pattern of labels (``WSSe+VS*``); its engine reads them.
-    """
+    """The keys of a campaign file, defaults filled in."""
 
     campaign: Name
+    """The campaign's name: letters, digits and + @ . - _."""
     title: str = ""
+    """One line for tables, figures and the page."""
     engine: str
+    """The code that computes; sodiate run --engine overrides it."""
     protocol: str | Protocol
+    """Settings that define the numbers: a bundled protocol or a file by name; {base: NAME, KEY: …} changes some of
+    its keys; or all keys here."""
     supercell: Repeat
+    """Cells along a and b."""
     vacuum_a: Edge
+    """Empty space above the highest adsorbate, Å."""
     symmetry_breaking_a: NotNegative
+    """Standard deviation of the random displacements that a host with a vacancy starts with, Å; 0 for none."""
     monolayers: dict[Name, Layer] = {}
+    """Monolayers of your own by name; they go before bundled hosts of that name."""
     models: tuple[CampaignModel, ...] = Field(min_length=1, max_length=1000)
+    """The hosts: bundled ones by name (WSSe+VS), or maps with more keys."""
     adsorbate: Adsorbate
+    """What is adsorbed."""
     sites: Annotated[Sites, BeforeValidator(_sites)]
+    """Where: near-defect, all, or a list of names such as T_W@top; an empty list computes hosts alone."""
     starts: Starts = 1
+    """How many starts each site next to a vacancy or on a magnetic host has."""
     quantities: tuple[str, ...]
+    """What is computed beside the energies at the sites."""
     uncertainty: tuple[Uncertainty, ...] = ()
+    """Parts of the error bars of adsorption energies that are computed."""
     coverage: Annotated[tuple[Coverage, ...], AfterValidator(_each_once), Field(max_length=100)] = ()
+    """Numbers of ions per formula unit of a host, as fractions or numbers: [1/9, 0.5, 2]."""
     sides: Literal["one", "both"]
+    """Of coverage: ions on both faces, or on that of the first site alone."""
     most: Annotated[int, Field(strict=True, ge=1, le=1000)]
+    """Of coverage: how many arrangements of each number of ions are relaxed."""
     barrier: BarrierKeys = BarrierKeys()
+    """What the quantity barrier computes."""
     dos: DosKeys = DosKeys()
+    """What the quantity dos computes."""
     vibrations: VibrationKeys = VibrationKeys()
+    """What the quantity vibrations computes."""
     conversion: ConversionKeys | None = None
+    """What all of a host and its ions become, for the quantity conversion."""
     bulk_references: dict[Substance, ReferenceKeys] = {}
+    """Elements in their reference state and compounds, by symbol or formula."""
     incar: dict[str, dict[str, Any]] = {}
+    """Tags for one code, by kind of calculation (relax) or by a pattern of labels (WSSe+VS*); its engine reads
+    them."""
     execution: Execution
+    """How numbers are reached; recorded, no part of an id."""
 
     @property
     def for_one_code(self) -> tuple[str, ...]:

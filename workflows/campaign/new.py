@@ -12,14 +12,14 @@ from ...structures.slabs import read_slab
 from .campaign_file import name_of
 from .hosts import bundled_hosts
 from .load import bundled_campaigns
-from .yaml import CONFIGS, InputError, load_yaml, nearest
+from .yaml import CONFIGS, SCHEMA, InputError, load_yaml, nearest
 
 _TEMPLATE = CONFIGS / "new.yaml"
 """With places in braces for what the user names; braces of its own are doubled."""
 
 
 def new_campaign(name: str, base: str | None, host: str | None, folder: Path) -> Path:
-    """Write a commented campaign.
+    """Write a commented campaign, and beside it the schema by which an editor knows its keys.
 
     Parameters
     ----------
@@ -55,6 +55,9 @@ def new_campaign(name: str, base: str | None, host: str | None, folder: Path) ->
         )
     text = _own(name, host or "WSe2", folder) if base is None else _copied(name, base, folder)
     path.write_text(text, encoding="utf-8")
+    schema = folder / SCHEMA.name
+    if not schema.exists():
+        shutil.copy(SCHEMA, schema)
     return path
 
 
@@ -98,7 +101,8 @@ def _copied(name: str, base: str, folder: Path) -> str:
     for file in _files(load_yaml(source, "campaign")):
         if not (folder / file).exists():
             shutil.copy(source.parent / file, folder / file)
-    return re.sub(r"(?m)^campaign: .*$", f"campaign: {name}", source.read_text(encoding="utf-8"), count=1)
+    text = source.read_text(encoding="utf-8").replace(f"$schema=../{SCHEMA.name}", f"$schema={SCHEMA.name}", 1)
+    return re.sub(r"(?m)^campaign: .*$", f"campaign: {name}", text, count=1)
 
 
 def _files(value: object) -> list[str]:

@@ -50,14 +50,18 @@ class Smearing(Frozen):
     """Smearing of the occupations; the scheme defines the meaning of ``width_ev``."""
 
     kind: Literal["gaussian", "fermi-dirac", "fixed"]
+    """Scheme."""
     width_ev: NotNegative
+    """Width, eV, in the sense of the scheme."""
 
 
 class Mesh(Frozen):
     """A mesh that no length gives: its points along each axis, and by which part of a step it lies beside Γ."""
 
     points: tuple[Count, Count, Count]
+    """Points along each axis."""
     shift: tuple[Finite, Finite, Finite] | None = None
+    """Its distance from Γ, in steps along each axis."""
 
 
 class StartMoments(Frozen):
@@ -68,9 +72,13 @@ class StartMoments(Frozen):
     """
 
     adsorbate: Finite
+    """Of the adsorbate, μB; its free atom's if that is more."""
     next_to_defect: Finite
+    """Of metal atoms next to a vacancy, μB."""
     other: Finite
+    """Of all other atoms, μB."""
     elements: dict[Element, Finite] | None = None
+    """By element, μB; they go before the others."""
 
 
 def _one_shell(shells: dict[str, float]) -> dict[str, float]:
@@ -79,57 +87,76 @@ def _one_shell(shells: dict[str, float]) -> dict[str, float]:
     return shells
 
 
-class Overrides(Frozen):
-    """Keys that override the common keys for one kind of calculation."""
+class _Electrons(Frozen):
+    """Common keys that sections and energies at relaxed geometries may both change."""
 
     functional: str | None = None
+    """Exchange-correlation functional, by name: PBE, R2SCAN, HSE06 …; engines refuse those that they lack."""
     cutoff_ev: Positive | None = None
+    """Plane-wave cutoff, eV."""
     energy_convergence_ev: Positive | None = None
+    """SCF criterion for the total energy of the cell, eV."""
     density_convergence: Positive | None = None
+    """SCF criterion for the density, electrons per valence electron."""
     eigenstate_convergence_ev2: Positive | None = None
+    """SCF criterion for the residuals of the states, eV² per valence electron."""
     empty_bands: Positive | None = None
-    max_force_ev_per_a: Positive | None = None
+    """Empty bands as a share of the occupied ones."""
     kpoint_length_a: MeshLength | None = None
+    """Length of the k mesh, Å: N = ceil(length / |a|) points, Γ-centred, one along the vacuum; 0 for Γ alone."""
     kpoint_mesh: Mesh | None = None
+    """A mesh that no length gives; it belongs to one cell."""
     smearing: Smearing | None = None
+    """Smearing of the occupations."""
     spin_polarised: Truth | None = None
-    start_moments_mub: StartMoments | None = None
-    dipole_correction: Truth | None = None
+    """Whether the electrons have spins."""
     dispersion: Dispersion | None = None
+    """Correction for dispersion; none is without."""
+
+
+class Overrides(_Electrons):
+    """Keys that override the common keys for one kind of calculation."""
+
+    max_force_ev_per_a: Positive | None = None
+    """A relaxation ends when no force is larger, eV/Å."""
+    start_moments_mub: StartMoments | None = None
+    """Start moments by role of the atom, μB."""
+    dipole_correction: Truth | None = None
+    """Whether the potentials of both faces may differ."""
     paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
+    """Data set of each element, by name; others are recommended ones."""
     paw_release: str | None = None
+    """Release of the data sets."""
     dos_broadening_ev: Positive | None = None
+    """Gaussian broadening of densities of states, eV."""
     band_points: Annotated[int, Field(strict=True, ge=4, le=10_000)] | None = None
+    """k points along the path of the bands."""
     box_a: tuple[Edge, Edge, Edge] | None = None
+    """Edges of the box of isolated atoms and molecules, Å."""
 
 
-_fields: dict[str, Any] = {name: (Overrides, Overrides()) for name in sections()}
+_SECTION = "Keys that are changed for calculations of the kind {}."
+_fields: dict[str, Any] = {
+    name: (Overrides, Field(Overrides(), description=_SECTION.format(name))) for name in sections()
+}
 _Sections: Any = create_model("_Sections", __base__=Overrides, **_fields)
 
 
 Shells = Annotated[dict[Literal["s", "p", "d", "f"], Positive], AfterValidator(_one_shell)]
 
 
-class FinalEnergy(Frozen):
+class FinalEnergy(_Electrons):
     """Keys that override the common keys for energies at relaxed geometries: of hosts, sites and their references.
 
     ``vacuum_a`` is no key of a protocol: the sheets are put into a cell of this vacuum as they are.
     """
 
-    functional: str | None = None
-    cutoff_ev: Positive | None = None
-    energy_convergence_ev: Positive | None = None
-    density_convergence: Positive | None = None
-    eigenstate_convergence_ev2: Positive | None = None
-    empty_bands: Positive | None = None
-    kpoint_length_a: MeshLength | None = None
-    kpoint_mesh: Mesh | None = None
-    smearing: Smearing | None = None
-    spin_polarised: Truth | None = None
-    dispersion: Dispersion | None = None
     hubbard_u_ev: dict[Element, Shells] | None = None
+    """Effective U (U − J) by element and shell, eV: {Mo: {d: 3.0}}."""
     spin_orbit: Truth | None = None
+    """Whether with spin–orbit coupling."""
     vacuum_a: Edge | None = None
+    """Vacuum of these single points, Å, into which the sheets are put as they are."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -156,8 +183,14 @@ class Changes(_Sections):
     """
 
     hubbard_u_ev: dict[Element, Shells] | None = None
+    """Effective U (U − J) by element and shell, eV: {Mo: {d: 3.0}}."""
     spin_orbit: Truth | None = None
-    final_energy: Annotated[FinalEnergy | None, BeforeValidator(_or_off)] = None
+    """Whether with spin–orbit coupling."""
+    final_energy: Annotated[
+        FinalEnergy | None, BeforeValidator(_or_off, json_schema_input_type=FinalEnergy | Literal[False] | None)
+    ] = None
+    """Keys that are changed in single points at the relaxed geometries, of which the energies are taken; false for
+    none."""
 
     def section(self, name: str) -> Overrides:
         """Return the overrides of a section."""
@@ -173,7 +206,9 @@ class Protocol(Changes):
     """A protocol file: the common keys, and the sections."""
 
     functional: str
+    """Exchange-correlation functional, by name: PBE, R2SCAN, HSE06 …; engines refuse those that they lack."""
     max_force_ev_per_a: Positive
+    """A relaxation ends when no force is larger, eV/Å."""
 
     def changed(self, changes: Changes) -> Protocol:
         """Return this protocol with its keys overridden by ``changes``."""

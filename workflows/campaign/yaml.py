@@ -21,6 +21,9 @@ from .yaml_text import LARGEST_BYTES, YamlMistake, read_yaml
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 """The bundled campaigns, protocols and clusters."""
 
+SCHEMA = CONFIGS / "campaign.schema.json"
+"""The JSON Schema of campaign files; `sodiate schema` writes the same, with what other packages add."""
+
 Merge = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 Spec = TypeVar("Spec", bound=BaseModel)

@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 for _command in (
-    *(run.run, look.new, look.plan, look.protocol, look.structures, look.inputs),
+    *(run.run, look.new, look.plan, look.protocol, look.schema, look.structures, look.inputs),
     *(results.results, report.report, report.si, converge.converge),
     *(database.status, database.show, database.redo, database.retry, database.cancel),
     *(carry.export_, carry.import_, serve.serve, xrd.xrd),

@@ -188,3 +188,22 @@ def new(
 
     path = new_campaign(name, base, host, Path())
     print(f"{path}: change it, look at it (sodiate plan {path}) and run it dry (sodiate run {path})")
+
+
+def schema(
+    output: Annotated[Path | None, typer.Option(help="Write it into this file instead of printing it.")] = None,
+) -> None:
+    """Print the JSON Schema of campaign files: every key with what it means, for editors that help while one types.
+
+    `sodiate new` writes it beside a campaign. Example: sodiate schema --output campaign.schema.json
+    """
+    from ..campaign.schema import campaign_schema, schema_text
+    from ..engines import engine_names
+    from ..quantities import quantities
+
+    text = schema_text(campaign_schema(engine_names(), list(quantities())))
+    if output is None:
+        print(text, end="")
+        return
+    output.write_text(text, encoding="utf-8")
+    print(f"{output}: editors find it by the line '# yaml-language-server: $schema={output}' above a campaign's keys")
