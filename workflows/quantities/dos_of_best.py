@@ -129,7 +129,7 @@ class DosOfBest(Quantity):
         return lines
 
     def draw(self, result: ModelResult, documents: Documents) -> QuantityContent:
-        """Draw both DOS from one zero, each with its Fermi level."""
+        """Draw both DOS from one zero, with their Fermi levels where they are not that zero."""
         found: WithAdsorbate | None = result.quantities.get(self.name)
         drawn = _spectra(result.host, documents)
         lines = [] if found is None or found.best_gap_ev is None else [_words(result, found)]
@@ -137,8 +137,10 @@ class DosOfBest(Quantity):
             return QuantityContent(lines)
         zero, pair = drawn
         words = f"Density of states of {result.model} alone and with {result.adsorbate} at its best site"
-        caption = f"{words}; zero is {zero.words}, vertical lines are Fermi levels, spin down below zero."
-        data = {"x": "E / eV", "y": "states / (eV cell)", "curves": _curves(pair)}
+        apart = [spectrum for spectrum in pair if abs(spectrum.fermi_ev) > 0.001]
+        levels = ", vertical lines are Fermi levels" if apart else ""
+        caption = f"{words}; zero is {zero.words}{levels}, spin down below zero."
+        data = {"x": "E / eV", "y": "states / (eV cell)", "curves": [*_curves(pair), *_fermi_levels(pair, apart)]}
         return QuantityContent(lines, [Panel("curves-dos-of-best", data, words, caption)])
 
     def figures(self, results: Sequence[ModelResult], documents: Documents) -> dict[str, Figure]:
@@ -236,16 +238,23 @@ def _dos(record: Record, documents: Documents) -> tuple[Dos, BandGap] | None:
 
 
 def _curves(pair: tuple[Spectrum, Spectrum]) -> list[dict[str, Any]]:
-    """Return the curves of both DOS and of their Fermi levels; spin down is below zero, after a gap in the line."""
+    """Return the curves of both DOS; spin down is below zero, after a gap in the line."""
     curves: list[dict[str, Any]] = []
-    for one in pair:
-        energies, *spins = (rounded(line, 3) for line in (one.energies_ev, *one.total))
+    for spectrum in pair:
+        energies, *spins = (rounded(line, 3) for line in (spectrum.energies_ev, *spectrum.total))
         x, y = list(energies), list(spins[0])
         for down in spins[1:]:
             x, y = [*x, None, *energies], [*y, None, *(-value for value in down)]
-        curves.append({"name": f"{one.name}, {one.gap}", "x": x, "y": y, "mode": "lines"})
-    top = max(float(one.total.max(initial=0.0)) for one in pair)
-    for one in pair:
-        level, foot = round(one.fermi_ev, 3), -top if len(one.total) == 2 else 0.0
-        curves.append({"name": f"Fermi level of {one.name}", "x": [level, level], "y": [foot, top], "mode": "lines"})
+        curves.append({"name": f"{spectrum.name}, {spectrum.gap}", "x": x, "y": y, "mode": "lines"})
+    return curves
+
+
+def _fermi_levels(pair: tuple[Spectrum, Spectrum], shown: list[Spectrum]) -> list[dict[str, Any]]:
+    """Return a vertical line for each Fermi level shown, as high as the highest DOS."""
+    top = max(float(spectrum.total.max(initial=0.0)) for spectrum in pair)
+    curves = []
+    for spectrum in shown:
+        level, foot = round(spectrum.fermi_ev, 3), -top if len(spectrum.total) == 2 else 0.0
+        name = f"Fermi level of {spectrum.name}"
+        curves.append({"name": name, "x": [level, level], "y": [foot, top], "mode": "lines"})
     return curves

@@ -45,7 +45,8 @@
     const known = group.objects.filter((one) => one.adsorption_energy_ev !== null);
     const mock = group.physical ? "" : " (mock)";
     const traces = [{
-      type: "bar", name: "this work" + mock, x: known.map((one) => formula(one.model)), y: known.map((one) => one.adsorption_energy_ev),
+      // A bar or two are no wider than bars of a full figure.
+      type: "bar", name: "this work" + mock, ...(known.length < 4 ? { width: 0.2 * known.length } : {}), x: known.map((one) => formula(one.model)), y: known.map((one) => one.adsorption_energy_ev),
       text: known.map((one) => one.adsorption_energy_ev.toFixed(2)), textposition: "outside", cliponaxis: false,
       ...errors(known, "numerical_ev", style("--ink"), 2),
       customdata: known.map((one) => safe(one.site)), hovertemplate: "%{x}<br>%{customdata}<br>%{y:.3f} eV<extra></extra>",

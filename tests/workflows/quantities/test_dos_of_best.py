@@ -175,7 +175,10 @@ def test_a_dry_campaign_shows_both(cli: Cli, launchpad: Path, tmp_path: Path) ->
     assert shown["best_gap_ev"] == 0.0
     page = cli("report", *place, "--out", "page.html")
     assert page.returncode == 0, page.stderr
-    assert "Density of states of WSe2 alone and with Na" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Density of states of WSe2 alone and with Na" in text
+    assert "zero is each one's Fermi level, spin down" in text.replace("&#39;", "'").replace("&#x27;", "'")
+    assert "Fermi level of WSe2" not in text  # both are at zero, where the axis is
     made = cli("si", *place, "--out", "si")
     assert made.returncode == 0, made.stderr
     assert list((tmp_path / "si").rglob("dos-of-best.*"))
