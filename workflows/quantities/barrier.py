@@ -17,7 +17,7 @@ from ...analysis.report.content import Panel
 from ...analysis.words import listed
 from ...errors import SodiateError
 from ...structures.errors import StructureError
-from ...structures.geometry import FACES
+from ...structures.geometry import FACES, Floats
 from ..campaign.yaml import InputError, nearest
 from ..start_structures import Host, along, bridge_between, read_host
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
@@ -119,10 +119,12 @@ class Barrier(Quantity):
             return QuantityContent()
         curves = []
         for name, path in paths.items():
-            lengths, energies = profile_of(path).curve()
-            curves.append({"name": name, "x": lengths.round(3).tolist(), "y": energies.round(4).tolist()})
+            profile = profile_of(path)
+            lines = {"mode": "lines", **_rounded(*profile.curve())}
+            curves.append({"name": name, **lines, "points": _rounded(profile.lengths_a, profile.energies_ev)})
         words = f"Energy along the paths of {result.adsorbate} on {result.model}"
-        caption = f"{words}, a cubic through the images with the slopes of their forces."
+        # Forces are slopes of the free energy; barriers, as ΔE, are of the energy without smearing.
+        caption = f"{words}: free energies of the images (points), and a cubic with the slopes of their forces."
         data = {"x": "length of the path / Å", "y": "energy above the start / eV", "curves": curves}
         tracks = {name: path.positions_a[:, -1] for name, path in paths.items()}
         return QuantityContent([], [Panel("curves-barrier", data, words, caption)], tracks=tracks)
@@ -259,6 +261,10 @@ def _words(path: PathBarrier) -> str:
         f"barrier {path.forward_ev:z.3f} eV forward, {path.backward_ev:z.3f} eV back{over}{top}{mode}; "
         f"{path.rate_hz:.1e} hops/s at {TEMPERATURE_K:g} K ({origin})"
     )
+
+
+def _rounded(lengths_a: Floats, energies_ev: Floats) -> dict[str, list[float]]:
+    return {"x": lengths_a.round(3).tolist(), "y": energies_ev.round(4).tolist()}
 
 
 def _images(result: ModelResult, documents: Documents) -> dict[str, ReactionPath]:

@@ -202,9 +202,11 @@
   // Plain curves: what a quantity draws that has no script of its own.
   function curves(group, data) {
     const mock = group.physical ? "" : " (mock)";
-    return [data.curves.map((curve, index) => ({
-      type: "scatter", mode: curve.mode ?? "lines+markers", name: safe(curve.name), x: curve.x, y: curve.y, line: { color: colours[index % colours.length] },
-    })), layout({ xaxis: axis(safe(data.x)), yaxis: axis(safe(data.y) + mock), showlegend: true })];
+    return [data.curves.flatMap((curve, index) => {
+      const color = colours[index % colours.length], name = safe(curve.name), type = "scatter";
+      const line = { type, mode: curve.mode ?? "lines+markers", name, legendgroup: name, x: curve.x, y: curve.y, line: { color } };
+      return curve.points ? [line, { type, mode: "markers", name, legendgroup: name, showlegend: false, ...curve.points, marker: { color, size: 8 } }] : [line];
+    }), layout({ xaxis: axis(safe(data.x)), yaxis: axis(safe(data.y) + mock), showlegend: true })];
   }
 
   function slice(group, host) {

@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.constraints import FixedLine, FixedPlane
 from ase.optimize import BFGS
 from sodiate.analysis.arrays import ReactionPath
+from sodiate.analysis.report.page import drawn
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.engines.emt.parameters import load_parameters
 from sodiate.workflows.engines.emt.potential import potential
@@ -96,6 +97,10 @@ def test_a_dry_barrier_is_that_of_a_constrained_scan(cli: Cli, launchpad: Path, 
     assert page.returncode == 0, page.stderr
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Energy along the paths of Na on WSe2" in text
+    ((curve, *_),) = (host["panels"]["curves-barrier"]["curves"] for group in drawn(text) for host in group["hosts"])
+    # A point for each image: the path's ends, three images and none of the curve's.
+    assert len(curve["points"]["x"]) < len(curve["x"]) / 10
+    assert set(curve["points"]["y"]) <= set(curve["y"])
     assert "tracks" in text
     made = cli("si", *place, "--out", "si")
     assert made.returncode == 0, made.stderr
