@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ANSWER_S = 2.0
+ANSWER_S = 2.5
 """How long a program may take to answer, where a person waits for it."""
 
 

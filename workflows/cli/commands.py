@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ...version import __version__
-from . import carry, cluster, converge, database, look, report, results, run, serve, xrd
+from . import carry, cluster, converge, database, doctor, look, report, results, run, serve, xrd
 
 app = typer.Typer(
     help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
@@ -21,7 +21,7 @@ for _command in (
     *(run.run, look.new, look.plan, look.protocol, look.schema, look.structures, look.inputs),
     *(results.results, report.report, report.si, converge.converge),
     *(database.status, database.show, database.redo, database.retry, database.cancel),
-    *(carry.export_, carry.import_, serve.serve, xrd.xrd),
+    *(carry.export_, carry.import_, serve.serve, xrd.xrd, doctor.doctor),
     *(cluster.submit, cluster.queue, cluster.worker, cluster.compute, cluster.recover),
 ):
     app.command(_command.__name__.rstrip("_"))(_command)

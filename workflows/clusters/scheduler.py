@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...errors import SodiateError
+from ..diagnosis import Finding, ask
 
 _TIMEOUT_S = 60
 
@@ -297,6 +298,19 @@ class Scheduler(ABC):
             return call(self.ask_command).returncode == 0
         except SchedulerError:
             return False
+
+    def diagnose(self) -> Finding | None:
+        """Return whether it answers; None where its commands are not installed."""
+        program = self.submit_command[0]
+        if shutil.which(program) is None:
+            return None
+        answer = ask(self.ask_command)
+        if answer.code == 0:
+            return Finding(self.name, f"{program} is there, and {self.ask_command[0]} answers")
+        words = f"{program} is there, but {self.ask_command[0]} does not answer: {answer.complaint}"
+        return Finding(
+            self.name, words, False, f"log in where it runs, or see what this says: {' '.join(self.ask_command)}"
+        )
 
     def is_inside_job(self) -> bool:
         """Tell whether this process is in a job."""

@@ -14,6 +14,7 @@ from ...analysis.arrays import Bands, Density, Dos, ReactionPath, SecondDerivati
 from ...analysis.codes import CodeDescription
 from ...analysis.records import Choice, Frozen, Method, Record, Sampling, Stress
 from ...errors import SodiateError
+from ..diagnosis import Finding
 from ..stop import Stop
 
 if TYPE_CHECKING:
@@ -383,6 +384,9 @@ class Engine(Protocol):
     def description(self, records: Sequence[Record]) -> CodeDescription:
         """Return how a manuscript names the code behind some records, and its data."""
 
+    def diagnose(self) -> list[Finding]:
+        """Return what of the code is there on this machine, and of what lacks what to do; within seconds."""
+
 
 class PlainDeclaration:
     """The declaration of a code that reads only the common keys of a campaign."""
@@ -464,3 +468,7 @@ class PlainEngine:
     def description(self, records: Sequence[Record]) -> CodeDescription:
         """Return the engine's name."""
         return CodeDescription(self.name)
+
+    def diagnose(self) -> list[Finding]:
+        """Return nothing: all that it needs is in its package."""
+        return []

@@ -21,6 +21,7 @@ from ....analysis.records import Frozen
 from ....analysis.words import distinct, listed
 from ...calculation import GEOMETRY
 from ...campaign.yaml import InputError
+from ...diagnosis import Finding
 from ...kinds import KINDS
 from ...start_structures import elements
 from ...stop import Stop
@@ -47,6 +48,7 @@ from ..shared.processes import UNBOUND
 from ..shared.vibrations import VIBRATIONS_TAPE, VibrationTask
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .demand import demand_of
+from .diagnosis import look
 from .dispersion import with_dispersion
 from .functionals import AT_DENSITY, FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
 from .inputs import (
@@ -361,6 +363,10 @@ class GpawEngine(PlainEngine):
         package = f"gpaw-data {release}" if release else "gpaw-data"
         data = f"The PAW data sets were those of {package} for {listed(elements)}." if elements else ""
         return CodeDescription("GPAW", "Mortensen2024", data)
+
+    def diagnose(self) -> list[Finding]:
+        """Return package, data sets and whether ranks start."""
+        return look(default_command())
 
 
 def default_command() -> str:

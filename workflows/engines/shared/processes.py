@@ -48,8 +48,7 @@ def start(
         Descriptor of a file that this process has locked; the command holds the lock as long as it lives.
     """
     variables = {**os.environ, **environment}
-    if os.getuid() == 0:  # containers and CI; OpenMPI refuses root without these two
-        variables |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    variables |= for_root()
     return subprocess.Popen(
         command,
         cwd=directory,
@@ -66,6 +65,12 @@ def start(
 def _end_with_parent() -> None:
     """Ask the kernel to end the command and its ranks when this process is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def for_root() -> dict[str, str]:
+    """Return what OpenMPI wants of root, as in containers and CI; nothing for anybody else."""
+    names = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+    return dict.fromkeys(names, "1") if os.getuid() == 0 else {}
 
 
 UNBOUND = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ....analysis.codes import CodeDescription
 from ....analysis.electrons.bandpath import path_points
 from ....analysis.words import distinct, listed
+from ...diagnosis import Finding
 from ...kinds import KINDS
 from ...stop import Stop
 from ..base import (
@@ -34,6 +35,7 @@ from ..shared.path_task import TAPE
 from ..shared.single_points import SinglePointPaths
 from ..shared.vibrations import VIBRATIONS_TAPE
 from .declaration import VaspDeclaration
+from .diagnosis import LIBRARY, look
 from .inputs import (
     CHARGE,
     INPUT,
@@ -219,7 +221,7 @@ class VaspEngine(PlainEngine):
 
     def _data_sets(self, protocol: Mapping[str, Any], atoms: Atoms, directory: Path) -> list[DataSet] | None:
         """Return the POTCARs; None if no library is named, so that inputs can be previewed without one."""
-        library = self.settings.worker.get("potcars") or os.environ.get("PMG_VASP_PSP_DIR")
+        library = self.settings.worker.get("potcars") or os.environ.get(LIBRARY)
         if not library:
             return None
         species = list(dict.fromkeys(atoms.get_chemical_symbols()))
@@ -417,6 +419,10 @@ class VaspEngine(PlainEngine):
         data = f"The PAW data sets [@Kresse1999] were {titles}." if sets else ""
         data += tags_in_words([record.method for record in records])
         return CodeDescription("VASP", "Kresse1996", data)
+
+    def diagnose(self) -> list[Finding]:
+        """Return its programs, and the libraries of POTCARs."""
+        return look()
 
 
 _NO_FIXED = f"hybrids and meta-GGA have no fixed density: {SELF_CONSISTENT}"
