@@ -56,10 +56,20 @@ def run(plan: Plan, bench: Workbench, progress: Progress, crew: Crew | None = No
         Worker processes, for several calculations at once; without, this process computes one after the other.
     """
     stop = Stop()
-    launched = not bench.standing(calculation.id for calculation in plan.calculations).complete
+    missing = bench.standing(calculation.id for calculation in plan.calculations).reasons
+    launched = bool(missing)
     if launched:
+        worker = WorkerSettings(root=bench.root, stop=stop)
         with signals_stop(stop):
-            entry = _compute(plan, bench, progress, stop, crew)
+            try:
+                if crew is not None:
+                    above = [c.parents.values() for c in plan.calculations if c.id in missing]
+                    first = [parents for parents in above if all(parent.id not in missing for parent in parents)]
+                    crew.prepare(bench, worker.env, len(first))
+                entry = _compute(plan, bench, progress, worker, crew)
+            finally:
+                if crew is not None:  # while the database is there, of which they let go
+                    crew.rest()
     else:
         entry = bench.documents.add_plan(plan)
         bench.documents.own(entry.campaign, user_name())
@@ -69,7 +79,9 @@ def run(plan: Plan, bench: Workbench, progress: Progress, crew: Crew | None = No
     return RunReport(entry, models, files, standing.complete, stop.reason or None)
 
 
-def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop, crew: Crew | None) -> CampaignEntry:
+def _compute(
+    plan: Plan, bench: Workbench, progress: Progress, worker: WorkerSettings, crew: Crew | None
+) -> CampaignEntry:
     from .launch.loop import launch
     from .launch.reconcile import reconcile
     from .launch.submit import submit
@@ -77,7 +89,6 @@ def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop, crew:
     bench.initialise()
     entry = submit(plan, bench).entry
     reconcile(bench, entry.ids)
-    worker = WorkerSettings(root=bench.root, stop=stop)
     with progress(bench.documents, entry) as on_change:
         hands = None
         if crew is not None:
@@ -87,11 +98,7 @@ def _compute(plan: Plan, bench: Workbench, progress: Progress, stop: Stop, crew:
             tasks = _tasks(plan, bench, physical)
             prepare_drawing()
             hands = Pool(bench, worker, list(entry.ids), on_change, crew, tasks, pins=physical)
-        try:
-            launch(bench, worker, list(entry.ids), on_change, hands)
-        finally:
-            if crew is not None:  # while the database is there, of which they let go
-                crew.close()
+        launch(bench, worker, list(entry.ids), on_change, hands)
     return entry
 
 

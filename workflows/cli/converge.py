@@ -16,6 +16,7 @@ from .shared import (
     EngineOption,
     LaunchpadOption,
     RootOption,
+    WorkersOption,
     make_console,
     open_workbench,
     print_table,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ...analysis.energies.convergence import Series, Verdict
     from ..campaign.load import Campaign
     from ..database.workbench import Workbench
+    from ..launch.crew import Crew
     from ..plan.convergence_study import Study
 
 TOLERANCE_EV = 0.01
@@ -57,6 +59,7 @@ def converge(
     engine: EngineOption = None,
     root: RootOption = ROOT,
     launchpad: LaunchpadOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Find the settings at which a campaign's adsorption energies are converged, varied one at a time.
 
@@ -86,11 +89,15 @@ def converge(
     if model is not None:
         varied, name = one_host(varied, model), f"{name}-{model}"
     planned = studies(varied, asked, relax)
-    with open_workbench(root, launchpad, create=True) as bench:
+    from ..engines.shared.machine import available_cores
+    from ..launch.crew import hired
+
+    most = workers or available_cores()
+    with hired(varied.spec.engine, most) as crew, open_workbench(root, launchpad, create=True) as bench:
         outcome = _Outcome(varied, limit, make_console())
         for study in planned:
             if not outcome.stopped:
-                outcome.compute(study, bench)
+                outcome.compute(study, bench, crew)
     outcome.show(root / "results" / f"{name}-convergence{'-relaxed' if relax else ''}")
     raise typer.Exit(outcome.exit_code(tolerance is not None))
 
@@ -107,8 +114,8 @@ class _Outcome:
         self.series: list[Series] = []
         self.found: list[tuple[Study, Verdict]] = []
 
-    def compute(self, study: Study, bench: Workbench) -> None:
-        """Run the campaigns of a study from cheap to dear, until three settings agree."""
+    def compute(self, study: Study, bench: Workbench, crew: Crew | None) -> None:
+        """Run the campaigns of a study from cheap to dear, one after the other, until three settings agree."""
         from ...analysis.energies.convergence import judge
         from ..plan.convergence_study import series
         from ..run import run
@@ -119,7 +126,7 @@ class _Outcome:
         results = []
         for variant in study.variants:
             announce(variant.plan, bench.root, self.console)
-            report = run(variant.plan, bench, partial(show_progress, console=self.console))
+            report = run(variant.plan, bench, partial(show_progress, console=self.console), crew)
             results.append(report.models)
             self.complete &= report.complete
             self.physical &= all(model.physical for model in report.models)

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-_STDOUT = 1
-
 
 def _end(number: int, frame: FrameType | None) -> None:
     """End this process by an exception, so that what is open is closed; at once in an import, where none is safe."""
@@ -28,17 +26,12 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _until_read(app: Callable[[], object]) -> None:
-    """Run the commands; raise `BrokenPipeError` if nobody reads any more what they print.
-
-    What was printed is flushed here, while the error still has a place to go to.
-    """
+    """Run the commands; raise `BrokenPipeError` if nobody reads any more what they print."""
     try:
         app()
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # of which typer and rich make exit code 1
             raise BrokenPipeError from None
-        if not end.code:
-            sys.stdout.flush()
         raise
 
 
@@ -55,23 +48,37 @@ def main() -> NoReturn:
     try:
         from .commands import app
 
-        try:
-            _until_read(app)
-        finally:
-            gc.freeze()  # Python's last collection would go through all that was imported, for a quarter of a second
+        _until_read(app)
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     except SodiateError as error:
         print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
     except BrokenPipeError:  # the reader of a pipe (head, less) ended, and had what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # for what is still to be flushed
-        sys.exit(0)
+        _leave(0)
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        _leave(128 + signal.SIGINT)
     except OSError as error:
         path = f"{error.filename}: " if error.filename else ""
         print(f"Error: {path}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(0)
+        _leave(2)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process, in which nothing is open any more.
+
+    Else Python would take all its modules apart, and pymongo wait for its threads, for up to half a second.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            pass
+        except OSError as error:  # such as a full disk
+            os.write(2, f"Error: {error.strerror}\n".encode())
+            code = code or 2
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -52,12 +52,11 @@ def run(
 
     Example: sodiate run wsse --root ./sodiate-runs
     """
-    from ..engines.shared.machine import available_cores
-
     root = root.resolve()
-    console = make_console()
     with ExitStack() as open_:
-        wait_for_server = open_.enter_context(ahead(root, launchpad))
+        wait_for_server = open_.enter_context(ahead(root, launchpad))  # before all that takes a moment to import
+        console = make_console()
+        from ..engines.shared.machine import available_cores
         from ..plan.planner import plan as plan_campaign
 
         plan = plan_campaign(campaign, engine)

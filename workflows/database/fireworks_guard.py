@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
@@ -42,6 +43,9 @@ SPEC_KEYS = (
 
 _LOGGERS = {"launchpad": "ERROR", "rocket.launcher": "INFO"}
 """FireWorks' loggers and their stream levels; get each logger with its level to remove its handlers."""
+
+_NEW_S = 60.0
+"""For so long after it began nobody asks whether a launch lives."""
 
 _load_object = fw_serializers.load_object
 
@@ -95,6 +99,7 @@ class GuardedLaunchPad(LaunchPad):
 
     turn: Callable[[], AbstractContextManager[object]] = nullcontext
     away: ConnectionFailure | None = None
+    _begun: tuple[int | None, float] = (None, 0.0)
 
     @cached_property
     def documents(self) -> Documents:
@@ -151,8 +156,20 @@ class GuardedLaunchPad(LaunchPad):
         )
         return found
 
+    def checkout_fw(self, *args: Any, **settings: Any) -> Any:
+        """Take a firework and begin a launch of it."""
+        found = super().checkout_fw(*args, **settings)
+        self._begun = found[1], monotonic()
+        return found
+
     def ping_launch(self, launch_id: int, ptime: Any = None, checkpoint: Any = None) -> None:
-        """Note that a launch lives; the lease says so, too, so nothing is lost where this does not go through."""
+        """Note that a launch lives; the lease says so, too, so nothing is lost where this does not go through.
+
+        FireWorks notes it three times at least. Less than a minute after its checkout that says nothing new.
+        """
+        launch, since = self._begun
+        if launch == launch_id and monotonic() - since < _NEW_S:
+            return
         if self.away is None:
             with suppress(PyMongoError):
                 super().ping_launch(launch_id, ptime, checkpoint)

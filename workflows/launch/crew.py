@@ -116,6 +116,14 @@ class Crew:
         for member in self.members:
             if member.job is None:
                 return member
+        return self._hire(bench, env)
+
+    def prepare(self, bench: Workbench, env: Mapping[str, Any], count: int) -> None:
+        """Let so many workers begin, if there may be as many: they connect while the run prepares their work."""
+        for _ in range(min(count, self.most) - len(self.members)):
+            self._hire(bench, env)
+
+    def _hire(self, bench: Workbench, env: Mapping[str, Any]) -> Member:
         ours, theirs = socket.socketpair()
         socket.send_fds(self.control, [b"!"], [theirs.fileno()])
         theirs.close()
@@ -132,14 +140,23 @@ class Crew:
         member.connection.close()
         self.members.remove(member)
 
+    def rest(self) -> None:
+        """Let all workers end, and wait for that; others may follow."""
+        for member in self.members:
+            with suppress(OSError):  # it has ended
+                member.connection.shutdown(socket.SHUT_WR)
+        for member in list(self.members):
+            while member.receive() is not None:
+                pass
+            self.dismiss(member)
+
     def close(self) -> None:
-        """Let all workers end, and wait for that; do nothing the second time."""
+        """Let all workers end, and the process that forks them; do nothing the second time."""
         if self.control.fileno() < 0:
             return
+        self.rest()
         if not self.hired_any:
             os.kill(self.nursery, signal.SIGKILL)
-        for member in list(self.members):
-            self.dismiss(member)
         self.control.close()
         os.waitpid(self.nursery, 0)  # which waits for its workers
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from ...errors import SodiateError
 from ..engines.base import EngineError
 from ..engines.shared.processes import locked
+from ..engines.shared.temporary import temporary_folder
 from ..stop import meanwhile
 from .workdir import CLAIM
 
@@ -27,7 +28,8 @@ _STAY = ("lock", CLAIM)
 def computing_in(directory: Path, scratch: str | None, every_s: float = EVERY_S) -> Iterator[Path]:
     """Yield the folder to compute in: a copy of the directory below ``scratch``, or the directory itself.
 
-    At the end of the block, also after an error, the copy is copied back and removed.
+    At the end of the block, also after an error, the copy is copied back and removed. Copies that killed processes of
+    this machine left there are removed before.
 
     Parameters
     ----------
@@ -51,8 +53,9 @@ def computing_in(directory: Path, scratch: str | None, every_s: float = EVERY_S)
     folder = Path(os.path.expandvars(scratch)).expanduser()
     if not folder.is_dir():
         raise EngineError(f"{directory}: scratch {scratch}: there is no folder {folder} on this machine.")
-    with locked(directory):
-        place = Path(tempfile.mkdtemp(prefix="sodiate-", dir=folder)) / directory.name
+    # With the machine's name, since nodes may share the folder but not the locks that tell what is in use.
+    with locked(directory), temporary_folder(f"scratch-{platform.node()}", folder) as own:
+        place = own / directory.name
         try:
             _copy_out(directory, place)
             with _copying_back(place, directory, every_s):
@@ -61,11 +64,8 @@ def computing_in(directory: Path, scratch: str | None, every_s: float = EVERY_S)
             error.args = (str(error).replace(str(place), str(directory)),)
             raise
         finally:
-            try:
-                if place.is_dir():
-                    copy_back(place, directory)
-            finally:
-                shutil.rmtree(place.parent, ignore_errors=True)
+            if place.is_dir():
+                copy_back(place, directory)
 
 
 def _copy_out(directory: Path, place: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,13 @@ NOTHING = "sodiate-runs"  # the default root, which no test here makes
 @pytest.fixture
 def refused(cli: Cli, tmp_path: Path) -> Refused:
     return Refused(cli, tmp_path)
+
+
+def test_a_full_disk_under_the_output_is_told() -> None:
+    command = [sys.executable, "-m", "sodiate.workflows.cli.main", "--version"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "Error: No space left on device\n")
 
 
 # -- campaigns, options, queries

@@ -15,6 +15,7 @@ from sodiate.analysis.energies.convergence import Series, Setting, judge
 from sodiate.analysis.figures.convergence import convergence_plot
 from sodiate.workflows.campaign.load import Campaign, bundled_campaigns, load_campaign
 from sodiate.workflows.campaign.yaml import InputError
+from sodiate.workflows.database.connection import open_launchpad
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import Settings
 from sodiate.workflows.engines.emt.engine import EmtEngine
@@ -508,6 +509,22 @@ def test_a_potential_without_k_points_is_converged_at_once(cli: Cli, launchpad: 
     assert (folder.with_name("small-WSSe+VS-convergence") / "convergence.csv").read_text() == (
         folder / "convergence.csv"
     ).read_text()
+
+
+def test_several_calculations_at_once(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
+    """The workers of one campaign after the other: the same table as with one calculation at a time."""
+    path = small_campaign(tmp_path, quantities=[], sites=["V_S@top", "H@top"], supercell=[2, 2])
+    tables = []
+    for workers in ("2", "1"):
+        place = ("--launchpad", launchpad, "--root", f"root-{workers}", "--workers", workers)
+        done = cli("converge", path, "--force", "0.1,0.05", *place)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        tables.append(table(tmp_path / f"root-{workers}" / "results" / "small-convergence"))
+        with open_launchpad(launchpad) as database:
+            pids = {attempt["pid"] for attempt in database.db["attempts"].find()}
+            database.db.client.drop_database(database.db.name)
+        assert len(pids) == (1 if workers == "1" else 4)
+    assert tables[0] == tables[1]
 
 
 def table(folder: Path) -> dict[tuple[str, float], list[dict[str, str]]]:

@@ -306,6 +306,22 @@ def test_a_launch_has_no_trackers(bench: Bench, tmp_path: Path) -> None:
     assert "TOP SECRET" not in str(bench.launchpad.launches.find_one({"launch_id": 1}))
 
 
+def test_a_launch_says_that_it_lives_once_it_is_old_enough_to_be_missed(bench: Bench, tmp_path: Path) -> None:
+    planned = plan(small_campaign(tmp_path))
+    bench.submit(planned)
+    bench.launch(planned)
+    launches, launchpad = bench.launchpad.launches, bench.launchpad
+    launches.update_many({}, {"$set": {"state": "RUNNING"}})
+    before = launches.find_one({"launch_id": 1})
+    launchpad._begun = 1, time.monotonic()
+    launchpad.ping_launch(1)
+    assert launches.find_one({"launch_id": 1}) == before
+    launchpad._begun = 1, time.monotonic() - 61
+    launchpad.ping_launch(1)
+    assert "updated_on" not in before["state_history"][-1]
+    assert "updated_on" in launches.find_one({"launch_id": 1})["state_history"][-1]
+
+
 def test_an_array_that_is_a_path_is_refused(bench: Bench, tmp_path: Path) -> None:
     planned = plan(small_campaign(tmp_path))
     bench.submit(planned)

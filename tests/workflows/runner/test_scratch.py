@@ -138,10 +138,22 @@ def test_a_killed_node_goes_on_from_what_came_back(warm: Warm, tmp_path: Path) -
         child.kill()
     assert child.wait(10) == -signal.SIGKILL
     steps = len((directory / "trajectory.jsonl").read_text().splitlines())
+    (left,) = (tmp_path / "scratch").iterdir()
     with computing_in(directory, str(tmp_path / "scratch")) as place:
+        assert not left.exists()
         assert len((place / "trajectory.jsonl").read_text().splitlines()) == steps
         EMT.engine().run(place, Limits(), Stop())
     assert_same(EMT, EMT.engine().collect(directory), EMT.outcome(tmp_path / "undisturbed", "relax"))
+
+
+def test_a_copy_in_use_stays(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    directory, scratch = folders
+    (tmp_path / "other").mkdir()
+    with computing_in(directory, str(scratch)) as place:
+        with computing_in(tmp_path / "other", str(scratch)):
+            assert (place / "CONTCAR").exists()
+        assert (place / "CONTCAR").exists()
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_campaign_on_scratch_has_the_same_records(bench: Bench, tmp_path: Path) -> None:

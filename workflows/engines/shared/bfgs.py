@@ -125,9 +125,16 @@ class DampedBFGS:
             measured = float(displacement @ change)
         self._hessian += np.outer(change, change) / measured - np.outer(expected_change, expected_change) / expected
 
-    def step(self) -> None:
-        """Update the Hessian from the present point and the last one, and move."""
-        positions, forces = self.target.get_positions(), self.target.get_forces().ravel()
+    def step(self, known: Floats | None = None) -> None:
+        """Update the Hessian from the present point and the last one, and move.
+
+        Parameters
+        ----------
+        known
+            The forces on the target, eV/Å; by default it is asked for them.
+        """
+        positions = self.target.get_positions()
+        forces = (self.target.get_forces() if known is None else known).ravel()
         self.update(positions.ravel(), forces, self.pos0, self.forces0)
         self.pos0, self.forces0 = positions.ravel().copy(), forces.copy()
         move = newton_step(self.H, forces).reshape(-1, 3)
@@ -199,8 +206,12 @@ class Descent:
 
     def move(self) -> None:
         """Move the atoms by the next step; keep their calculator."""
-        calculator = self._atoms.calc
         assert self._base is not None
+        if self.optimizer.target is self._atoms:
+            self._base.place(self._atoms)
+            self.optimizer.step(self._base.forces_ev_per_a)
+            return
+        calculator = self._atoms.calc
         self._base.recall(self._atoms)
         self.optimizer.step()
         self._atoms.calc = calculator
@@ -215,6 +226,8 @@ class Descent:
     def _at(self, step: Step) -> tuple[Floats, Floats]:
         """Return degrees of freedom (Å) and forces (eV/Å) at a step, flattened, with the cell if it relaxes."""
         atoms, target = self._atoms, self.optimizer.target
+        if target is atoms:
+            return step.positions_a.ravel().copy(), step.forces_ev_per_a.ravel()
         cell, positions, calculator = atoms.cell.copy(), atoms.get_positions(), atoms.calc
         step.recall(atoms)
         point = target.get_positions().ravel(), target.get_forces().ravel()

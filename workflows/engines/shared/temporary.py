@@ -1,4 +1,4 @@
-"""Folders in the temporary directory, of which none stays for good: what a killed process left is removed later."""
+"""Folders for a while, of which none stays for good: what a killed process left is removed later."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 @contextmanager
-def temporary_folder(kind: str) -> Iterator[Path]:
-    """Yield a new folder in the temporary directory, and remove it; before, remove those that were left behind.
+def temporary_folder(kind: str, parent: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder and remove it at the end; before, remove those that were left behind.
 
     A folder is in use while its process holds a lock on it, which the kernel gives back also after kill -9.
 
@@ -21,11 +21,13 @@ def temporary_folder(kind: str) -> Iterator[Path]:
     ----------
     kind
         A word for the name; folders of this kind are looked at.
+    parent
+        Where; by default in the temporary directory.
     """
-    parent, prefix = Path(tempfile.gettempdir()), f"sodiate-{kind}."
+    parent, prefix = parent or Path(tempfile.gettempdir()), f"sodiate-{kind}."
     _sweep(parent, prefix)
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         try:
             descriptor = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:  # swept between the two lines by a process that starts at the same time
