@@ -7,13 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from support.cli import Cli, wait_until
-from support.faults import QUICK, SHORT_LEASE, TIMES, Trial, parent_of, server_of
+from support.faults import LARGE, QUICK, SHORT_LEASE, TIMES, Trial, parent_of, server_of
 from support.requirements import skip_unless_required
 
 pytestmark = [
@@ -41,6 +42,29 @@ def test_kill_of_run(trial: Trial, record_property: Remember) -> None:
     trial.finish()
     outcomes = trial.judge("kill -9 of run", record_property)
     assert outcomes["lost"] >= 1
+
+
+def _has_halves(db: Any, pieces: int = 0) -> bool:
+    """Tell whether there are more than so many pieces of files that were not finished."""
+    files = db["arrays.files"].distinct("_id")
+    return bool(db["arrays.chunks"].count_documents({"files_id": {"$nin": files}}) > pieces)
+
+
+def test_kill_while_large_arrays_are_written(trial: Trial, record_property: Remember) -> None:
+    """The next command removes the pieces of a file that was never finished, and the folder of the launch."""
+    process = trial.start(code=QUICK + LARGE)
+    with trial.database() as db:
+        wait_until(partial(_has_halves, db, 5), 60)
+        folder = Path(f"/proc/{process.pid}/cwd").readlink()
+        trial.strike(process.pid)
+        process.wait(30)
+        assert _has_halves(db)
+    assert folder.name.startswith("sodiate-launch.")
+    assert folder.exists()
+    trial.finish()
+    assert not folder.exists()
+    outcomes = trial.judge("kill -9 while large arrays are written", record_property)
+    assert outcomes["lost"] == 1
 
 
 @pytest.mark.parametrize("victim", ["mongod", "guard"])
