@@ -26,6 +26,7 @@ from sodiate.workflows.results.results import Results
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 CAMPAIGN = "wsse-gpaw-best"
+ATOM = "Na"
 MESHES = (2, 4, 3)
 """Repeats of the Γ-centred mesh along both vectors, in the order of their value."""
 
@@ -36,7 +37,7 @@ GRID_A = 0.25
 
 @dataclass(frozen=True)
 class Case:
-    """A structure of the archive (a host, or a site as `model/site`) and the setting of its energy."""
+    """A structure of the archive (a host, a site as `model/site`, or Na) and the setting of its energy."""
 
     structure: str
     mesh: int
@@ -45,7 +46,7 @@ class Case:
     @property
     def magnetic(self) -> bool:
         """Whether spins differ: sheets without Na have none."""
-        return self.spin and "/" in self.structure
+        return self.spin and ("/" in self.structure or self.structure == ATOM)
 
 
 def line_of(case: Case, atoms: Atoms) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def line_of(case: Case, atoms: Atoms) -> dict[str, Any]:
         h=GRID_A,
         kpts={"size": (case.mesh, case.mesh, 1), "gamma": True},
         occupations={"name": "methfessel-paxton", "order": 0, "width": WIDTH_EV},
-        poissonsolver={"dipolelayer": "xy"},
+        poissonsolver={} if case.structure == ATOM else {"dipolelayer": "xy"},
         spinpol=case.magnetic,
         convergence={"energy": 1e-6, "density": 1e-5},
         txt=None,
@@ -105,20 +106,23 @@ def band_energy(calculator: Any, scale: float) -> float:
 
 
 def structures() -> dict[str, Atoms]:
-    """Return the relaxed hosts and sites of the campaign by name."""
+    """Return the relaxed hosts and sites of the campaign, and the atom, by name."""
     with Results.open(DOCS / "reproduction") as results:
         (entry,) = results.entries(CAMPAIGN)
         records = results.documents.current(entry.ids)
+        atom = results.get(ATOM, campaign=CAMPAIGN).atoms
     named = {model.name: model.host for model in entry.models}
     named |= {f"{model.name}/{site.name}": site.calculation for model in entry.models for site in model.sites}
     geometries = {name: records[identifier].geometry for name, identifier in named.items()}
-    return {name: geometry.atoms() for name, geometry in geometries.items() if geometry is not None}
+    sheets = {name: geometry.atoms() for name, geometry in geometries.items() if geometry is not None}
+    return {ATOM: atom, **sheets}
 
 
 def cases(names: list[str]) -> Iterator[Case]:
     """Go through all cases, the first site of each host before the others."""
-    first = [name for name in names if name not in ("WSSe/T_W@bottom", "WSSe+VS+VSe/V_Se@bottom")]
-    others = [name for name in names if name not in first]
+    yield Case(ATOM, 2, spin=True)  # for the functionals alone: the atom has no k points
+    others = [name for name in names if name in ("WSSe/T_W@bottom", "WSSe+VS+VSe/V_Se@bottom")]
+    first = [name for name in names if name not in (ATOM, *others)]
     for group in (first, others):
         for mesh in MESHES:
             yield from (Case(name, mesh, spin=True) for name in group)

@@ -372,8 +372,8 @@ class Reproduction:
         site = self.best[name].site
         return self._d3_ev(f"{name}/{site}") - self._d3_ev(name)  # far from everything Na has none
 
-    def _d3_ev(self, calculation: str) -> float:
-        return _d3_ev(self.results.get(calculation, campaign="wsse-gpaw-best").atoms)
+    def _d3_ev(self, calculation: str, functional: str = "PBE") -> float:
+        return _d3_ev(self.results.get(calculation, campaign="wsse-gpaw-best").atoms, functional)
 
     def mesh(self) -> Iterator[Sequence[str]]:
         """What a denser mesh, spin–orbit coupling and no spin do to ΔE of the best sites, by localised orbitals."""
@@ -385,6 +385,49 @@ class Reproduction:
             changes = f"{mesh:+.3f}", f"{energy + mesh:.3f}", f"{coupling:+.3f}", f"{unpolarised:+.3f}"
             yield f"{name}/{model.site}", f"{energy:.3f}", *changes, f"{model.paper_adsorption_energy_ev:.2f}"
 
+    def bars(self) -> Iterator[Sequence[str]]:
+        """ΔE of the best sites on the densest mesh, its bars, and the changes by each functional.
+
+        By the rules of sodiate's own bars: of the mesh what the last step changes, of the functional the
+        largest change, at PBE's density and geometries.
+        """
+        methods = [(functional, d3) for functional in ("PBE", "RPBE", "PBEsol") for d3 in (False, True)][1:]
+        heads = [f"by {functional}{'+D3' * d3} (eV)" for functional, d3 in methods]
+        yield "best site", "ΔE on 4×4×1 (eV)", "± mesh (eV)", "± functional (eV)", *heads, "paper (eV)"
+        for name, model in self.best.items():
+            site = f"{name}/{model.site}"
+            energy = float(model.adsorption_energy_ev) + self.localised["4×4×1"][name]
+            last = abs(self._bound(name, 4) - self._bound(name, 3))
+            changes = [
+                self._by_functional_ev(name, functional)
+                + d3 * (self._d3_ev(site, functional) - self._d3_ev(name, functional))
+                for functional, d3 in methods
+            ]
+            shown = f"{energy:.3f}", f"{last:.3f}", f"{max(map(abs, changes)):.2f}"
+            rest = *(f"{change:+.3f}" for change in changes), f"{model.paper_adsorption_energy_ev:.2f}"
+            yield site, *shown, *rest
+
+    def _by_functional_ev(self, name: str, functional: str) -> float:
+        """Return the change of ΔE of a host's best site by another functional at PBE's density, without D3."""
+        if functional == "PBE":
+            return 0.0
+        whole, host, atom = (
+            self._lines[structure, 2, True]["functional_ev"][functional]
+            for structure in (f"{name}/{self.best[name].site}", name, "Na")
+        )
+        return float(whole - host - atom)
+
+    @cached_property
+    def _lines(self) -> dict[tuple[str, int, bool], dict[str, Any]]:
+        """What `benchmarks/lcao.py` computed, by structure, mesh and spin."""
+        lines = [json.loads(line) for line in (DOCS / "lcao.jsonl").read_text(encoding="utf-8").splitlines()]
+        return {(line["structure"], line["mesh"], line["spin"]): line for line in lines}
+
+    def _bound(self, name: str, mesh: int, spin: bool = True, key: str = "energy_ev") -> float:
+        """Return the energy of a host's best site less that of the host, which has no spin, by localised orbitals."""
+        whole, host = self._lines[f"{name}/{self.best[name].site}", mesh, spin], self._lines[name, mesh, True]
+        return float(whole[key] - host[key])
+
     @cached_property
     def localised(self) -> dict[str, dict[str, float]]:
         """Changes of ΔE of the best sites by `benchmarks/lcao.py` (eV), by what is changed and host.
@@ -392,18 +435,11 @@ class Reproduction:
         The atom has no k points, and spin–orbit coupling does nothing to its 3s electron; without spin it is that of
         `wsse-sensitivity`.
         """
-        lines = [json.loads(line) for line in (DOCS / "lcao.jsonl").read_text(encoding="utf-8").splitlines()]
-        known = {(line["structure"], line["mesh"], line["spin"]): line for line in lines}
-
-        def bound(name: str, mesh: int, spin: bool = True, key: str = "energy_ev") -> float:
-            whole, host = known[f"{name}/{self.best[name].site}", mesh, spin], known[name, mesh, True]
-            return float(whole[key] - host[key])  # no clean host has spin
-
         atom = float(self.models("wsse-sensitivity")["unpolarised-atom"].effect_ev)
         return {
-            "4×4×1": {name: bound(name, 4) - bound(name, 2) for name in self.best},
-            "spin–orbit coupling": {name: bound(name, 2, key="spin_orbit_ev") for name in self.best},
-            "without spin": {name: bound(name, 2, False) - bound(name, 2) + atom for name in self.best},
+            "4×4×1": {name: self._bound(name, 4) - self._bound(name, 2) for name in self.best},
+            "spin–orbit coupling": {name: self._bound(name, 2, key="spin_orbit_ev") for name in self.best},
+            "without spin": {name: self._bound(name, 2, False) - self._bound(name, 2) + atom for name in self.best},
         }
 
     @property
@@ -413,6 +449,7 @@ class Reproduction:
             "sites": self.sites,
             "effects": self.effects,
             "mesh": self.mesh,
+            "bars": self.bars,
             "explanations": self.explanations,
             "gaps": self.gaps,
             "formation": self.formation,
@@ -434,11 +471,11 @@ def _symbols(record: Record) -> Sequence[str]:
     return record.geometry.symbols
 
 
-def _d3_ev(geometry: Atoms) -> float:
+def _d3_ev(geometry: Atoms, functional: str = "PBE") -> float:
     from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
 
     atoms = geometry.copy()
-    atoms.calc = dispersion_calculator("PBE")
+    atoms.calc = dispersion_calculator(functional)
     return float(atoms.get_potential_energy())
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pytest
 from reproduction_tables import Explanation, Reproduction, written
 from sodiate.analysis.model_result import ModelResult
@@ -22,9 +23,9 @@ def archive() -> Iterator[Results]:
         yield results
 
 
-def table(heading: str) -> list[dict[str, str]]:
+def table(heading: str, text: str = TEXT) -> list[dict[str, str]]:
     """Return the rows of the table of the document whose first column has this heading."""
-    lines = TEXT.split(f"\n| {heading} |", 1)[1].split("\n<!--", 1)[0].splitlines()
+    lines = text.split(f"\n| {heading} |", 1)[1].split("\n<!--", 1)[0].split("\n\n")[0].splitlines()
     heads, _, *rows = [
         [cell.strip() for cell in line.strip("| ").split(" | ")] for line in [heading + " |" + lines[0], *lines[1:]]
     ]
@@ -110,10 +111,14 @@ def test_the_table_of_formation_energies(archive: Results) -> None:
         assert told == pytest.approx([formation.x_rich_ev, formation.metal_rich_ev], abs=6e-4)
 
 
-def energies_ev() -> dict[str, tuple[float, int]]:
+CONVERSION = {"reproduction": "wsse-gpaw-best", "conversion": "wsse-conversion"}
+"""The archives that have what a conversion is computed from, and their campaigns."""
+
+
+def energies_ev(archives: Mapping[str, str] = CONVERSION) -> dict[str, tuple[float, int]]:
     """The energy and the number of atoms of each record as it lies in the archives, by its campaign's name."""
     found: dict[str, tuple[float, int]] = {}
-    for folder, wanted in (("reproduction", "wsse-gpaw-best"), ("conversion", "wsse-conversion")):
+    for folder, wanted in archives.items():
         campaigns, records = (
             [json.loads(line) for line in (DOCS / folder / f"{name}.jsonl").read_text("utf-8").splitlines()]
             for name in ("campaigns", "records")
@@ -126,6 +131,38 @@ def energies_ev() -> dict[str, tuple[float, int]]:
             if identifier in by_id
         }
     return found
+
+
+def test_the_table_of_barriers() -> None:
+    """By hand from the energies of the ends and of the saddle."""
+    ev = {label: energy for label, (energy, _) in energies_ev({"diffusion": "wsse-gpaw-diffusion"}).items()}
+    text = (DOCS / "barriers.md").read_text(encoding="utf-8")
+    rows = table("path", text[text.index("**With GPAW**") :])
+    assert [row["path"] for row in rows] == ["WSe2/T_W@top..H@top", "WSSe/T_W@top..H@top"]
+    for row in rows:
+        host, _, _ = row["path"].partition("/")
+        saddle, start, end = (ev[name] for name in (row["path"], f"{host}/T_W@top", f"{host}/H@top"))
+        assert float(row["forward (eV)"]) == pytest.approx(saddle - start, abs=6e-4)
+        assert float(row["back (eV)"]) == pytest.approx(saddle - end, abs=6e-4)
+
+
+def test_the_table_of_distances_of_layers() -> None:
+    """By a parabola through the three least energies, and that its differences are what it has."""
+    ev = {label: energy for label, (energy, _) in energies_ev({"interlayer": "wsse-gpaw-interlayer"}).items()}
+    text = (DOCS / "layers.md").read_text(encoding="utf-8")
+    rows = table("crystal", text[text.index("## The paper's distance") :])
+    with Results.open(DOCS / "interlayer") as results:
+        computed = {model.model: model.quantities["interlayer"].interlayer_a for model in results.models()}
+    assert [f"{row['crystal']}-bulk" for row in rows] == list(computed)
+    for row in rows:
+        mine = {float(n.rpartition("-")[2]): e for n, e in ev.items() if n.startswith(f"{row['crystal']}-bulk/")}
+        distances = sorted(sorted(mine, key=mine.__getitem__)[:3])
+        curvature, slope, _ = np.polyfit(distances, [mine[distance] for distance in distances], 2)
+        here = float(row["here (Å)"])
+        assert here == pytest.approx(computed[f"{row['crystal']}-bulk"], abs=6e-4)
+        assert here == pytest.approx(-slope / (2 * curvature), abs=0.02)
+        measured = float(row["experiment (Å)"].split()[0])
+        assert float(row["here less experiment (Å)"]) == pytest.approx(here - measured, abs=6e-3)
 
 
 def test_the_table_of_conversions() -> None:

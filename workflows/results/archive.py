@@ -7,11 +7,13 @@ grids, which are left out), and ``checkpoints`` has the files from which engines
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,9 @@ PAGE = "report.html"
 
 OWN = {INDEX, "arrays", "checkpoints", *(f"{name}.jsonl" for name in COLLECTIONS)}
 """The parts of an archive: an export replaces only these."""
+
+_DIRECTORY = re.compile(r'"directory": "(/(?:[^"/]+/)*)[^"/]+-[0-9a-f]{16}"')
+"""Where the directory of a calculation lies."""
 
 _HIDDEN = {"calculations": {"lease": 0, "last_heartbeat": 0, "cancelled": 0}, "campaigns": {"_id": 0}}
 
@@ -113,14 +118,19 @@ def _published(excluded: Iterable[str]) -> dict[str, Any]:
 
 
 def _write_lines(documents: Documents, name: str, folder: Path, root: Path, excluded: Iterable[str]) -> int:
-    """Write a collection and return the number of its documents; make paths below the root relative to it."""
+    """Write a collection and return the number of its documents; make paths relative to the root.
+
+    That may be another one than the calculation ran in: a root can be moved, and a database can have several.
+    """
     prefix = json.dumps(f"{root.resolve()}/")[1:-1]
     query = _published(excluded) if name == "records" else {}
     lines = []
     for document in documents.db[name].find(query, _HIDDEN.get(name)):
         line = json.dumps(document, sort_keys=True)
-        if prefix in line:
-            line = json.dumps(resealed(name, json.loads(line.replace(prefix, ""))), sort_keys=True)
+        roots = {prefix, *_DIRECTORY.findall(line)}
+        relative = reduce(lambda text, path: text.replace(path, ""), sorted(roots, key=len, reverse=True), line)
+        if relative != line:
+            line = json.dumps(resealed(name, json.loads(relative)), sort_keys=True)
         lines.append(line)
     lines.sort()
     (folder / f"{name}.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")

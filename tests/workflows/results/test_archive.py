@@ -53,6 +53,19 @@ def test_there_and_back(bench: Bench, tmp_path: Path) -> None:
         assert results["WSSe+VS"].dos.get_gap() >= 0
 
 
+def test_a_root_that_was_moved_is_named_nowhere(bench: Bench, tmp_path: Path) -> None:
+    """Records name the directories that they ran in, below the root of that day."""
+    planned = plan(small_campaign(tmp_path))
+    bench.submit(planned)
+    bench.launch(planned)
+    folder = tmp_path / "archive"
+    export_archive(bench.documents, tmp_path / "moved", folder)
+    assert not [path for path in folder.glob("*.jsonl") if str(bench.root) in path.read_text(encoding="utf-8")]
+    assert {r.provenance.directory for r in open_archive(folder).current().values()} == {
+        task.calculation.directory_name for task in (planned[name] for name in planned.names)
+    }
+
+
 def test_an_unfinished_campaign_goes_on_elsewhere(bench: Bench, tmp_path: Path) -> None:
     """Stopped in the middle of a relaxation here, finished there: the same record as without interruption."""
     planned = plan(small_campaign(tmp_path))
@@ -184,15 +197,21 @@ def test_a_changed_declaration_is_noticed(bench: Bench, tmp_path: Path) -> None:
         import_archive(bench.documents, bench.root, folder)
 
 
-def test_the_published_archive_is_readable_and_names_no_machine() -> None:
+@pytest.mark.parametrize("name", ["reproduction", "conversion", "diffusion", "interlayer"])
+def test_published_archives_name_no_machine(name: str) -> None:
+    with Results.open(DOCS / name) as results:
+        records = results.documents.current().values()
+    assert records
+    assert all(record.physical for record in records)
+    assert not [record for record in records if record.provenance.directory.startswith("/")]
+
+
+def test_the_published_archive_is_readable() -> None:
     folder = DOCS / "reproduction"
     with Results.open(folder) as results:
         records = results.documents.current().values()
-        assert records
-        assert all(record.physical for record in records)
         entry = max(results.entries("wsse-gpaw"), key=lambda entry: entry.revision)
         assert {r.method.cutoff_ev for r in records if r.calculation in entry.ids and r.kind != "lowest"} == {500.0}
-        assert not [r for r in records if r.provenance.directory.startswith("/")]
         atom, solid = (results.get(name, campaign="wsse-gpaw").record.energy_ev for name in ("Na", "Na-bcc"))
     assert atom is not None
     assert solid is not None
