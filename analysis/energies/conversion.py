@@ -17,7 +17,7 @@ from ...errors import SodiateError
 from ..campaign_entry import ModelEntry
 from ..records import Record
 from ..words import listed
-from .comparability import ProtocolMismatch, check_method, symbols
+from .comparability import ProtocolMismatch, check_method, check_parent, symbols
 from .coverage import theoretical_capacity
 
 CONVERSION = "conversion"
@@ -28,6 +28,15 @@ CRYSTAL = "crystal"
 
 IONS = "bulk"
 """The role of the ions as a metal."""
+
+
+HOST = "host"
+"""The role of the energy of the sheet at its relaxed geometry; without it that of the relaxation is taken."""
+
+
+def relaxed_role(role: str) -> str:
+    """Return the role of a relaxation at whose end the energy of ``role`` was taken."""
+    return f"relaxed {role}"
 
 
 class UnbalancedReaction(SodiateError):
@@ -175,16 +184,18 @@ def conversion_result(
         for role, identifier in entry.calculations.items()
         if identifier not in records
     ]
-    others = [_Term(entry.calculations[IONS], {declared["ion"]: Fraction(1)}, -ions)]
+    ids = {HOST: model.host, **entry.calculations}
+    relaxed = {role: ids.get(relaxed_role(role)) for role in ids} | {HOST: _relaxed_host(model)}
+    others = [_Term(ids[IONS], relaxed[IONS], {declared["ion"]: Fraction(1)}, -ions)]
     others += [
-        _Term(entry.calculations[name], {e: Fraction(n) for e, n in declared["atoms"][name].items()}, number)
+        _Term(ids[name], relaxed[name], {e: Fraction(n) for e, n in declared["atoms"][name].items()}, number)
         for name, number in products.items()
     ]
     found: list[float | None] = []
-    for identifier in (model.host, entry.calculations.get(CRYSTAL)):
-        terms = [_Term(identifier or "", unit, Fraction(-1)), *others]
+    for role in (HOST, CRYSTAL):
+        terms = [_Term(ids.get(role, ""), relaxed.get(role), unit, Fraction(-1)), *others]
         found.append(None)
-        if all(term.calculation in records for term in terms):
+        if all(identifier in records for term in terms for identifier in term.ids):
             try:
                 found[-1] = _energy(terms, records)
             except ProtocolMismatch as error:
@@ -205,11 +216,25 @@ def conversion_result(
 
 @dataclass(frozen=True)
 class _Term:
-    """A substance of the reaction: its calculation, its formula unit, how many form of one unit of the host."""
+    """A substance of the reaction.
+
+    Attributes
+    ----------
+    calculation, relaxed
+        Of its energy, and the relaxation at whose end that was taken; None if it is one itself.
+    unit, amount
+        Its formula unit, and how many form of one unit of the host.
+    """
 
     calculation: str
+    relaxed: str | None
     unit: Mapping[str, Fraction]
     amount: Fraction
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What it is made of, its energy first."""
+        return (self.calculation,) if self.relaxed is None else (self.calculation, self.relaxed)
 
     def energy_ev(self, record: Record) -> float:
         """Return the energy of a formula unit; refuse a record of other atoms."""
@@ -223,8 +248,15 @@ class _Term:
         return record.energy_ev / float(units)
 
 
+def _relaxed_host(model: ModelEntry) -> str | None:
+    return model.host if HOST in model.quantities[CONVERSION].calculations else None
+
+
 def _energy(terms: Sequence[_Term], records: Mapping[str, Record]) -> float:
     """Return the energy of the reaction, eV per formula unit of the host; every two records need the same method."""
+    for term in terms:
+        if term.relaxed is not None:
+            check_parent(records[term.calculation], "geometry", records[term.relaxed])
     for first, second in combinations([records[term.calculation] for term in terms], 2):
         check_method(first, second)
     # Exactly rounded, so that an archive, whose keys are in another order, gives the same.
@@ -239,9 +271,10 @@ def _mass(unit: Mapping[str, Fraction]) -> float:
 
 def sources(model: ModelEntry, crystal: bool) -> tuple[str, ...]:
     """Return the calculations behind the voltage from the sheet, or from the crystal."""
-    calculations = dict(model.quantities[CONVERSION].calculations)
-    own = calculations.pop(CRYSTAL, "")
-    return tuple(dict.fromkeys((own if crystal else model.host, *calculations.values())))
+    others = dict(model.quantities[CONVERSION].calculations)
+    own = {role: others.pop(role, "") for role in (CRYSTAL, relaxed_role(CRYSTAL), HOST)}
+    host = [own[CRYSTAL], own[relaxed_role(CRYSTAL)]] if crystal else [own[HOST], model.host]
+    return tuple(dict.fromkeys(identifier for identifier in (*host, *others.values()) if identifier))
 
 
 def plain(amounts: Mapping[str, Fraction]) -> dict[str, Any]:

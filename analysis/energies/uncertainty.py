@@ -40,6 +40,9 @@ FUNCTIONAL = "functional"
 PARTS = ("kmesh", "cutoff", "vacuum", "supercell", FUNCTIONAL, "potential")
 """The parts of an error bar, in the order of tables."""
 
+NO_BAR = "not known: uncertainty is of ΔE alone"
+"""What is said of numbers that error bars do not reach."""
+
 NOT_ASKED = "not asked for"
 
 Variants = Mapping[str, Mapping[str, Any]]

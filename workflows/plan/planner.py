@@ -127,7 +127,9 @@ class _Planner:
 
     def _is_asked(self, name: str, quantity: Quantity) -> bool:
         """Tell whether the campaign asks for a quantity: in its list, by a key of that name, or by its protocol."""
-        by_other = {FINAL: self.campaign.protocol.final_energy, "dos_of_best": "best" in self.spec.dos.of}
+        # Energies at relaxed geometries are of conversion, too, which needs no site.
+        final = self.campaign.protocol.final_energy is not None and self.spec.conversion is None
+        by_other = {FINAL: final, "dos_of_best": "best" in self.spec.dos.of}
         return quantity.optional or bool(getattr(self.spec, name, None) or by_other.get(name))
 
     @cached_property
@@ -250,7 +252,8 @@ class _Planner:
         operations = dict(self._starts(model, ideal, host, operations))
         sites = {name: self._site(host, name, operation, protocol) for name, operation in operations.items()}
         self._check_starts(sites)
-        final_protocol, finals = self._finals(protocol, {HOST: host, **sites}) if sites else (None, {})
+        wanted = bool(sites) or self.spec.conversion is not None
+        final_protocol, finals = self._finals(protocol, {HOST: host, **sites}) if wanted else (None, {})
         told += told_of_layers(ideal, protocol)
         self.told += [sentence for words in told if (sentence := f"{model.title}: {words}") not in self.told]
         lowest = None
@@ -317,7 +320,8 @@ class _Planner:
             return None, {}
         left_out = idle(given, finals[HOST])
         if left_out:
-            sentence = f"final_energy: {', '.join(left_out)} do not act with engine {self.engine.name}"
+            act = "does not act" if len(left_out) == 1 else "do not act"
+            sentence = f"final_energy: {', '.join(left_out)} {act} with engine {self.engine.name}"
             if not given.keys() & finals[HOST].protocol.keys():
                 sentence += ": its energies are those of the relaxations"
             self._drop(sentence)

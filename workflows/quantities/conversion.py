@@ -19,19 +19,24 @@ from ...analysis.energies.conversion import (
     conversion_result,
     equation,
     plain,
+    relaxed_role,
     sources,
 )
+from ...analysis.energies.uncertainty import NO_BAR, UNCERTAINTY
 from ...analysis.records import MOCK
 from ...analysis.words import listed
 from ...structures.elemental import formula_of
+from ..calculation import HOST
 from ..campaign.yaml import InputError
 from ..start_structures import read_host
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 from .bulk_reference import ion_charge
+from .statics import energy_of_reference
 from .vacancy_formation import unit_of
 
 if TYPE_CHECKING:
     from ...analysis.model_result import HostRecords, ModelResult
+    from ..calculation import Calculation
     from ..database.documents import Documents
     from .declare import Declare
 
@@ -41,7 +46,13 @@ class Conversion(Quantity):
 
     name = CONVERSION
     optional = False
-    words = {IONS: "bulk", CRYSTAL: "the host as a crystal", "": "product of the conversion"}
+    words = {
+        IONS: "bulk",
+        CRYSTAL: "the host as a crystal",
+        relaxed_role(CRYSTAL): "the host as a crystal",
+        HOST: "energy at the relaxed geometry",
+        "": "product of the conversion",
+    }
     columns = (
         Column(
             "conversion_voltage_v",
@@ -110,13 +121,16 @@ class Conversion(Quantity):
             reaction = balanced(unit, ion, atoms, shown)
         except UnbalancedReaction as error:
             raise InputError(f"{declare.where}: {CONVERSION}: model {host.name}: {error}") from None
-        calculations = {IONS: declare.element(ion, CONVERSION, protocol, usual=False)}
-        calculations |= {
-            product: declare.element(product, CONVERSION, protocol, usual=False) for product in reaction.products
-        }
+        substances = {IONS: ion, **{product: product for product in reaction.products}}
         for reference in declare.campaign.spec.bulk_references:
             if formula_of(reference) == unit:
-                calculations[CRYSTAL] = declare.element(reference, CONVERSION, protocol, usual=False)
+                substances[CRYSTAL] = reference
+        relaxed = {
+            role: declare.element(name, CONVERSION, protocol, usual=False) for role, name in substances.items()
+        }
+        energies = _energies(declare, host, substances)
+        calculations = {**relaxed, **energies}
+        references = (*relaxed.values(), *(one for one in energies.values() if one not in relaxed.values()))
         declared = {
             "equation": equation(shown, ion, reaction),
             "ion": ion,
@@ -126,7 +140,7 @@ class Conversion(Quantity):
             "unit": plain(unit),
             "atoms": {product: atoms[product] for product in reaction.products},
         }
-        return HostPart(calculations, declared, tuple(calculations.values()))
+        return HostPart(calculations, declared, references)
 
     def evaluate(self, host: HostRecords, results: Mapping[str, Any]) -> ConversionResult | None:
         """Form the energy of the reaction, and what follows from it."""
@@ -155,8 +169,7 @@ class Conversion(Quantity):
         if found is None or not said:
             return None
         line = f"{found.equation}: {', '.join(said)} on average, {found.capacity_mah_per_g:.1f} mAh/g"
-        other = "final_energy" in result.host.model.quantities
-        return f"{line}, by the energies of the relaxations, not by final_energy" if other else line
+        return f"{line}; ± {NO_BAR}" if UNCERTAINTY in result.host.model.quantities else line
 
     def methods(self, hosts: Sequence[HostRecords]) -> list[str]:
         """Say what was computed of the products, and what the voltage is."""
@@ -183,3 +196,18 @@ class Conversion(Quantity):
             "conversion_voltage_crystal_v": (found.crystal_voltage_v, sources(model, True)),
         }
         return [Number("", key, value, behind) for key, (value, behind) in values.items() if value is not None]
+
+
+def _energies(declare: Declare, host: PlannedHost, substances: Mapping[str, str]) -> dict[str, Calculation]:
+    """Return energies at relaxed geometries by role, if they are asked for, and the relaxations of what has one.
+
+    Every term is such an energy then: of the host, its crystal, the products and the ions' metal.
+    """
+    if host.final_protocol is None:
+        return {}
+    energies = {HOST: host.finals[HOST]}
+    for role, name in substances.items():
+        energies[role], parent = energy_of_reference(declare, name, host.protocol, host.final_protocol, "final")
+        if parent is not None:
+            energies[relaxed_role(role)] = parent
+    return energies

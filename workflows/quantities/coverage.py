@@ -23,6 +23,7 @@ from ...analysis.energies.coverage import (
     nearest_distance,
     terms_of,
 )
+from ...analysis.energies.uncertainty import NO_BAR, UNCERTAINTY
 from ...analysis.records import MOCK
 from ...analysis.report.content import Panel
 from ...analysis.words import distinct, listed
@@ -34,7 +35,7 @@ from ..start_structures import Host, ideal_atoms, ions, name_of_ions, read_host
 from .base import Figure, HostPart, Number, PlannedHost, Quantity, QuantityContent, QuantityPlan, recorded
 from .bulk_reference import ion_charge
 from .layers import sheet_label
-from .statics import LEAST_VACUUM_A, metal, static
+from .statics import LEAST_VACUUM_A, energy_of_reference, static
 from .vacancy_formation import unit_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from ...analysis.model_result import HostRecords, ModelResult
     from ..calculation import Calculation
+    from ..campaign.protocol import Protocol
     from ..database.documents import Documents
     from .declare import Declare
 
@@ -126,12 +128,6 @@ class Coverage(Quantity):
                 f"{declare.where}: coverage: {declare.campaign.adsorbate} is a molecule and no ion, so that it has "
                 "neither voltage nor capacity; leave coverage out, and adsorb it in smaller or larger supercells."
             )
-        element = declare.campaign.adsorbate
-        if element not in spec.bulk_references:
-            raise InputError(
-                f"{declare.where}: coverage: voltages are against bulk {element}; give it as "
-                f"bulk_references: {{{element}: {{lattice: bcc, a: …}}}} (or fcc, hcp), or {{crystal: FILE}}."
-            )
         if "bulk" not in declare.engine.capabilities:
             raise InputError(f"{declare.where}: coverage: the engine {declare.engine.name} has no bulk metal.")
         taken = {host.calculation.id for host in hosts}
@@ -151,6 +147,8 @@ class Coverage(Quantity):
             if found is not None:
                 mock = "" if result.physical else f", {MOCK}"
                 lines += [f"{result.model}: {line}{mock}" for line in _lines(found)]
+                if found.plateaus and UNCERTAINTY in result.host.model.quantities:
+                    lines.append(f"{result.model}: ± of formation energies and voltages: {NO_BAR}")
                 lines += [f"{result.model}: {line}" for line in _chosen(result.host, found)]
         return lines
 
@@ -248,7 +246,7 @@ class _Planned:
         self.sites = [name for name in host.sites if site_of(name) == name]
         self.relaxed_bulk = declare.element(self.element, COVERAGE, host.protocol)
         final = host.final_protocol
-        self.bulk = self.relaxed_bulk if final is None else metal(declare, host.protocol, final, "final")
+        self.bulk = self.relaxed_bulk if final is None else self._final_bulk(final)
         self.cells: dict[tuple[int, int], _Cell] = {}
 
     def part(self) -> HostPart:
@@ -299,6 +297,9 @@ class _Planned:
             calculation.id: own[role] if role in own else static(self.declare, calculation, "final", protocol, extra)
             for role, calculation in relaxed.items()
         }
+
+    def _final_bulk(self, final: Protocol) -> Calculation:
+        return energy_of_reference(self.declare, self.element, self.host.protocol, final, "final")[0]
 
     @cached_property
     def _face(self) -> str | None:

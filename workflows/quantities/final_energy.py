@@ -13,7 +13,7 @@ from ...analysis.records import MOCK
 from ...analysis.words import listed
 from ..calculation import HOST
 from .base import HostPart, Number, PlannedHost, Quantity, QuantityPlan, recorded
-from .statics import energy_atom, metal
+from .statics import energy_atom, energy_of_reference
 
 if TYPE_CHECKING:
     from ...analysis.model_result import HostRecords, ModelResult
@@ -61,7 +61,8 @@ class FinalEnergy(Quantity):
         assert host.final_protocol is not None
         references = {"atom": energy_atom(declare, host)}
         if "bulk_reference" in declare.campaign.spec.quantities and "bulk" in declare.engine.capabilities:
-            references["bulk"] = metal(declare, host.protocol, host.final_protocol, "final")
+            protocols = host.protocol, host.final_protocol
+            references["bulk"], _ = energy_of_reference(declare, declare.campaign.adsorbate, *protocols, "final")
         points = {point_role(role): final for role, final in host.finals.items()}
         return HostPart({**points, **references}, references=tuple(references.values()))
 

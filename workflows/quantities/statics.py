@@ -104,18 +104,32 @@ def energy_atom(declare: Declare, host: PlannedHost) -> Calculation:
     return energy_of_free(declare, host.protocol, host.energy_protocol, "final")
 
 
-def metal(declare: Declare, relaxed: Protocol, protocol: Protocol, name: str) -> Calculation:
-    """Declare the adsorbate's element in its reference state with another protocol than that of its relaxation.
+def energy_of_reference(
+    declare: Declare, of: str, relaxed: Protocol, protocol: Protocol, name: str
+) -> tuple[Calculation, Calculation | None]:
+    """Declare an element or compound in its reference state with another protocol than that of its relaxation.
 
-    A metal is computed as declared; what relaxes (a crystal, a molecule) is a single point at its end.
+    A lattice is computed as declared; what relaxes (a crystal, a molecule) is a single point at its end.
+
+    Parameters
+    ----------
+    of
+        The element or compound.
+    relaxed, protocol, name
+        The protocol of its relaxation, that of its energy, and what stands behind its label.
+
+    Returns
+    -------
+    tuple
+        The energy, and the relaxation that it is at the end of; None of a lattice.
     """
-    element = declare.campaign.adsorbate
-    declared = reference(declare.campaign, element, f"{declare.where}: quantities: bulk_reference")
+    declared = reference(declare.campaign, of, f"{declare.where}: quantities: bulk_reference")
     label, relaxed, protocol = f"{declared.label}-{name}", declared.sampled(relaxed), declared.sampled(protocol)
     if declared.kind != "relax":
-        return declare(declared.kind, declared.structure, {}, label, protocol, declared.section)
+        return declare(declared.kind, declared.structure, {}, label, protocol, declared.section), None
     parent = declare(declared.kind, declared.structure, {}, declared.label, relaxed, declared.section)
-    return declare("static", start_structures.geometry(), {"geometry": parent}, label, protocol, declared.section)
+    structure, parents = start_structures.geometry(), {"geometry": parent}
+    return declare("static", structure, parents, label, protocol, declared.section), parent
 
 
 def refuse_without_statics(declare: Declare, key: str) -> None:

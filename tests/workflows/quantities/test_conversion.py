@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sodiate.analysis.energies.conversion import ConversionResult
+from sodiate.analysis.energies.conversion import ConversionResult, conversion_result, sources
 from sodiate.analysis.model_result import HostRecords, ModelResult
-from sodiate.analysis.records import MOCK
+from sodiate.analysis.records import MOCK, Geometry, Method, ParentRef, Provenance, Record
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
+from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.quantities.conversion import Conversion
 from sodiate.workflows.results.results import Results
@@ -209,13 +210,79 @@ def _shown(cli: Cli, place: tuple[Any, ...], folder: Path, result: Any) -> None:
     assert again["conversion"] == one["conversion"]
 
 
-@pytest.mark.parametrize(("protocol", "told"), [({}, False), ({"final_energy": {"cutoff_ev": 700.0}}, True)])
-def test_that_other_energies_are_not_meant_is_said(tmp_path: Path, protocol: dict[str, Any], told: bool) -> None:
-    entry = plan(campaign(tmp_path, protocol={"base": "paper", **protocol}), engine="gpaw").entry()
+DEAR = {"base": "paper", "final_energy": {"cutoff_ev": 700.0}}
+
+FINAL_EV = {
+    **{"WSSe/final": -20.0, "WSSe-crystal-final": -41.0, "Na-bcc-final": -1.3},
+    **{"Na2S-antifluorite-final": -10.0, "Na2Se-antifluorite-final": -9.5, "W-bcc-final": -12.0},
+}
+"""Of one Na, and of two formula units of the crystal."""
+
+
+def _recorded(planned: Plan, **changes: dict[str, Any]) -> dict[str, Record]:
+    """Records of a plan by id: single points with the energies above, relaxations with one that may not enter."""
+    records = {}
+    for name, one in planned.names.items():
+        if one.kind == "lowest":
+            continue
+        atoms = present(ideal_atoms(one.parents.get("geometry", one)))
+        method = Method(engine="gpaw", engine_version="26", cutoff_ev=one.protocol["cutoff_ev"])
+        given: dict[str, Any] = {
+            **{"calculation": one.id, "label": name, "kind": one.kind, "engine": "gpaw", "physical": True},
+            **{"free_energy_ev": None, "max_force_ev_per_a": None, "geometry": Geometry.of(atoms), "method": method},
+            **{"sampling": None, "energy_ev": FINAL_EV.get(name, -999.0), "input_digest": ""},
+            "parents": {role: ParentRef(calculation=parent.id, digest="") for role, parent in one.parents.items()},
+            "provenance": Provenance(
+                **dict.fromkeys(("host", "directory", "started", "finished"), ""),
+                **{"versions": {}, "firework_id": None, "command": None, "execution": {}, "wall_time_s": 0.0},
+                **{"launches": 1, "ionic_steps": 1, "scf_steps": None},
+            ),
+        }
+        records[one.id] = Record(**given | changes.get(name, {}))
+    return records
+
+
+@pytest.mark.parametrize("sites", [["T_W@top"], []])
+def test_with_final_energies_every_term_is_one(tmp_path: Path, sites: list[str]) -> None:
+    """By hand −(−9.5 − 10 − 12 + 20 + 4 · 1.3)/4 = 1.575 V, and −(−31.5 + 20.5 + 5.2)/4 = 1.45 V of the crystal."""
+    plain, planned = (plan(campaign(tmp_path, sites=sites, protocol=one), engine="gpaw") for one in ("paper", DEAR))
+    assert {name: one.id for name, one in plain.names.items() if "lowest" not in name}.items() <= {
+        name: one.id for name, one in planned.names.items()
+    }.items()
+    assert not planned.dropped
+    model = planned.entry().models[0]
+    records = _recorded(planned)
+    found = conversion_result(model, records, str)
+    assert (found.voltage_v, found.crystal_voltage_v) == pytest.approx((1.575, 1.45))
+    assert found.reasons == ()
+    # What the voltages are of: six energies, and the relaxations of what has one.
+    of_sheet, of_crystal = ({records[i].label for i in sources(model, crystal)} for crystal in (False, True))
+    products = {name for name in FINAL_EV if name not in ("WSSe/final", "WSSe-crystal-final")}
+    assert of_sheet == {"WSSe/final", "WSSe", *products}
+    assert of_crystal == {"WSSe-crystal-final", "WSSe-crystal", *products}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("WSSe/final", {"parents": {}}, "WSSe/final was computed from no record as its geometry"),
+        ("W-bcc-final", {"method": Method(engine="gpaw", engine_version="26", cutoff_ev=500.0)}, "cutoff_ev 700.0"),
+    ],
+)
+def test_a_term_of_another_method_is_refused(tmp_path: Path, name: str, change: dict[str, Any], words: str) -> None:
+    planned = plan(campaign(tmp_path, protocol=DEAR), engine="gpaw")
+    found = conversion_result(planned.entry().models[0], _recorded(planned, **{name: change}), str)
+    assert found.voltage_v is None
+    assert any(words in reason for reason in found.reasons), found.reasons
+
+
+@pytest.mark.parametrize(("changes", "told"), [({}, False), ({"uncertainty": ["cutoff"]}, True)])
+def test_that_it_has_no_error_bar_is_said(tmp_path: Path, changes: dict[str, Any], told: bool) -> None:
+    entry = plan(campaign(tmp_path, **changes), engine="gpaw").entry()
     found = ConversionResult("WSSe + 4 Na → …", 4.0, -4.4, 1.1, capacity_mah_per_g=363.6)
     result = ModelResult(HostRecords(entry, entry.models[0], {}, {}, True), {"conversion": found}, {}, ())
     (line,) = Conversion().remarks([result])
-    assert line.endswith("by the energies of the relaxations, not by final_energy" if told else "363.6 mAh/g")
+    assert line.endswith("363.6 mAh/g; ± not known: uncertainty is of ΔE alone" if told else "363.6 mAh/g")
 
 
 def test_what_lacks_or_differs_is_told(bench: Bench, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sodiate.analysis.model_result import HostRecords
+from sodiate.analysis.energies.coverage import CoverageResult, Plateau
+from sodiate.analysis.model_result import HostRecords, ModelResult
 from sodiate.analysis.records import MOCK
 from sodiate.workflows.calculation import Calculation
 from sodiate.workflows.campaign.yaml import InputError
@@ -150,7 +151,10 @@ def test_more_than_one_layer_holds_lie_in_a_second_one(tmp_path: Path) -> None:
         ),
         ({"coverage": ["1/9"]}, ("in its 2×2 cell", "near it are 1/4", "a multiple of 9")),
         ({"coverage": ["1/9"], "models": ["WSSe+VS"]}, ("model WSSe+VS", "which has 4 formula units; near")),
-        ({"bulk_references": {}}, ("voltages are against bulk Na; give it as bulk_references: {Na:",)),
+        (
+            {"adsorbate": {"element": "Ga", "charge": 3}, "bulk_references": {}},
+            ("coverage needs bulk_references.Ga: {lattice, a}, {crystal: FILE}",),
+        ),
         ({"coverage": ["half"]}, ("'half' is no coverage: ions per formula unit, such as 1/9",)),
         ({"coverage": ["1/0"]}, ("'1/0' is no coverage",)),
         ({"coverage": [True]}, ("True is no coverage",)),
@@ -171,6 +175,26 @@ def test_mistakes_are_told_when_planned(tmp_path: Path, changes: dict[str, Any],
         plan(path)
     assert all(word in str(caught.value) for word in words), caught.value
     assert "coverage" in str(caught.value) or "sides" in changes or "most" in changes
+
+
+def test_a_metal_that_is_not_named_is_the_usual_one(tmp_path: Path) -> None:
+    """The same for coverage and bulk_reference: bcc Na as in experiment, and it is said."""
+    planned = plan(campaign(tmp_path, bulk_references={}, quantities=["bulk_reference"]))
+    of = planned.entry().models[0].quantities
+    metal = planned.names["Na-bcc"]
+    assert of["coverage"].calculations["bulk"] == of["bulk_reference"].calculations["bulk"] == metal.id
+    assert metal.structure["a"] == pytest.approx(4.23)
+    assert [line for line in planned.remarks if line.startswith("bulk_references.Na: not given")]
+
+
+@pytest.mark.parametrize(("uncertainty", "told"), [([], False), (["kmesh"], True)])
+def test_that_voltages_have_no_error_bars_is_said(tmp_path: Path, uncertainty: list[str], told: bool) -> None:
+    entry = plan(campaign(tmp_path, uncertainty=uncertainty), engine="gpaw").entry()
+    found = CoverageResult((), plateaus=(Plateau("0", "1/2", 0.5),))
+    result = ModelResult(HostRecords(entry, entry.models[0], {}, {}, True), {"coverage": found}, {}, ())
+    lines = Coverage().remarks([result])
+    line = "WSSe: ± of formation energies and voltages: not known: uncertainty is of ΔE alone"
+    assert (line in lines) == told
 
 
 @pytest.mark.parametrize("engine", ["emt", "gpaw", "vasp"])

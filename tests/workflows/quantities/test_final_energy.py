@@ -183,6 +183,11 @@ def test_the_dry_engine_says_that_no_key_acts(tmp_path: Path) -> None:
     )
 
 
+def test_one_key_does_not_act(tmp_path: Path) -> None:
+    planned = with_finals(tmp_path, {"kpoint_length_a": 39.0})
+    assert planned.dropped[0].startswith("final_energy: kpoint_length_a does not act with engine emt")
+
+
 def test_an_existing_root_gets_the_single_points_alone(launchpad: Path, tmp_path: Path, cli: Cli) -> None:
     place = "--launchpad", launchpad, "--root", "root"
     first = small_campaign(tmp_path, quantities=QUANTITIES)
