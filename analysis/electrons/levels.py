@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import Bands
-from ..records import BandGap
+from ..records import BandGap, Record
 from .gap_and_dos import ElectronicError, band_gap
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ FLAT_EV = 0.02
 FLAT_EV_PER_A = 0.002
 """The same over an ångström: a field of this strength moves the level by 0.015 eV between a slab and the middle of
 15 Å of vacuum, and what is read off at one distance from the slab is no vacuum level any more."""
+
+
+def should_have_levels(record: Record) -> bool:
+    """Tell whether a record has no vacuum levels and should: dry runs have no potential, and crystals no vacuum."""
+    periodic = record.geometry is not None and record.geometry.pbc[2]
+    return record.vacuum_ev is None and record.physical and not periodic
 
 
 def vacuum_levels(planes_ev: Array, height_a: float) -> tuple[float, float] | None:

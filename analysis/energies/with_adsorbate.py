@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..electrons.levels import work_functions
+from ..electrons.levels import should_have_levels, work_functions
 from ..records import BandGap, Record
 from .comparability import ProtocolMismatch, check_method
 
@@ -87,7 +87,7 @@ def with_adsorbate(
     best, bare = behind.best_dos, behind.host_dos
     gap = None if best is None else best.gap
     levels = None if best is None or gap is None else best.vacuum_ev
-    if best is not None and levels is None:
+    if best is not None and should_have_levels(best):
         reasons.append(f"work function of {best.label}: the engine {best.engine} recorded no vacuum levels")
     change = None
     if best is not None and bare is not None and gap is not None and bare.gap is not None:

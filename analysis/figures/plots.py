@@ -96,7 +96,7 @@ def adsorption_bars(rows: Sequence[AdsorptionBar], path: Path, mock: bool) -> Fi
         raise PlotError(f"no models to draw in {path}: the campaign names none")
     published = {row.model: row.paper_ev for row in rows if row.paper_ev is not None}
     list_width = 3.3 if mock and published else 0.0
-    body = max(5.5, 1.6 * len(rows)) + 1.1
+    body = max(_LEAST_INCHES, _SLOT_INCHES * len(rows)) + 1.1
     width = body + list_width
     figure = new_figure(width, 5.4)
     axes = figure.add_axes((0.9 / width, 0.17, (body - 1.1) / width, 0.72))
@@ -278,6 +278,10 @@ def _watermark(axes: Axes) -> None:
     )
 
 
+_SLOT_INCHES, _LEAST_INCHES = 1.6, 5.5
+"""Width that a bar has with the space around it, and the least of all together, inches."""
+
+
 def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
@@ -293,7 +297,8 @@ def _bars(axes: Axes, rows: Sequence[AdsorptionBar], mock: bool, offset: float) 
     if len(slots) < len(rows):
         low = min(low, -0.6 * span)  # room for the reasons
     axes.set_ylim(low - 0.14 * span, high + 0.12 * span)
-    axes.set_xlim(-0.5, len(rows) - 0.5)
+    beside = max(0.0, _LEAST_INCHES / _SLOT_INCHES - len(rows)) / 2  # so that few bars are no wider than many
+    axes.set_xlim(-0.5 - beside, len(rows) - 0.5 + beside)
     axes.bar(
         [x + offset for x in slots],
         list(slots.values()),

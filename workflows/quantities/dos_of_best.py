@@ -209,6 +209,8 @@ def _words(result: ModelResult, found: WithAdsorbate) -> str:
     if below is not None and above is not None:
         name = "work function" if found.best_gap_nature == "metal" else "ionisation energy"
         parts.append(f"{name} {below:.2f} eV through the bottom, {above:.2f} eV through the top")
+    elif not result.physical:
+        parts.append("no work function, for a dry run has no vacuum levels")
     if found.best_moment_mub is not None:
         before = "" if found.host_moment_mub is None else f"{found.host_moment_mub:z.2f} → "
         parts.append(f"moment of the cell {before}{found.best_moment_mub:z.2f} μB")

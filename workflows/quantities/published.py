@@ -37,6 +37,7 @@ class PublishedValue(Quantity):
             page="paper / eV",
             manuscript="published (eV)",
             physical_only=("manuscript",),
+            only_with_values=True,
             of_sites=True,
         ),
         Column(
@@ -45,6 +46,7 @@ class PublishedValue(Quantity):
             table="less paper (eV)",
             page="less paper / eV",
             physical_only=("table", "page"),
+            only_with_values=True,
             of_sites=True,
         ),
     )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.columns import Column
-from ...analysis.electrons.levels import work_functions
+from ...analysis.electrons.levels import should_have_levels, work_functions
 from .base import HostPart, PlannedHost, Quantity, QuantityPlan
 from .dos import host_dos
 
 if TYPE_CHECKING:
-    from ...analysis.model_result import HostRecords
+    from ...analysis.model_result import HostRecords, ModelResult
     from .declare import Declare
 
 
@@ -60,6 +60,11 @@ class WorkFunction(Quantity):
             return WorkFunctionResult(None, None, host.lacking(self.name, {"dos": "work function"}))
         if record.vacuum_ev is None:
             why = f"work function: the engine {record.engine} recorded no vacuum levels"
-            return WorkFunctionResult(None, None, (why,))
+            return WorkFunctionResult(None, None, (why,) if should_have_levels(record) else ())
         below, above = work_functions(record.vacuum_ev, record.gap)
         return WorkFunctionResult(below, above, ())
+
+    def remarks(self, results: Sequence[ModelResult]) -> list[str]:
+        """Say why there is none of a dry run."""
+        dry = any(not result.physical and self.name in result.host.model.quantities for result in results)
+        return ["work function: none, for a dry run has no vacuum levels"] if dry else []

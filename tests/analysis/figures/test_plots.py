@@ -215,6 +215,16 @@ def test_bars_of_either_sign_and_no_values_at_all(tmp_path: Path, mock: bool) ->
     assert_legible(figure)
 
 
+def test_one_bar_is_no_wider_than_one_of_five(tmp_path: Path) -> None:
+    inches = []
+    for number in (1, 5):
+        figure = adsorption_bars(bars()[:number], tmp_path / "a.png", mock=False)
+        figure.canvas.draw()
+        bar = figure.axes[0].patches[0].get_window_extent()
+        inches.append(bar.width / figure.dpi)
+    assert inches[0] == pytest.approx(inches[1], rel=0.01)
+
+
 def test_a_long_reason_is_cut_to_its_slot(tmp_path: Path) -> None:
     row = AdsorptionBar("WSe2", None, -1.27, None, "why " * 100)
     figure = adsorption_bars([row] * 5, tmp_path / "a.png", mock=False)

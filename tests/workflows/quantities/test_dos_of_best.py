@@ -80,6 +80,8 @@ def test_what_cannot_be_told_is_said() -> None:
     assert "cutoff_ev" in words
     assert "of an older sodiate, which counted no basins" in words
     assert "recorded no vacuum levels" in words
+    dry = record("best/dos", 13.5, gap=METAL, physical=False)
+    assert not any("vacuum" in reason for reason in with_adsorbate(behind(best_dos=dry), None, ()).reasons)
     none = with_adsorbate(behind(best_dos=None, together=None, alone=None), None, ())
     assert (none.best_gap_ev, none.ion_charge_e, none.reasons) == (None, None, ())
 

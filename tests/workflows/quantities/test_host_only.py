@@ -12,6 +12,7 @@ from sodiate.analysis.report.page import render
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.plan.convergence_study import studies
 from sodiate.workflows.plan.planner import plan
+from sodiate.workflows.quantities.dos_of_best import DosOfBest
 from sodiate.workflows.results.report_data import gather
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.results.rows import to_json
@@ -80,8 +81,9 @@ def test_one_model_without_sites_beside_others(bench: Bench, tmp_path: Path) -> 
     bench.launch(one)
     with_sites, without = Results(bench.documents, "here").models()
     assert (with_sites.adsorption_energy_ev is None, without.adsorption_energy_ev) == (False, None)
-    # Nothing lacks but what a dry run has not.
-    assert with_sites.reasons == ("work function of WSSe+VS/dos/best: the engine emt recorded no vacuum levels",)
+    # What a dry run has not is said, and lacks nothing.
+    assert (with_sites.converged, with_sites.reasons) == (True, ())
+    assert "no work function, for a dry run has no vacuum levels" in DosOfBest().remarks([with_sites])[0]
     assert (without.converged, without.reasons) == (True, ())
     console = Console(file=io.StringIO(), width=160)
     console.print(results_table([with_sites, without], "here"))

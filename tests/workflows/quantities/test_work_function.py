@@ -72,6 +72,12 @@ def test_what_is_missing_is_said(hosts: dict[str, HostRecords]) -> None:
     flat = record.model_copy(update={"vacuum_ev": None})
     result = of(replace(host, records={record.calculation: flat}))
     assert result.reasons == ("work function: the engine gpaw recorded no vacuum levels",)
+    # A dry run has no potential and a crystal no vacuum: nothing lacks.
+    assert flat.geometry is not None
+    crystal = flat.geometry.model_copy(update={"pbc": (True, True, True)})
+    for change in ({"physical": False}, {"geometry": crystal}):
+        result = of(replace(host, records={record.calculation: flat.model_copy(update=change)}))
+        assert (result.work_function_bottom_ev, result.reasons) == (None, ())
 
 
 def test_it_costs_nothing_beside_the_dos(tmp_path: Path) -> None:

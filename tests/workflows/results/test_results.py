@@ -125,6 +125,12 @@ def test_a_difference_from_the_paper_beside_a_real_value() -> None:
     assert len(results_table([real, ONE], "t").columns) == len(table.columns)  # one mock row: engine shown, no column
 
 
+@pytest.mark.parametrize("physical", [True, False])
+def test_no_columns_of_the_paper_where_it_has_no_value(physical: bool) -> None:
+    alone = evaluated(physical, "gpaw", paper_adsorption_energy_ev=None, difference_from_paper_ev=None)
+    assert not any("paper" in str(column.header) for column in results_table([alone], "t").columns)
+
+
 def test_a_metal_is_zero_and_a_missing_gap_is_null() -> None:
     metal, missing = json.loads(to_json([ONE, evaluated(band_gap_ev=None)]))
     assert (metal["band_gap_ev"], missing["band_gap_ev"]) == (0.0, None)
