@@ -1,17 +1,17 @@
 """Force calls of a barrier: sodiate's search against a plain ASE script, from the same two relaxed ends.
 
 The plain script is what one would write: five images by the image-dependent pair potential, ``NEB(climb=True,
-method="improvedtangent")``, BFGS on the whole band, to the same force.
+method="improvedtangent")``, BFGS on the whole band, to the same force. With GPAW the ends are those of the archive
+`docs/diffusion`.
 
     python benchmarks/barrier.py                          # dry: nine paths, two minutes
-    python benchmarks/barrier.py --engine gpaw            # Na on WSe2, 1×1, 250 eV, 4×4×1: one path
-    python benchmarks/barrier.py --engine gpaw --repeat 2 --cutoff 300 --kpoints 2 --force 0.05
+    python benchmarks/barrier.py --engine gpaw            # Na on WSe2, 2×2, 250 eV, 2×2×1: one path
 
 It prints, for each path, both barriers and both numbers of calls, and a scan that knows neither search: relaxations
 with the ion held in planes across the way, of 17 points dry and of 7 with GPAW, and the highest point of the cubic
-through them. The target is half of the calls, and the same
-saddle within 5 meV. The dry potential is rough: several saddles lie on the way of some paths, and two searches may
-end at two of them; the constrained scan beside tells which one is on the way.
+through them. The target is half of the calls, and the same saddle within 5 meV. The dry potential is rough: several
+saddles lie on the way of some paths, and two searches may end at two of them; the scan beside tells which one is on
+the way.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
 from sodiate.workflows.engines.shared.relax import Clock
 from sodiate.workflows.engines.shared.tape import Tape
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
+from sodiate.workflows.results.results import Results
 from sodiate.workflows.stop import Stop
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 HOSTS = {
     "WSe2": (Monolayer("W", "Se", "Se", 3.319, 2.546, 2.546), (2, 2)),
     "WSSe": (Monolayer("W", "S", "Se", 3.252, 2.416, 2.538), (3, 3)),
@@ -64,11 +66,10 @@ class Dry:
 class Gpaw:
     """Forces of GPAW, PBE without spin: for each image a calculator, which goes on from its last density."""
 
-    sites = ("T_W", "H")
     scan_points = 7
 
-    def __init__(self, repeat: int, cutoff_ev: float, kpoints: int, max_force: float) -> None:
-        self.hosts = {"WSe2": (HOSTS["WSe2"][0], (repeat, repeat))}
+    def __init__(self, cutoff_ev: float, kpoints: int, max_force: float) -> None:
+        self.hosts = {"WSe2": None}
         self.max_force = max_force
         self.settings = {
             "mode": {"name": "pw", "ecut": cutoff_ev},
@@ -98,21 +99,33 @@ def with_forces(atoms: Atoms, forces: Forces, name: str) -> Atoms:
     return atoms
 
 
+def relaxed_dry(name: str, forces: Dry) -> tuple[Paths, dict[str, Atoms]]:
+    """Relax each site of a host; return them with the host's paths."""
+    layer, repeat = forces.hosts[name]
+    host = box(build_monolayer(layer, repeat), vacuum=15.0, headroom=2.7)
+    paths = Paths(host, (), find_sites(host, ()))
+    relaxed = {}
+    for site in paths.sites:
+        if site.kind in forces.sites:
+            relaxed[site.name] = place(host, site, "Na", HEIGHTS.get(site.kind, 2.1))
+            BFGS(with_forces(relaxed[site.name], forces, ""), logfile=None).run(fmax=forces.max_force, steps=400)
+    return paths, relaxed
+
+
+def relaxed_before(name: str) -> tuple[Paths, dict[str, Atoms]]:
+    """Return the sites of a host that the archive has relaxed, with the host's paths."""
+    with Results.open(DOCS / "diffusion") as results:
+        host = results[name].atoms
+        sites = {site: results[f"{name}/{site}"].atoms for site in ("T_W@top", "H@top")}
+    return Paths(host, (), find_sites(host, ())), sites
+
+
 def tasks(name: str, forces: Forces) -> dict[str, PathTask]:
     """The paths of a host, between its relaxed sites."""
-    layer, repeat = forces.hosts[name]
-    host = box(build_monolayer(layer, repeat), vacuum=15.0 if isinstance(forces, Dry) else 10.0, headroom=2.7)
-    paths = Paths(host, (), find_sites(host, ()))
-    known = {site.name: site for site in paths.sites if site.kind in forces.sites}
-    if isinstance(forces, Gpaw):
-        known = {name: site for name, site in known.items() if site.face == "top"}
-    relaxed = {}
-    for site in known.values():
-        atoms = with_forces(place(host, site, "Na", HEIGHTS.get(site.kind, 2.1)), forces, site.name)
-        BFGS(atoms, logfile=None).run(fmax=forces.max_force, steps=400)
-        at_rest = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
-        relaxed[site.name] = atoms.copy()
-        relaxed[site.name].calc = at_rest
+    paths, relaxed = relaxed_dry(name, forces) if isinstance(forces, Dry) else relaxed_before(name)
+    for site, atoms in relaxed.items():
+        with_forces(atoms, forces, site)
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
     found = {}
     for hop in paths.found.values():
         if not {hop.start, hop.end} <= relaxed.keys():
@@ -174,13 +187,12 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--engine", choices=["emt", "gpaw"], default="emt")
-    parser.add_argument("--repeat", type=int, default=1, help="cells along both axes, with GPAW")
     parser.add_argument("--cutoff", type=float, default=250.0, help="eV, with GPAW")
-    parser.add_argument("--kpoints", type=int, default=4, help="along both axes, with GPAW")
-    parser.add_argument("--force", type=float, default=0.02, help="criterion, eV/Å, with GPAW")
+    parser.add_argument("--kpoints", type=int, default=2, help="along both axes, with GPAW")
+    parser.add_argument("--force", type=float, default=0.05, help="criterion, eV/Å, with GPAW")
     asked = parser.parse_args()
     dry = asked.engine == "emt"
-    forces = Dry() if dry else Gpaw(asked.repeat, asked.cutoff, asked.kpoints, asked.force)
+    forces = Dry() if dry else Gpaw(asked.cutoff, asked.kpoints, asked.force)
     print(f"{'path':32} {'saddle':>8} {'plain':>8} {'scan':>8}  (eV) {'calls':>6} {'plain':>6} {'share':>6}")
     total = [0, 0]
     for name in forces.hosts:
