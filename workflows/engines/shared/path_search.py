@@ -189,7 +189,10 @@ class Search:
         if step is not None:
             return place, step
         half = len(images) == task.images + 2  # one that was put in between has no image under the mirror
-        return self._together(images, task if half else replace(task, mirror=None), tape)
+        if task.mirror is None or not half:
+            _put_in_order(images, place)
+            task = replace(task, mirror=None)
+        return self._together(images, task, tape)
 
     def _alone(self, images: Sequence[Atoms], place: int, tape: Tape) -> Step | None:
         """Take one image to the saddle, up along the band and down across it; None if that leads nowhere.
@@ -309,6 +312,14 @@ class _Across:
         longest = float(np.linalg.norm(displacement, axis=1).max())
         scaled: Floats = displacement * min(1.0, self._longest / max(longest, 1e-12))
         return scaled
+
+
+def _put_in_order(images: list[Atoms], place: int) -> None:
+    """Put an image that went past others where it lies now on the way from end to end: a band has no fold."""
+    moved = images.pop(place)
+    way = images[-1].positions - images[0].positions
+    passed = [float(np.vdot(atoms.positions - moved.positions, way)) < 0 for atoms in images[1:-1]]
+    images.insert(1 + sum(passed), moved)
 
 
 def first_band(task: PathTask) -> list[Atoms]:
