@@ -1,3 +1,8 @@
-"""The version, read by the build and by records."""
+"""The version, for records: that of the installed package, which its build took from the tags of git."""
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("sodiate")
+except PackageNotFoundError:  # a checkout on the path that was never installed
+    __version__ = "0+unknown"

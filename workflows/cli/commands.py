@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ...version import __version__
 from . import carry, cluster, converge, database, doctor, look, report, results, run, serve, xrd
 
 app = typer.Typer(
@@ -29,6 +28,8 @@ for _command in (
 
 def _version(value: bool) -> None:
     if value:
+        from ...version import __version__  # it reads the package's metadata
+
         print(f"sodiate {__version__}")
         raise typer.Exit
 
