@@ -25,6 +25,10 @@ def run(*words: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+def git(repository: Path, *words: str) -> None:
+    run("git", "-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false", *words, cwd=repository)
+
+
 @pytest.fixture(scope="module")
 def tools() -> None:
     lacking = [name for name in ("build", "setuptools_scm", "twine") if find_spec(name) is None]
@@ -34,9 +38,11 @@ def tools() -> None:
 
 @pytest.fixture(scope="module")
 def built(tools: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The two files by their ending, of a copy of the checkout without git."""
+    """The two files by their ending, of a copy of the checkout as a release has it: in git, with a tag."""
     place = tmp_path_factory.mktemp("wheel")
     shutil.copytree(CHECKOUT, place / "checkout", ignore=shutil.ignore_patterns(*LEFTOVERS))
+    for words in (["init"], ["add", "."], ["commit", "--message", "x"], ["tag", "v9.8.7"]):
+        git(place / "checkout", *words)
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", place / "dist", place / "checkout", cwd=place)
     files = {"".join(path.suffixes[-1:]): path for path in (place / "dist").iterdir()}
     assert set(files) == {".whl", ".gz"}
@@ -47,7 +53,7 @@ def built(tools: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 @pytest.mark.long
 @pytest.mark.together("wheel")
 def test_what_the_files_hold(built: dict[str, Path]) -> None:
-    assert built[".whl"].name == "sodiate-0.1.0-py3-none-any.whl"
+    assert built[".whl"].name == "sodiate-9.8.7-py3-none-any.whl"
     assert built[".whl"].stat().st_size < 1_500_000
     wheel = {name.removeprefix("sodiate/") for name in zipfile.ZipFile(built[".whl"]).namelist()}
     package = [path for path in (CHECKOUT / "configs").rglob("*") if path.is_file()]
@@ -82,11 +88,11 @@ def test_a_campaign_runs_from_the_wheel_alone(built: dict[str, Path], tmp_path: 
     empty.mkdir()
     sodiate = python.with_name("sodiate")
     where = run(python, "-c", "import sodiate; print(sodiate.__file__, sodiate.__version__)", cwd=empty)
-    assert where.split() == [str(site / "sodiate" / "__init__.py"), "0.1.0"]
+    assert where.split() == [str(site / "sodiate" / "__init__.py"), "9.8.7"]
     assert "WSSe+VS+VSe" in run(sodiate, "plan", "wsse", cwd=empty)
     assert "mock (dry run, not physical)" in run(sodiate, "run", "wsse", cwd=empty)
     records = json.loads(run(sodiate, "results", "--records", "--format", "json", cwd=empty))
-    assert {record["provenance"]["versions"]["sodiate"] for record in records} == {"0.1.0"}
+    assert {record["provenance"]["versions"]["sodiate"] for record in records} == {"9.8.7"}
 
 
 def test_versions_from_tags(tools: None, tmp_path: Path) -> None:
@@ -95,19 +101,16 @@ def test_versions_from_tags(tools: None, tmp_path: Path) -> None:
     def version(folder: Path) -> str:
         return run(sys.executable, "-m", "setuptools_scm", cwd=folder).splitlines()[-1]
 
-    def git(*words: str) -> None:
-        run("git", "-c", "user.name=x", "-c", "user.email=x@x", *words, cwd=repository)
-
     repository = tmp_path / "repository"
     repository.mkdir()
     shutil.copy(CHECKOUT / "pyproject.toml", repository)
     assert version(repository) == "0.1.0"
-    git("init", "--quiet")
-    git("add", ".")
-    git("commit", "--quiet", "--message", "x")
-    git("tag", "v9.8.7")
+    git(repository, "init", "--quiet")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "x")
+    git(repository, "tag", "v9.8.7")
     assert version(repository) == "9.8.7"
-    git("commit", "--quiet", "--allow-empty", "--message", "y")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "y")
     assert re.fullmatch(r"9\.8\.8\.dev1\+g\w+", version(repository))
     run(
         "git",

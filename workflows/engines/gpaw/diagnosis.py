@@ -67,4 +67,5 @@ def _ranks(answer: Answer, words: list[str], ranks: int) -> Finding:
         said = f"{ranks} start, each alone: {words[0]} and GPAW are of different MPI libraries"
         return Finding("GPAW ranks", said, False, _AGAIN)
     why = last_words(answer.errors) or answer.complaint
-    return Finding("GPAW ranks", f"do not start: {why}", False, f"see what this says: {shlex.join(words)}")
+    slow = "a busy machine may only be slow; " if answer.code is None else ""
+    return Finding("GPAW ranks", f"do not start: {why}", False, f"{slow}see what this says: {shlex.join(words)}")
