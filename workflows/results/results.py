@@ -9,7 +9,7 @@ with sodiate.Results.open("sodiate-runs") as results:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from html import escape
@@ -209,26 +209,37 @@ class Results:
 
     # -- tables
 
-    def entries(self, campaign: str | None = None, engine: str | None = None) -> list[CampaignEntry]:
+    def entries(
+        self, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> list[CampaignEntry]:
         """Return the stored campaigns, an entry for each engine and method.
 
         Parameters
         ----------
-        campaign, engine
-            Only these; by default all.
+        campaign, engine, method
+            Only these, the method by its short hash (``method_id``); by default all.
 
         Raises
         ------
         InputError
-            If there are campaigns, but none with this name or engine.
+            If there are campaigns, but none with this name, engine or method.
         """
         if self.documents.campaigns.find_one({}, {"_id": 1}) is None:
             return []
-        return self.documents.matching_entries(campaign, engine, self.title)
+        entries = self.documents.matching_entries(campaign, engine, self.title)
+        found = [entry for entry in entries if method in (None, entry.method_id)]
+        if not found and entries:
+            choices = [entry.method_id for entry in entries]
+            raise InputError(
+                f"{self.title} has no method {method!r}{nearest(str(method), choices)}; it has {_several(entries)}."
+            )
+        return found
 
-    def models(self, campaign: str | None = None, engine: str | None = None) -> list[ModelResult]:
+    def models(
+        self, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> list[ModelResult]:
         """Evaluate every host of every campaign: its quantities, and the reasons for missing parts."""
-        return [result for entry in self.entries(campaign, engine) for result in self.of(entry)]
+        return [result for entry in self.entries(campaign, engine, method) for result in self.of(entry)]
 
     def of(self, entry: CampaignEntry) -> list[ModelResult]:
         """Evaluate every host of one campaign."""
@@ -236,7 +247,9 @@ class Results:
         physical = is_physical(entry, standing.records)
         return evaluated(entry, standing.records, standing.reasons, physical)
 
-    def adsorption(self, campaign: str | None = None, engine: str | None = None) -> DataFrame:
+    def adsorption(
+        self, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> DataFrame:
         """Return a row for each host and Na site.
 
         Returns
@@ -249,7 +262,7 @@ class Results:
         from pandas import DataFrame
 
         shared = ("campaign", "model", "supercell", "adsorbate", "engine", "method_id", "physical")
-        models = self.models(campaign, engine)
+        models = self.models(campaign, engine, method)
         rows = [
             {name: getattr(model, name) for name in shared} | asdict(site) | {"best": site.site == model.site}
             for model in models
@@ -266,7 +279,9 @@ class Results:
     def __getitem__(self, name: str) -> Finished:
         return self.get(name)
 
-    def get(self, name: str, campaign: str | None = None, engine: str | None = None) -> Finished:
+    def get(
+        self, name: str, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> Finished:
         """Return a finished calculation by the campaign's name for it, such as ``WSSe+VS/V_S@top``.
 
         Raises
@@ -276,14 +291,14 @@ class Results:
         SodiateError
             If it is not finished, with the reason.
         """
-        entries = self.entries(campaign, engine)
+        entries = self.entries(campaign, engine, method)
         matches = {e.names[name]: e for e in entries if name in e.names}
         if not matches:
             names = {n for e in entries for n in e.names}
             raise InputError(f"{self.title} has no calculation {name!r}{nearest(name, names)}.")
         if len(matches) > 1:
-            several = "; ".join(f"campaign {e.campaign}, engine {e.engine}" for e in matches.values())
-            raise InputError(f"{name!r} is in {several}: say which, with get(name, campaign=…, engine=…).")
+            several = _several(matches.values())
+            raise InputError(f"{name!r} is in {several}: say which, as campaign=…, engine=… or method=….")
         (identifier, entry), *_ = matches.items()
         parts = [m.quantities.get("dos") for m in entry.models if m.host == identifier]
         dos = next((part.calculations["dos"] for part in parts if part is not None), None)
@@ -292,29 +307,33 @@ class Results:
             raise SodiateError(f"{name} has no result: {standing.reasons[identifier]}.")
         return Finished(name, standing.records[identifier], self.documents.arrays, standing.records.get(dos or ""))
 
-    def _only(self, campaign: str | None, engine: str | None) -> CampaignEntry:
+    def _only(self, campaign: str | None, engine: str | None, method: str | None) -> CampaignEntry:
         """Return the entry that is meant, which has to be a single one."""
-        entries = self.entries(campaign, engine)
+        entries = self.entries(campaign, engine, method)
         if len(entries) != 1:
-            several = "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in entries)
-            raise InputError(f"{self.title} has {several or 'nothing recorded'}: say which, as campaign=…, engine=….")
+            several = _several(entries) or "nothing recorded"
+            raise InputError(f"{self.title} has {several}: say which, as campaign=…, engine=… or method=….")
         return entries[0]
 
-    def plot_adsorption(self, campaign: str | None = None, engine: str | None = None) -> Picture:
+    def plot_adsorption(
+        self, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> Picture:
         """Return the bars of ΔE of a campaign's hosts, as the page draws them, for a notebook.
 
         Raises
         ------
         InputError
-            If there are several campaigns and none is named.
+            If there are several campaigns, engines or methods, and it is not said which.
         """
         from ...analysis.report.page import adsorption_picture
         from .rows import as_objects
 
-        models = self.of(self._only(campaign, engine))
+        models = self.of(self._only(campaign, engine, method))
         return adsorption_picture(as_objects(models), all(model.physical for model in models))
 
-    def view(self, name: str, campaign: str | None = None, engine: str | None = None) -> Picture:
+    def view(
+        self, name: str, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> Picture:
         """Return the final atoms of a calculation, such as ``WSSe+VS/V_S@top``, to be turned in a notebook.
 
         Raises
@@ -327,7 +346,7 @@ class Results:
         from ...analysis.report.panels import atoms_payload
         from ...structures.geometry import bonded
 
-        calculation = self.get(name, campaign, engine)
+        calculation = self.get(name, campaign, engine, method)
         atoms = calculation.atoms
         payload = {**atoms_payload(atoms, bonded(atoms)), "isosurfaces": None}
         panel = Panel("atoms", payload, f"{name} in three dimensions", name)
@@ -347,7 +366,9 @@ class Results:
             parts.append(f"<h4>{heading}</h4>{summary(models, columns(), physical)}")
         return "".join(parts) or "<p>Nothing is recorded here yet.</p>"
 
-    def density_difference(self, model: str, campaign: str | None = None, engine: str | None = None) -> Density:
+    def density_difference(
+        self, model: str, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> Density:
         """Return Δρ of a host's best site: its density minus those of the host and of the adsorbate alone.
 
         Raises
@@ -358,9 +379,11 @@ class Results:
             If one of the three densities is missing, with the reason, or was run differently from the others, or if
             the adsorbate's electrons are in another state than in the relaxation of the site.
         """
-        return self.density_terms(model, campaign, engine).difference
+        return self.density_terms(model, campaign, engine, method).difference
 
-    def charge_transfer(self, model: str, campaign: str | None = None, engine: str | None = None) -> ChargeTransfer:
+    def charge_transfer(
+        self, model: str, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> ChargeTransfer:
         """Return the electrons that a host's adsorbate gave to it, by integration of Δρ and by its basin.
 
         Raises
@@ -368,9 +391,11 @@ class Results:
         SodiateError
             As `density_difference` does.
         """
-        return charge_transfer(self.density_terms(model, campaign, engine))
+        return charge_transfer(self.density_terms(model, campaign, engine, method))
 
-    def density_terms(self, model: str, campaign: str | None = None, engine: str | None = None) -> DensityTerms:
+    def density_terms(
+        self, model: str, campaign: str | None = None, engine: str | None = None, method: str | None = None
+    ) -> DensityTerms:
         """Return the terms of Δρ, checked against one another.
 
         Raises
@@ -379,7 +404,9 @@ class Results:
             As `density_difference` does.
         """
         quantity = DensityDifference.name
-        candidates = [(m, e) for e in self.entries(campaign, engine) for m in e.models if quantity in m.quantities]
+        candidates = [
+            (m, e) for e in self.entries(campaign, engine, method) for m in e.models if quantity in m.quantities
+        ]
         matches = [(m, e) for m, e in candidates if m.name == model]
         if not matches:
             hint = nearest(model, [m.name for m, _ in candidates])
@@ -388,13 +415,18 @@ class Results:
         if len(adsorbates) > 1:
             raise InputError(f"{model!r} is in campaigns with {', '.join(adsorbates)}: say which, with campaign=….")
         if len({tuple(m.quantities[quantity].calculations.values()) for m, _ in matches}) > 1:
-            several = "; ".join(f"campaign {e.campaign}, engine {e.engine}" for _, e in matches)
-            raise InputError(f"{model!r} is in {several}: say which, with campaign=… and engine=….")
+            several = _several(entry for _, entry in matches)
+            raise InputError(f"{model!r} is in {several}: say which, as campaign=…, engine=… or method=….")
         ((host, entry), *_) = matches
         standing = standing_of(self.documents, entry.ids)
         physical = is_physical(entry, standing.records)
         records = HostRecords(entry, host, standing.records, standing.reasons, physical)
         return density_terms(records, self.documents)
+
+
+def _several(entries: Iterable[CampaignEntry]) -> str:
+    """Return the campaigns, engines and methods to choose from, in words."""
+    return "; ".join(f"campaign {e.campaign}, engine {e.engine}, method {e.method_id}" for e in entries)
 
 
 def is_physical(entry: CampaignEntry, records: Mapping[str, Record]) -> bool:

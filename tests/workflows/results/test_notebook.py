@@ -55,6 +55,36 @@ def test_bars_are_those_of_one_campaign(archive: Results) -> None:
     assert energies == {model.model: model.adsorption_energy_ev for model in archive.models(BEST)}
 
 
+def test_of_two_methods_one_is_chosen(bench: Bench, tmp_path: Path) -> None:
+    """Two protocols and an engine more in one database: the words of `results` tell them apart."""
+    changes = {"models": ["WSe2"], "sites": ["T_W@top"], "quantities": []}
+    coarse, fine = (
+        plan(small_campaign(tmp_path, **changes, protocol={"base": "paper", "max_force_ev_per_a": force}))
+        for force in (0.5, 0.02)
+    )
+    planned = [coarse, fine, plan(small_campaign(tmp_path, **changes), "gpaw")]
+    for one in planned:
+        bench.submit(one)
+    bench.launch(coarse)
+    bench.launch(fine)
+    results = Results(bench.documents, "here")
+    methods = [one.entry().method_id for one in planned]
+    assert len(set(methods)) == 3
+    for ambiguous in (results.plot_adsorption, lambda: results.get("WSe2"), lambda: results.view("WSe2")):
+        with pytest.raises(InputError) as caught:
+            ambiguous()
+        assert all(f"method {method}" in str(caught.value) for method in methods)
+        assert "say which, as campaign=…, engine=… or method=…" in str(caught.value)
+    for one, method in zip(planned[:2], methods, strict=False):
+        name = "WSe2/T_W@top"
+        assert results.get(name, method=method).record.calculation == one.names[name].id
+        (group,) = drawn(results.plot_adsorption(method=method).html)
+        (model,) = results.models(engine="emt", method=method)
+        assert [bar["adsorption_energy_ev"] for bar in group["objects"]] == [model.adsorption_energy_ev]
+    with pytest.raises(InputError, match=r"here has no method 'abc'.*; it has campaign small, engine emt, method "):
+        results.plot_adsorption(method="abc")
+
+
 def test_atoms_that_are_viewed_are_those_of_the_record(archive: Results) -> None:
     picture = archive.view("WSSe+VS/V_S@top", campaign=BEST)
     (group,) = drawn(picture.html)
