@@ -32,6 +32,9 @@ threadpool_limits(1)
 MEMORY = Path("/dev/shm")
 """Trajectories, records and journals are synced at every write, which takes a busy disk most of the tests' time."""
 
+# Until all is collected: of what collecting makes nothing is garbage, and looking for it takes a quarter of the time.
+gc.disable()
+
 MARKS = {"gpaw": "gpaw", "vasp": "vasp", "slurm_cluster": "slurm", "window": "browser", "mongod": "mongo"}
 """Fixtures, and the marks of the tests that use them, themselves or through others."""
 
@@ -55,6 +58,7 @@ def pytest_collection_finish() -> None:
     """Spare each later collection of garbage the walk through all that was imported."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
