@@ -355,6 +355,8 @@ class Reproduction:
         mean = -float(np.mean([model.difference_from_paper_ev for model in self.best.values()]))
         yield Explanation(f"a constant, {mean:+.3f} eV, fitted", (mean,) * len(hosts))
         yield Explanation("Na atom without spin", (atom,) * len(hosts))
+        for functional in ("RPBE", "PBEsol"):
+            yield Explanation(functional, tuple(self._by_functional_ev(name, functional) for name in hosts))
         yield Explanation("D3", d3)
         yield Explanation("Na atom without spin, and D3", tuple(atom + shift for shift in d3))
         localised = {what: tuple(shifts.values()) for what, shifts in self.localised.items()}
@@ -393,7 +395,7 @@ class Reproduction:
         """
         methods = [(functional, d3) for functional in ("PBE", "RPBE", "PBEsol") for d3 in (False, True)][1:]
         heads = [f"by {functional}{'+D3' * d3} (eV)" for functional, d3 in methods]
-        yield "best site", "ΔE on 4×4×1 (eV)", "± mesh (eV)", "± functional (eV)", *heads, "paper (eV)"
+        yield "ΔE of", "on 4×4×1 (eV)", "± mesh (eV)", "± functional (eV)", *heads, "paper (eV)"
         for name, model in self.best.items():
             site = f"{name}/{model.site}"
             energy = float(model.adsorption_energy_ev) + self.localised["4×4×1"][name]

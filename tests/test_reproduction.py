@@ -249,6 +249,40 @@ def test_what_dispersion_does_to_layers(dftd3: None) -> None:
     assert f"and {energies[0] - energies[1]:.2f} eV below it with D3" in " ".join(TEXT.split())
 
 
+def test_the_table_of_error_bars(archive: Results, dftd3: None) -> None:
+    """By hand from the file's total energies and differences of functionals, the atom's own among them."""
+    from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
+
+    lines = [json.loads(line) for line in (DOCS / "lcao.jsonl").read_text(encoding="utf-8").splitlines()]
+    known = {(line["structure"], line["mesh"]): line for line in lines if line["spin"]}
+    rows = table("ΔE of")
+    spread: dict[str, list[float]] = {}
+    for row in rows:
+        site, host = row["ΔE of"], row["ΔE of"].partition("/")[0]
+        steps = {mesh: known[site, mesh]["energy_ev"] - known[host, mesh]["energy_ev"] for mesh in (3, 4)}
+        assert float(row["± mesh (eV)"]) == pytest.approx(abs(steps[4] - steps[3]), abs=6e-4)
+        changes = []
+        for functional in ("RPBE", "PBEsol"):
+            pure = {name: known[name, 2]["functional_ev"][functional] for name in (site, host, "Na")}
+            d3 = []
+            for name in (site, host):
+                atoms = archive.get(name, campaign="wsse-gpaw-best").atoms.copy()
+                atoms.calc = dispersion_calculator(functional)
+                d3.append(float(atoms.get_potential_energy()))
+            change = pure[site] - pure[host] - pure["Na"]
+            both = change + d3[0] - d3[1]
+            changes += [change, both]
+            assert float(row[f"by {functional} (eV)"]) == pytest.approx(change, abs=6e-4)
+            assert float(row[f"by {functional}+D3 (eV)"]) == pytest.approx(both, abs=6e-4)
+        assert float(row["± functional (eV)"]) == pytest.approx(max(map(abs, changes)), abs=6e-3)
+        for name in ("PBE+D3", "RPBE", "PBEsol", "PBEsol+D3"):
+            spread.setdefault(name, []).append(float(row[f"by {name} (eV)"]))
+    said = " ".join(TEXT.split())
+    assert max(float(row["± mesh (eV)"]) for row in rows) == 0.016
+    assert f"others stay within {max(-min(values) for values in spread.values()):.2f} eV" in said
+    assert f"between hosts by {max(max(values) - min(values) for values in spread.values()):.2f} eV at most" in said
+
+
 def test_a_constant_explains_nothing_of_the_pattern() -> None:
     differences = [0.682, 0.480, 0.359, 0.621, 0.402]
     assert Explanation("", (-0.5,) * 5).pattern(differences) == pytest.approx(0.0, abs=1e-12)
