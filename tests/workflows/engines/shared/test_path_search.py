@@ -93,6 +93,7 @@ def find(
     most: int = 10**6,
     over: type[Corrugated] = Corrugated,
     first: Sequence[np.ndarray] | None = None,
+    max_force: float = 0.005,
 ) -> tuple[Found, Corrugated]:
     calculator = over(what.start.positions[:-1])
     stop = Stop()
@@ -106,7 +107,7 @@ def find(
         return step
 
     tape = Tape(what, Checkpoint(directory, what.key, TAPE), compute, Clock(directory, Limits(), stop))
-    return search(what, Search(0.005, 100, 0.2), tape, first), calculator
+    return search(what, Search(max_force, 100, 0.2), tape, first), calculator
 
 
 def test_the_saddle_is_where_the_formula_has_it(tmp_path: Path) -> None:
@@ -118,6 +119,22 @@ def test_the_saddle_is_where_the_formula_has_it(tmp_path: Path) -> None:
     assert found.step.largest_force < 0.005
     assert 0 < found.path.saddle < len(found.path.energies_ev) - 1
     assert found.path.energies_ev[found.path.saddle] == found.step.energy_ev
+
+
+class Flat(TwoBarriers):
+    """A low barrier over which the largest force along the way is hardly above a usual criterion."""
+
+    first = (0.06, 1.4, 0.6)
+    second = (0.04, 2.3, 0.6)
+
+
+def test_the_top_of_a_flat_path_is_not_the_first_place_without_much_force(tmp_path: Path) -> None:
+    """A force below 0.05 eV/Å is left a long way off the top, 7 meV below it."""
+    found, _ = find(task(length=3.6), tmp_path, over=Flat, max_force=0.05)
+    x = np.linspace(0.0, 3.6, 10001)
+    top = sum(height * np.exp(-(((x - place) / width) ** 2)) for height, place, width in (Flat.first, Flat.second))
+    assert found.step is not None
+    assert found.step.energy_ev == pytest.approx(float(top.max()), abs=1e-3)
 
 
 def test_it_takes_half_of_the_calls_of_a_plain_band(tmp_path: Path) -> None:
