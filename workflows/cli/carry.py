@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ROOT, LaunchpadOption, RootOption, has_database, make_console, open_workbench
+from .shared import (
+    ROOT,
+    ArchiveOption,
+    LaunchpadOption,
+    RootOption,
+    has_database,
+    make_console,
+    open_results,
+    open_workbench,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..results.results import Results
     from ..runner.adopt import Verdict
 
 
@@ -99,6 +109,9 @@ class ExportFormat(StrEnum):
     ase_db = "ase-db"
     csv = "csv"
     cube = "cube"
+    ro_crate = "ro-crate"
+    optimade = "optimade"
+    nomad = "nomad"
 
 
 def export_(
@@ -108,23 +121,69 @@ def export_(
     format: Annotated[ExportFormat, typer.Option(help="An archive, or the results for other programs.")] = (
         ExportFormat.archive
     ),
+    archive: ArchiveOption = None,
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign; not for an archive.")] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(help="For ro-crate: the licence of what you publish, as in SPDX (CC-BY-4.0) or an address."),
+    ] = None,
+    author: Annotated[
+        list[str] | None, typer.Option(help="For ro-crate: 'NAME', or 'NAME https://orcid.org/…'; several times.")
+    ] = None,
 ) -> None:
     """Write records, campaigns and the last geometries of unfinished calculations into an archive.
 
-    Example: sodiate export archive; sodiate export structures --format cif
+    Or write results for other programs, and what is published: ro-crate (records, inputs and provenance in words of
+    schema.org), optimade (structures as JSON), nomad (a folder to upload). Dry runs are never published.
+
+    Example: sodiate export archive; sodiate export structures --format cif; sodiate export crate --format ro-crate
+    --license CC-BY-4.0 --author 'Ada Lovelace'
     """
+    from ..campaign.yaml import InputError
+
+    if format is not ExportFormat.ro_crate and (license or author):
+        raise InputError("export: --license and --author go into an RO-Crate: --format ro-crate.")
+    if format is not ExportFormat.archive:
+        with open_results(root, launchpad, archive) as results:
+            here = None if archive is not None else root.resolve()
+            print(_written(results, here, (folder, format), campaign, (license, author or [])))
+        return
+    if archive is not None or campaign is not None:
+        raise InputError(
+            "export: an archive has all campaigns of a database; --archive and --campaign need --format."
+        )
     with open_workbench(root, launchpad) as bench:
         from ..results.archive import export_archive
 
-        if format is not ExportFormat.archive:
-            from ..results.export import write_results
-            from ..results.results import Results
-
-            results = Results(bench.documents, bench.database.title)
-            print(f"{write_results(results, folder, format.value)} written as {format.value} into {folder}")
-            return
         counts = export_archive(bench.documents, bench.root, folder.resolve())
     print(f"{counts.campaigns} campaigns, {counts.records} records, {counts.checkpoints} checkpoints in {folder}")
+
+
+def _written(
+    results: Results,
+    root: Path | None,
+    to: tuple[Path, ExportFormat],
+    campaign: str | None,
+    rights: tuple[str | None, list[str]],
+) -> str:
+    """Write results into a folder in a format; return a sentence about it. ``rights`` are licence and authors."""
+    folder, format = to
+    if format is ExportFormat.ro_crate:
+        from ..results.crate import Author, write_crate
+
+        licence, authors = rights
+        return write_crate(results, root, folder, campaign, licence, [Author.read(text) for text in authors])
+    if format is ExportFormat.optimade:
+        from ..results.optimade import write_optimade
+
+        return write_optimade(results, folder, campaign)
+    if format is ExportFormat.nomad:
+        from ..results.nomad import write_nomad
+
+        return write_nomad(results, root, folder, campaign)
+    from ..results.export import write_results
+
+    return f"{write_results(results, folder, format.value, campaign)} written as {format.value} into {folder}"
 
 
 def import_(

@@ -305,6 +305,11 @@ class Engine(Protocol):
     inherited_files
         Names of the files that a calculation reads in the directories of its parents, for a job that sees no other
         directory; without one it computes again what it needs.
+    input_files, output_files
+        Names or patterns of a code's own inputs and outputs in a calculation's directory that may be published with
+        its record. No file under a licence (data sets above all) is among them.
+    nomad_files
+        Names or patterns of the outputs by which the repository NOMAD knows a run of this code, the best first.
     adds_dispersion
         Whether a single point with a dispersion correction takes the energy of its parent ``without``, the same one
         without correction, and adds to it.
@@ -320,6 +325,9 @@ class Engine(Protocol):
     worker_keys: type[Frozen]
     checkpoint_files: tuple[str, ...]
     inherited_files: tuple[str, ...]
+    input_files: tuple[str, ...]
+    output_files: tuple[str, ...]
+    nomad_files: tuple[str, ...]
     adds_dispersion: bool
     functionals_at_density: frozenset[str]
 
@@ -424,6 +432,9 @@ class PlainEngine:
     worker_keys: type[Frozen] = Frozen
     checkpoint_files: tuple[str, ...] = ()
     inherited_files: tuple[str, ...] = ()
+    input_files: tuple[str, ...] = ()
+    output_files: tuple[str, ...] = ()
+    nomad_files: tuple[str, ...] = ()
     adds_dispersion = False
     functionals_at_density: frozenset[str] = frozenset()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.electrons.density import term_names
+from ...analysis.records import MOCK
 from ...errors import SodiateError
 from ...structures.slabs import POSCAR
 from ..campaign.yaml import InputError
@@ -17,12 +18,14 @@ from .results import with_energy
 from .rows import to_csv
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from ...analysis.campaign_entry import CampaignEntry
     from ...analysis.records import Record
     from .results import Results
 
 
-def write_results(results: Results, folder: Path, form: str) -> int:
+def write_results(results: Results, folder: Path, form: str, campaign: str | None = None) -> int:
     """Write results in a format of other programs; return the number of structures, tables or grids.
 
     Parameters
@@ -35,6 +38,8 @@ def write_results(results: Results, folder: Path, form: str) -> int:
         ``poscar``, ``cif`` or ``extxyz``: each relaxed structure as a file, below its campaign and engine;
         ``ase-db``: all structures in a database of ASE, with energies and forces; ``csv``: a table for each campaign;
         ``cube``: Δρ of each host and the density with the adsorbate, in electrons per cubic Bohr radius.
+    campaign
+        Only this campaign.
 
     Raises
     ------
@@ -43,7 +48,7 @@ def write_results(results: Results, folder: Path, form: str) -> int:
     """
     count = 0
     with new_folder(folder, "results") as place:
-        for entry in results.entries():
+        for entry in results.entries(campaign):
             name = f"{entry.campaign}-{entry.engine}-{entry.method_id}"
             if form == "csv":
                 (place / f"{name}.csv").write_text(to_csv(results.of(entry)), encoding="utf-8")
@@ -60,7 +65,9 @@ def write_results(results: Results, folder: Path, form: str) -> int:
                 if form == "ase-db":
                     _write_row(place / "results.db", entry, title, record)
                 else:
-                    write_atoms(place / name, title, with_energy(record), {"poscar": POSCAR}.get(form, form))
+                    write_atoms(place / name, title, _marked(record), {"poscar": POSCAR}.get(form, form))
+                    if not record.physical:
+                        (place / name / "MOCK").write_text(f"{MOCK}\n", encoding="utf-8")
                 count += 1
         if not count:
             raise InputError(f"{results.title}: nothing to write as {form}{_WHY.get(form, '')}.")
@@ -68,6 +75,14 @@ def write_results(results: Results, folder: Path, form: str) -> int:
 
 
 _WHY = {"cube": ": no campaign here has density differences whose grids are here, and archives leave them out"}
+
+
+def _marked(record: Record) -> Atoms:
+    """Return a record's atoms with energy and forces, and with a word in their comment if these are mock."""
+    atoms = with_energy(record)
+    if not record.physical:
+        atoms.info["note"] = MOCK
+    return atoms
 
 
 def _cubes(results: Results, place: Path, entry: CampaignEntry) -> int:

@@ -56,6 +56,7 @@ from .inputs import (
     CORRECTIONS,
     DENSITY,
     INPUT,
+    OUTPUTS,
     PARENT_DENSITY,
     PROTOCOL_KEYS,
     RESULT,
@@ -162,6 +163,9 @@ class GpawEngine(PlainEngine):
         VIBRATIONS_TAPE,
     )
     inherited_files: tuple[str, ...] = (DENSITY, RESULT, INPUT, START, CORRECTIONS)
+    input_files: tuple[str, ...] = (SCRIPT, INPUT, START)
+    output_files: tuple[str, ...] = (OUTPUTS, DENSITY, RESULT, TRAJECTORY)
+    nomad_files: tuple[str, ...] = (DENSITY,)
     adds_dispersion = True
     functionals_at_density: frozenset[str] = AT_DENSITY
 

@@ -141,6 +141,9 @@ class VaspEngine(PlainEngine):
     worker_keys: type[Frozen] = VaspWorkerKeys
     checkpoint_files: tuple[str, ...] = ("CONTCAR", "POSCAR", STATE, "OSZICAR", "vasprun.xml", TAPE, VIBRATIONS_TAPE)
     inherited_files: tuple[str, ...] = (CHARGE,)
+    input_files: tuple[str, ...] = ("INCAR", "INCAR.stage-*", "KPOINTS", "POSCAR")  # no POTCAR: it is under a licence
+    output_files: tuple[str, ...] = ("vasprun.xml", "OUTCAR", "OSZICAR", "CONTCAR")
+    nomad_files: tuple[str, ...] = ("vasprun.xml", "OUTCAR")
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element beyond curium, of which VASP has no data set."""
