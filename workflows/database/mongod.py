@@ -26,7 +26,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +43,9 @@ from .room import no_room
 DATABASE = "sodiate"
 
 _RUNTIME_PARENT = Path("/tmp")
+_REFUSED_WITHIN_S = 600.0
+"""A command that is refused is so by then; what an older one has left when it was killed is left alone."""
+
 _START_LIMIT_S = 60.0
 _STOP_WAIT_S = 30.0
 _OPTIONS = [
@@ -99,6 +102,16 @@ class PrivateMongod:
         """Host, pid, socket and version of the running server, in JSON."""
         return self.home / "server.json"
 
+    @property
+    def unwanted(self) -> Path:
+        """New folders, in JSON, from when the server is started ahead until somebody wants it."""
+        return self.home / "unwanted.json"
+
+    def want(self) -> None:
+        """Keep the server's folders, whatever becomes of the command that started it ahead."""
+        with suppress(OSError):  # told when the server is started
+            self.unwanted.unlink(missing_ok=True)
+
 
 def launchpad_yaml(server: PrivateMongod) -> str:
     """Return a FireWorks ``my_launchpad.yaml`` for `server`, good for as long as it runs."""
@@ -127,6 +140,7 @@ def private_mongod(root: Path) -> Iterator[PrivateMongod]:
         If no mongod can be run, or not on this root.
     """
     with _used(_server_of(root)) as server:
+        server.want()
         _reach(server)
         yield server
 
@@ -148,37 +162,45 @@ def mongod_ahead(root: Path) -> Iterator[Callable[[], None]]:
         Waits until the server answers; raises `MongodError` if none can run. To be called before `private_mongod`.
     """
     server = _server_of(root)
-    wanted = used = False
     new = [path for path in (server.home, server.root, *server.root.parents) if not path.exists()]
     process = os.getpid()
     try:
         with _used(server), ExitStack() as opened:
             finish = _begin(server, opened)
+            if new:
+                with suppress(OSError):  # told by `finish`
+                    server.unwanted.write_text(json.dumps([str(path) for path in new]), encoding="utf-8")
 
             def wait() -> None:
-                nonlocal wanted
-                wanted = True
+                server.want()
                 with opened:
                     finish()
 
-            try:
-                yield wait
-            finally:  # while it is there: the guard removes it with the server
-                used = wanted or server.record.exists()
+            yield wait
     finally:
-        if os.getpid() == process and not used and new:
-            _remove_unused(server, new)
+        if os.getpid() == process:
+            _remove_unwanted(server)
 
 
-def _remove_unused(server: PrivateMongod, new: Sequence[Path]) -> None:
-    """Remove the folder of a server and the new ones above it, unless somebody else uses the server meanwhile."""
+def _remove_unwanted(server: PrivateMongod) -> None:
+    """Remove the folder of a server that nobody has wanted, and the new ones above it, unless somebody uses it.
+
+    Of two commands on a new root that are both refused, the one that ends last does so, whichever began.
+    """
     paths = [server.socket.with_suffix(end) for end in (".users", ".alive")]
     with _open_lock(paths[0]) as users, _open_lock(paths[1]) as alive:
         if not (_try_lock(users, fcntl.LOCK_EX) and _is_at(paths[0], users) and _try_lock(alive, fcntl.LOCK_EX)):
             return
+        try:
+            recent = time.time() - server.unwanted.stat().st_mtime < _REFUSED_WITHIN_S
+            _, *above = [Path(path) for path in json.loads(server.unwanted.read_text(encoding="utf-8"))]
+        except (OSError, ValueError):  # there is none
+            return
+        if not recent:
+            return
         shutil.rmtree(server.home, ignore_errors=True)
         with suppress(OSError):  # somebody else has put something there
-            for path in new[1:]:
+            for path in above:
                 path.rmdir()
         for path in paths:
             path.unlink(missing_ok=True)
@@ -295,8 +317,6 @@ def _reach(server: PrivateMongod) -> None:
                 _start(server, alive)
                 return
         if mongod_guard.answers(str(server.socket)):
-            with suppress(OSError):  # a full disk, say
-                server.record.touch()  # tells who started it, and may not want it, that it is used (`mongod_ahead`)
             return
         time.sleep(0.01)
     raise MongodError(
@@ -443,7 +463,8 @@ def _explain(server: PrivateMongod, binary: Path, answer: str) -> str:
     elif "unsupported WiredTiger" in text or "featureCompatibilityVersion" in text:
         advice = f" Its data were written by another version of mongod than {binary}: use that version."
     tail = "\n  ".join(lines[:3])
-    return f"mongod could not start on {server.root} ({answer}).{advice} {server.log} says:\n  {tail}"
+    said = f"{server.log} says:\n  {tail}" if lines else f"It left no error in {server.log}: it may have been killed."
+    return f"mongod could not start on {server.root} ({answer}).{advice} {said}"
 
 
 def _errors(log: Path) -> list[str]:

@@ -423,6 +423,35 @@ def test_a_server_that_nobody_wanted_leaves_no_trace(tmp_path: Path, there: str)
     assert (tmp_path / "new").exists() == (there != "nothing")
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_that_nobody_wanted_leave_no_trace(tmp_path: Path, first: int) -> None:
+    """The second finds the folders of the first, and may end before it or after it."""
+    root = tmp_path / "new" / "root"
+    both = [mongod_ahead(root), mongod_ahead(root)]
+    for begun in both:
+        begun.__enter__()
+    for ended in (both[first], both[1 - first]):
+        ended.__exit__(None, None, None)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_database_that_was_wanted_is_never_taken_for_another(root: Path) -> None:
+    """Killed before it was refused, a command leaves a mark; who uses the database takes that away."""
+    with suppress(ZeroDivisionError), mongod_ahead(root):
+        mark = (root / "mongod" / "unwanted.json").read_text()
+        raise ZeroDivisionError
+    with private_mongod(root) as server:
+        insert(server.uri, {"name": "kept"})
+    assert not (root / "mongod" / "unwanted.json").exists()
+    (root / "mongod" / "unwanted.json").write_text(mark)  # as of the kill
+    with private_mongod(root):
+        pass
+    with suppress(ZeroDivisionError), mongod_ahead(root):
+        raise ZeroDivisionError
+    with private_mongod(root) as server:
+        assert names(server.uri) == ["kept"]
+
+
 @NEEDS_PROC
 @pytest.mark.alone
 def test_a_process_forked_meanwhile_does_not_pass_for_the_server(root: Path) -> None:

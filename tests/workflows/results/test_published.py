@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from ase.io import read
-from pymatgen.core import Composition
+from pymatgen.core.composition import Composition
 from sodiate.analysis.records import Geometry
 from sodiate.version import __version__
 from sodiate.workflows.campaign.yaml import InputError
