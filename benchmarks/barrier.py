@@ -124,14 +124,16 @@ def tasks(name: str, forces: Forces) -> dict[str, PathTask]:
     paths, relaxed = relaxed_dry(name, forces) if isinstance(forces, Dry) else relaxed_before(name)
     for site, atoms in relaxed.items():
         with_forces(atoms, forces, site)
-        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
+        known = {"free_energy": atoms.get_potential_energy(force_consistent=True), "forces": atoms.get_forces()}
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), **known)
     found = {}
     for hop in paths.found.values():
         if not {hop.start, hop.end} <= relaxed.keys():
             continue
         start, end = relaxed[hop.start], relaxed[hop.end]
         ends = paths.ends(hop, start, end)
-        energies = (start.get_potential_energy(), end.get_potential_energy())
+        # Forces are slopes of the free energy; what is compared below is the energy without smearing, as in results.
+        energies = tuple(atoms.get_potential_energy(force_consistent=True) for atoms in (start, end))
         on_ends = np.array([start.get_forces(), ends.turn.vectors(end.get_forces())])
         found[hop.name] = PathTask(ends.start, ends.end, energies, on_ends, ends.mirror, 3)
     return found
@@ -149,7 +151,12 @@ def ours(task: PathTask, forces: Forces) -> tuple[float, int]:
         found = search(
             task, Search(forces.max_force, 100, 0.2), Tape(task, Checkpoint(Path(folder), "", TAPE), compute, clock)
         )
-    return float(found.path.energies_ev[found.path.saddle] - found.path.energies_ev[0]), found.calls
+    heights = []
+    for image in (0, found.path.saddle):
+        atoms = task.start.copy()
+        atoms.positions = found.path.positions_a[image]
+        heights.append(with_forces(atoms, forces, f"known {image}").get_potential_energy())
+    return float(heights[1] - heights[0]), found.calls
 
 
 def plain(task: PathTask, forces: Forces) -> tuple[float, int]:
@@ -182,7 +189,7 @@ def scanned(task: PathTask, forces: Forces) -> float:
     near = slice(highest - 1, highest + 2)
     curvature, slope, height = np.polyfit(parts[near] - parts[highest], energies[near], 2)
     top = max(energies) if highest != np.argmax(energies) else height - slope**2 / (4 * curvature)
-    return float(top - (task.energies_ev or energies)[0])
+    return float(top - energies[0])
 
 
 def main() -> None:
