@@ -86,3 +86,9 @@ def test_a_changed_line_would_be_seen() -> None:
 def test_sharing(warm: Warm, tmp_path: Path) -> None:
     shutil.copytree(DOCS / "reproduction", tmp_path / "archive")
     run_all(transcript("sharing.md"), warm, tmp_path)
+
+
+@pytest.mark.usefixtures("mongod")
+def test_a_first_hour(warm: Warm, tmp_path: Path) -> None:
+    shutil.copy(DOCS / "first-hour" / "TiS2.cif", tmp_path)
+    run_all(transcript("first-hour.md"), warm, tmp_path)
