@@ -60,8 +60,8 @@ def test_one_that_is_swept_as_it_is_made_is_made_again(place: Path, monkeypatch:
     """Another process that starts at the same moment takes it for left behind, before it is locked."""
     made = []
 
-    def swept_once(prefix: str, make: Callable[..., str] = tempfile.mkdtemp) -> str:
-        made.append(make(prefix=prefix))
+    def swept_once(prefix: str, dir: Path, make: Callable[..., str] = tempfile.mkdtemp) -> str:
+        made.append(make(prefix=prefix, dir=dir))
         if len(made) == 1:
             Path(made[0]).rmdir()
         return made[-1]
