@@ -104,8 +104,16 @@ class PrivateMongod:
 
     @property
     def unwanted(self) -> Path:
-        """New folders, in JSON, from when the server is started ahead until somebody wants it."""
+        """New folders, in JSON, from before the server is started ahead until somebody wants it."""
         return self.home / "unwanted.json"
+
+    def mark_unwanted(self) -> None:
+        """Make the server's folder if it is new, and note which folders are; nobody else may start it meanwhile."""
+        new = [path for path in (self.home, self.root, *self.root.parents) if not path.exists()]
+        if self.home in new:
+            with suppress(OSError):  # told when the server is started
+                self.home.mkdir(parents=True)
+                self.unwanted.write_text(json.dumps([str(path) for path in new]), encoding="utf-8")
 
     def want(self) -> None:
         """Keep the server's folders, whatever becomes of the command that started it ahead."""
@@ -140,8 +148,8 @@ def private_mongod(root: Path) -> Iterator[PrivateMongod]:
         If no mongod can be run, or not on this root.
     """
     with _used(_server_of(root)) as server:
-        server.want()
         _reach(server)
+        server.want()  # it answers, so that who started it ahead has noted before that nobody wants it
         yield server
 
 
@@ -162,14 +170,10 @@ def mongod_ahead(root: Path) -> Iterator[Callable[[], None]]:
         Waits until the server answers; raises `MongodError` if none can run. To be called before `private_mongod`.
     """
     server = _server_of(root)
-    new = [path for path in (server.home, server.root, *server.root.parents) if not path.exists()]
     process = os.getpid()
     try:
         with _used(server), ExitStack() as opened:
             finish = _begin(server, opened)
-            if new:
-                with suppress(OSError):  # told by `finish`
-                    server.unwanted.write_text(json.dumps([str(path) for path in new]), encoding="utf-8")
 
             def wait() -> None:
                 server.want()
@@ -233,6 +237,7 @@ def _begin(server: PrivateMongod, opened: ExitStack) -> Callable[[], None]:
         return partial(_reach, server)
     try:
         binary, version = usable_mongod()
+        server.mark_unwanted()  # as long as `alive` is locked, nobody else starts it
         guard = _spawn_guard(server, binary, alive)
     except MongodError as error:
         opened.close()

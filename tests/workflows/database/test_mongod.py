@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from sodiate.workflows.database import mongod, mongod_guard
@@ -433,6 +434,33 @@ def test_two_that_nobody_wanted_leave_no_trace(tmp_path: Path, first: int) -> No
     for ended in (both[first], both[1 - first]):
         ended.__exit__(None, None, None)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_somebody_else_has_done_at_the_same_moment_stays(
+    root: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Another command makes the root, uses it and ends, just before or just after this one starts the server."""
+    begin = mongod._begin
+
+    def meanwhile(*given: Any) -> Any:
+        if when == "before":
+            use_elsewhere()
+        finish = begin(*given)
+        if when == "after":
+            use_elsewhere()
+        return finish
+
+    def use_elsewhere() -> None:
+        monkeypatch.setattr(mongod, "_begin", begin)
+        with private_mongod(root) as server:
+            insert(server.uri, {"name": "kept"})
+
+    monkeypatch.setattr(mongod, "_begin", meanwhile)
+    with suppress(ZeroDivisionError), mongod_ahead(root):
+        raise ZeroDivisionError
+    with private_mongod(root) as server:
+        assert names(server.uri) == ["kept"]
 
 
 def test_a_database_that_was_wanted_is_never_taken_for_another(root: Path) -> None:
