@@ -146,7 +146,13 @@ def export_(
     if format is not ExportFormat.archive:
         with open_results(root, launchpad, archive) as results:
             here = None if archive is not None else root.resolve()
-            print(_written(results, here, (folder, format), campaign, (license, author or [])))
+            if format is ExportFormat.ro_crate:
+                from ..results.crate import Author, write_crate
+
+                people = [Author.read(text) for text in author or []]
+                print(write_crate(results, here, folder, campaign, license, people))
+            else:
+                print(_written(results, here, folder, format, campaign))
         return
     if archive is not None or campaign is not None:
         raise InputError(
@@ -159,20 +165,8 @@ def export_(
     print(f"{counts.campaigns} campaigns, {counts.records} records, {counts.checkpoints} checkpoints in {folder}")
 
 
-def _written(
-    results: Results,
-    root: Path | None,
-    to: tuple[Path, ExportFormat],
-    campaign: str | None,
-    rights: tuple[str | None, list[str]],
-) -> str:
-    """Write results into a folder in a format; return a sentence about it. ``rights`` are licence and authors."""
-    folder, format = to
-    if format is ExportFormat.ro_crate:
-        from ..results.crate import Author, write_crate
-
-        licence, authors = rights
-        return write_crate(results, root, folder, campaign, licence, [Author.read(text) for text in authors])
+def _written(results: Results, root: Path | None, folder: Path, format: ExportFormat, campaign: str | None) -> str:
+    """Write results into a folder in a format; return a sentence about it."""
     if format is ExportFormat.optimade:
         from ..results.optimade import write_optimade
 

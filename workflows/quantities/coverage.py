@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from ...analysis.model_result import HostRecords, ModelResult
     from ..calculation import Calculation
-    from ..campaign.protocol import Protocol
     from ..database.documents import Documents
     from .declare import Declare
 
@@ -246,7 +245,9 @@ class _Planned:
         self.sites = [name for name in host.sites if site_of(name) == name]
         self.relaxed_bulk = declare.element(self.element, COVERAGE, host.protocol)
         final = host.final_protocol
-        self.bulk = self.relaxed_bulk if final is None else self._final_bulk(final)
+        self.bulk = self.relaxed_bulk
+        if final is not None:
+            self.bulk, _ = energy_of_reference(declare, self.element, host.protocol, final, "final")
         self.cells: dict[tuple[int, int], _Cell] = {}
 
     def part(self) -> HostPart:
@@ -297,9 +298,6 @@ class _Planned:
             calculation.id: own[role] if role in own else static(self.declare, calculation, "final", protocol, extra)
             for role, calculation in relaxed.items()
         }
-
-    def _final_bulk(self, final: Protocol) -> Calculation:
-        return energy_of_reference(self.declare, self.element, self.host.protocol, final, "final")[0]
 
     @cached_property
     def _face(self) -> str | None:

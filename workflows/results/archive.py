@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +126,9 @@ def _write_lines(documents: Documents, name: str, folder: Path, root: Path, excl
     lines = []
     for document in documents.db[name].find(query, _HIDDEN.get(name)):
         line = json.dumps(document, sort_keys=True)
-        roots = {prefix, *_DIRECTORY.findall(line)}
-        relative = reduce(lambda text, path: text.replace(path, ""), sorted(roots, key=len, reverse=True), line)
+        relative = line
+        for path in sorted({prefix, *_DIRECTORY.findall(line)}, key=len, reverse=True):
+            relative = relative.replace(path, "")
         if relative != line:
             line = json.dumps(resealed(name, json.loads(relative)), sort_keys=True)
         lines.append(line)

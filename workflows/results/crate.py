@@ -25,6 +25,8 @@ from .published import DECLARED, RECORD, Published, published, write_calculation
 from .rows import to_csv
 
 if TYPE_CHECKING:
+    from ...analysis.campaign_entry import CampaignEntry
+    from ...analysis.model_result import ModelResult
     from .results import Results
 
 METADATA = "ro-crate-metadata.json"
@@ -143,12 +145,21 @@ def write_crate(
     address, name = licence_address(licence)
     source = published(results, campaign, root)
     with new_folder(folder, "published results") as place:
-        parts = [*_write_campaigns(source, results, place), *_write_calculations(source, results, place)]
+        models = [(entry, results.of(entry)) for entry in source.entries]
+        inputs = {identifier: source.files(identifier, ("input_files",)) for identifier in source.records}
+        parts = [*_write_campaigns(models, place), *_write_calculations(source, results, inputs, place)]
         people = [_person(number, author) for number, author in enumerate(authors, 1)]
         software = _Software(source)
-        actions = [_action(source, identifier, place, software, people) for identifier in source.records]
-        licence_entity = {"@id": address, "@type": "CreativeWork", "name": name}
-        top = _root(source, results, licence_entity, people, parts, actions)
+        actions = [
+            _action(source, identifier, [path.name for path in inputs[identifier]], place, software)
+            for identifier in source.records
+        ]
+        values = _values(models)
+        top = _root(source, address, parts, actions, values)
+        if people:
+            top["author"] = by = _ids(person["@id"] for person in people)
+            for action in actions:
+                action["agent"] = by
         graph = [
             {
                 "@id": METADATA,
@@ -158,30 +169,30 @@ def write_crate(
             },
             top,
             {"@id": _PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
-            licence_entity,
+            {"@id": address, "@type": "CreativeWork", "name": name},
             *people,
-            *top.pop("_values"),
+            *values,
             *software.entities,
             *actions,
             *parts,
         ]
         text = json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=1, ensure_ascii=False, allow_nan=False)
         (place / METADATA).write_text(text + "\n", encoding="utf-8")
-    inputs = sum(bool(source.files(identifier, ("input_files",))) for identifier in source.records)
+    with_inputs = sum(bool(files) for files in inputs.values())
     return (
-        f"{len(source.records)} calculations, {inputs} with the inputs of their code, as an RO-Crate under {name} in "
-        f"{folder}{source.left_behind}"
+        f"{len(source.records)} calculations, {with_inputs} with the inputs of their code, as an RO-Crate under "
+        f"{name} in {folder}{source.left_behind}"
     )
 
 
-def _write_campaigns(source: Published, results: Results, place: Path) -> list[Entity]:
+def _write_campaigns(models: Iterable[tuple[CampaignEntry, Sequence[ModelResult]]], place: Path) -> list[Entity]:
     """Write each campaign and the table of its results; return their entities."""
     parts = []
-    for entry in source.entries:
+    for entry, results in models:
         stem = f"{entry.campaign}-{entry.engine}-{entry.method_id}"
         for kind, ending, text in (
             ("campaigns", "yaml", entry.yaml),
-            ("results", "csv", to_csv(results.of(entry))),
+            ("results", "csv", to_csv(results)),
         ):
             path = place / kind / f"{stem}.{ending}"
             path.parent.mkdir(exist_ok=True)
@@ -191,12 +202,14 @@ def _write_campaigns(source: Published, results: Results, place: Path) -> list[E
     return parts
 
 
-def _write_calculations(source: Published, results: Results, place: Path) -> list[Entity]:
+def _write_calculations(
+    source: Published, results: Results, inputs: Mapping[str, Sequence[Path]], place: Path
+) -> list[Entity]:
     """Write each calculation's folder; return the entities of folders and files."""
     parts = []
     for identifier, record in source.records.items():
         folder = place / source.path(identifier)
-        write_calculation(source, results, identifier, folder, source.files(identifier, ("input_files",)))
+        write_calculation(source, results, identifier, folder, inputs[identifier])
         title = ", ".join(source.names[identifier]) or record.label
         files = [_file(place, path, f"{title}: {_what(path.name)}") for path in sorted(folder.iterdir())]
         parts += [
@@ -245,9 +258,9 @@ class _Software:
     """The programs behind records, each release of each an entity."""
 
     def __init__(self, source: Published) -> None:
-        self._codes: dict[str, tuple[str, list[Record]]] = {}
+        self._codes: dict[str, list[Record]] = {}
         for record in source.records.values():
-            self._codes.setdefault(record.engine, (record.engine, []))[1].append(record)
+            self._codes.setdefault(record.engine, []).append(record)
         self._entities: dict[str, Entity] = {}
 
     @property
@@ -278,13 +291,12 @@ class _Software:
 
     def _title(self, name: str, code: str) -> str:
         engine = find_engine(name) if name == code and name in self._codes else None
-        return engine.description(self._codes[name][1]).name if engine is not None else name
+        return engine.description(self._codes[name]).name if engine is not None else name
 
 
-def _action(source: Published, identifier: str, place: Path, software: _Software, people: Sequence[Entity]) -> Entity:
+def _action(source: Published, identifier: str, inputs: Sequence[str], place: Path, software: _Software) -> Entity:
     """Return how a record came about."""
     record, folder = source.records[identifier], source.path(identifier)
-    inputs = [path.name for path in source.files(identifier, ("input_files",))]
     parents = [
         f"{source.path(parent.calculation)}/{RECORD}"
         for parent in record.parents.values()
@@ -293,7 +305,7 @@ def _action(source: Published, identifier: str, place: Path, software: _Software
     made = sorted(path.name for path in (place / folder).iterdir() if path.name not in (DECLARED, *inputs))
     provenance = record.provenance
     notes = [*record.notes, *(f"corrected: {text}" for text in provenance.corrections)]
-    action: Entity = {
+    return {
         "@id": f"#calculation-{identifier}",
         "@type": "CreateAction",
         "name": f"{record.kind} of {', '.join(source.names[identifier]) or record.label}",
@@ -305,7 +317,6 @@ def _action(source: Published, identifier: str, place: Path, software: _Software
         "endTime": provenance.finished,
         "actionStatus": "http://schema.org/CompletedActionStatus",
     }
-    return action | ({"agent": _ids(person["@id"] for person in people)} if people else {})
 
 
 def _method(record: Record) -> str:
@@ -323,16 +334,10 @@ def _ids(identifiers: Iterable[str]) -> list[Entity] | Entity:
 
 
 def _root(
-    source: Published,
-    results: Results,
-    licence: Mapping[str, Any],
-    people: Sequence[Entity],
-    parts: Sequence[Entity],
-    actions: Sequence[Entity],
+    source: Published, licence: str, parts: Sequence[Entity], actions: Sequence[Entity], values: Sequence[Entity]
 ) -> Entity:
-    """Return the crate itself, with the values that it reports under ``_values``."""
+    """Return the crate itself."""
     titles = list(dict.fromkeys(entry.title or entry.campaign for entry in source.entries))
-    values = _values(source, results)
     return {
         "@id": "./",
         "@type": "Dataset",
@@ -343,20 +348,18 @@ def _root(
             f"each with its result, what was declared and its provenance; written by sodiate {__version__}."
         ),
         "datePublished": datetime.now(UTC).date().isoformat(),
-        "license": {"@id": licence["@id"]},
+        "license": {"@id": licence},
         "hasPart": _ids(part["@id"] for part in parts),
         "mentions": _ids(action["@id"] for action in actions),
         "variableMeasured": _ids(value["@id"] for value in values),
-        "_values": values,
-        **({"author": _ids(person["@id"] for person in people)} if people else {}),
     }
 
 
-def _values(source: Published, results: Results) -> list[Entity]:
+def _values(models: Iterable[tuple[CampaignEntry, Sequence[ModelResult]]]) -> list[Entity]:
     """Return the adsorption energies of the hosts as schema.org's values."""
     found = []
-    for entry in source.entries:
-        for model in results.of(entry):
+    for entry, results in models:
+        for model in results:
             energy = model.adsorption.adsorption_energy_ev if model.physical else None
             if energy is not None:
                 found.append(

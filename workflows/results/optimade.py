@@ -22,7 +22,7 @@ from ..plan.preview import new_folder
 from .published import Published, published
 
 if TYPE_CHECKING:
-    from ...analysis.records import Geometry, Record
+    from ...analysis.records import Geometry
     from ..calculation import Calculation
     from .results import Results
 
@@ -90,9 +90,9 @@ def write_optimade(results: Results, folder: Path, campaign: str | None) -> str:
         If there is nothing physical to publish, or the folder has content.
     """
     source = published(results, campaign, None)
-    adsorption = _adsorption(source, results)
+    adsorption, roles = _adsorption(source, results), _roles(source)
     entries = [
-        _entry(source, identifier, record, record.geometry, adsorption.get(identifier, {}))
+        _entry(source, identifier, roles[identifier], record.geometry, adsorption.get(identifier, {}))
         for identifier, record in source.records.items()
         if record.geometry is not None and (KINDS[record.kind].relaxes or record.kind in _AS_THEY_ARE)
     ]
@@ -125,11 +125,12 @@ def _is_isolated(calculation: Calculation) -> bool:
 
 
 def _entry(
-    source: Published, identifier: str, record: Record, geometry: Geometry, adsorption: Mapping[str, float | None]
+    source: Published, identifier: str, role: str, geometry: Geometry, adsorption: Mapping[str, float | None]
 ) -> dict[str, Any]:
+    record = source.records[identifier]
     sampling = record.sampling
     own = {
-        "role": _role(source, identifier),
+        "role": role,
         "names": list(source.names[identifier]),
         "campaigns": sorted({entry.campaign for entry in source.entries if identifier in entry.ids}),
         "label": record.label,
@@ -162,13 +163,15 @@ def _entry(
     }
 
 
-def _role(source: Published, identifier: str) -> str:
+def _roles(source: Published) -> dict[str, str]:
+    """Return what each calculation is to the campaigns."""
+    roles = {
+        identifier: "reference" if calculation.structure["op"] in _REFERENCES else "other"
+        for identifier, calculation in source.calculations.items()
+    }
     models = [model for entry in source.entries for model in entry.models]
-    if identifier in {model.host for model in models}:
-        return "host"
-    if identifier in {site.calculation for model in models for site in model.sites}:
-        return "site"
-    return "reference" if source.calculations[identifier].structure["op"] in _REFERENCES else "other"
+    roles |= {site.calculation: "site" for model in models for site in model.sites}
+    return roles | {model.host: "host" for model in models}
 
 
 def structure_attributes(geometry: Geometry, isolated: bool = False) -> dict[str, Any]:
