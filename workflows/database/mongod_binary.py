@@ -12,7 +12,7 @@ import platform
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,13 +27,22 @@ class MongodError(SodiateError):
     """No private MongoDB can run for this root directory."""
 
 
+class NoMongod(MongodError):
+    """No mongod of this machine runs: why each that was found was refused, and how to have one."""
+
+    def __init__(self, refused: Sequence[str]) -> None:
+        reasons = "".join(f"\n  {reason}" for reason in refused)
+        super().__init__(f"no usable mongod on this machine.{reasons}\n{how_to_get_one()}")
+        self.refused = refused
+
+
 def find_mongod() -> Path:
     """Return a mongod that runs on this machine.
 
     Raises
     ------
-    MongodError
-        If there is none; the message tells why each one found was refused.
+    NoMongod
+        If there is none.
     """
     return usable_mongod()[0]
 
@@ -48,16 +57,16 @@ def usable_mongod(limit_s: float = _PROBE_S) -> tuple[Path, str]:
 
     Raises
     ------
-    MongodError
-        If there is none; the message tells why each one found was refused, and how to have one.
+    NoMongod
+        If there is none.
     """
-    refused = ""
+    refused = []
     for binary in candidates():
         version, reason = _probe(binary, limit_s)
         if version:
             return binary, version
-        refused += f"\n  {binary} does not run: {reason}"
-    raise MongodError(f"no usable mongod on this machine.{refused}\n{how_to_get_one()}")
+        refused.append(f"{binary} does not run: {reason}")
+    raise NoMongod(refused)
 
 
 def candidates() -> Iterator[Path]:
