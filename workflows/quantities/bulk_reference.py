@@ -60,6 +60,7 @@ class BulkReference(Quantity):
             table="vs bulk (eV)",
             page="against bulk{mock} / eV",
             manuscript="ΔE, bulk (eV)",
+            only_with_values=True,
             of_sites=True,
         ),
         Column("adsorption_voltage_v", lambda r: r.adsorption_voltage_v, page="voltage{mock} / V", digits=2),

@@ -119,6 +119,7 @@ class DensityOfStates(Quantity):
             table="gap (eV){mock}",
             page="gap{mock} / eV",
             manuscript="gap (eV)",
+            only_with_values=True,
         ),
         Column("gap_nature", lambda r: r.gap_nature, digits=None),
     )

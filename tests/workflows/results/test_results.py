@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sodiate.analysis.campaign_entry import CampaignEntry, ModelEntry
 from sodiate.analysis.energies.adsorption import AdsorptionResult, SiteResult
+from sodiate.analysis.manuscript import adsorption_table
 from sodiate.analysis.model_result import HostRecords, ModelResult
 from sodiate.workflows.campaign.yaml import InputError
 from sodiate.workflows.quantities.adsorption_energy import AdsorptionEnergy
@@ -129,6 +130,24 @@ def test_a_difference_from_the_paper_beside_a_real_value() -> None:
 def test_no_columns_of_the_paper_where_it_has_no_value(physical: bool) -> None:
     alone = evaluated(physical, "gpaw", paper_adsorption_energy_ev=None, difference_from_paper_ev=None)
     assert not any("paper" in str(column.header) for column in results_table([alone], "t").columns)
+
+
+@pytest.mark.parametrize(
+    ("key", "head", "value"),
+    [("adsorption_energy_bulk_ev", "vs bulk (eV)", -0.9), ("band_gap_ev", "gap (eV) mock", 0.0)],
+)
+def test_a_column_of_what_no_row_has_is_left_out(key: str, head: str, value: float) -> None:
+    """One row with a value keeps it for all."""
+    without = evaluated(adsorption_energy_bulk_ev=None, band_gap_ev=None)
+    with_value = replace(without, values={**without.values, key: value})
+    heads, one_has_it = (
+        [str(column.header) for column in results_table(rows, "t").columns]
+        for rows in ([without, without], [with_value, without])
+    )
+    assert set(one_has_it) - set(heads) == {head}
+    written, both = (adsorption_table(rows, columns())[0] for rows in ([without], [with_value, without]))
+    assert len(both) == len(written) + 1
+    assert key in to_csv([without]).splitlines()[0]  # a file's columns are its format
 
 
 def test_a_metal_is_zero_and_a_missing_gap_is_null() -> None:
