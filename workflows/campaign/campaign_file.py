@@ -163,6 +163,33 @@ class StartHeights(Frozen):
         """The largest height, which sets the cell of a host and all its sites."""
         return float(max(self.T_M, self.T_X, self.H, self.V, self.B or 0.0))
 
+    def changed(self, own: OwnHeights | None) -> StartHeights:
+        """Return these heights with those that a model has of its own."""
+        changes = {} if own is None else own.model_dump(exclude_none=True)
+        return self.model_copy(update=changes)
+
+
+class OwnHeights(Frozen):
+    """Heights at the start that a model changes, by kind of site, in Å; the others are the campaign's."""
+
+    T_M: Height | None = None
+    """On top of a metal atom, Å."""
+    T_X: Height | None = None
+    """On top of an atom of the face that is no metal, Å."""
+    H: Height | None = None
+    """Above a hollow, Å."""
+    B: Height | None = None
+    """Above a bridge, Å."""
+    V: Annotated[NotNegative, Field(le=20)] | None = None
+    """Above a vacancy, Å."""
+
+
+class OwnAdsorbate(Frozen):
+    """What a model changes of the adsorbate: where it starts. What is adsorbed is the same for all models."""
+
+    start_heights_a: OwnHeights = OwnHeights()
+    """Height above the face at the start by kind of site, Å; kinds that are left out are the campaign's."""
+
 
 class OwnOrientation(Frozen):
     """An orientation of a molecule by numbers, or one by name that is turned about the sheet's normal.
@@ -476,6 +503,8 @@ class CampaignModel(Frozen):
     """How many starts each of this host's sites has."""
     protocol: Changes = Changes()
     """Protocol keys that are changed for this host alone; maps merge."""
+    adsorbate: OwnAdsorbate | None = None
+    """Start heights that are changed for this host alone; maps merge."""
     compare_with: str | None = None
     """The name of the model against which the effect of the differences is shown."""
 
@@ -516,6 +545,11 @@ class CampaignModel(Frozen):
         if self.layers is None and self.vacuum_a is not None:
             raise ValueError("a stack without layers is periodic along c and has no vacuum; leave vacuum_a out.")
         return self
+
+    @property
+    def own_heights(self) -> OwnHeights | None:
+        """The start heights that it changes."""
+        return None if self.adsorbate is None else self.adsorbate.start_heights_a
 
     @property
     def title(self) -> str:

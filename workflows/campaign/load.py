@@ -15,10 +15,10 @@ from ...structures.errors import StructureError
 from ...structures.molecules import Molecule, find_anchor, read_adsorbate
 from ...structures.monolayers import Monolayer
 from ...structures.slabs import Slab, read_slab
-from .campaign_file import CampaignFile
+from .campaign_file import Adsorbate, CampaignFile
 from .hosts import bundled_hosts
 from .protocol import Changes, Protocol, completed, merged
-from .yaml import CONFIGS, InputError, load_based, load_yaml, nearest, validate
+from .yaml import CONFIGS, InputError, find_base, load_based, load_yaml, nearest, validate
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
         choices = f"{nearest(str(name), bundled)}; bundled campaigns: {', '.join(bundled)}"
         raise InputError(f"campaign {name}: no such file and no bundled campaign{choices}.")
     where = f"campaign {path}"
-    values = _with_defaults(_defaults_for(given := load_yaml(path, "campaign")), given)
+    given = _with_adsorbate(load_yaml(path, "campaign"), path.parent, where)
+    values = _with_defaults(_defaults_for(given), given)
     if engine is not None:
         values["engine"] = engine
     values["protocol"] = _with_base(values.get("protocol"), path.parent, where)
@@ -136,6 +137,25 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
     )
 
 
+def bundled_adsorbates() -> dict[str, Path]:
+    """Return the adsorbates that come with sodiate by name."""
+    return {path.stem: path for path in sorted((CONFIGS / "adsorbates").glob("*.yaml"))}
+
+
+def _with_adsorbate(given: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
+    """Return a campaign's keys with the ``base`` of its adsorbate, a bundled one or a file, written out."""
+    adsorbate = given.get("adsorbate")
+    if not isinstance(adsorbate, dict) or "base" not in adsorbate:
+        return given
+    bundled = bundled_adsorbates()
+    file = find_base(adsorbate["base"], folder, bundled, f"{where}: adsorbate")
+    base = load_based(file, "adsorbate", bundled, _with_defaults)
+    in_full = _with_defaults(_defaults_for({"adsorbate": base}), {"adsorbate": base})["adsorbate"]
+    validate(Adsorbate, in_full, f"adsorbate {file}")
+    changes = {key: value for key, value in adsorbate.items() if key != "base"}
+    return {**given, "adsorbate": _with_defaults(base, changes)}
+
+
 def _defaults_for(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults, without that of the adsorbate's element where the campaign has a molecule."""
     defaults, adsorbate = load_yaml(CONFIGS / "defaults.yaml", "defaults"), given.get("adsorbate")
@@ -144,7 +164,7 @@ def _defaults_for(given: Mapping[str, Any]) -> dict[str, Any]:
     return defaults
 
 
-def _with_defaults(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(defaults: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults overridden by the user's keys, section by section; an explicit null counts as absent."""
     values = dict(defaults)
     for key, value in data.items():

@@ -56,6 +56,10 @@ def campaign_schema(engines: Sequence[str], quantities: Sequence[str]) -> dict[s
     }
     for name in ("Smearing", "StartMoments"):  # a part of them may be changed
         del parts[name]["required"]
+    parts["Adsorbate"]["properties"] = {
+        "base": {"type": "string", "description": "What these keys change: a bundled ion (K), or a file."},
+        **parts["Adsorbate"]["properties"],
+    }
     host = {"type": "string", "description": "The same as model."}
     parts["CampaignModel"]["properties"]["host"] = host
     keys["models"]["items"] = {"anyOf": [{"type": "string"}, keys["models"]["items"]]}

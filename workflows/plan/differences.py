@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..calculation import HOST
+from ..campaign.campaign_file import StartHeights
 from ..kinds import KINDS
 from ..start_structures import read_host
 
@@ -80,11 +81,18 @@ def _host_changes(side: ComparisonSide, baseline: ComparisonSide) -> Iterator[st
         yield f"ordering {base.ordering or 'Janus'} → {model.ordering or 'Janus'}"
     if model.pair != base.pair:
         yield f"pair {base.pair or 'nearest'} → {model.pair or 'nearest'}"
+    if side.host.heights != baseline.host.heights:
+        yield f"start heights {_height_changes(side.host.heights, baseline.host.heights)}"
     if model.starts != base.starts:
         yield f"starts {base.starts or 'as the campaign'} → {model.starts or 'as the campaign'}"
     if any(getattr(model, key) != getattr(base, key) for key in ("model", "file", "vacancies", "remove", "replace")):
         ours, theirs = (read_host(one.host.calculation.structure).label for one in (side, baseline))
         yield f"host {theirs} → {ours}"
+
+
+def _height_changes(heights: StartHeights, baseline: StartHeights) -> str:
+    kinds = [kind for kind in StartHeights.model_fields if getattr(heights, kind) != getattr(baseline, kind)]
+    return ", ".join(f"{kind} {_word(getattr(baseline, kind))} → {_word(getattr(heights, kind))}" for kind in kinds)
 
 
 def _protocol_changes(protocol: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:

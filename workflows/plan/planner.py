@@ -234,15 +234,15 @@ class _Planner:
         defects = self._defects(model, origin, vacancies, repeat)
         self._refuse_overlap("vacuum_a", self.spec.vacuum_a)
         self._refuse_overlap(f"models: {model.title}: vacuum_a", model.vacuum_a)
-        structure = self.declare.host_structure(origin, repeat, defects, vacuum_a=model.vacuum_a)
+        heights = self.spec.adsorbate.start_heights_a.changed(model.own_heights)
+        headroom = self.declare.headroom_a(heights)
+        structure = self.declare.host_structure(origin, repeat, defects, vacuum_a=model.vacuum_a, headroom_a=headroom)
         ideal = start_structures.read_host(structure)
         label = _label(model, ideal)
         self.engine.check(ideal.atoms)
         host = self.declare("relax", structure, {}, label, protocol)
         listed = not isinstance(self.spec.sites if model.sites is None else model.sites, str)
-        by_rule, told = operations_at(
-            ideal, self._sites(model, ideal), self.spec.adsorbate.start_heights_a, self._adsorbed, listed
-        )
+        by_rule, told = operations_at(ideal, self._sites(model, ideal), heights, self._adsorbed, listed)
         own = self._own_sites(model, ideal)
         operations = by_rule | own
         if not operations and told:
@@ -268,6 +268,7 @@ class _Planner:
             repeat=repeat,
             defects=defects,
             protocol=protocol,
+            heights=heights,
             calculation=host,
             sites=sites,
             multiplicities={name: ideal.site(site.structure).multiplicity for name, site in sites.items()},

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...structures.stacks import Stack
     from ...structures.vacancies import Defect
     from ..calculation import Calculation
+    from ..campaign.campaign_file import StartHeights
     from ..campaign.protocol import Protocol
     from ..database.documents import Documents
     from .declare import Declare
@@ -44,6 +45,8 @@ class PlannedHost:
         The monolayer, stack or slab, its repeats in the plane, and the atoms removed or replaced.
     protocol
         The protocol of its calculations.
+    heights
+        How high the adsorbate starts, by kind of site.
     calculation
         The relaxation of the host.
     sites, multiplicities
@@ -64,6 +67,7 @@ class PlannedHost:
     repeat: tuple[int, int]
     defects: tuple[Defect, ...]
     protocol: Protocol
+    heights: StartHeights
     calculation: Calculation
     sites: Mapping[str, Calculation]
     multiplicities: Mapping[str, int]

@@ -329,8 +329,8 @@ class _Planned:
             return self.cells[repeat]
         host = self.host.calculation
         if repeat != self.host.repeat:
-            vacuum = host.structure["vacuum_a"]
-            structure = self.declare.host_structure(self.host.origin, repeat, (), vacuum_a=vacuum)
+            lengths = {key: host.structure[key] for key in ("vacuum_a", "headroom_a")}
+            structure = self.declare.host_structure(self.host.origin, repeat, (), **lengths)
             host = self.declare("relax", structure, {}, sheet_label(self.declare, self.host), self.host.protocol)
         ideal = read_host(host.structure)
         units = len(ideal.pristine) // sum(unit_of(self.host).values())
@@ -387,7 +387,7 @@ class _Planned:
         if count == 1 and cell.repeat == self.host.repeat:
             alone = dict.fromkeys(points.sites[i].name for i in cell.search.allowed)
             return {name: self.host.sites[name] for name in alone}, found
-        above = self.spec.adsorbate.start_heights_a
+        above = self.host.heights
         by_site = {site.name: above.of(site.kind) for site in points.sites}
         own: dict[str, Calculation] = {}
         for one in found.chosen:
@@ -411,7 +411,7 @@ class _Planned:
 
     def _heights(self, ideal: Host) -> Floats:
         """Return the height of an ion on each point above the middle of the host, Å."""
-        points, above = ideal.points, self.spec.adsorbate.start_heights_a
+        points, above = ideal.points, self.host.heights
         half = float(np.ptp(ideal.pristine.positions[:, 2])) / 2
         heights = np.array([half + above.of(site.kind) for site in points.sites])
         return np.where(points.on_top, heights, -heights)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...structures.slabs import Slab
     from ...structures.stacks import Stack
     from ...structures.vacancies import Defect
+    from ..campaign.campaign_file import StartHeights
     from ..campaign.load import Campaign
     from ..engines.base import Declaration, Engine
 
@@ -109,24 +110,28 @@ class Declare:
         defects: tuple[Defect, ...],
         symmetry_breaking_a: float | None = None,
         vacuum_a: float | None = None,
+        headroom_a: float | None = None,
     ) -> start_structures.Operation:
-        """Return the structure of a host; by default with the campaign's ``symmetry_breaking_a`` and ``vacuum_a``."""
+        """Return the structure of a host; lengths (Å) that are not given are the campaign's."""
         spec = self.campaign.spec
         displacement = spec.symmetry_breaking_a if symmetry_breaking_a is None else symmetry_breaking_a
-        headroom = self.headroom_a
+        headroom = self.headroom_a(spec.adsorbate.start_heights_a) if headroom_a is None else headroom_a
         vacuum = vacuum_a or spec.vacuum_a
         return start_structures.host(origin, repeat, defects, vacuum, headroom, displacement)
 
+    def headroom_a(self, heights: StartHeights) -> float:
+        """Return the room (Å) for the adsorbate in the cell of a host: its highest start, and a molecule's height."""
+        return heights.highest + self._molecule_height_a
+
     @cached_property
-    def headroom_a(self) -> float:
-        """Room (Å) for the adsorbate in the cell of a host: its highest start, and the height of a molecule."""
-        highest, molecule = self.campaign.spec.adsorbate.start_heights_a.highest, self.campaign.molecule
+    def _molecule_height_a(self) -> float:
+        molecule = self.campaign.molecule
         if molecule is None:
-            return highest
+            return 0.0
         declared = self.campaign.spec.adsorbate.declared_orientations.values()
         turns = [turned(molecule.content, molecule.anchor, one) for one in declared]
         # Rounded up: a computed length is no part of an id.
-        return highest + float(np.ceil(max(np.ptp(positions[:, 2]) for positions in turns) - 1e-3))
+        return float(np.ceil(max(np.ptp(positions[:, 2]) for positions in turns) - 1e-3))
 
     def primitive_host(self, origin: Monolayer | Slab | Stack) -> start_structures.Operation:
         """Return the structure of the 1×1 host of a monolayer or stack, or of the cell of a structure file."""

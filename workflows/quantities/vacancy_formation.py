@@ -54,7 +54,8 @@ class VacancyFormation(Quantity):
                 continue
             unit = unit_of(host)
             metal = self._metal(declare, host, unit)
-            structure = declare.host_structure(host.origin, host.repeat, ())
+            lengths = {key: host.calculation.structure[key] for key in ("vacuum_a", "headroom_a")}
+            structure = declare.host_structure(host.origin, host.repeat, (), **lengths)
             pristine = declare("relax", structure, {}, sheet_label(declare, host), host.protocol)
             elements = {
                 element: declare.element(element, self.name, host.protocol)
