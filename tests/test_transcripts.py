@@ -1,6 +1,7 @@
 """Transcripts in docs: each command after a ``$`` is run in its order, and what it prints is held against the page.
 
-Words have to agree, numbers to two hundredths, times not at all; a line ``…`` stands for any that are left out.
+Words have to agree, numbers to two hundredths, times and numbers of jobs not at all; a line ``…`` stands for any that
+are left out.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from support import DOCS
+from support.slurm import Slurm
 from support.warm import Warm
 
 LEFT_OUT = "…"
-_TIME = re.compile(r"\b\d+(\.\d+)? ?(s|min|h)\b|\d+:\d\d(:\d\d)?|\d{4}-\d\d-\d\dT\S*|cpu-?hours?.*", re.IGNORECASE)
+_TIME = re.compile(r"\b\d+(\.\d+)? ?(s|min|h)\b|\d+:\d\d(:\d\d)?|\d{4}-\d\d-\d\dT\S*|cpu-?hours?.*|\bjob \d+", re.I)
 _TOLERANCE = 0.02
 
 
@@ -32,6 +34,14 @@ def transcript(page: str, section: str = "") -> list[tuple[str, list[str]]]:
             else:
                 found[-1][1].append(line)
     return found
+
+
+def save(page: str, key: str, path: Path) -> None:
+    """Write the one YAML of a page that begins with a key where its reader is told to."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if block.startswith(f"{key}:")]
+    assert f"`{path.name}`" in text
+    path.write_text(block, encoding="utf-8")
 
 
 def same(shown: str, printed: str) -> bool:
@@ -92,3 +102,17 @@ def test_sharing(warm: Warm, tmp_path: Path) -> None:
 def test_a_first_hour(warm: Warm, tmp_path: Path) -> None:
     shutil.copy(DOCS / "first-hour" / "TiS2.cif", tmp_path)
     run_all(transcript("first-hour.md"), warm, tmp_path)
+
+
+@pytest.mark.usefixtures("mongod", "gpaw")
+def test_the_same_with_gpaw(warm: Warm, tmp_path: Path) -> None:
+    shutil.copy(DOCS / "first-hour" / "TiS2.cif", tmp_path)
+    save("first-gpaw.md", "campaign", tmp_path / "tis2-gpaw.yaml")
+    run_all(transcript("first-gpaw.md"), warm, tmp_path, timeout=280)
+
+
+def test_the_same_on_a_cluster(warm: Warm, slurm_cluster: Slurm, launchpad: Path, tmp_path: Path) -> None:
+    shutil.copy(DOCS / "first-hour" / "TiS2.cif", tmp_path)
+    shutil.copy(launchpad, tmp_path)
+    save("first-cluster.md", "base", tmp_path / "our-cluster.yaml")
+    run_all(transcript("first-cluster.md"), warm, tmp_path)
