@@ -36,7 +36,7 @@ from sodiate.workflows.engines.emt.potential import potential
 from sodiate.workflows.engines.shared.path_search import Search, search
 from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
 from sodiate.workflows.engines.shared.relax import Clock
-from sodiate.workflows.engines.shared.tape import Tape
+from sodiate.workflows.engines.shared.tape import Tape, one_by_one
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.results.results import Results
 from sodiate.workflows.stop import Stop
@@ -148,9 +148,8 @@ def ours(task: PathTask, forces: Forces) -> tuple[float, int]:
 
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock(Path(folder), Limits(), Stop())
-        found = search(
-            task, Search(forces.max_force, 100, 0.2), Tape(task, Checkpoint(Path(folder), "", TAPE), compute, clock)
-        )
+        tape = Tape(task, Checkpoint(Path(folder), "", TAPE), one_by_one(compute), clock)
+        found = search(task, Search(forces.max_force, 100, 0.2), tape)
     heights = []
     for image in (0, found.path.saddle):
         atoms = task.start.copy()

@@ -134,12 +134,16 @@ class Demand:
         What it takes whatever the number of ranks, and what each of them adds; 0 where that cannot be told.
     divided_by
         What divides the number of ranks: parts of the calculation that run side by side, and are nothing without.
+    spare_ranks
+        Larger numbers of ranks, ascending, on which it is done sooner while up to half of them are idle: for cores
+        that nothing else can use.
     """
 
     ranks: tuple[int, ...] | None = None
     memory_bytes: int = 0
     rank_bytes: int = 0
     divided_by: int = 1
+    spare_ranks: tuple[int, ...] = ()
 
     def bytes_on(self, ranks: int) -> int:
         """Return the memory that it takes on so many ranks."""

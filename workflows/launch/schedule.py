@@ -134,7 +134,8 @@ def starts(
 def _wider(chosen: Mapping[str, int], tasks: Mapping[str, Task], cores: int, free: int) -> Start | None:
     """Return the next number of ranks of the longest of the chosen paths that can have more; None if none can."""
     for key in sorted(chosen, key=lambda key: -tasks[key].path_core_s / chosen[key]):
-        more = [number for number in tasks[key].ranks(cores) if 0 < number - chosen[key] <= free]
+        ranks = *tasks[key].ranks(cores), *tasks[key].demand.spare_ranks
+        more = [number for number in ranks if 0 < number - chosen[key] <= free]
         if more:
             return Start(key, more[0])
     return None

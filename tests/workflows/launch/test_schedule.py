@@ -42,6 +42,18 @@ def test_many_equal_ones_have_one_rank_each_and_a_lone_one_all() -> None:
     assert chosen({"alone": task(1, 1, 2, 5, 10)}, 64) == {"alone": 10}
 
 
+def test_what_nothing_else_can_use_goes_to_those_that_have_work_for_it() -> None:
+    """Also at idle time that nothing is given otherwise: 8 ranks for a path whose even share are 4."""
+
+    def path(core_s: float) -> Task:
+        return Task(Demand((1, 2, 4), spare_ranks=(8, 12)), core_s, core_s)
+
+    assert chosen({"path": path(40)}, 16) == {"path": 12}
+    assert chosen({"path": path(40), "other": path(39)}, 16) == {"path": 8, "other": 8}
+    many = {str(number): path(40) for number in range(5)}
+    assert set(chosen(many, 16).values()) == {4}
+
+
 def test_a_long_path_has_the_ranks_with_which_it_ends_in_time() -> None:
     """48 of work on 4 cores take 12, six tenths of it 7.2: the chain of 14 needs two ranks, the others need one."""
     tasks = {"chain": task(14, 1, 2, 4)} | {str(number): task(4.25, 1, 2, 4) for number in range(8)}

@@ -225,7 +225,7 @@ def _displaced(atoms: Atoms, inputs: EmtInputs, limits: Limits, stop: Stop) -> d
 def _tape(atoms: Atoms, inputs: EmtInputs, task: Bounds, name: str, limits: Limits, stop: Stop) -> Tape:
     """Return the tape of force calls that ``atoms`` are moved to."""
     from ..shared.relax import Clock
-    from ..shared.tape import Tape
+    from ..shared.tape import Tape, one_by_one
     from ..shared.trajectory import Checkpoint, Step
 
     def compute(image: Atoms, what: str, number: int) -> Step:
@@ -234,7 +234,7 @@ def _tape(atoms: Atoms, inputs: EmtInputs, task: Bounds, name: str, limits: Limi
         return Step.of(atoms, number, inputs.directory)
 
     clock = Clock(inputs.directory, limits, stop)
-    return Tape(task, Checkpoint(inputs.directory, inputs.key, name), compute, clock)
+    return Tape(task, Checkpoint(inputs.directory, inputs.key, name), one_by_one(compute), clock)
 
 
 def _electrons(atoms: Atoms, inputs: EmtInputs) -> dict[str, Any]:

@@ -34,9 +34,9 @@ DIVERGED_EV = 10_000.0
 """Energy per atom, relative to GPAW's reference atoms, beyond which an SCF cycle has diverged."""
 
 
-def new_calculator(settings: dict[str, Any], text: str) -> Any:
-    """Return GPAW's calculator, whose SCF cycle ends as soon as it diverges."""
-    return _watched(GPAW(**settings, txt=text))
+def new_calculator(settings: dict[str, Any], text: str, comm: Any = None) -> Any:
+    """Return GPAW's calculator, whose SCF cycle ends as soon as it diverges; without ``comm`` of all ranks."""
+    return _watched(GPAW(**settings, txt=text, communicator=comm))
 
 
 def _watched(calculator: Any) -> Any:
@@ -95,15 +95,18 @@ class CalculatorFactory:
         Returns a calculator with what is to be added to GPAW's.
     text
         Returns the name of the next text output.
+    comm
+        GPAW's communicator of the ranks that compute; None for all.
     """
 
     settings: dict[str, Any]
     add_to: Callable[[Any], Any]
     text: Callable[[], str]
+    comm: Any = None
 
     def new(self) -> Any:
         """Return a calculator that starts from the atoms' densities and start moments."""
-        return self.add_to(new_calculator(self.settings, self.text()))
+        return self.add_to(new_calculator(self.settings, self.text(), self.comm))
 
     def from_density(self, path: Path, atoms: Atoms | None = None) -> Any:
         """Return a calculator whose SCF cycle starts from the density of a file, as GPAW writes it without orbitals.
@@ -113,7 +116,7 @@ class CalculatorFactory:
         calculator or None
             None if the file is absent or unreadable, or has other positions or another cell than ``atoms``.
         """
-        saved = read_density(path)
+        saved = read_density(path, self.comm)
         if saved is None or (atoms is not None and not same_place(saved.atoms, atoms)):
             return None
         keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver", "poissonsolver")
@@ -128,10 +131,10 @@ class CalculatorFactory:
         return self.add_to(_watched(calculator))
 
 
-def read_density(path: Path) -> Any:
+def read_density(path: Path, comm: Any = None) -> Any:
     """Return the calculator of a file that GPAW wrote; None if it is absent or unreadable."""
     try:
-        return GPAW(path)
+        return GPAW(path, communicator=comm)
     except Exception:  # absent, truncated, of another GPAW: its reader raises many types
         return None
 

@@ -45,6 +45,7 @@ from ..shared.machine import available_cores, share_of_cores
 from ..shared.named import refuse_unknown
 from ..shared.path_task import COARSE_TAPE, TAPE, PathTask
 from ..shared.processes import UNBOUND
+from ..shared.tape import AHEAD, DISPLACEMENTS
 from ..shared.vibrations import VIBRATIONS_TAPE, VibrationTask
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
 from .demand import demand_of
@@ -160,7 +161,7 @@ class GpawEngine(PlainEngine):
     worker_keys: type[Frozen] = GpawWorkerKeys
     checkpoint_files: tuple[str, ...] = (
         *(TRAJECTORY, COARSE, CORRECTIONS, GUESS, TAPE, COARSE_TAPE),
-        VIBRATIONS_TAPE,
+        *(VIBRATIONS_TAPE, AHEAD),
     )
     inherited_files: tuple[str, ...] = (DENSITY, RESULT, INPUT, START, CORRECTIONS)
     input_files: tuple[str, ...] = (SCRIPT, INPUT, START)
@@ -310,7 +311,7 @@ class GpawEngine(PlainEngine):
         self._check_d3(inputs)
         tasks = self.settings.worker.get("tasks")  # of a job of a cluster, which may have several nodes
         free = tasks or self.settings.worker.get("ranks") or share_of_cores()  # `sodiate run` gives out cores
-        ranks = 1 if inputs.calculator["kpts"]["size"] == [1, 1, 1] else free
+        ranks = min(free, _calls_at_once(inputs)) if inputs.calculator["kpts"]["size"] == [1, 1, 1] else free
         given = self.settings.worker.get("gpaw_command")
         found = None if given is None else _mistake(str(given))
         if found is not None:
@@ -383,6 +384,14 @@ def default_command() -> str:
     start = shlex.quote(gpaw) if gpaw is not None else f"{shlex.quote(sys.executable)} -m gpaw"
     mpiexec = shutil.which("mpiexec", path=str(beside))
     return f"{'mpiexec' if mpiexec is None else shlex.quote(mpiexec)} -n {{ranks}} {start} python {SCRIPT}"
+
+
+def _calls_at_once(inputs: GpawInputs) -> int:
+    """Return how many force calls of a run may be computed side by side."""
+    kind = KINDS[inputs.kind]
+    if kind.searches:
+        return PathTask.read(inputs.directory).images
+    return DISPLACEMENTS * len(VibrationTask.read(inputs.directory).moved) if kind.displaces else 1
 
 
 def _refuse_too_many_ranks(command: str, cores: int, where: str) -> None:

@@ -31,6 +31,7 @@ COARSE = "coarse.jsonl"
 DENSITY = "density.gpw"
 PARENT_DENSITY = "parent-density.gpw"
 OUTPUTS = "gpaw*.txt"
+LOCK = "lock"
 
 SAME_PLACE_A = 1e-6
 """Atoms closer than this are at one place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ..shared.checks import cell_forces, check_forces, read_arrays_of, whole_up_
 from ..shared.files import DAMAGE, TRAJECTORY, read_json
 from ..shared.states import coarse_end_notes, jump_notes
 from ..shared.trajectory import notes_of, read_steps, read_trajectory, trajectory_of
-from .inputs import COARSE, INPUT, OUTPUTS, RESULT, GpawInputs
+from .inputs import COARSE, INPUT, LOCK, OUTPUTS, RESULT, GpawInputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,7 +240,9 @@ def _scf_steps(directory: Path) -> int:
 
 
 def cores_of(directory: Path) -> int | None:
-    """Return the number of ranks of the last launch, from the head of its text output; None without one."""
+    """Return the number of ranks of the last launch, from its lock, or the head of its text; None without one."""
+    with suppress(OSError, ValueError):  # a text may be of a part of the ranks; older releases wrote nothing there
+        return int((directory / LOCK).read_text(encoding="utf-8"))
     outputs = sorted(directory.glob(OUTPUTS), key=lambda path: path.stat().st_mtime)
     if not outputs:
         return None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpaw.mpi import broadcast, world
+from gpaw.mpi import world
 
 from ....analysis.arrays import ArrayRecord, Bands, Density, to_arrays
 from ....analysis.electrons.bandpath import filled_along, path_points
@@ -45,23 +45,14 @@ from .electrons import (
     read_density,
     same_place,
 )
-from .inputs import COARSE, DENSITY, ERROR, PARENT_DENSITY, RESULT, SAME_PLACE_A, GpawInputs
-from .path import displaced, searched
+from .inputs import COARSE, DENSITY, ERROR, LOCK, PARENT_DENSITY, RESULT, SAME_PLACE_A, GpawInputs
+from .path import How, displaced, searched
+from .ranks import MpiRanks
 
 _SHELLS = "spd"
 
 LOCK_S = 30.0
 """How long to wait for another GPAW to release the directory."""
-
-
-class MpiRanks(Ranks):
-    """GPAW's ranks."""
-
-    writes = world.rank == 0
-
-    def shared(self, make: Callable[[], Any]) -> Any:
-        """Call ``make`` in the first rank; return its result in all of them."""
-        return broadcast(make() if self.writes else None, 0, comm=world)
 
 
 def main() -> None:
@@ -73,6 +64,7 @@ def main() -> None:
             lock = _locked(directory)
         world.barrier()
         _compute(GpawInputs.read(directory))
+        world.barrier()
     except Exception as error:
         # The first rank that fails writes the reason; mpiexec then ends the others.
         path = directory / ERROR
@@ -87,15 +79,17 @@ def main() -> None:
 
 
 def _locked(directory: Path) -> Any:
-    """Lock the directory, so that two codes do not overwrite each other's files.
+    """Lock the directory, so that two codes do not overwrite each other's files; the lock says on how many ranks.
 
     The ranks of a launch that was killed may take a moment to end.
     """
-    lock = (directory / "lock").open("w")
+    lock = (directory / LOCK).open("w")
     end = time.monotonic() + LOCK_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.write(f"{world.size}\n")
+            lock.flush()
             return lock
         except OSError:
             if time.monotonic() > end:
@@ -103,9 +97,10 @@ def _locked(directory: Path) -> Any:
             time.sleep(0.2)
 
 
-def _output(directory: Path, ranks: Ranks) -> str:
-    """Return a new name for the text output, so that no launch overwrites that of an earlier one."""
-    name: str = ranks.shared(lambda: f"gpaw-{len(list(directory.glob('gpaw-*.txt'))) + 1}.txt")
+def _output(directory: Path, ranks: Ranks, group: int | None = None) -> str:
+    """Return a new name for the text output, so that no launch or other group of ranks overwrites an earlier one."""
+    end = ".txt" if group is None else f"-{group + 1}.txt"
+    name: str = ranks.shared(lambda: f"gpaw-{len(list(directory.glob('gpaw-*.txt'))) + 1}{end}")
     return str(directory / name)
 
 
@@ -115,6 +110,8 @@ def _compute(inputs: GpawInputs) -> None:
         inputs.atoms.set_initial_magnetic_moments(None)  # otherwise GPAW polarises
     steps, electrons = _run_kind(inputs, ranks)
     calculator = inputs.atoms.calc
+    if calculator is None:  # this rank had no share in the last force call
+        return
     values = _values(inputs.atoms, calculator, steps, inputs)
     if inputs.kind == "density":
         electrons = _density(inputs, calculator)
@@ -127,7 +124,7 @@ def _compute(inputs: GpawInputs) -> None:
         discard_densities(inputs.directory)
 
 
-def _run_kind(inputs: GpawInputs, ranks: Ranks) -> tuple[int, dict[str, Any]]:
+def _run_kind(inputs: GpawInputs, ranks: MpiRanks) -> tuple[int, dict[str, Any]]:
     """Give the atoms the calculator that their results are from; return steps, and values for the result."""
     if inputs.kind == "bands":
         return 0, _along_path(inputs, _output(inputs.directory, ranks))
@@ -135,36 +132,31 @@ def _run_kind(inputs: GpawInputs, ranks: Ranks) -> tuple[int, dict[str, Any]]:
         return 0, _electrons(inputs, _output(inputs.directory, ranks))
     if inputs.at_density:
         saved, origin = _parent_density(inputs, _output(inputs.directory, ranks))
-        inputs.atoms.calc = _with_dispersion(AtDensity(saved, inputs.functional), inputs, ranks)
+        inputs.atoms.calc = _with_dispersion(AtDensity(saved, inputs.functional), inputs)
         return 0, {"density_from": origin}
     if KINDS[inputs.kind].relaxes:
         return _relaxed(inputs, ranks), {}
     if KINDS[inputs.kind].searches:
-        found, inputs.atoms.calc = searched(
-            inputs,
-            ranks,
-            lambda calculator: WithoutMeanForce(_with_dispersion(calculator, inputs, ranks)),
-            partial(_output, inputs.directory, ranks),
-        )
+        found, inputs.atoms.calc = searched(inputs, ranks, How(_add_to(inputs), partial(_output, inputs.directory)))
         return found.calls, {"fingerprints": _write(inputs, {PATH: found.path}), "path_notes": found.notes}
     if KINDS[inputs.kind].displaces:
-        derivatives, calls, inputs.atoms.calc = displaced(
-            inputs,
-            ranks,
-            lambda calculator: WithoutMeanForce(_with_dispersion(calculator, inputs, ranks)),
-            partial(_output, inputs.directory, ranks),
-        )
+        how = How(_add_to(inputs), partial(_output, inputs.directory))
+        derivatives, calls, inputs.atoms.calc = displaced(inputs, ranks, how)
         return calls, {"fingerprints": _write(inputs, {VIBRATIONS: derivatives})}
     calculator = new_calculator(inputs.calculator, _output(inputs.directory, ranks))
-    inputs.atoms.calc = _with_dispersion(calculator, inputs, ranks)
+    inputs.atoms.calc = _with_dispersion(calculator, inputs)
     return 0, {}
 
 
-def _with_dispersion(calculator: Any, inputs: GpawInputs, ranks: Ranks) -> Any:
+def _with_dispersion(calculator: Any, inputs: GpawInputs) -> Any:
     """Return a calculator with D3 if the protocol has it."""
     if inputs.protocol.get("dispersion") is None:
         return calculator
-    return Dispersed(calculator, inputs.functional, ranks)
+    return Dispersed(calculator, inputs.functional, MpiRanks(calculator.comm))
+
+
+def _add_to(inputs: GpawInputs) -> Callable[[Any], Any]:
+    return lambda calculator: WithoutMeanForce(_with_dispersion(calculator, inputs))
 
 
 def _relaxed(inputs: GpawInputs, ranks: Ranks) -> int:
@@ -176,12 +168,9 @@ def _relaxed(inputs: GpawInputs, ranks: Ranks) -> int:
     cell = KINDS[inputs.kind].relaxes_cell
     coarse_steps: list[Step] = []
 
-    def add_to(calculator: Any) -> Any:
-        return WithoutMeanForce(_with_dispersion(calculator, inputs, ranks))
-
     def relax_with(settings: dict[str, Any], max_force: float, name: str) -> list[Step]:
         criteria = Criteria(max_force, execution["max_steps"], execution["max_step_a"], stiffness, cell)
-        factory = CalculatorFactory(settings, add_to, partial(_output, inputs.directory, ranks))
+        factory = CalculatorFactory(settings, _add_to(inputs), partial(_output, inputs.directory, ranks))
         densities = StepDensities(inputs.directory, name, factory, moments if settings["spinpol"] else None, ranks)
         checkpoint = Checkpoint(inputs.directory, inputs.key, name, densities)
         return relax(atoms, checkpoint, criteria, Limits(), Stop(), ranks, coarse_steps)

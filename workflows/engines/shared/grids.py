@@ -42,6 +42,12 @@ def irreducible_kpoints(atoms: Atoms, mesh: Sequence[int]) -> int:
     return len(set(found[0].tolist()))
 
 
+def kpoints_without_point_group(mesh: Sequence[int]) -> int:
+    """Return how many points of a Γ-centred mesh time reversal alone leaves, which takes k to −k."""
+    own = np.prod([2 if count % 2 == 0 else 1 for count in mesh])
+    return int(np.prod(mesh) + own) // 2
+
+
 def even_ranks(pieces: int) -> tuple[int, ...]:
     """Return the numbers of ranks over which equal pieces of work are shared with at most a fifth of idle time.
 

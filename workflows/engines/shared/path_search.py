@@ -1,8 +1,7 @@
 """The search for the saddle of a path: a short elastic band, then its highest point alone, climbing.
 
 Every force call is a line of a tape (`sodiate.workflows.engines.shared.tape`): the search is a function of the forces
-alone. The images are computed one after the other, each on all cores of the launch: none waits for a slower one, and
-the tape has one order.
+alone. The images of a band do not depend on one another, and an engine may compute them side by side.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ class Search:
         ``first`` are the positions of images that something else has relaxed already (Å); they stay.
         """
         band = first_band(task) if first is None else _placed(first, task)
-        ends = task.energies_ev or [tape.step(band[n], f"end {n + 1}").energy_ev for n in (0, -1)]
+        ends = task.energies_ev or _energies_of_ends(band[0], band[-1], tape)
         for atoms, energy, forces in zip((band[0], band[-1]), ends, task.forces_ev_per_a, strict=True):
             atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
         neb = NEB(band, k=_SPRING_EV_PER_A2, method="improvedtangent")
@@ -376,9 +375,7 @@ def refined(cheap: Found, task: PathTask, settings: Search, tape: Tape) -> Found
     The other images stay as they are; their energies are shifted, so that the start has its real one.
     """
     path = cheap.path
-    ends = task.energies_ev or tuple(
-        tape.step(atoms, f"end {number}").energy_ev for number, atoms in ((1, task.start), (2, task.end))
-    )
+    ends = task.energies_ev or _energies_of_ends(task.start, task.end, tape)
     energies = path.energies_ev - path.energies_ev[0] + ends[0]
     energies[-1] = ends[1]
     images = [task.start.copy() for _ in energies]
@@ -418,16 +415,23 @@ def path_of(images: Sequence[Atoms], saddle: int) -> ReactionPath:
     )
 
 
+def _energies_of_ends(start: Atoms, end: Atoms, tape: Tape) -> tuple[float, float]:
+    first, last = tape.steps([(start, "end 1"), (end, "end 2")])
+    return first.energy_ev, last.energy_ev
+
+
 def _compute_images(band: Sequence[Atoms], task: PathTask, tape: Tape) -> None:
     """Give each image between the ends its energy and forces; of a symmetric band the second half has the first's."""
     last = len(band) - 1
+    numbers = [number for number in range(1, last) if task.mirror is None or number <= last - number]
+    steps = dict(zip(numbers, tape.steps([(band[n], f"image {n}") for n in numbers]), strict=True))
     for number in range(1, last):
         atoms, twin = band[number], band[last - number]
-        if task.mirror is not None and number > last - number:
+        if number not in steps:
+            assert task.mirror is not None  # without one each image is computed
             energy, forces = twin.get_potential_energy(), task.mirror.vectors(twin.get_forces())
         else:
-            step = tape.step(atoms, f"image {number}")
-            energy, forces = step.energy_ev, step.forces_ev_per_a
+            energy, forces = steps[number].energy_ev, steps[number].forces_ev_per_a
             if task.mirror is not None and number == last - number:
                 forces = (forces + task.mirror.vectors(forces)) / 2
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)

@@ -124,6 +124,7 @@ class SinglePointPaths:
         if is_done(lambda: self.collect(directory), directory / _RESULT, stop):
             return
         from .relax import Clock
+        from .tape import one_by_one
         from .trajectory import Step
 
         values = self._read(directory)
@@ -148,9 +149,9 @@ class SinglePointPaths:
 
         clock = Clock(directory, limits, stop)
         if _searches(values):
-            found = _searched(directory, values, compute, clock, relax_band)
+            found = _searched(directory, values, one_by_one(compute), clock, relax_band)
         else:
-            found = _displaced(directory, values, compute, clock)
+            found = _displaced(directory, values, one_by_one(compute), clock)
         atoms = self._start(directory, values)
         atoms.positions = found.positions_a
         self._single_point(values, atoms, _folder(directory, found.image), _left(end), stop)

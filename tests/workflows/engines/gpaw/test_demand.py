@@ -29,3 +29,15 @@ def test_memory_is_that_of_the_wavefunctions() -> None:
     assert 1 << 28 < large.bytes_on(2) < 8 << 30
     per_piece = [one.memory_bytes / (one.ranks or (1,))[-1] for one in (small, large)]
     assert 20 < per_piece[1] / per_piece[0] < 90
+
+
+def test_paths_and_vibrations_have_work_for_more_ranks() -> None:
+    """Three images at once, on all the ranks that share one of them."""
+    planned = plan("wsse-gpaw-diffusion")
+    path = demand_of(planned.names["WSe2/T_W@top..H@top"])
+    site = demand_of(planned.names["WSe2/T_W@top"])
+    assert path.ranks == site.ranks
+    most = (path.ranks or (0,))[-1]
+    assert path.spare_ranks == (2 * most, 3 * most)
+    assert site.spare_ranks == ()
+    assert 0 < (path.memory_bytes - site.memory_bytes) / 3 < site.memory_bytes  # four wavefunctions for one

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 from ase import Atoms
-from sodiate.workflows.engines.shared.grids import kpoint_mesh, length_that_holds_k
+from sodiate.workflows.engines.shared.grids import kpoint_mesh, kpoints_without_point_group, length_that_holds_k
 
 
 def sheet(a: float, repeat: tuple[int, int], degrees: float = 120.0) -> Atoms:
@@ -55,3 +55,13 @@ def test_other_lattices_and_gamma_alone_stay() -> None:
     assert length_that_holds_k(sheet(3.18, (1, 1)), (1, 1), 0.0) == 0.0
     # 60° and edges of one length, but a supercell of something else
     assert length_that_holds_k(sheet(3.18, (2, 2)), (2, 1), 39.0) == 39.0
+
+
+@pytest.mark.parametrize("mesh", [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 3, 1), (6, 6, 2)])
+def test_points_that_time_reversal_leaves(mesh: tuple[int, int, int]) -> None:
+    """By pairing each point with the opposite one."""
+    pairs = {
+        frozenset({k, tuple(-n % count for n, count in zip(k, mesh, strict=True))})
+        for k in product(*map(range, mesh))
+    }
+    assert kpoints_without_point_group(mesh) == len(pairs)

@@ -19,7 +19,7 @@ from sodiate.workflows.engines.base import EngineError, Limits, Stopped
 from sodiate.workflows.engines.shared.path_search import Found, Search, higher_beside, search
 from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
 from sodiate.workflows.engines.shared.relax import Clock
-from sodiate.workflows.engines.shared.tape import Tape
+from sodiate.workflows.engines.shared.tape import AHEAD, Call, Tape, keep_ahead, one_by_one
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
 
@@ -106,7 +106,7 @@ def find(
             stop.request("asked")
         return step
 
-    tape = Tape(what, Checkpoint(directory, what.key, TAPE), compute, Clock(directory, Limits(), stop))
+    tape = Tape(what, Checkpoint(directory, what.key, TAPE), one_by_one(compute), Clock(directory, Limits(), stop))
     return search(what, Search(max_force, 100, 0.2), tape, first), calculator
 
 
@@ -203,6 +203,85 @@ def test_a_torn_line_costs_one_call(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.path.positions_a, whole.path.positions_a)
 
 
+class Crash(Exception):
+    """A kill of the process."""
+
+
+def find_by_two(what: PathTask, directory: Path, dies_at: int | None = None) -> tuple[Found, list[int]]:
+    """Search with two calls at a time, the second done first, as by groups of ranks of which the first is slower.
+
+    ``dies_at`` is the call that is under way when the process is killed. Returns the numbers that were computed, too.
+    """
+    calculator, checkpoint = Corrugated(what.start.positions[:-1]), Checkpoint(directory, what.key, TAPE)
+    computed: list[int] = []
+
+    def compute(calls: Sequence[Call]) -> list[Step]:
+        found = []
+        for call in reversed(calls[:2]):
+            if call.number == dies_at:
+                raise Crash
+            image = call.atoms.copy()
+            image.calc = calculator
+            found.append(Step.of(image, call.number, directory))
+            computed.append(call.number)
+            keep_ahead(checkpoint, found[-1])
+        return found
+
+    tape = Tape(what, checkpoint, compute, Clock(directory, Limits(), Stop()))
+    return search(what, Search(0.005, 100, 0.2), tape), computed
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_images_side_by_side_are_those_one_after_the_other(tmp_path: Path, mirrored: bool) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, _ = find(task(moved=(4,), mirrored=mirrored), tmp_path / "one")
+    two, computed = find_by_two(task(moved=(4,), mirrored=mirrored), tmp_path / "two")
+    assert sorted(computed) == list(range(one.calls))
+    assert computed[:2] == [1, 0]
+    np.testing.assert_array_equal(two.path.positions_a, one.path.positions_a)
+    assert [path.name for path in (tmp_path / "two").iterdir()] == [TAPE]
+    assert (tmp_path / "two" / TAPE).read_bytes() == (tmp_path / "one" / TAPE).read_bytes()
+
+
+@pytest.mark.parametrize("dies_at", [0, 2, 3, 7, 15])
+def test_what_was_done_out_of_turn_is_not_computed_again(tmp_path: Path, dies_at: int) -> None:
+    """A kill in the middle of a round, with the later of two calls done and the earlier one under way."""
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole, _ = find_by_two(task(moved=(4,)), tmp_path / "whole")
+    before: list[int] = []
+    with pytest.raises(Crash):
+        find_by_two(task(moved=(4,)), tmp_path / "killed", dies_at)
+    held = Checkpoint(tmp_path / "killed", task(moved=(4,)).key, TAPE).resume(5).steps
+    before = [step.step for step in held]
+    ahead = [int(path.stem.split("-")[1]) for path in (tmp_path / "killed").glob(AHEAD)]
+    assert dies_at not in {*before, *ahead}
+    found, after = find_by_two(task(moved=(4,)), tmp_path / "killed")
+    assert sorted([*before, *ahead, *after]) == list(range(whole.calls))
+    np.testing.assert_array_equal(found.path.positions_a, whole.path.positions_a)
+    assert (tmp_path / "killed" / TAPE).read_bytes() == (tmp_path / "whole" / TAPE).read_bytes()
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == [TAPE]
+
+
+def test_a_kept_call_of_another_search_is_not_taken(tmp_path: Path) -> None:
+    """One of other positions, and one with a damaged line: both are computed, and the files are gone."""
+    what = task()
+    whole, _ = find_by_two(what, tmp_path)
+    content = (tmp_path / TAPE).read_bytes()
+    lines = content.splitlines(keepends=True)
+    (tmp_path / TAPE).write_bytes(b"".join(lines[:3]))
+    other = what.start.copy()
+    other.positions[-1, 0] += 0.3
+    other.calc = Corrugated(what.start.positions[:-1])
+    keep_ahead(Checkpoint(tmp_path, what.key, TAPE), Step.of(other, 3, tmp_path))
+    (tmp_path / "path-4.jsonl").write_bytes(lines[0] + lines[1][:-30])
+    _, after = find_by_two(what, tmp_path)
+    assert sorted(after) == list(range(2, whole.calls))
+    assert (tmp_path / TAPE).read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == [TAPE]
+
+
 def test_a_band_that_something_else_relaxed_is_taken_as_it_is(tmp_path: Path) -> None:
     """Images on the bend of the valley: each is computed once, and only the highest moves on to the saddle."""
     what = task()
@@ -228,7 +307,7 @@ def test_an_image_that_climbs_into_nowhere_goes_back(tmp_path: Path) -> None:
         forces[-1, 0] = (0.1, 0.05, 5.0)[number]
         return Step(number, 0.1, places[-1], forces)
 
-    tape = Tape(what, Checkpoint(tmp_path, what.key, TAPE), compute, Clock(tmp_path, Limits(), Stop()))
+    tape = Tape(what, Checkpoint(tmp_path, what.key, TAPE), one_by_one(compute), Clock(tmp_path, Limits(), Stop()))
     images = [what.start.copy() for _ in range(3)]
     images[1].positions[-1, 0], images[2].positions[-1, 0] = PERIOD / 2, PERIOD
     assert Search(0.005, 100, 0.2)._alone(images, 1, tape) is None
