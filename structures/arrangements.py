@@ -162,6 +162,7 @@ class Search:
         best = self._full[np.argsort(energies, kind="stable")[:_FILLINGS]].tolist()
         self._everywhere = _Growth(self.lattice, self.allowed)
         self._fillings = [_Growth(self.lattice.within(filling), filling) for filling in best]
+        self._arranged: dict[int, tuple[list[Arrangement], bool]] = {}
 
     def arrange(self, count: int, most: int) -> Arrangements:
         """Find the distinct arrangements of a number of ions, and choose ``most`` of lowest electrostatic energy.
@@ -171,16 +172,23 @@ class Search:
         StructureError
             If the sites hold fewer ions.
         """
+        if count not in self._arranged:
+            arranged, complete = self._all_of(count)
+            self._arranged[count] = _ordered(arranged), complete
+        found, complete = self._arranged[count]
+        return Arrangements(tuple(found[:most]), len(found), complete)
+
+    def _all_of(self, count: int) -> tuple[list[Arrangement], bool]:
+        """Return the arrangements of a number of ions that were found, and whether they are all."""
         if count <= self.holds:
             sets, complete = self._first(count)
-            found = [Arrangement(tuple(row), (), energy) for row, energy in _with_energies(self.lattice, sets)]
-        elif self.spacing_a is None or count > 2 * self.holds:
+            first = [Arrangement(tuple(row), (), energy) for row, energy in _with_energies(self.lattice, sets)]
+            return first, complete
+        if self.spacing_a is None or count > 2 * self.holds:
             layers = f"two layers of {self.holds} hold {2 * self.holds}"
             layers = f"the sites hold {self.holds}" if self.spacing_a is None else layers
             raise StructureError(f"{count} ions are too many: {layers} that are at least {NEAREST_A:g} Å apart.")
-        else:
-            found, complete = self._second(count - self.holds, self.spacing_a)
-        return Arrangements(tuple(_ordered(found)[:most]), len(found), complete)
+        return self._second(count - self.holds, self.spacing_a)
 
     def _first(self, count: int) -> tuple[Ints, bool]:
         """Return the first sets of orbits in one layer, shape (orbits, count), and whether they are all."""

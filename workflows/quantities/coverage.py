@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,6 +234,12 @@ class Coverage(Quantity):
         ]
 
 
+@lru_cache(maxsize=8)
+def _search(host: Host, heights_a: tuple[float, ...], allowed: tuple[int, ...], spacing_a: float) -> Search:
+    """Return the search on a host; the campaigns of a study have the same hosts."""
+    return Search(host.points, np.array(heights_a), allowed, spacing_a)
+
+
 class _Planned:
     """The arrangements on one host."""
 
@@ -336,7 +342,7 @@ class _Planned:
         units = len(ideal.pristine) // sum(unit_of(self.host).values())
         named = self._named  # refuses a crystal, which has no points on faces
         allowed = ideal.points.of(named, self._face)
-        search = Search(ideal.points, self._heights(ideal), allowed, self._spacing_a)
+        search = _search(ideal, tuple(self._heights(ideal).tolist()), tuple(allowed), self._spacing_a)
         self.cells[repeat] = _Cell(repeat, host, ideal, units, search)
         return self.cells[repeat]
 
