@@ -39,9 +39,7 @@ def parse_model(name: str) -> tuple[str, tuple[str, ...]]:
     for part in parts:
         match = _VACANCY.fullmatch(part)
         if match is None:
-            raise StructureError(
-                f"model {name!r}: {part!r} is no vacancy; write V and the element, for example {host}+VS."
-            )
+            raise StructureError(f"model {name!r}: {part!r} is no vacancy; write V and the element, as in WSSe+VS.")
         check_element(match[2], f"model {name!r}")
         vacancies += [match[2]] * (2 if match[1] else 1)
     if len(vacancies) > _MOST_VACANCIES:

@@ -30,6 +30,9 @@ _CIF: Final = (".cif", ".mcif", ".mmcif")
 POSCAR: Final = "vasp"
 """ASE's name of the format of a POSCAR, and its suffix."""
 
+SUFFIXES: Final = (*_CIF, f".{POSCAR}", ".poscar", ".xyz", ".extxyz")
+"""By which a name is that of a structure file."""
+
 _DIGITS: Final = 6
 
 
@@ -149,8 +152,12 @@ def read_atoms(path: Path) -> Atoms:
         atoms = _read_cif(path) if path.suffix.lower() in _CIF else read(path, do_not_split_by_at_sign=True)
     except StructureError:
         raise
+    except PermissionError:
+        raise StructureError(f"{path}: you may not read it; `ls -l {path}` says who may.") from None
     except Exception as error:  # each of ASE's readers fails in a way of its own
         reason = str(error).strip() or type(error).__name__
+        if reason == path.suffix.removeprefix("."):  # all that ASE says of a kind of file that it does not know
+            reason = f"it knows no kind of file {path.suffix!r}"
         raise StructureError(
             f"{path}: ASE cannot read it as a structure ({reason}). "
             f"Use a POSCAR (name it POSCAR or *.{POSCAR}), a CIF (*.cif) or extended XYZ (*.xyz, *.extxyz)."

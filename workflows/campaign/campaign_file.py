@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -245,7 +245,7 @@ class Adsorbate(Frozen):
     O@3."""
     multiplicity: Annotated[int, Field(strict=True, ge=1, le=20)] | None = None
     """Spin multiplicity of a molecule; by default the lowest, and 3 of O2 and its like."""
-    start_heights_a: StartHeights
+    start_heights_a: StartHeights = Field(examples=[{"T_M": 2.1, "H": 1.8}])
     """Height above the face at the start by kind of site, Å; kinds that are left out keep their default."""
 
     @model_validator(mode="after")
@@ -414,7 +414,7 @@ def _by_name(value: Any) -> Any:
 class BarrierKeys(Frozen):
     """What is asked of barriers: pairs of sites, by default all neighbours; images between them; modes of saddles."""
 
-    paths: tuple[tuple[str, str], ...] | None = Field(default=None, min_length=1)
+    paths: tuple[tuple[str, str], ...] | None = Field(default=None, min_length=1, examples=[[["T_W@top", "H@top"]]])
     """Pairs of sites between which the adsorbate hops; by default all neighbours."""
     images: Annotated[int, Field(strict=True, ge=3, le=15)] = 3
     """Images between the two ends."""
@@ -445,7 +445,9 @@ class DosKeys(Frozen):
 class VibrationKeys(Frozen):
     """Where the adsorbate vibrates: at the best site or named ones; temperatures; how near atoms move with it (Å)."""
 
-    of: Annotated[tuple[str, ...], AfterValidator(_each_once)] = Field(default=("best",), min_length=1)
+    of: Annotated[tuple[str, ...], AfterValidator(_each_once)] = Field(
+        default=("best",), min_length=1, examples=[["best"]]
+    )
     """Sites by name, or best."""
     around_a: Annotated[Positive, Field(le=6)] | None = None
     """Atoms this near to the adsorbate vibrate with it, Å; by default it vibrates alone."""
@@ -472,7 +474,7 @@ class CampaignModel(Frozen):
     """Structure file of the host (POSCAR, CIF, extxyz), beside the campaign; it needs a name."""
     name: Name | None = None
     """A name of your own; by default that of the model."""
-    vacancies: dict[Element, Annotated[int, Field(strict=True, ge=1, le=100)]] = {}
+    vacancies: dict[Element, Annotated[int, Field(strict=True, ge=1, le=100)]] = Field({}, examples=[{"S": 1}])
     """How many atoms of each element are taken out, as near to each other as they go."""
     pair: Annotated[str, BeforeValidator(_pair, json_schema_input_type=float | str)] | None = None
     """Which pair of vacancies, by their distance in Å as the plan prints it."""
@@ -484,9 +486,9 @@ class CampaignModel(Frozen):
     """How many layers in vacuum; without it the stack is a crystal, periodic along c."""
     interlayer_a: Positive | None = None
     """From metal to metal of neighbouring layers, Å."""
-    remove: tuple[str, ...] = ()
+    remove: tuple[str, ...] = Field((), examples=[["S@7"]])
     """Atoms to take out, by element and number from 0, cell by cell in the order of the file: S@7."""
-    replace: dict[str, Element] = {}
+    replace: dict[str, Element] = Field({}, examples=[{"Mo@12": "W"}])
     """Atoms to replace, each with its new element: {Mo@12: W}."""
     supercell: Repeat | None = None
     """Cells along a and b, in place of the campaign's."""
@@ -497,7 +499,7 @@ class CampaignModel(Frozen):
     own_sites: Annotated[
         dict[Name, OwnSite],
         BeforeValidator(_by_name, json_schema_input_type=dict[str, OwnSite] | list[dict[str, Any]]),
-    ] = {}
+    ] = Field({}, examples=[[{"name": "X", "fractional": [0.1, 0.2, 0.6]}]])
     """Further sites by coordinates, by name or as a list with names."""
     starts: Starts | None = None
     """How many starts each of this host's sites has."""
@@ -507,6 +509,9 @@ class CampaignModel(Frozen):
     """Start heights that are changed for this host alone; maps merge."""
     compare_with: str | None = None
     """The name of the model against which the effect of the differences is shown."""
+
+    other_names: ClassVar[tuple[str, ...]] = ("host",)
+    """Further names of its keys: `_from_text` takes ``host`` for ``model``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -566,10 +571,10 @@ class CampaignFile(Frozen):
     """One line for tables, figures and the page."""
     engine: str
     """The code that computes; sodiate run --engine overrides it."""
-    protocol: str | Protocol
+    protocol: str | Protocol = Field(examples=[{"base": "paper", "cutoff_ev": 450.0}])
     """Settings that define the numbers: a bundled protocol or a file by name; {base: NAME, KEY: …} changes some of
     its keys; or all keys here."""
-    supercell: Repeat
+    supercell: Repeat = Field(examples=[[3, 3]])
     """Cells along a and b."""
     vacuum_a: Edge
     """Empty space above the highest adsorbate, Å."""
@@ -577,33 +582,37 @@ class CampaignFile(Frozen):
     """Standard deviation of the random displacements that a host with a vacancy starts with, Å; 0 for none."""
     monolayers: dict[Name, Layer] = {}
     """Monolayers of your own by name; they go before bundled hosts of that name."""
-    models: tuple[CampaignModel, ...] = Field(min_length=1, max_length=1000)
+    models: tuple[CampaignModel, ...] = Field(
+        min_length=1, max_length=1000, examples=[["graphene", {"host": "h-BN", "vacancies": {"N": 1}}]]
+    )
     """The hosts: bundled ones by name (WSSe+VS), or maps with more keys."""
-    adsorbate: Adsorbate
+    adsorbate: Adsorbate = Field(examples=[{"element": "Li"}])
     """What is adsorbed."""
-    sites: Annotated[Sites, BeforeValidator(_sites)]
+    sites: Annotated[Sites, BeforeValidator(_sites)] = Field(examples=[["T_W@top", "H@top"]])
     """Where: near-defect, all, or a list of names such as T_W@top; an empty list computes hosts alone."""
     starts: Starts = 1
     """How many starts each site next to a vacancy or on a magnetic host has."""
-    quantities: tuple[str, ...]
+    quantities: tuple[str, ...] = Field(examples=[["dos", "bands"]])
     """What is computed beside the energies at the sites."""
-    uncertainty: tuple[Uncertainty, ...] = ()
+    uncertainty: tuple[Uncertainty, ...] = Field((), examples=[["kmesh", "cutoff"]])
     """Parts of the error bars of adsorption energies that are computed."""
-    coverage: Annotated[tuple[Coverage, ...], AfterValidator(_each_once), Field(max_length=100)] = ()
+    coverage: Annotated[
+        tuple[Coverage, ...], AfterValidator(_each_once), Field(max_length=100, examples=[["1/9", 0.5]])
+    ] = ()
     """Numbers of ions per formula unit of a host, as fractions or numbers: [1/9, 0.5, 2]."""
     sides: Literal["one", "both"]
     """Of coverage: ions on both faces, or on that of the first site alone."""
     most: Annotated[int, Field(strict=True, ge=1, le=1000)]
     """Of coverage: how many arrangements of each number of ions are relaxed."""
-    barrier: BarrierKeys = BarrierKeys()
+    barrier: BarrierKeys = Field(BarrierKeys(), examples=[{"images": 5}])
     """What the quantity barrier computes."""
-    dos: DosKeys = DosKeys()
+    dos: DosKeys = Field(DosKeys(), examples=[{"of": ["host", "best"]}])
     """What the quantity dos computes."""
-    vibrations: VibrationKeys = VibrationKeys()
+    vibrations: VibrationKeys = Field(VibrationKeys(), examples=[{"of": ["best"]}])
     """What the quantity vibrations computes."""
     conversion: ConversionKeys | None = None
     """What all of a host and its ions become, for the quantity conversion."""
-    bulk_references: dict[Substance, ReferenceKeys] = {}
+    bulk_references: dict[Substance, ReferenceKeys] = Field({}, examples=[{"Li": {"lattice": "bcc", "a": 3.44}}])
     """Elements in their reference state and compounds, by symbol or formula."""
     incar: dict[str, dict[str, Any]] = {}
     """Tags for one code, by kind of calculation (relax) or by a pattern of labels (WSSe+VS*); its engine reads

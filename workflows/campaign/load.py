@@ -14,11 +14,11 @@ from ...structures.elemental import Elemental, antifluorite, read_crystal, read_
 from ...structures.errors import StructureError
 from ...structures.molecules import Molecule, find_anchor, read_adsorbate
 from ...structures.monolayers import Monolayer
-from ...structures.slabs import Slab, read_slab
+from ...structures.slabs import SUFFIXES, Slab, read_slab
 from .campaign_file import Adsorbate, CampaignFile
 from .hosts import bundled_hosts
 from .protocol import Changes, Protocol, completed, merged
-from .yaml import CONFIGS, InputError, find_base, load_based, load_yaml, nearest, validate
+from .yaml import CONFIGS, InputError, find_base, load_based, load_yaml, nearest, nearest_file, validate
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,15 @@ def load_campaign(name: str | Path, engine: str | None = None) -> Campaign:
     if str(name) in bundled:
         path = bundled[str(name)]
     elif not path.exists():
-        choices = f"{nearest(str(name), bundled)}; bundled campaigns: {', '.join(bundled)}"
-        raise InputError(f"campaign {name}: no such file and no bundled campaign{choices}.")
+        hint = nearest_file(path) or nearest(str(name), bundled)
+        raise InputError(
+            f"campaign {name}: no such file and no bundled campaign{hint}; bundled campaigns: {', '.join(bundled)}."
+        )
+    elif path.suffix.lower() in SUFFIXES:
+        raise InputError(
+            f"campaign {name}: by its name it is a structure file; `sodiate new NAME --host {name}` writes a "
+            "campaign with it."
+        )
     where = f"campaign {path}"
     given = _with_adsorbate(load_yaml(path, "campaign"), path.parent, where)
     values = _with_defaults(_defaults_for(given), given)
@@ -226,7 +233,10 @@ def _protocol(name: str | Protocol, folder: Path, where: str) -> Protocol:
     path = bundled.get(name, folder / name)
     if not path.is_file():
         choices = f"{nearest(name, bundled)}; bundled protocols: {', '.join(sorted(bundled))}"
-        raise InputError(f"{where}: protocol: {name!r} is no bundled protocol and no file {path}{choices}.")
+        raise InputError(
+            f"{where}: protocol: {name!r} is no bundled protocol and no file {path}{choices}. To change some keys of "
+            "one: `protocol: {base: paper, cutoff_ev: 450.0}`."
+        )
     return load_protocol(path)
 
 
@@ -262,6 +272,8 @@ def protocol_text(name: str) -> str:
             return path.read_text(encoding="utf-8")
     elif campaign is not None or path.is_file():
         protocol = load_campaign(name).protocol
+    elif path.is_dir():
+        raise InputError(f"protocol {name} is a directory; give the YAML file itself.")
     else:
         names = (*bundled_protocols(), *bundled_campaigns())
         raise InputError(

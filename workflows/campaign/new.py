@@ -63,6 +63,8 @@ def new_campaign(name: str, base: str | None, host: str | None, folder: Path) ->
 
 def _own(name: str, host: str, folder: Path) -> str:
     file = Path(host)
+    if file.is_dir():
+        raise InputError(f"new: --host {host} is a directory; name the structure file in it.")
     if file.is_file():
         title, model, more = _of_file(file, folder)
     else:

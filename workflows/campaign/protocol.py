@@ -15,8 +15,9 @@ from .yaml import nearest
 def _element(symbol: str) -> str:
     from ase.data import atomic_numbers
 
-    if symbol not in atomic_numbers or symbol == "X":
-        raise ValueError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}.")
+    known = [element for element in atomic_numbers if element != "X"]
+    if symbol not in known:
+        raise ValueError(f"{symbol!r} is no element{nearest(symbol, known)}.")
     return symbol
 
 
@@ -104,9 +105,9 @@ class _Electrons(Frozen):
     """Empty bands as a share of the occupied ones."""
     kpoint_length_a: MeshLength | None = None
     """Length of the k mesh, Å: N = ceil(length / |a|) points, Γ-centred, one along the vacuum; 0 for Γ alone."""
-    kpoint_mesh: Mesh | None = None
+    kpoint_mesh: Mesh | None = Field(None, examples=[{"points": [4, 4, 1]}])
     """A mesh that no length gives; it belongs to one cell."""
-    smearing: Smearing | None = None
+    smearing: Smearing | None = Field(None, examples=[{"kind": "gaussian", "width_ev": 0.05}])
     """Smearing of the occupations."""
     spin_polarised: Truth | None = None
     """Whether the electrons have spins."""
@@ -123,7 +124,7 @@ class Overrides(_Electrons):
     """Start moments by role of the atom, μB."""
     dipole_correction: Truth | None = None
     """Whether the potentials of both faces may differ."""
-    paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = None
+    paw: Annotated[dict[str, str] | None, AfterValidator(_absent)] = Field(None, examples=[{"W": "W_sv"}])
     """Data set of each element, by name; others are recommended ones."""
     paw_release: str | None = None
     """Release of the data sets."""
@@ -131,7 +132,7 @@ class Overrides(_Electrons):
     """Gaussian broadening of densities of states, eV."""
     band_points: Annotated[int, Field(strict=True, ge=4, le=10_000)] | None = None
     """k points along the path of the bands."""
-    box_a: tuple[Edge, Edge, Edge] | None = None
+    box_a: tuple[Edge, Edge, Edge] | None = Field(None, examples=[[12.0, 12.5, 13.0]])
     """Edges of the box of isolated atoms and molecules, Å."""
 
 
@@ -151,7 +152,7 @@ class FinalEnergy(_Electrons):
     ``vacuum_a`` is no key of a protocol: the sheets are put into a cell of this vacuum as they are.
     """
 
-    hubbard_u_ev: dict[Element, Shells] | None = None
+    hubbard_u_ev: dict[Element, Shells] | None = Field(None, examples=[{"Mo": {"d": 3.0}}])
     """Effective U (U − J) by element and shell, eV: {Mo: {d: 3.0}}."""
     spin_orbit: Truth | None = None
     """Whether with spin–orbit coupling."""
@@ -182,13 +183,13 @@ class Changes(_Sections):
     section: it asks for energies at the relaxed geometries; without keys, or false, it asks for none.
     """
 
-    hubbard_u_ev: dict[Element, Shells] | None = None
+    hubbard_u_ev: dict[Element, Shells] | None = Field(None, examples=[{"Mo": {"d": 3.0}}])
     """Effective U (U − J) by element and shell, eV: {Mo: {d: 3.0}}."""
     spin_orbit: Truth | None = None
     """Whether with spin–orbit coupling."""
     final_energy: Annotated[
         FinalEnergy | None, BeforeValidator(_or_off, json_schema_input_type=FinalEnergy | Literal[False] | None)
-    ] = None
+    ] = Field(None, examples=[{"cutoff_ev": 700.0}])
     """Keys that are changed in single points at the relaxed geometries, of which the energies are taken; false for
     none."""
 

@@ -11,12 +11,16 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from ...errors import SodiateError
 from .yaml_text import LARGEST_BYTES, YamlMistake, read_yaml
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 """The bundled campaigns, protocols and clusters."""
@@ -47,7 +51,10 @@ def refuse_unknown_model(name: str, known: Iterable[str]) -> None:
 
 
 def _closest(word: str, choices: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)), None)
+    """Return the nearest choice: the same but for capitals, else the most alike."""
+    known = list(choices)
+    same = [choice for choice in known if choice.casefold() == word.casefold()]
+    return next(iter([*same, *difflib.get_close_matches(word, known, n=1, cutoff=0.5)]), None)
 
 
 def load_yaml(path: Path, what: str) -> dict[str, Any]:
@@ -58,6 +65,18 @@ def load_yaml(path: Path, what: str) -> dict[str, Any]:
     InputError
         If the file is missing, no plain file, empty, too large, not YAML, or not a mapping, or says a key twice.
     """
+    data = _read(path, what)
+    if data is None:
+        raise InputError(f"{what} {path} is empty.")
+    if not isinstance(data, dict):
+        found = "a list" if isinstance(data, list) else "text without keys"
+        raise InputError(f"{what} {path} is {found}, not a mapping of keys to values (lines such as `key: value`).")
+    _refuse_another_kind(data, what, path)
+    return data
+
+
+def _read(path: Path, what: str) -> Any:
+    """Return what a YAML file holds."""
     if path.is_dir():
         raise InputError(f"{what} {path} is a directory; give the YAML file itself.")
     if path.exists() and not path.is_file():
@@ -65,7 +84,11 @@ def load_yaml(path: Path, what: str) -> dict[str, Any]:
     try:
         if (size := path.stat().st_size) > LARGEST_BYTES:
             raise InputError(f"{what} {path} has {size / 1e6:.1f} MB; at most {LARGEST_BYTES / 1e6:g} MB are read.")
-        data = read_yaml(path.read_text(encoding="utf-8"))
+        return read_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{what} {path} cannot be read: No such file or directory{nearest_file(path)}.") from None
+    except PermissionError:
+        raise InputError(f"{what} {path} cannot be read: you may not; `ls -l {path}` says who may.") from None
     except OSError as error:
         raise InputError(f"{what} {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -73,11 +96,29 @@ def load_yaml(path: Path, what: str) -> dict[str, Any]:
     except YamlMistake as error:
         line = f", line {error.line}" if error.line else ""
         raise InputError(f"{what} {path}{line}: {error}.") from None
-    if data is None:
-        raise InputError(f"{what} {path} is empty.")
-    if not isinstance(data, dict):
-        raise InputError(f"{what} {path} is a YAML {type(data).__name__}, not a mapping of keys to values.")
-    return data
+
+
+def nearest_file(path: Path) -> str:
+    """Return a hint at a YAML file beside one that is not there, or an empty string."""
+    files = {file.stem: file.name for file in sorted(path.parent.glob("*.y*ml"))}
+    stem = _closest(path.stem, files)
+    return "" if stem is None else f" (did you mean {files[stem]!r}?)"
+
+
+_MARKS: Mapping[str, Mapping[str, str]] = {
+    "campaign": {"classes": "cluster", "mongoclient_kwargs": "launchpad", "port": "launchpad"},
+    "cluster": {"models": "campaign", "mongoclient_kwargs": "launchpad", "port": "launchpad"},
+    "launchpad": {"models": "campaign", "classes": "cluster"},
+}
+"""Of each kind of file, keys that only another kind has."""
+
+
+def _refuse_another_kind(data: Mapping[str, Any], what: str, path: Path) -> None:
+    for key, other in _MARKS.get(what, {}).items():
+        if key in data:
+            raise InputError(
+                f"{what} {path}: it has the key {key!r} and is a {other} file; give the {what} file here."
+            )
 
 
 def load_based(path: Path, what: str, bundled: Mapping[str, Path], merge: Merge) -> dict[str, Any]:
@@ -217,6 +258,9 @@ def _without_noise(items: Sequence[_Mistake]) -> list[_Mistake]:
     return [item for item in items if item.kind not in (*_FORMS, "too_short") or item.path not in within]
 
 
+_NEAR = 0.85
+"""How alike a key has to be to a known one, from 0 to 1, to go before the same key at another place."""
+
 _FORMS: Mapping[str, str] = {
     "string_type": "text (in quotes)",
     "float_type": "a number",
@@ -259,7 +303,8 @@ def _sentences(model: type[BaseModel], items: Sequence[_Mistake]) -> list[str]:
     for item in items:
         key = ".".join(item.path) or "(top level)"
         if item.kind in _FORMS:
-            lines.append(f"{key}: {_shown(model, item)} should be {', or '.join(forms[item.path])}{_hint(item)}.")
+            advice = _hint(item) or _unit(item) or _example(model, item.path)
+            lines.append(f"{key}: {_shown(model, item)} should be {', or '.join(forms[item.path])}{advice}.")
         else:
             lines.append(_sentence(model, item, key))
     return lines
@@ -277,11 +322,70 @@ def _hint(item: _Mistake) -> str:
     return nearest(item.value, re.findall(r"'([^']*)'", item.expected)) if isinstance(item.value, str) else ""
 
 
+_UNITS: Mapping[str, str] = {
+    "_ev_per_a": "eV/Å",
+    "_a": "Å",
+    "_ev": "eV",
+    "_mub": "μB",
+    "_k": "K",
+    "_deg": "degrees",
+    "_gb": "GB",
+    "_s": "seconds",
+}
+"""Units of numbers by the ends of their keys."""
+
+
+def _unit(item: _Mistake) -> str:
+    """Return an advice for a number with its unit behind it; nothing for another value."""
+    if not (isinstance(item.value, str) and item.path and re.match(r"\s*[-+]?\d", item.value)):
+        return ""
+    unit = next((unit for end, unit in _UNITS.items() if item.path[-1].endswith(end)), None)
+    return "" if unit is None else f"; write the number alone, in {unit}"
+
+
+def _example(model: type[BaseModel], path: Sequence[str]) -> str:
+    """Return how a key's value may look; nothing for a key that has no example."""
+    named = _field_at(model, path)
+    examples = named[1].examples if named is not None else None
+    if not (named and examples):
+        return ""
+    text = yaml.safe_dump(examples[0], default_flow_style=True, sort_keys=False, width=200).strip()
+    return f", as in `{named[0]}: {text}`"
+
+
+def _elsewhere(model: type[BaseModel], path: Sequence[str]) -> str:
+    """Return a hint where a key belongs that is unknown at its place; nothing for one that is known nowhere."""
+    key = path[-1]
+    if key in model.model_fields:
+        return f" ({key!r} is a key of the file itself, not of {'.'.join(path[:-1])})"
+    seen = [model]
+    level: list[tuple[tuple[str, ...], type[BaseModel]]] = [((), model)]
+    while level:
+        below: list[tuple[tuple[str, ...], type[BaseModel]]] = []
+        for place, one in level:
+            for name, field in one.model_fields.items():
+                nested = _nested_model(field.annotation)
+                if nested is not None and nested not in seen:
+                    seen.append(nested)
+                    below.append(((*place, name), nested))
+        for place, nested in below:
+            if key in _names(nested):
+                return f" ({key!r} is a key of {'.'.join(place)!r})"
+        level = below
+    return ""
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    """Return the keys of a model, with other names that its own validator takes."""
+    return [*model.model_fields, *getattr(model, "other_names", ())]
+
+
 def _sentence(model: type[BaseModel], item: _Mistake, key: str) -> str:
     match item.kind:
         case "extra_forbidden":
             allowed = _keys_at(model, item.path[:-1])
-            hint = nearest(item.path[-1], allowed)
+            near = difflib.get_close_matches(item.path[-1], allowed, n=1, cutoff=_NEAR)
+            hint = (not near and _elsewhere(model, item.path)) or nearest(item.path[-1], allowed)
             return f"unknown key {key!r}{hint}; allowed here: {', '.join(sorted(allowed))}."
         case "missing" if item.path[-1].isdecimal():
             return f"{'.'.join(item.path[:-1])}: its list has no item number {int(item.path[-1]) + 1}."
@@ -316,15 +420,23 @@ def _is_secret(model: type[BaseModel], path: Sequence[str]) -> bool:
 
 def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     """Return the keys that the (nested) model knows at a path of an error."""
-    fields = model.model_fields
+    named = _field_at(model, path)
+    nested = model if named is None else _nested_model(named[1].annotation)
+    return [] if nested is None else _names(nested)
+
+
+def _field_at(model: type[BaseModel], path: Sequence[str]) -> tuple[str, FieldInfo] | None:
+    """Return the last key of a path that a (nested) model has, and its field; None if there is none."""
+    named, inside = None, model
     for part in path:
-        if part not in fields:
+        if part not in inside.model_fields:
             continue
-        nested = _nested_model(fields[part].annotation)
+        named = part, inside.model_fields[part]
+        nested = _nested_model(named[1].annotation)
         if nested is None:
-            return []
-        fields = nested.model_fields
-    return list(fields)
+            break
+        inside = nested
+    return named
 
 
 def _nested_model(annotation: Any) -> type[BaseModel] | None:

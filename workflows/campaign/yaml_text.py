@@ -77,7 +77,29 @@ def read_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-        raise YamlMistake(f"not valid YAML: {problem}", None if mark is None else mark.line + 1) from None
+        lines = text.splitlines()
+        has_tab = mark is not None and mark.line < len(lines) and "\t" in lines[mark.line]
+        words = "indent by spaces, not by tabs" if has_tab else _advice(str(problem))
+        advice = f" ({words})" if words else ""
+        raise YamlMistake(f"not valid YAML: {problem}{advice}", None if mark is None else mark.line + 1) from None
+
+
+_ADVICE = {
+    "mapping values are not allowed": "text with a colon goes into quotes; or a key is indented too far",
+    "',' or ']'": "a [ without its ], or a comma is missing, here or above",
+    "',' or '}'": "a { without its }, or a comma is missing, here or above",
+    "could not find expected ':'": "a key without a colon and a space behind it, here or above",
+    "did not find expected key": "a line that is indented otherwise than those above",
+    "block end": "a line that is indented otherwise than those above",
+    "expected '-' indicator": "a line of a list without its -, or indented otherwise",
+    "unexpected end of stream": "a quotation mark without its second one",
+    "cannot start any token": "text with this character goes into quotes",
+}
+"""What the reader's words mean, by a part of them."""
+
+
+def _advice(problem: str) -> str:
+    return next((words for part, words in _ADVICE.items() if part in problem), "")
 
 
 def _count(text: str) -> None:

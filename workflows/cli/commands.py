@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import carry, cluster, converge, database, doctor, look, report, results, run, serve, xrd
 
+
+class _InWords(TyperGroup):
+    """The commands; what is wrong with an option is said in words, of which newer typers take pydantic's."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _in_words(error.message)
+            raise
+
+
+def _in_words(message: str) -> str:
+    for pattern, words in (
+        (r"^(Value error|Assertion failed), ", ""),
+        (r"^Input should be a valid integer.*", "it should be a whole number."),
+        (r"^Input should be a valid number.*", "it should be a number."),
+        (r"^Input should be ", "it should be "),
+    ):
+        message = re.sub(pattern, words, message)
+    return message
+
+
 app = typer.Typer(
+    cls=_InWords,
     help="DFT of sodium on two-dimensional electrodes: one campaign file, run dry, with GPAW, or with VASP.\n\n"
     "Example: sodiate run wsse",
     no_args_is_help=True,

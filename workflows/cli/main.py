@@ -59,10 +59,19 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT)
     except OSError as error:
-        path = f"{error.filename}: " if error.filename else ""
-        print(f"Error: {path}{error.strerror or error}", file=sys.stderr)
+        path = f"{str(error.filename).removesuffix('.partial')}: " if error.filename else ""
+        print(f"Error: {path}{error.strerror or error}{_advice(error) if path else ''}", file=sys.stderr)
         _leave(2)
     _leave(0)
+
+
+def _advice(error: OSError) -> str:
+    """Return what to do about a file that cannot be read or written."""
+    if isinstance(error, FileNotFoundError):
+        return ". Is its folder there?"
+    if isinstance(error, IsADirectoryError):
+        return ". Give the name of a file."
+    return ". `ls -ld` says who may; or choose another place." if isinstance(error, PermissionError) else ""
 
 
 def _leave(code: int) -> NoReturn:

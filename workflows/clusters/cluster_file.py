@@ -39,6 +39,12 @@ def _kinds(value: Any) -> Any:
 Kinds = Literal["rest"] | Annotated[tuple[Annotated[str, AfterValidator(_kind)], ...], Field(min_length=1)]
 
 
+def _in_quotes(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError("write it in quotes, such as '24:00:00': YAML reads it as a number of seconds otherwise.")
+    return value
+
+
 def _time(text: str) -> str:
     if not re.fullmatch(r"(\d+-)?\d{1,3}:\d\d:\d\d", text):
         raise ValueError(f"{text!r} is no time: write hours:minutes:seconds in quotes, such as '24:00:00'.")
@@ -94,13 +100,13 @@ class ResourceClass(Frozen):
     gpus: Count | None = None
     exclusive: bool = Field(default=False, strict=True)
     pack: Count = 1
-    wall_time: Annotated[str, AfterValidator(_time)]
+    wall_time: Annotated[str, BeforeValidator(_in_quotes), AfterValidator(_time)]
     memory_gb: Positive | None = None
     memory_max_gb: Positive | None = None
     queue: str | None = None
     account: str | None = None
-    options: Options = ()
-    env: Environment = Environment()
+    options: Options = Field((), examples=[["--qos=regular"]])
+    env: Environment = Field(Environment(), examples=[{"scratch": "$TMPDIR"}])
 
     @model_validator(mode="after")
     def _tasks_have_room(self) -> ResourceClass:
@@ -173,12 +179,14 @@ class ClusterFile(Frozen):
     max_jobs: Count
     queue: str | None = None
     account: str | None = None
-    options: Options = ()
-    modules: tuple[str, ...] = ()
-    setup: tuple[str, ...] = ()
+    options: Options = Field((), examples=[["--qos=regular"]])
+    modules: tuple[str, ...] = Field((), examples=[["gcc/12"]])
+    setup: tuple[str, ...] = Field((), examples=[["source ~/sodiate/bin/activate"]])
     signal_s: Count = 300
-    env: Environment = Environment()
-    classes: dict[str, ResourceClass] = Field(min_length=1)
+    env: Environment = Field(Environment(), examples=[{"scratch": "$TMPDIR"}])
+    classes: dict[str, ResourceClass] = Field(
+        min_length=1, examples=[{"all": {"kinds": "rest", "tasks": 64, "wall_time": "24:00:00"}}]
+    )
 
     @model_validator(mode="after")
     def _one_class_a_kind(self) -> ClusterFile:

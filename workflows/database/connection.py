@@ -5,6 +5,7 @@ FireWorks is imported only to add or launch work; reading needs only pymongo.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -194,6 +195,7 @@ def connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
     except ConnectionFailure as error:
         # After the first reason pymongo adds its timeouts and the topology.
         reason = str(error).split(" (configured timeouts")[0].split(", Timeout:")[0].splitlines()[0]
+        reason = re.sub(r"\[Errno -?\d+\] ", "", reason)
         raise Unreachable(f"{title}: no MongoDB answers at {where} ({reason}). Is the server running?") from None
     except OperationFailure as error:
         outage = outage_of(error)
@@ -212,7 +214,7 @@ def connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
         full = no_room(Path(title), error)
         raise full or error from None
     except ConfigurationError as error:
-        raise DatabaseError(f"{title}: MongoDB at {where}: {error}") from None
+        raise DatabaseError(f"{title}: MongoDB at {where}: {_setting_in_words(error)}") from None
 
 
 @contextmanager
@@ -236,7 +238,7 @@ def is_exposed(path: Path, settings: LaunchpadFile) -> bool:
 def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:
     """Connect as FireWorks' own LaunchPad does, but for the time it waits."""
     from pymongo import MongoClient
-    from pymongo.errors import InvalidURI, PyMongoError
+    from pymongo.errors import InvalidName, InvalidURI, PyMongoError
 
     options = settings.client_options
     name = settings.name or (DATABASE if settings.uri_mode else "fireworks")
@@ -260,7 +262,20 @@ def _client(settings: LaunchpadFile, where: str) -> tuple[Any, Any]:
                 f"{where}: the URI of its key 'host' cannot be read. In user and password, write %3A for a colon, "
                 "%2F for a slash, %40 for @ and %25 for %."
             ) from None
-        raise DatabaseError(f"{where}: {error}") from None
+        if isinstance(error, InvalidName):
+            raise DatabaseError(f"{where}: key name: {name!r} cannot be that of a database: {error}.") from None
+        raise DatabaseError(f"{where}: {_setting_in_words(error)}") from None
+
+
+def _setting_in_words(error: Exception) -> str:
+    """Say what is wrong with the options of a client, of which pymongo speaks as of a function's arguments."""
+    text = str(error)
+    unknown = re.match(r"Unknown option:? '?(\w+)", text)
+    if unknown is None:
+        return text
+    choices = re.search(r"one of \(([^)]*)\)", text)
+    near = f"; did you mean {choices[1].split(',')[0]!r}?" if choices else ""
+    return f"mongoclient_kwargs has no option {unknown[1]!r}{near} They are those of MongoDB's connection strings."
 
 
 def _address(settings: LaunchpadFile) -> str:

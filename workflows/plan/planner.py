@@ -19,12 +19,12 @@ from ...structures.monolayers import Monolayer
 from ...structures.orderings import mix, of_mixed
 from ...structures.sites import Site, near_defect, noise_in_symmetry
 from ...structures.sites_of_cells import SAME_A, apart
-from ...structures.slabs import Slab, build_slab
+from ...structures.slabs import SUFFIXES, Slab, build_slab
 from ...structures.stacks import Stack
 from ...structures.vacancies import Defect, apply_defects, parse_site_atom
 from .. import start_structures
 from ..calculation import HOST, Calculation, final_role
-from ..campaign.campaign_file import CampaignModel
+from ..campaign.campaign_file import CampaignFile, CampaignModel
 from ..campaign.load import Campaign, load_campaign
 from ..campaign.protocol import Protocol, flatten, split
 from ..campaign.yaml import InputError, nearest
@@ -154,6 +154,10 @@ class _Planner:
         """Return the campaign's quantities that the engine can compute; drop the others with a sentence each."""
         choices = [name for name, quantity in quantities().items() if quantity.optional]
         for name in self.spec.quantities:
+            if name not in choices and name in CampaignFile.model_fields:
+                raise InputError(
+                    f"{self.where}: quantities: {name} is asked for by its own key `{name}:`, not in this list."
+                )
             if name not in choices:
                 raise InputError(
                     f"{self.where}: quantities: no quantity {name!r}{nearest(name, choices)}; "
@@ -396,6 +400,8 @@ class _Planner:
         own, sheets = self.spec.monolayers, self.campaign.sheets
         if layer not in sheets:
             hint = nearest(layer, own) or nearest(layer, sheets)
+            if Path(model.model or "").suffix.lower() in SUFFIXES:
+                hint = f"; a structure file is written {{name: NAME, file: {model.model}}}"
             raise InputError(
                 f"{self.where}: model {model.title}: no monolayer {layer!r}{hint}; "
                 f"monolayers of this campaign: {', '.join(own) or 'none'}; "

@@ -89,7 +89,8 @@ def test_a_model_has_heights_of_its_own(tmp_path: Path) -> None:
 
 def test_what_a_model_cannot_change_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"unknown key 'models\.0\.adsorbate\.element'; allowed here: start_heights_a"
+        InputError,
+        match=r"models\.0\.adsorbate\.element' \('element' is a key of 'adsorbate'\); allowed here: start_heights_a",
     ):
         load_campaign(campaign(tmp_path, {"element": "Na"}, [{"model": "WSe2", "adsorbate": {"element": "K"}}]))
 

@@ -105,7 +105,7 @@ def test_a_campaign_needs_its_name_and_models(validator: Any) -> None:
 
 
 KEYWORDS = {
-    *("$schema", "$ref", "$defs", "title", "description", "default", "type", "enum"),
+    *("$schema", "$ref", "$defs", "title", "description", "default", "examples", "type", "enum"),
     *("const", "anyOf", "items", "minItems", "maxItems", "required", "properties"),
     *(
         "additionalProperties",

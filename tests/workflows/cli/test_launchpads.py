@@ -51,9 +51,9 @@ def test_launchpad_files(refused: Refused, tmp_path: Path) -> None:
         "key": "did you mean 'host'",
         "type": "port: 'high'",
         "range": "65535",
-        "option": "tsl",
+        "option": "mongoclient_kwargs has no option 'tsl'",
         "value": "tls",
-        "name": "' '",
+        "name": "key name: 'a b' cannot be that of a database",
         "uri": "'name'",
     }
     names = ["run", "results", "show", *["status"] * len(words)]

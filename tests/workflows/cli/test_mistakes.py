@@ -20,7 +20,7 @@ from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.archive import export_archive, open_archive
 from sodiate.workflows.results.archive_checks import ArchiveError
-from support.campaigns import Bench, small_campaign
+from support.campaigns import Bench, Finished, small_campaign
 from support.cli import Cli, Refused, content, everything, says, usage_message
 
 pytestmark = [
@@ -76,6 +76,37 @@ def test_unknown_and_missing_options(refused: Refused) -> None:
     says(because, "--because")
     says(out, "--out")
     says(form, "--format", "xml", "table", "json", "csv")
+
+
+def test_values_of_options_are_told_in_words(refused: Refused) -> None:
+    """Newer typers print what pydantic says."""
+    form, few, text = refused(
+        ("export", "out", "--format", "xml"),
+        ("run", "--workers", "0"),
+        ("run", "--workers", "two"),
+        message=usage_message,
+    )
+    says(form, "--format", "'xml' is not one of", "'archive'", "'nomad'")
+    says(few, "--workers", "1")
+    says(text, "--workers")
+    for message in (form, few, text):
+        assert not [word for word in ("Value error", "Input should", "unable to parse") if word in message], message
+
+
+def test_files_that_cannot_be_written(refused: Refused, tmp_path: Path, finished: Finished) -> None:
+    (tmp_path / "folder").mkdir()
+    gone, folder = refused(
+        ("report", "--out", Path("gone", "page.html"), *finished.place), ("schema", "--output", "folder")
+    )
+    assert gone == "Error: gone/page.html: No such file or directory. Is its folder there?"
+    assert folder == "Error: folder: Is a directory. Give the name of a file."
+
+
+def test_folders_where_files_belong(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    host, protocol = refused(("new", "mine", "--host", "folder"), ("protocol", "folder"))
+    says(host, "--host folder is a directory", "the structure file in it")
+    says(protocol, "protocol folder is a directory", "the YAML file itself")
 
 
 def test_queries(refused: Refused) -> None:

@@ -64,7 +64,12 @@ class VaspRunOfUser:
     """
 
     def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            wrong = "is a file; give the folder of the run" if folder.exists() else "there is no such folder"
+            raise EngineError(wrong)
         self.folder = _last_part(folder)
+        if not _file(self.folder, RUN).exists():
+            raise EngineError(f"it has no {RUN}, plain or .gz; give the folder in which it lies")
         try:
             self.run = read_vasprun(_file(self.folder, RUN))
         except DAMAGE as error:

@@ -147,3 +147,16 @@ def test_where_files_are_and_in_which_order(plain: Path, tmp_path: Path) -> None
     (parts / "relax10" / "vasprun.xml").write_text("<modeling>")
     with pytest.raises(EngineError, match=r"vasprun.xml is missing or damaged"):
         VaspRunOfUser(parts)
+
+
+def test_what_is_no_run_is_told_by_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "vasprun.xml").touch()
+    for name, words in (
+        ("gone", "there is no such folder"),
+        ("vasprun.xml", "is a file; give the folder of the run"),
+        ("empty", "it has no vasprun.xml, plain or .gz; give the folder in which it lies"),
+    ):
+        with pytest.raises(EngineError) as error:
+            VaspRunOfUser(tmp_path / name)
+        assert str(error.value) == words
