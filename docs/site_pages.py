@@ -20,6 +20,8 @@ from sodiate.workflows.campaign.campaign_file import CampaignFile
 from sodiate.workflows.campaign.protocol import Protocol
 from sodiate.workflows.campaign.schema import descriptions
 from sodiate.workflows.cli.commands import app
+from sodiate.workflows.clusters.cluster_file import ClusterFile
+from sodiate.workflows.clusters.scheduler import Scheduler
 
 ABOVE = Path(__file__).resolve().parents[1]
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)\s]+)\)")
@@ -41,6 +43,7 @@ def pages() -> dict[str, str]:
         "reference/cli.md": "# The command line\n\n" + "\n".join(_commands(typer.main.get_command(app), "sodiate")),
         "reference/campaign.md": "# The keys of a campaign file\n\n" + "\n".join(_models(CampaignFile)),
         "reference/protocol.md": "# The keys of a protocol\n\n" + "\n".join(_models(Protocol)),
+        "reference/cluster.md": "# The keys of a cluster file\n\n" + "\n".join(_models(ClusterFile)),
     }
 
 
@@ -102,6 +105,7 @@ _PLAIN: Mapping[Any, str] = {
     float: "number",
     bool: "true or false",
     Any: "anything",
+    Scheduler: "text",
 }
 
 

@@ -1,5 +1,7 @@
 """The JSON Schema of a campaign file, for editors: what a user may write, a description for each key.
 
+That of a cluster file, which knows the engines, is made of the same parts: `clusters.schema`.
+
 It is wider than what `load` takes: that keys exclude each other, or that a name is one, only `sodiate plan` says.
 """
 
@@ -46,7 +48,7 @@ def campaign_schema(engines: Sequence[str], quantities: Sequence[str]) -> dict[s
     engines, quantities
         Names to be suggested; others are allowed, as another machine may have them.
     """
-    schema = CampaignFile.model_json_schema(schema_generator=_Described)
+    schema = described(CampaignFile)
     keys, parts = schema["properties"], schema["$defs"]
     changes = parts["Changes"]
     base = {"type": "string", "description": "The protocol that these keys change: a bundled one, or a file."}
@@ -66,11 +68,25 @@ def campaign_schema(engines: Sequence[str], quantities: Sequence[str]) -> dict[s
     keys["engine"] = {"anyOf": [{"enum": sorted(engines)}, {"type": "string"}], **_said(keys["engine"])}
     keys["quantities"]["items"] = {"anyOf": [{"enum": list(quantities)}, {"type": "string"}]}
     _fill_in(schema, load_yaml(CONFIGS / "defaults.yaml", "defaults"), parts)
-    head = {
-        "$schema": _DIALECT,
-        "title": "Campaign of sodiate",
-        "description": "Written by `sodiate schema`; `sodiate plan FILE` says what a schema cannot.",
-    }
+    return finished(schema, "Campaign", "Written by `sodiate schema`; `sodiate plan FILE` says what a schema cannot.")
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """Return pydantic's schema of a model, with the description of each key."""
+    return model.model_json_schema(schema_generator=_Described)
+
+
+def finished(schema: Mapping[str, Any], what: str, words: str) -> dict[str, Any]:
+    """Return a schema in the words of draft 7, with its head.
+
+    Parameters
+    ----------
+    schema
+        As `described` returns it, changed or not.
+    what, words
+        Of what it is one, and a description.
+    """
+    head = {"$schema": _DIALECT, "title": f"{what} of sodiate", "description": words}
     plain: dict[str, Any] = _of_draft_7(schema)
     return {**plain, **head}
 
@@ -123,7 +139,8 @@ class _Described(GenerateJsonSchema):
         del found["title"]
         found["description"] = inspect.cleandoc(schema["cls"].__doc__).replace("``", "`")
         for key, value in found["properties"].items():
-            value["description"] = texts[key]
+            if key in texts:  # keys of other packages need have none
+                value["description"] = texts[key]
             if not _says_something(value.get("default")):
                 value.pop("default", None)
         return found

@@ -192,18 +192,27 @@ def new(
 
 def schema(
     output: Annotated[Path | None, typer.Option(help="Write it into this file instead of printing it.")] = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Of cluster files instead.")] = False,
 ) -> None:
     """Print the JSON Schema of campaign files: every key with what it means, for editors that help while one types.
 
-    `sodiate new` writes it beside a campaign. Example: sodiate schema --output campaign.schema.json
+    `sodiate new` writes it beside a campaign. Example: sodiate schema --output campaign.schema.json; sodiate schema
+    --cluster --output cluster.schema.json
     """
-    from ..campaign.schema import campaign_schema, schema_text
-    from ..engines import engine_names
-    from ..quantities import quantities
+    from ..campaign.schema import schema_text
 
-    text = schema_text(campaign_schema(engine_names(), list(quantities())))
+    if cluster:
+        from ..clusters.schema import cluster_schema
+
+        text = schema_text(cluster_schema())
+    else:
+        from ..campaign.schema import campaign_schema
+        from ..engines import engine_names
+        from ..quantities import quantities
+
+        text = schema_text(campaign_schema(engine_names(), list(quantities())))
     if output is None:
         print(text, end="")
         return
     output.write_text(text, encoding="utf-8")
-    print(f"{output}: editors find it by the line '# yaml-language-server: $schema={output}' above a campaign's keys")
+    print(f"{output}: editors find it by the line '# yaml-language-server: $schema={output}' above a file's keys")

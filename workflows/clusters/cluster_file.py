@@ -81,6 +81,7 @@ class Environment(_AllWorkerKeys):
     """Settings of the codes on a cluster: the worker keys of all engines, and a disk near the cores to compute on."""
 
     scratch: str | None = None
+    """A disk near the cores to compute on, such as $TMPDIR; files are copied back every five minutes."""
 
 
 class ResourceClass(Frozen):
@@ -93,20 +94,35 @@ class ResourceClass(Frozen):
     """
 
     kinds: Annotated[Kinds, BeforeValidator(_kinds)]
+    """Kinds of calculations that its jobs compute, or rest for all that no other class lists."""
     nodes: Count = 1
+    """Nodes of a job."""
     tasks: Count | None = None
+    """MPI ranks of a job over all its nodes."""
     tasks_per_node: Count | None = None
+    """MPI ranks on each node; one of this and tasks is enough."""
     cpus_per_task: Count = 1
+    """Cores of each rank; also OMP_NUM_THREADS."""
     gpus: Count | None = None
+    """GPUs on each node."""
     exclusive: bool = Field(default=False, strict=True)
+    """Whether a job has its nodes for itself."""
     pack: Count = 1
+    """How many calculations run side by side in a job, each with an equal share."""
     wall_time: Annotated[str, BeforeValidator(_in_quotes), AfterValidator(_time)]
+    """Hours:minutes:seconds, with days as 1-00:00:00; in quotes."""
     memory_gb: Positive | None = None
+    """Memory on each node, GB; left out where a site gives whole nodes."""
     memory_max_gb: Positive | None = None
+    """Up to which memory is raised for a calculation that ran out of it, GB."""
     queue: str | None = None
+    """Partition or queue, in place of the file's."""
     account: str | None = None
+    """Account or budget, in place of the file's."""
     options: Options = Field((), examples=[["--qos=regular"]])
+    """Further directives of the scheduler, after those of the file."""
     env: Environment = Field(Environment(), examples=[{"scratch": "$TMPDIR"}])
+    """Settings of the codes, in place of the file's."""
 
     @model_validator(mode="after")
     def _tasks_have_room(self) -> ResourceClass:
@@ -175,18 +191,29 @@ class ClusterFile(Frozen):
     """The keys of a cluster file; ``name`` tells clusters apart that share a database, if schedulers do not."""
 
     name: str | None = None
-    scheduler: Annotated[InstanceOf[Scheduler], BeforeValidator(_scheduler)]
+    """Of the cluster, where schedulers do not say it and several share a database."""
+    scheduler: Annotated[InstanceOf[Scheduler], BeforeValidator(_scheduler, json_schema_input_type=str)]
+    """The scheduler: slurm, pbs or lsf."""
     max_jobs: Count
+    """Jobs in the queue at once, all classes together."""
     queue: str | None = None
+    """Partition or queue; without it the cluster's default."""
     account: str | None = None
+    """Account or budget, where the cluster wants one."""
     options: Options = Field((), examples=[["--qos=regular"]])
+    """Further directives of the scheduler, as on its command line."""
     modules: tuple[str, ...] = Field((), examples=[["gcc/12"]])
+    """Modules that are loaded in a job."""
     setup: tuple[str, ...] = Field((), examples=[["source ~/sodiate/bin/activate"]])
+    """Further lines of a job's script."""
     signal_s: Count = 300
+    """How long before the wall time a code is ended cleanly, seconds."""
     env: Environment = Field(Environment(), examples=[{"scratch": "$TMPDIR"}])
+    """Settings of the codes in all jobs."""
     classes: dict[str, ResourceClass] = Field(
         min_length=1, examples=[{"all": {"kinds": "rest", "tasks": 64, "wall_time": "24:00:00"}}]
     )
+    """Resource classes by name; each kind of calculation belongs to one."""
 
     @model_validator(mode="after")
     def _one_class_a_kind(self) -> ClusterFile:

@@ -111,6 +111,7 @@ class GpawWorkerKeys(Frozen):
     """Settings of a worker: the command, in which ``{ranks}`` stands for the number of ranks."""
 
     gpaw_command: Annotated[str, AfterValidator(_without_mistake)] | None = None
+    """Command that starts GPAW: mpiexec -n {ranks} gpaw python run.py."""
 
 
 class GpawDeclaration(PlainDeclaration):

@@ -36,8 +36,14 @@ class VaspWorkerKeys(Frozen):
     """Settings of a worker: commands, the library of POTCARs, INCAR tags, which large files to keep."""
 
     vasp_std: Command | None = None
+    """Command of VASP's standard build: srun vasp_std."""
     vasp_gam: Command | None = None
+    """Command of its build for Γ alone."""
     vasp_ncl: Command | None = None
+    """Command of its noncollinear build."""
     potcars: str | None = None
+    """Folder of the POTCARs, which has POT_GGA_PAW_PBE_54 or potpaw_PBE.54."""
     incar: Annotated[dict[str, Any], AfterValidator(_how)] | None = None
+    """INCAR tags that move no number, such as NCORE and KPAR."""
     keep: tuple[Literal["WAVECAR", "CHGCAR", "CHG"], ...] | None = None
+    """Large files that stay once a calculation is done."""
