@@ -1,9 +1,10 @@
 """Several calculations at once against one after the other, on the cores of this machine.
 
-    python benchmarks/workers.py          # the bundled campaign, dry
-    python benchmarks/workers.py --gpaw   # and two cells of 1×1 with GPAW
+    python benchmarks/workers.py                  # the bundled campaign, dry
+    python benchmarks/workers.py --supercell 6    # the same in 6×6, where start and end matter less
+    python benchmarks/workers.py --gpaw           # and two cells of 1×1 with GPAW
 
-Dry: `sodiate run wsse` with --workers 2 and 1, in turn, each on a fresh root. GPAW: energy and forces of the 1×1
+Dry: `sodiate run` of `wsse` with --workers 2 and 1, in turn, each on a fresh root. GPAW: energy and forces of the 1×1
 hosts WSe2 and WSSe, two at a time with a rank each, and one after the other with two ranks each. The best of a few.
 """
 
@@ -41,9 +42,17 @@ def seconds(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def dry(folder: Path, workers: int) -> float:
+def dry_campaign(folder: Path, supercell: int) -> Path:
+    """Write the bundled dry campaign with cells of n×n."""
+    content = yaml.safe_load((CONFIGS / "campaigns" / "wsse.yaml").read_text(encoding="utf-8"))
+    path = folder / "wsse.yaml"
+    path.write_text(yaml.safe_dump({**content, "supercell": [supercell, supercell]}), encoding="utf-8")
+    return path
+
+
+def dry(folder: Path, campaign: Path, workers: int) -> float:
     root = folder / "root"
-    command = [str(Path(sys.executable).with_name("sodiate")), "run", "wsse", "--root", str(root)]
+    command = [str(Path(sys.executable).with_name("sodiate")), "run", str(campaign), "--root", str(root)]
     took = seconds(
         lambda: subprocess.run([*command, "--workers", str(workers)], check=True, stdout=subprocess.DEVNULL)
     )
@@ -108,10 +117,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpaw", action="store_true")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--supercell", type=int, default=3, metavar="N", help="N×N cells of the dry campaign")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        pairs = [(dry(folder, 2), dry(folder, 1)) for _ in range(given.repeats)]
+        campaign = dry_campaign(folder, given.supercell)
+        pairs = [(dry(folder, campaign, 2), dry(folder, campaign, 1)) for _ in range(given.repeats)]
         two, one = (min(times) for times in zip(*pairs, strict=True))
         print(f"dry campaign: 2 workers {two:.2f} s, 1 worker {one:.2f} s, ratio {two / one:.2f}", flush=True)
         if given.gpaw:

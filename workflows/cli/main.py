@@ -42,7 +42,7 @@ def main() -> NoReturn:
     mask = os.umask(0o077)
     if mask & 0o002:  # else everybody could change what is computed from: files are the user's alone then
         os.umask(mask)
-    gc.set_threshold(50_000)  # records are no circles: to look for some at each 700 took a quarter of `status`
+    gc.set_threshold(1_000_000)  # records are no circles: to look for some at each 50,000 took a fifth of `status`
     from ...errors import SodiateError
 
     try:
