@@ -193,7 +193,7 @@ class ClusterFile(Frozen):
     name: str | None = None
     """Of the cluster, where schedulers do not say it and several share a database."""
     scheduler: Annotated[InstanceOf[Scheduler], BeforeValidator(_scheduler, json_schema_input_type=str)]
-    """The scheduler: slurm, pbs or lsf."""
+    """The scheduler, by its name."""
     max_jobs: Count
     """Jobs in the queue at once, all classes together."""
     queue: str | None = None
