@@ -62,7 +62,7 @@ def status_lines(documents: Documents) -> list[str]:
     for entry, calculations in zip(entries, to_do, strict=True):
         counts = Counter(_word(reasons.get(identifier)) for identifier in entry.ids)
         waiting = sum(places.get(identifier) == _WAITS for identifier in entry.ids)
-        words = {_IDLE: f" ({waiting} of them for others)"} if waiting else {}
+        words = {_IDLE: f" ({waiting} wait for others)"} if waiting else {}
         summary = ", ".join(f"{number} {word}{words.get(word, '')}" for word, number in counts.most_common())
         whose = f", {owners[entry.campaign]}'s" if entry.campaign in owners else ""
         title = f"{entry.engine}, method {entry.method_id}, revision {entry.revision}{whose}"

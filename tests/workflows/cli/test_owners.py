@@ -94,6 +94,6 @@ def test_where_calculations_stand(shared: Database, as_user: As) -> None:
     job = {"_id": "sdabcde-7", "launch": 7, "number": "4711", "user": "anna", "cluster": "here", "label": "Na"}
     shared.db["jobs"].insert_one(job)
     line, *more = as_user("anna", "status").stdout.splitlines()
-    assert line.endswith("3 not yet run (2 of them for others), 1 reserved, 1 cancelled")
+    assert line.endswith("3 not yet run (2 wait for others), 1 reserved, 1 cancelled")
     assert "  Na: reserved, for job 4711 of anna on here" in more
     assert "  WSSe+VS/T_W@bottom: cancelled" in more
