@@ -10,6 +10,7 @@ import numpy as np
 
 from ..campaign_entry import ModelEntry, QuantityEntry
 from ..records import Record, Saddle
+from .adsorption import named
 from .comparability import ProtocolMismatch, check_method, check_parent, check_sampling
 from .hopping import ASSUMED_HZ, BOLTZMANN_EV_PER_K, TEMPERATURE_K, Modes, diffusion_cm2_per_s, rate_hz
 
@@ -38,6 +39,10 @@ class PathBarrier:
         Ids behind it: saddle, start, end.
     over
         The bridge that lies midway between its sites, if one does.
+    start_at, end_at
+        Where the adsorbate lies that was relaxed at its start, and at its end; None where that is the site itself.
+    same_as
+        Another path that is this one, since sites of the two relaxed into one place; None for one of its own.
     """
 
     path: str
@@ -54,6 +59,27 @@ class PathBarrier:
     imaginary_per_cm: float | None
     records: tuple[str, ...]
     over: str | None = None
+    start_at: str | None = None
+    end_at: str | None = None
+    same_as: str | None = None
+
+    @property
+    def places(self) -> tuple[str, str]:
+        """Where its ends lie."""
+        return self.start_at or self.start, self.end_at or self.end
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """Which of its sites ended elsewhere, and where, in words."""
+        pairs = [(site, at) for site, at in ((self.start, self.start_at), (self.end, self.end_at)) if at is not None]
+        return tuple(f"{site} ended {at if at.startswith('between ') else f'at {at}'}" for site, at in pairs)
+
+
+_SAME_EV = 0.005
+"""Barriers of one path that was found from two starts are closer than this."""
+
+_SAME_A = 0.1
+"""Distances of the adsorbate at its saddle are closer than this then."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +89,7 @@ class BarrierResult:
     Attributes
     ----------
     paths
-        Those that were found.
+        Those that were found; one of them may be the same as another.
     barrier_path, barrier_ev
         The lowest way out of the site of lowest energy among their ends, and the energy of its saddle above that.
     diffusion_cm2_per_s
@@ -109,10 +135,12 @@ def barrier_result(
             found.append(replace(barrier, over=entry.declared.get("over", {}).get(path)))
         except ProtocolMismatch as error:
             reasons.append(f"barrier {path}: {error}")
-    energies = {name: records[sites[name]].energy_ev for path in found for name in (path.start, path.end)}
+    found = mark_same(found)
+    own = [path for path in found if path.same_as is None]
+    energies = {name: records[sites[name]].energy_ev for path in own for name in (path.start, path.end)}
     lowest = min(energies, key=lambda name: (energies[name] or 0.0, name)) if energies else None
-    ways = [(path.forward_ev, path.path) for path in found if path.start == lowest]
-    ways += [(path.backward_ev, path.path) for path in found if path.end == lowest]
+    ways = [(path.forward_ev, path.path) for path in own if path.start == lowest]
+    ways += [(path.backward_ev, path.path) for path in own if path.end == lowest]
     barrier_ev, barrier_path = min(ways) if ways else (None, None)
     network = entry.declared.get("network")
     diffusion = None
@@ -145,6 +173,37 @@ def _barrier(path: str, names: tuple[str, str], record: Record, ends: tuple[Reco
         imaginary_modes=None if modes is None else modes.imaginary,
         imaginary_per_cm=None if modes is None else modes.imaginary_per_cm,
         records=(record.calculation, ends[0].calculation, ends[1].calculation),
+        start_at=_place(names[0], ends[0]),
+        end_at=_place(names[1], ends[1]),
+    )
+
+
+def _place(name: str, end: Record) -> str | None:
+    """Return where the adsorbate of a site lies, without notes; None where that is the site, or not known."""
+    place = None if end.site is None else named(end.site.end, {})
+    return None if place == name else place
+
+
+def mark_same(found: Sequence[PathBarrier]) -> list[PathBarrier]:
+    """Name in ``same_as`` the path of sites that stayed which one of a site that did not is."""
+    own: list[PathBarrier] = []
+    same: dict[str, str] = {}
+    for path in sorted(found, key=lambda path: len(path.moved)):
+        twin = next((other for other in own if path.moved and _is_one(path, other)), None)
+        if twin is None:
+            own.append(path)
+        else:
+            same[path.path] = twin.path
+    return [replace(path, same_as=same.get(path.path)) for path in found]
+
+
+def _is_one(path: PathBarrier, other: PathBarrier) -> bool:
+    """Tell whether two paths lead over one saddle between the same places, in either direction."""
+    heights = path.forward_ev, path.backward_ev
+    ways = [(other.places, (other.forward_ev, other.backward_ev))]
+    ways.append((other.places[::-1], (other.backward_ev, other.forward_ev)))
+    return abs(path.nearest_a - other.nearest_a) < _SAME_A and any(
+        path.places == places and np.allclose(heights, theirs, rtol=0.0, atol=_SAME_EV) for places, theirs in ways
     )
 
 

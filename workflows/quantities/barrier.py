@@ -104,7 +104,8 @@ class Barrier(Quantity):
         for result in results:
             found: BarrierResult | None = result.quantities.get(self.name)
             mock = "" if result.physical else f", {MOCK}"
-            lines += [f"{result.model}/{path.path}: {_words(path)}{mock}" for path in found.paths] if found else []
+            for path in found.paths if found is not None else ():
+                lines.append(f"{result.model}/{path.path}: {_words(path)}{mock if path.same_as is None else ''}")
             if found is not None and found.diffusion_cm2_per_s is not None:
                 lines.append(
                     f"{result.model}: diffusion coefficient {found.diffusion_cm2_per_s:.1e} cm²/s at "
@@ -165,7 +166,7 @@ class Barrier(Quantity):
         if found is None:
             return []
         numbers = []
-        for path in found.paths:
+        for path in (path for path in found.paths if path.same_as is None):
             numbers.append(Number(path.path, "forward_ev", path.forward_ev, path.records))
             numbers.append(Number(path.path, "backward_ev", path.backward_ev, path.records))
         if found.diffusion_cm2_per_s is not None:
@@ -246,6 +247,8 @@ def _declared(declare: Declare, ideal: Host, host: PlannedHost, hops: Sequence[H
 
 
 def _words(path: PathBarrier) -> str:
+    if path.same_as is not None:
+        return f"{' and '.join(path.moved)}: this is {path.same_as}, which counts once"
     top = (
         ""
         if path.between
@@ -258,7 +261,8 @@ def _words(path: PathBarrier) -> str:
         mode = f", {path.imaginary_modes} imaginary mode{'' if path.imaginary_modes == 1 else 's'}"
         mode += "" if path.imaginary_per_cm is None else f" ({path.imaginary_per_cm:.0f}i cm⁻¹)"
     return (
-        f"barrier {path.forward_ev:z.3f} eV forward, {path.backward_ev:z.3f} eV back{over}{top}{mode}; "
+        f"barrier {path.forward_ev:z.3f} eV forward, {path.backward_ev:z.3f} eV back{over}{top}{mode}"
+        f"{''.join(f', {words}' for words in path.moved)}; "
         f"{path.rate_hz:.1e} hops/s at {TEMPERATURE_K:g} K ({origin})"
     )
 
@@ -268,10 +272,12 @@ def _rounded(lengths_a: Floats, energies_ev: Floats) -> dict[str, list[float]]:
 
 
 def _images(result: ModelResult, documents: Documents) -> dict[str, ReactionPath]:
-    """Return the images of each path that was found, by its name."""
+    """Return the images of each path that was found, by its name, each path once."""
     found: BarrierResult | None = result.quantities.get(Barrier.name)
     paths: dict[str, ReactionPath] = {}
     for path in () if found is None else found.paths:
+        if path.same_as is not None:
+            continue
         try:
             array = documents.arrays(result.host.records[path.records[0]], "path")
         except SodiateError:  # damaged; the numbers stand in the record

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from sodiate.analysis.arrays import ReactionPath
 from sodiate.analysis.campaign_entry import ModelEntry, QuantityEntry, SiteEntry
-from sodiate.analysis.energies.barrier import barrier_result
+from sodiate.analysis.energies.barrier import PathBarrier, barrier_result, mark_same
 from sodiate.analysis.energies.hopping import Jump, diffusion_cm2_per_s, modes, rate_hz
 from sodiate.analysis.energies.profile import profile_of
 
@@ -73,6 +74,31 @@ def test_a_path_without_one_of_its_ends_says_why_that_is_missing() -> None:
     found = barrier_result(model, entry, records, lambda identifier: reasons.get(identifier, "not yet run"))
     assert found.reasons == ("barrier A..B: failed: it broke",)
     assert barrier_result(model, entry, {}, lambda _: "not yet run").reasons == ("barrier A..B: not yet run",)
+
+
+def test_which_paths_are_one() -> None:
+    """Those with one saddle between the same places, where a site ended in another's; in either direction, once."""
+
+    def path(start: str, end: str, forward: float, backward: float, at: str | None = None) -> PathBarrier:
+        ids = "p", "s", "e"
+        name = f"{start}..{end}"
+        found = PathBarrier(name, start, end, forward, backward, True, 2.5, 1e13, True, 1.0, None, None, ids)
+        return replace(found, start_at=at)
+
+    def same(*paths: PathBarrier) -> dict[str, str | None]:
+        return {one.path: one.same_as for one in mark_same(paths)}
+
+    moved, stayed = path("T", "H", 0.3, 0.1, at="V"), path("V", "H", 0.302, 0.1)
+    assert same(moved, stayed) == same(stayed, moved) == {"T..H": "V..H", "V..H": None}
+    assert same(moved, path("H", "V", 0.1, 0.3)) == {"T..H": "H..V", "H..V": None}
+    assert same(moved, path("X", "H", 0.3, 0.1, at="V")) == {"T..H": None, "X..H": "T..H"}
+    # Another saddle, another place, equal barriers of sites that stayed, and another distance from the sheet.
+    assert same(moved, path("V", "H", 0.35, 0.15)) == {"T..H": None, "V..H": None}
+    assert same(moved, path("V", "X", 0.3, 0.1)) == {"T..H": None, "V..X": None}
+    assert same(path("T", "H", 0.3, 0.1), path("V", "H", 0.3, 0.1)) == {"T..H": None, "V..H": None}
+    assert same(moved, replace(stayed, nearest_a=2.9)) == {"T..H": None, "V..H": None}
+    assert moved.moved == ("T ended at V",)
+    assert path("T", "H", 0.3, 0.1, at="between H and V").moved == ("T ended between H and V",)
 
 
 def test_modes_of_an_ion_on_springs() -> None:

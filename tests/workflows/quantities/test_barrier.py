@@ -230,3 +230,45 @@ def test_paths_that_lead_nowhere_are_told_and_the_rest_goes_on(cli: Cli, launchp
     assert "relaxed into one place" in said
     assert "barrier V_S@top..H@bottom: failed" in said
     assert "The way between these two sites is barred" in said
+
+
+def test_a_path_that_begins_in_another_site_s_place_counts_once(cli: Cli, launchpad: Path, tmp_path: Path) -> None:
+    """Li put over Mo next to a vacancy falls into it, as the geometries say: of two equal paths one is told."""
+    campaign(
+        tmp_path,
+        models=["MoSSe+VS"],
+        sites=["T_Mo@top", "H@top", "V_S@top"],
+        adsorbate={"element": "Li"},
+        bulk_references={},
+        vacuum_a=12.0,
+        barrier={"paths": [["T_Mo@top", "H@top"], ["V_S@top", "H@top"]]},
+    )
+    place = ("--launchpad", launchpad, "--root", "root")
+    done = cli("run", "small.yaml", *place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Results.open(launchpad) as results:
+        (host,) = results.models()
+        records = {name: results[f"MoSSe+VS/{name}"] for name in ("T_Mo@top", "V_S@top", "H@top")}
+        saddles = [present(results[f"MoSSe+VS/{name}..H@top"].record.energy_ev) for name in ("T_Mo@top", "V_S@top")]
+    # The ion has three metal atoms around it in both, as over the vacancy, and is over one of them in neither.
+    heights = []
+    for name in ("T_Mo@top", "V_S@top"):
+        atoms = present(records[name].atoms)
+        metals = [index for index, symbol in enumerate(atoms.symbols) if symbol == "Mo"]
+        near = np.sort(atoms.get_distances(len(atoms) - 1, metals, mic=True))
+        assert near[2] - near[0] < 0.3 < near[3] - near[2]
+        heights.append(near[0])
+    assert heights[0] == pytest.approx(heights[1], abs=0.05)
+    assert saddles[0] == pytest.approx(saddles[1], abs=0.005)
+    paths = {path["path"]: path for path in host.paths}
+    moved, stayed = paths["T_Mo@top..H@top"], paths["V_S@top..H@top"]
+    assert (moved["same_as"], moved["start_at"], moved["end_at"]) == ("V_S@top..H@top", "V_S@top", None)
+    assert (stayed["same_as"], stayed["start_at"], stayed["end_at"]) == (None, None, None)
+    assert host.barrier_path == "V_S@top..H@top"
+    said = " ".join(cli("results", *place).stdout.split())
+    assert "MoSSe+VS/T_Mo@top..H@top: T_Mo@top ended at V_S@top: this is V_S@top..H@top, which counts once" in said
+    assert "MoSSe+VS/V_S@top..H@top: barrier 0." in said
+    assert cli("report", *place, "--out", "page.html").returncode == 0
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    (curves,) = (one["panels"]["curves-barrier"]["curves"] for group in drawn(text) for one in group["hosts"])
+    assert [curve["name"] for curve in curves] == ["V_S@top..H@top"]
