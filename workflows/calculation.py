@@ -23,7 +23,7 @@ something is computed."""
 
 DENSITY, WITHOUT = UPON = "density", "without"
 """Roles of a parent whose energy a single point goes on from, without a self-consistent cycle of its own: at its
-density with another functional, and without the dispersion correction that is added to it."""
+density with another functional, and without the dispersion correction that, if there is one, is added to it."""
 
 
 def final_role(role: str) -> str:

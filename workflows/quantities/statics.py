@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...structures.errors import StructureError
 from .. import start_structures
+from ..calculation import WITHOUT
 from ..campaign.protocol import Protocol, is_off
 from ..campaign.yaml import InputError
 from .elemental_reference import reference
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from ..calculation import Calculation
     from .base import PlannedHost
     from .declare import Declare
+
+DISPERSION = "dispersion"
 
 LEAST_VACUUM_A = 6.0
 """Least vacuum (Å) between a sheet, with the ions on it, and its images."""
@@ -30,6 +34,9 @@ def static(
 ) -> Calculation:
     """Declare a single point at the end of a relaxation, called ``LABEL/NAME`` after it.
 
+    Where the engine adds dispersion corrections, and nothing else tells it from the relaxation, it goes on from the
+    energy of that.
+
     Parameters
     ----------
     relaxed, name, protocol
@@ -42,7 +49,17 @@ def static(
     """
     parents = {"geometry": relaxed, **(upon or {})}
     operation = start_structures.geometry(extra_vacuum_a)
-    return declare("static", operation, parents, f"{relaxed.label}/{name}", protocol)
+    point = declare("static", operation, parents, f"{relaxed.label}/{name}", protocol)
+    if upon or extra_vacuum_a is not None or not declare.engine.adds_dispersion or _differ(point, relaxed):
+        return point
+    return replace(point, parents={**parents, WITHOUT: relaxed})
+
+
+def _differ(point: Calculation, relaxed: Calculation) -> bool:
+    """Tell whether a single point differs from a relaxation by more than a dispersion correction of its own."""
+    own, corrected = ({k: v for k, v in one.protocol.items() if k != DISPERSION} for one in (point, relaxed))
+    lacks = is_off(DISPERSION, relaxed.protocol.get(DISPERSION, "none"))
+    return not lacks or any(corrected.get(key) != value for key, value in own.items())
 
 
 def free_adsorbate(declare: Declare, protocol: Protocol) -> Calculation:

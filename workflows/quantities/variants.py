@@ -118,8 +118,8 @@ def _upon(
     """Return the energies that a variant goes on from, by role or `_ATOM` and, as in `static`, by what they are."""
     own = {**host.energies, _ATOM: energy_atom(declare, host)}
     kinds: dict[str, Mapping[str, Calculation]] = {}
-    if variant.at_density:
-        kinds[DENSITY] = own
+    if variant.at_density:  # which an energy that goes on from another one has not
+        kinds[DENSITY] = {role: energy.parents.get(WITHOUT, energy) for role, energy in own.items()}
     if variant.without is not None and declare.engine.adds_dispersion:
         same = [{**one.points, _ATOM: one.atom} for one in planned if one.variant.name == variant.without]
         kinds[WITHOUT] = own if variant.without == "" else same[0] if same else {}

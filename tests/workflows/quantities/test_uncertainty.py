@@ -541,3 +541,16 @@ def test_an_engine_without_single_points_is_refused(
     key = "uncertainty" if "uncertainty" in changes else r"protocol\.final_energy"
     with pytest.raises(InputError, match=rf"{key}: the engine emt has no single points"):
         plan(of_janus(tmp_path, **changes))
+
+
+def test_a_final_energy_with_d3_alone_needs_no_cycle_and_the_bars_go_on_from_the_relaxation(tmp_path: Path) -> None:
+    """D3 is added to the relaxation's energy, which is that without D3; at its density are the other functionals."""
+    parts = ("kmesh", "cutoff", "vacuum", "functional")
+    planned = asking(tmp_path, *parts, engine="gpaw", protocol=paper(final_energy={"dispersion": "d3bj"}))
+    site = planned["WSSe+VS/V_S@top"].calculation
+    points = {name: planned[f"WSSe+VS/V_S@top/{name}"].calculation for name in ("final", "PBE", "RPBE", *parts[:3])}
+    on, at, own = ({"geometry": site} | more for more in ({"without": site}, {"density": site}, {}))
+    parents = {name: point.parents for name, point in points.items()}
+    assert parents == {"final": on, "PBE": on, "RPBE": at, "kmesh": own, "cutoff": own, "vacuum": own}
+    both = asking(tmp_path, *parts, engine="gpaw", protocol=paper(dispersion="d3bj", final_energy={"cutoff_ev": 700}))
+    assert both["WSSe+VS/V_S@top/PBE"].calculation.parents == {"geometry": both["WSSe+VS/V_S@top"].calculation}

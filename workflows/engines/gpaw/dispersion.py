@@ -30,29 +30,30 @@ def dispersion_calculator(functional: str) -> Any:
     return DFTD3(damping="d3bj", params_tweaks={"method": functional, "atm": False})
 
 
-def with_dispersion(result: Mapping[str, Any], atoms: Atoms, functional: str, key: str) -> dict[str, Any]:
-    """Return the result of a single point (``result.json``) with D3 added to it.
+def with_dispersion(result: Mapping[str, Any], atoms: Atoms, functional: str | None, key: str) -> dict[str, Any]:
+    """Return the result of a single point (``result.json``) that goes on from another one, with D3 added to it.
 
     Parameters
     ----------
     result
-        Of the same single point without.
+        Of the same energy without, a single point or a relaxation.
     atoms
         Its atoms.
     functional
-        The functional whose damping parameters are used.
+        The functional whose damping parameters are used; None if nothing is added.
     key
         Of the inputs of the new result.
     """
     from importlib.metadata import version
 
+    kept = {name: value for name, value in result.items() if name != "density_fingerprint"} | {"key": key, "steps": 0}
+    if functional is None:
+        return kept
     d3, still = dispersion_calculator(functional), atoms.copy()
     energy, forces = float(d3.get_property("energy", still)), d3.get_property("forces", still)
     bare = result["forces_ev_per_a"]
     return {
-        **{name: value for name, value in result.items() if name != "density_fingerprint"},
-        "key": key,
-        "steps": 0,
+        **kept,
         "energy_ev": result["energy_ev"] + energy,
         "free_energy_ev": result["free_energy_ev"] + energy,
         "forces_ev_per_a": None if bare is None else (np.array(bare) + forces).tolist(),

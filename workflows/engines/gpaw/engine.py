@@ -294,8 +294,8 @@ class GpawEngine(PlainEngine):
             return
         if inputs.without is not None:
             self._check_d3(inputs)
-            result = with_dispersion(inputs.without, inputs.atoms, inputs.functional, inputs.key)
-            write_json(directory / RESULT, result)
+            added = inputs.functional if inputs.protocol.get("dispersion") is not None else None
+            write_json(directory / RESULT, with_dispersion(inputs.without, inputs.atoms, added, inputs.key))
             return
         command = self._command(inputs)
         # Imported here because custodian takes a second to import.
@@ -449,7 +449,7 @@ def host_values(parent: Artefacts | None) -> dict[str, Any] | None:
 
 
 def result_without(parent: Artefacts | None, values: Mapping[str, Any], atoms: Atoms) -> dict[str, Any] | None:
-    """Return the result of the same single point without dispersion correction; None if it is no such one, or away.
+    """Return the result of the same energy without dispersion correction; None if it is no such one, or away.
 
     None of it belongs to the key of the inputs: it follows from the parent, which the id has.
     """

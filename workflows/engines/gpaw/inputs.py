@@ -173,7 +173,7 @@ class GpawInputs:
     host
         What the record says of the parent whose density the run takes (`host_values`); None if there is none.
     without
-        The result of the same single point without dispersion correction, to which D3 is only added.
+        The result of the same energy without dispersion correction, to which D3, if anything, is only added.
     """
 
     directory: Path

@@ -103,3 +103,25 @@ def test_d3_is_added_to_an_energy_that_is_there_and_no_other_one(tmp_path: Path)
     for name, atoms, one in (("moved", moved, calculation), ("denser", bare.atoms, other)):
         engine.prepare(one, atoms, tmp_path / name, parents)
         assert GpawInputs.read(tmp_path / name).without is None
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_it_is_added_to_the_energy_of_a_relaxation(tmp_path: Path) -> None:
+    """At its end, where a single point has the same energy; without D3 that energy is taken as it is."""
+    relaxed = GPAW.outcome(tmp_path / "relaxed", "relax")
+    atoms = present(relaxed.atoms)
+    parents: Any = {"without": Artefacts(SimpleNamespace(), tmp_path / "relaxed")}  # type: ignore[arg-type]
+    found = {}
+    for name, given, changes in (
+        ("added", parents, {"dispersion": "d3bj"}), ("taken", parents, {}), ("whole", {}, {}),
+    ):  # fmt: skip
+        engine = GPAW.engine()
+        engine.prepare(GPAW.calculation("static", **changes), atoms, tmp_path / name, given)
+        found[name] = GPAW.finish(tmp_path / name)
+    assert [len(list((tmp_path / name).glob("gpaw-*.txt"))) for name in found] == [0, 0, 1]
+    assert found["taken"].energy_ev == relaxed.energy_ev
+    assert found["taken"].energy_ev == pytest.approx(present(found["whole"].energy_ev), abs=1e-3)
+    d3 = dispersion_calculator("PBE").get_property("energy", atoms)
+    assert present(found["added"].energy_ev) - present(relaxed.energy_ev) == pytest.approx(d3, abs=1e-9)
+    assert (found["taken"].method, found["taken"].sampling) == (found["whole"].method, found["whole"].sampling)
+    assert (found["taken"].ionic_steps, found["added"].method.dispersion) == (None, "d3bj")
