@@ -48,7 +48,7 @@ from ..shared.processes import UNBOUND
 from ..shared.tape import AHEAD, DISPLACEMENTS
 from ..shared.vibrations import VIBRATIONS_TAPE, VibrationTask
 from .chgnet_start import GUESS, POTENTIAL, settle_adsorbate
-from .demand import demand_of
+from .demand import demand_of, pieces_of
 from .diagnosis import look
 from .dispersion import with_dispersion
 from .functionals import AT_DENSITY, FUNCTIONALS, WITH_D3, hubbard_refusal, refusal
@@ -312,7 +312,7 @@ class GpawEngine(PlainEngine):
         self._check_d3(inputs)
         tasks = self.settings.worker.get("tasks")  # of a job of a cluster, which may have several nodes
         free = tasks or self.settings.worker.get("ranks") or share_of_cores()  # `sodiate run` gives out cores
-        ranks = min(free, _calls_at_once(inputs)) if inputs.calculator["kpts"]["size"] == [1, 1, 1] else free
+        ranks = usable_ranks(inputs, free)
         given = self.settings.worker.get("gpaw_command")
         found = None if given is None else _mistake(str(given))
         if found is not None:
@@ -387,12 +387,25 @@ def default_command() -> str:
     return f"{'mpiexec' if mpiexec is None else shlex.quote(mpiexec)} -n {{ranks}} {start} python {SCRIPT}"
 
 
-def _calls_at_once(inputs: GpawInputs) -> int:
-    """Return how many force calls of a run may be computed side by side."""
+def usable_ranks(inputs: GpawInputs, free: int) -> int:
+    """Return how many of the free ranks have something to compute.
+
+    A GPAW without ScaLAPACK, as pip builds it, fails where several ranks share one k point and spin.
+    """
     kind = KINDS[inputs.kind]
+    calls = 1
     if kind.searches:
-        return PathTask.read(inputs.directory).images
-    return DISPLACEMENTS * len(VibrationTask.read(inputs.directory).moved) if kind.displaces else 1
+        calls = PathTask.read(inputs.directory).images
+    elif kind.displaces:
+        calls = DISPLACEMENTS * len(VibrationTask.read(inputs.directory).moved)
+    if inputs.calculator["kpts"]["size"] == [1, 1, 1]:
+        return min(free, calls)
+    pieces = inputs.protocol.get("band_points") or pieces_of(inputs.calculator, inputs.atoms)
+    if free <= pieces * calls:
+        return free
+    from gpaw.utilities import compiled_with_sl  # which takes a second
+
+    return free if compiled_with_sl() else int(pieces * calls)
 
 
 def _refuse_too_many_ranks(command: str, cores: int, where: str) -> None:

@@ -21,15 +21,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.units import Bohr
 from sodiate import SodiateError
 from sodiate.analysis.electrons.density import check_state, integral, planar_average, term_names
 from sodiate.structures.monolayers import Monolayer, box, build_monolayer
 from sodiate.workflows.engines import make_engine
 from sodiate.workflows.engines.base import EngineError, Killed, Limits, Settings
-from sodiate.workflows.engines.gpaw.engine import default_command
+from sodiate.workflows.engines.gpaw.engine import default_command, usable_ranks
 from sodiate.workflows.engines.gpaw.handlers import FrozenHandler, ScfHandler
-from sodiate.workflows.engines.gpaw.inputs import calculator_settings
+from sodiate.workflows.engines.gpaw.inputs import GpawInputs, calculator_settings
 from sodiate.workflows.plan.planner import plan
 from sodiate.workflows.results.export import write_results
 from sodiate.workflows.results.report_data import gather
@@ -471,3 +472,22 @@ def test_a_density_that_cannot_be_read_of_a_host_that_is_unknown(content: bytes 
     outcome = GPAW.finish(directory)
     assert outcome.bands is not None
     assert "self-consistent on the mesh of the run" in outcome.notes[0]
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_no_more_ranks_than_have_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crystal without symmetry on a 3×3×1 mesh: nine points, of which time reversal leaves (9 + 1) / 2."""
+    from gpaw import utilities
+
+    atoms = Atoms("H2", [[0.5, 0.6, 0.7], [1.2, 0.8, 0.9]], cell=[3.0, 3.3, 9.0], pbc=True)
+    atoms.rattle(0.1, seed=1)
+    calculation = GPAW.calculation("static", kpoint_length_a=9.0)
+    GPAW.engine().prepare(calculation, atoms, tmp_path / "mesh", {})
+    inputs = GpawInputs.read(tmp_path / "mesh")
+    assert inputs.calculator["kpts"]["size"] == [3, 3, 1]
+    GPAW.engine().prepare(GPAW.calculation("static", kpoint_length_a=0.0), atoms, tmp_path / "gamma", {})
+    alone = GpawInputs.read(tmp_path / "gamma")
+    for there, expected in ((False, {2: 2, 5: 5, 64: 5}), (True, {2: 2, 5: 5, 64: 64})):
+        monkeypatch.setattr(utilities, "compiled_with_sl", lambda there=there: there)
+        assert {free: usable_ranks(inputs, free) for free in expected} == expected
+        assert usable_ranks(alone, 64) == 1
