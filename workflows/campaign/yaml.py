@@ -95,7 +95,8 @@ def _read(path: Path, what: str) -> Any:
         raise InputError(f"{what} {path} is not a text file in UTF-8.") from None
     except YamlMistake as error:
         line = f", line {error.line}" if error.line else ""
-        raise InputError(f"{what} {path}{line}: {error}.") from None
+        words = error.discreet if what == "launchpad" else error  # it holds a password
+        raise InputError(f"{what} {path}{line}: {words}.") from None
 
 
 def nearest_file(path: Path) -> str:

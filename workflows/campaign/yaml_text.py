@@ -23,11 +23,20 @@ DEEPEST = 30
 
 
 class YamlMistake(Exception):
-    """What a text is not allowed to say, in words, and in which line."""
+    """What a text is not allowed to say, in words, and in which line.
 
-    def __init__(self, words: str, line: int | None = None) -> None:
+    Attributes
+    ----------
+    line
+        Of the text, from 1.
+    discreet
+        The same in words that do not repeat the value, which may be a password.
+    """
+
+    def __init__(self, words: str, line: int | None = None, discreet: str | None = None) -> None:
         super().__init__(words)
         self.line = line
+        self.discreet = words if discreet is None else discreet
 
 
 # The same reader in C where PyYAML has it, twenty times faster.
@@ -39,6 +48,11 @@ class _Loader(_Reader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         line = node.start_mark.line + 1
+        if node.tag.startswith("!"):
+            advice = "put it in quotes if it is text"
+            raise YamlMistake(
+                f"a value with the tag {node.tag[:60]}; {advice}", line, f"a value with a tag (!); {advice}"
+            )
         if not isinstance(node, yaml.ScalarNode):
             if node.tag not in _COLLECTIONS:
                 raise YamlMistake(f"a {node.tag.rpartition(':')[2]}; lists and mappings alone are known", line)
@@ -46,7 +60,8 @@ class _Loader(_Reader):
         try:
             value = super().construct_object(node, deep)
         except (ValueError, OverflowError, TypeError, AttributeError, LookupError):
-            raise YamlMistake(f"{node.value[:30]!r}… cannot be read as {node.tag.rpartition(':')[2]}", line) from None
+            words = f"cannot be read as {node.tag.rpartition(':')[2]}"
+            raise YamlMistake(f"{node.value[:30]!r}… {words}", line, f"a value that {words}") from None
         _refuse_value(value, line)
         return value
 
@@ -179,6 +194,8 @@ def _refuse_value(value: Any, line: int) -> None:
             raise YamlMistake(f"a whole number of {digits:.0f} digits; a computer's own have 18 at most", line)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise YamlMistake(f"{value} is no number that can be computed with", line)
+            words = "is no number that can be computed with"
+            raise YamlMistake(f"{value} {words}", line, f"what stands there {words}")
     elif value is not None:
-        raise YamlMistake(f"a {type(value).__name__} ({str(value)[:60]}); put it in quotes if it is text", line)
+        kind, advice = f"a {type(value).__name__}", "put it in quotes if it is text"
+        raise YamlMistake(f"{kind} ({str(value)[:60]}); {advice}", line, f"{kind}; {advice}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from sodiate.analysis.records import SCHEMA_VERSION
+from sodiate.workflows.campaign.yaml import InputError, load_yaml
 from sodiate.workflows.database.documents import Documents
 from sodiate.workflows.results.archive import export_archive
 from support.campaigns import small_campaign
@@ -85,6 +86,23 @@ def test_a_password_is_in_no_message(refused: Refused, tmp_path: Path, text: str
         message, "launchpad mine.yaml", "should be text (in quotes)" if "uri_mode" not in text else "%2F for a slash"
     )
     assert not any(part in message for part in ("8154", "9300"))
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["2081-12-09", "2081-12-09T10:11:12Z", "2081-13-45", "!secret81", "!secret81 [1]", "!!int secret81", ".inf"],
+)
+def test_a_password_that_yaml_takes_for_something_else_is_in_no_message(tmp_path: Path, password: str) -> None:
+    """The line is named instead; the same mistake in a campaign is repeated."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"host: 127.0.0.1\npassword: {password}\n")
+    with pytest.raises(InputError) as told:
+        load_yaml(path, "launchpad")
+    says(str(told.value), f"launchpad {path}, line 2: ")
+    message = str(told.value).replace(str(path), "")
+    assert not any(part in message for part in ("81", "secret", "inf"))
+    with pytest.raises(InputError, match=r"81|inf"):
+        load_yaml(path, "protocol")
 
 
 def test_a_server_that_does_not_answer(refused: Refused, tmp_path: Path) -> None:
