@@ -219,14 +219,19 @@ def connected(settings: LaunchpadFile, title: str) -> Iterator[Database]:
 
 @contextmanager
 def _closing(client: MongoClient[dict[str, Any]]) -> Iterator[None]:
-    """Close a client at the end; one whose server is away would wait for it to end its sessions."""
-    from pymongo import timeout
-
+    """Close a client at the end."""
     try:
         yield
     finally:
-        with timeout(1.0):
-            client.close()
+        close(client)
+
+
+def close(client: MongoClient[dict[str, Any]]) -> None:
+    """Close a client; one whose server is away would wait for it to end its sessions, and has a second."""
+    from pymongo import timeout
+
+    with timeout(1.0):
+        client.close()
 
 
 def is_exposed(path: Path, settings: LaunchpadFile) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .connection import Database, initialise
+from .connection import Database, close, initialise
 from .documents import Documents
 from .standing import Standing, standing_of
 
@@ -48,7 +48,7 @@ class Workbench:
     def close(self) -> None:
         """Let go of FireWorks' connection, whose threads Python would wait for at its end."""
         if "launchpad" in self.__dict__:
-            self.launchpad.connection.close()
+            close(self.launchpad.connection)
 
     def initialise(self) -> None:
         """Prepare the database for its first campaign; see `initialise` of `connection`."""
