@@ -15,6 +15,7 @@ import numpy as np
 from ase.units import Hartree
 from gpaw import KohnShamConvergenceError
 from gpaw.dft import GPAW, Parameters
+from gpaw.utilities import compiled_with_sl
 
 from ..shared.files import TRAJECTORY
 from ..shared.states import SAME_STATE_EV, scaled_moments
@@ -36,7 +37,15 @@ DIVERGED_EV = 10_000.0
 
 def new_calculator(settings: dict[str, Any], text: str, comm: Any = None) -> Any:
     """Return GPAW's calculator, whose SCF cycle ends as soon as it diverges; without ``comm`` of all ranks."""
-    return _watched(GPAW(**settings, txt=text, communicator=comm))
+    return _watched(GPAW(**settings, **divided(), txt=text, communicator=comm))
+
+
+def divided() -> dict[str, Any]:
+    """Return how ranks divide the work: without ScaLAPACK, as pip builds GPAW, by k points and spins alone.
+
+    Left to itself GPAW may let several ranks share one of them, as 3 ranks on 4 or 4 on 5, and would fail.
+    """
+    return {} if compiled_with_sl() else {"parallel": {"domain": 1, "band": 1}}
 
 
 def _watched(calculator: Any) -> Any:
@@ -122,9 +131,9 @@ class CalculatorFactory:
         keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver", "poissonsolver")
         kept = {key: self.settings[key] for key in keys if key in self.settings}
         # First the orbitals of the fixed density; from there on the density is free.
-        calculator = saved.fixed_density(**kept, txt=self.text(), update_fermi_level=True)
+        calculator = saved.fixed_density(**kept, txt=self.text(), update_fermi_level=True, **divided())
         dft = calculator.dft
-        parameters = Parameters(**self.settings | {"gpts": dft.density.nt_sR.desc.size})
+        parameters = Parameters(**self.settings | divided() | {"gpts": dft.density.nt_sR.desc.size})
         builder = parameters.dft_component_builder(calculator.atoms, log=calculator.log)
         dft.scf_loop = builder.create_scf_loop()
         dft.results = {}

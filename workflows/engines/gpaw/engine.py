@@ -323,7 +323,7 @@ class GpawEngine(PlainEngine):
             raise EngineError(
                 f"{where}: {program} is not installed here, but the command is '{command}': {_INSTALL}."
             )
-        _refuse_too_many_ranks(command, tasks or available_cores(), str(where))
+        _refuse_too_many_ranks(command, tasks or available_cores(), inputs)
         return command
 
     def demand(self, calculation: Calculation) -> Demand:
@@ -388,33 +388,56 @@ def default_command() -> str:
 
 
 def usable_ranks(inputs: GpawInputs, free: int) -> int:
-    """Return how many of the free ranks have something to compute.
+    """Return how many of the free ranks have something to compute."""
+    alone = inputs.calculator["kpts"]["size"] == [1, 1, 1]
+    return min(free, _calls_at_once(inputs)) if alone else _sharing(inputs, free)
 
-    A GPAW without ScaLAPACK, as pip builds it, fails where several ranks share one k point and spin.
+
+def _sharing(inputs: GpawInputs, ranks: int) -> int:
+    """Return how many of some ranks GPAW can share the work among, in each of its stages.
+
+    Without ScaLAPACK, as pip builds it, it fails where several ranks share one k point and spin.
     """
-    kind = KINDS[inputs.kind]
-    calls = 1
-    if kind.searches:
-        calls = PathTask.read(inputs.directory).images
-    elif kind.displaces:
-        calls = DISPLACEMENTS * len(VibrationTask.read(inputs.directory).moved)
-    if inputs.calculator["kpts"]["size"] == [1, 1, 1]:
-        return min(free, calls)
-    pieces = inputs.protocol.get("band_points") or pieces_of(inputs.calculator, inputs.atoms)
-    if free <= pieces * calls:
-        return free
+    coarse, host = inputs.execution.get("coarse"), inputs.host
+    stages = [inputs.calculator, *([] if coarse is None else [coarse["calculator"]])]
+    if host is not None and host["mesh"] is not None and not (inputs.directory / PARENT_DENSITY).exists():
+        stages.append({**inputs.calculator, "kpts": {"size": host["mesh"]}})  # whose density is computed anew
+    pieces = inputs.protocol.get("band_points") or min(pieces_of(stage, inputs.atoms) for stage in stages)
+    most = int(pieces) * _calls_at_once(inputs)
+    if ranks <= most:
+        return ranks
     from gpaw.utilities import compiled_with_sl  # which takes a second
 
-    return free if compiled_with_sl() else int(pieces * calls)
+    return ranks if compiled_with_sl() else most
 
 
-def _refuse_too_many_ranks(command: str, cores: int, where: str) -> None:
-    """Raise `EngineError` for a command that asks for more ranks than cores, unless it says that it means it."""
-    asked = re.search(r"(?:-n|-np|--np)[ =](\d+)", command)
-    if asked and int(asked[1]) > cores and not re.search(r"oversubscribe|hwthread", command, re.IGNORECASE):
+def _calls_at_once(inputs: GpawInputs) -> int:
+    """Return how many force calls of a run may be computed side by side."""
+    kind = KINDS[inputs.kind]
+    if kind.searches:
+        return PathTask.read(inputs.directory).images
+    return DISPLACEMENTS * len(VibrationTask.read(inputs.directory).moved) if kind.displaces else 1
+
+
+def _refuse_too_many_ranks(command: str, cores: int, inputs: GpawInputs) -> None:
+    """Raise `EngineError` for a command that asks for more ranks than cores, unless it says that it means it.
+
+    Also if it asks for more than GPAW can share the work among.
+    """
+    found = re.search(r"(?:-n|-np|--np)[ =](\d+)", command)
+    if found is None:
+        return
+    asked, where = int(found[1]), inputs.directory
+    if asked > cores and not re.search(r"oversubscribe|hwthread", command, re.IGNORECASE):
         raise EngineError(
-            f"{where}: '{command}' asks for {asked[1]} ranks, but only {cores} cores are available: write {{ranks}}, "
+            f"{where}: '{command}' asks for {asked} ranks, but only {cores} cores are available: write {{ranks}}, "
             "or add --oversubscribe."
+        )
+    most = _sharing(inputs, asked) if command.endswith(SCRIPT) else asked
+    if most < asked:
+        raise EngineError(
+            f"{where}: '{command}' asks for {asked} ranks, but this calculation has {most} k points times spins, and "
+            "a GPAW without ScaLAPACK computes each on one rank: write {ranks}."
         )
 
 

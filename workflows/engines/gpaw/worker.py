@@ -41,6 +41,7 @@ from .electrons import (
     WithoutMeanForce,
     check_state,
     discard_densities,
+    divided,
     new_calculator,
     read_density,
     same_place,
@@ -253,7 +254,7 @@ def _electrons(inputs: GpawInputs, text: str) -> dict[str, Any]:
     keys = ("kpts", "nbands", "occupations", "convergence", "symmetry", "eigensolver")
     settings = {key: inputs.calculator[key] for key in keys if key in inputs.calculator}
     dense_text = text if origin == "file" else text.replace(".txt", "-dense.txt")
-    calculator = saved.fixed_density(**settings, txt=dense_text, update_fermi_level=True)
+    calculator = saved.fixed_density(**settings, **divided(), txt=dense_text, update_fermi_level=True)
     calculator.get_potential_energy()
     inputs.atoms.calc = calculator
     weights = _projections(calculator)
@@ -284,7 +285,7 @@ def _along_path(inputs: GpawInputs, text: str) -> dict[str, Any]:
     saved, origin = _parent_density(inputs, text)
     mesh = _bands(saved)
     path = path_points(inputs.atoms.cell.array, inputs.protocol["band_points"])
-    settings = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")}
+    settings = {key: inputs.calculator[key] for key in ("nbands", "occupations", "convergence")} | divided()
     calculator = saved.fixed_density(**settings, kpts=path, symmetry="off", txt=text.replace(".txt", "-path.txt"))
     calculator.get_potential_energy()
     inputs.atoms.calc = calculator

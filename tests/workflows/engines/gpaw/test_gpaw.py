@@ -16,6 +16,7 @@ import textwrap
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -491,3 +492,29 @@ def test_no_more_ranks_than_have_a_share(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(utilities, "compiled_with_sl", lambda there=there: there)
         assert {free: usable_ranks(inputs, free) for free in expected} == expected
         assert usable_ranks(alone, 64) == 1
+    monkeypatch.setattr(utilities, "compiled_with_sl", lambda: False)
+    spins = replace(inputs, calculator={**inputs.calculator, "spinpol": True}, execution={})
+    without = replace(spins, execution={"coarse": {"calculator": inputs.calculator}})
+    of_host = replace(spins, host={"mesh": [1, 1, 1]})
+    assert [usable_ranks(one, 64) for one in (spins, without, of_host)] == [10, 5, 2]
+    with pytest.raises(EngineError, match=r"asks for 6 ranks, but this calculation has 5 k points times spins"):
+        make_engine("gpaw", Settings(worker={"gpaw_command": "mpiexec --oversubscribe -n 6 gpaw python run.py"})).run(
+            tmp_path / "mesh", Limits(), Stop()
+        )
+
+
+@pytest.mark.usefixtures("gpaw")
+def test_ranks_that_do_not_divide_the_k_points(tmp_path: Path) -> None:
+    """Four ranks on five k points, of which GPAW itself would let two share each, which needs ScaLAPACK."""
+    atoms = Atoms("H2", [[0.5, 0.6, 0.7], [1.2, 0.8, 0.9]], cell=[3.0, 3.3, 9.0], pbc=True)
+    atoms.rattle(0.1, seed=1)
+    energies = {}
+    for ranks in (1, 4):
+        directory = tmp_path / str(ranks)
+        GPAW.engine().prepare(GPAW.calculation("static", kpoint_length_a=9.0), atoms, directory, {})
+        command = f"mpiexec --oversubscribe -n {ranks} gpaw python run.py"
+        engine = make_engine("gpaw", Settings(worker={"gpaw_command": command}))
+        engine.run(directory, Limits(), Stop())
+        energies[ranks] = engine.collect(directory).energy_ev
+        assert json.loads((directory / "result.json").read_text())["ranks"] == ranks
+    assert energies[4] == pytest.approx(present(energies[1]), abs=1e-8)

@@ -18,7 +18,7 @@ from sodiate.workflows.engines.base import Limits, Outcome, Settings
 from sodiate.workflows.engines.gpaw.engine import default_command
 from sodiate.workflows.engines.gpaw.inputs import GpawInputs
 from sodiate.workflows.engines.shared.path_task import TAPE, PathTask
-from sodiate.workflows.engines.shared.processes import UNBOUND
+from sodiate.workflows.engines.shared.processes import UNBOUND, for_root
 from sodiate.workflows.engines.shared.tape import AHEAD, Call
 from sodiate.workflows.engines.shared.trajectory import Checkpoint, Step
 from sodiate.workflows.stop import Stop
@@ -98,7 +98,7 @@ def test_images_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """On two ranks, killed in the middle of a round, and on one: the same saddle, and nothing computed twice."""
     two, one = (prepared(tmp_path / name, monkeypatch) for name in ("two", "one"))
     with (two / "stderr.txt").open("wb") as out:
-        command, environment = shlex.split(default_command().format(ranks=2)), {**UNBOUND, **os.environ}
+        command, environment = shlex.split(default_command().format(ranks=2)), {**UNBOUND, **for_root(), **os.environ}
         launch = subprocess.Popen(command, cwd=two, stdout=out, stderr=out, env=environment)
     try:
         wait_until(lambda: (two / TAPE).exists() and len((two / TAPE).read_bytes().splitlines()) > 3, 120)
