@@ -35,7 +35,10 @@ BANNER = "Welcome to login4 of Stampede3: 12% of 500 project hours used"
 
 @pytest.fixture
 def bad_commands(slurm_cluster: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An sbatch that prints a banner and whose first answer is lost; a squeue that fails at a caller's 2nd of 4."""
+    """An sbatch that prints a banner and whose first answer is lost; a squeue that fails at two of a caller's four.
+
+    Where the answer was lost, the second call only looks for that job; the third is the next list in any case.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     real = {name: shutil.which(name) for name in ("sbatch", "squeue")}
@@ -47,7 +50,7 @@ def bad_commands(slurm_cluster: Slurm, tmp_path: Path, monkeypatch: pytest.Monke
     )
     (folder / "squeue").write_text(
         f"#!/bin/bash\ncalls={folder}/calls-$PPID\necho x >> $calls\n"
-        "if [ $(($(wc -l < $calls) % 4)) -eq 2 ]; then echo 'Socket timed out' >&2; exit 1; fi\n"
+        "if [ $(($(wc -l < $calls) % 4)) -ge 2 ]; then echo 'Socket timed out' >&2; exit 1; fi\n"
         f'exec {real["squeue"]} "$@"\n'
     )
     for name in real:
