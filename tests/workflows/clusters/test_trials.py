@@ -132,6 +132,7 @@ def test_a_requeued_job_is_counted(own_server: Mongod, slurm_cluster: Slurm, cli
     assert f"job {number} " in told
     assert "held state" in told  # SLURM's own reason
     slurm_cluster.call("scancel", number)
+    wait_until(lambda: number not in slurm_cluster.call("squeue", "-h", "-o", "%i").split())  # also not completing
     assert "job " in cli("queue", *OPTIONS, "--once").stdout
     slurm_cluster.call("scancel", "--me")
 
