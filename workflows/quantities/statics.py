@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .base import PlannedHost
     from .declare import Declare
 
-DISPERSION = "dispersion"
+_CORRECTION = "dispersion"
+"""The key of a dispersion correction."""
 
 LEAST_VACUUM_A = 6.0
 """Least vacuum (Å) between a sheet, with the ions on it, and its images."""
@@ -57,9 +58,9 @@ def static(
 
 def _differ(point: Calculation, relaxed: Calculation) -> bool:
     """Tell whether a single point differs from a relaxation by more than a dispersion correction of its own."""
-    own, corrected = ({k: v for k, v in one.protocol.items() if k != DISPERSION} for one in (point, relaxed))
-    lacks = is_off(DISPERSION, relaxed.protocol.get(DISPERSION, "none"))
-    return not lacks or any(corrected.get(key) != value for key, value in own.items())
+    corrected = not is_off(_CORRECTION, relaxed.protocol.get(_CORRECTION, "none"))
+    others = point.protocol.keys() - {_CORRECTION}
+    return corrected or any(point.protocol[key] != relaxed.protocol.get(key) for key in others)
 
 
 def free_adsorbate(declare: Declare, protocol: Protocol) -> Calculation:
