@@ -320,6 +320,9 @@ class Engine(Protocol):
     functionals_at_density
         Functionals between which a single point changes at the density of its parent ``density``, the same one that
         is self-consistent with another of them.
+    within_1_mev
+        Protocol keys with which a single point that starts from the electrons of its parent ``geometry`` ends within
+        a meV of where it runs to, and ends sooner; empty if that was not tried. An error bar asks for no more.
     """
 
     name: str
@@ -334,6 +337,7 @@ class Engine(Protocol):
     nomad_files: tuple[str, ...]
     adds_dispersion: bool
     functionals_at_density: frozenset[str]
+    within_1_mev: Mapping[str, float]
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` if the engine cannot compute these elements."""
@@ -441,6 +445,7 @@ class PlainEngine:
     nomad_files: tuple[str, ...] = ()
     adds_dispersion = False
     functionals_at_density: frozenset[str] = frozenset()
+    within_1_mev: Mapping[str, float] = {}
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -49,6 +49,8 @@ class Variant:
         such relation.
     at_density
         Whether the functional is changed at the density of the energies themselves.
+    from_density
+        Whether an SCF cycle can start from the density of the relaxation: cell, functional, data sets are kept.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Variant:
     extra_vacuum_a: float | None = None
     without: str | None = None
     at_density: bool = False
+    from_density: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,27 @@ def _planned(
 ) -> PlannedVariant:
     protocol = host.energy_protocol.at_relaxed_geometries(variant.changes)
     extra_a = (host.extra_vacuum_a or 0.0) + (variant.extra_vacuum_a or 0.0) or None
+    of_points = protocol
+    if variant.from_density and extra_a is None:
+        of_points = host.energy_protocol.at_relaxed_geometries({**_within_1_mev(declare, host), **variant.changes})
     points = {
-        role: static(declare, parent, variant.name, protocol, extra_a, upon.get(role))
+        role: static(declare, parent, variant.name, of_points, extra_a, upon.get(role))
         for role, parent in host.relaxations.items()
     }
     free = energy_of_free(declare, host.protocol, protocol, variant.name, upon[_ATOM])
     return PlannedVariant(variant, points, free)
+
+
+def _within_1_mev(declare: Declare, host: PlannedHost) -> dict[str, float]:
+    """Return the keys of an SCF cycle that starts from the density of the relaxation and need end within a meV."""
+    relaxed, values = flatten(host.protocol, "static"), flatten(host.energy_protocol, "static")
+    if any(relaxed.get(key) != values.get(key) for key in _OF_DENSITY):
+        return {}
+    return {key: max(value, values.get(key) or value) for key, value in declare.engine.within_1_mev.items()}
+
+
+_OF_DENSITY = ("functional", "spin_polarised", "hubbard_u_ev", "paw")
+"""Keys of a protocol that are another density's."""
 
 
 def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) -> Iterator[Variant]:
@@ -155,7 +173,7 @@ def _variants(declare: Declare, host: PlannedHost, not_known: dict[str, str]) ->
             not_known["cutoff"] = "the protocol has no cutoff_ev"
         else:
             higher = 10.0 * -(-cutoff * _NEXT_CUTOFF // 10)
-            yield Variant("cutoff", "cutoff", f"cutoff {higher:g} eV", {"cutoff_ev": higher})
+            yield Variant("cutoff", "cutoff", f"cutoff {higher:g} eV", {"cutoff_ev": higher}, from_density=True)
     if "vacuum" in asked and start_structures.read_host(host.calculation.structure).periodic:
         not_known["vacuum"] = "a stack that is periodic along c has no vacuum"
     elif "vacuum" in asked:
@@ -184,7 +202,7 @@ def _denser_mesh(
     # Half a step beyond, so that no last bit of an edge decides; a tenth of an Å is the same on every machine.
     longer = round(max((count + 0.5) * edge for count, edge in zip(mesh[:2], edges[:2], strict=True)), 1)
     words = "×".join(map(str, kpoint_mesh(atoms, longer)))
-    yield Variant("kmesh", "kmesh", f"k mesh {words}", {"kpoint_length_a": longer})
+    yield Variant("kmesh", "kmesh", f"k mesh {words}", {"kpoint_length_a": longer}, from_density=True)
 
 
 def _functionals(values: Mapping[str, Any], at_density: frozenset[str]) -> Iterator[Variant]:

@@ -19,6 +19,7 @@ from sodiate.structures.sites_of_cells import names_in
 from sodiate.workflows import start_structures
 from sodiate.workflows.campaign.yaml import CONFIGS, InputError
 from sodiate.workflows.engines.emt.engine import EmtEngine
+from sodiate.workflows.engines.gpaw.inputs import WITHIN_1_MEV
 from sodiate.workflows.engines.shared.grids import kpoint_mesh
 from sodiate.workflows.plan.graph import Plan
 from sodiate.workflows.plan.planner import plan
@@ -253,7 +254,11 @@ def test_one_step_at_the_relaxed_geometry_and_nothing_else_anew(tmp_path: Path) 
     hosts = [f"WSSe+VS{site}" for site in ("", "/V_S@top", "/T_W@bottom")]
     assert sorted(added) == sorted([f"{h}/{v}" for h in hosts for v in ("kmesh", "cutoff", "vacuum")] + ["Na-cutoff"])
     site = asked["WSSe+VS/V_S@top"].calculation
-    for name, changes in (("kmesh", {"kpoint_length_a": 22.8}), ("cutoff", {"cutoff_ev": 600.0}), ("vacuum", {})):
+    for name, changes in (
+        ("kmesh", {"kpoint_length_a": 22.8, **WITHIN_1_MEV}),
+        ("cutoff", {"cutoff_ev": 600.0, **WITHIN_1_MEV}),
+        ("vacuum", {}),  # another cell, for which there is no density to start from
+    ):
         point = asked[f"WSSe+VS/V_S@top/{name}"].calculation
         assert point.parents == {"geometry": site}
         assert {**point.protocol, "max_force_ev_per_a": 0.02} == {**site.protocol, **changes}
@@ -263,6 +268,18 @@ def test_one_step_at_the_relaxed_geometry_and_nothing_else_anew(tmp_path: Path) 
     assert taller.cell[2, 2] - relaxed.cell[2, 2] == pytest.approx(5.0)
     np.testing.assert_allclose(taller.get_all_distances(), relaxed.get_all_distances())
     np.testing.assert_allclose(taller.positions[:, 2] - relaxed.positions[:, 2], 2.5)
+
+
+def test_a_bar_is_converged_to_a_mev_from_the_density_of_the_relaxation(tmp_path: Path) -> None:
+    """Not where that is another functional's, nor tighter than a campaign asks for; the atom is shared with ΔE."""
+    planned = asking(tmp_path, "kmesh", engine="gpaw", protocol=paper(final_energy={"functional": "RPBE"}))
+    assert planned["WSSe+VS/kmesh"].calculation.protocol["density_convergence"] == 1e-4
+    planned = asking(tmp_path, "kmesh", engine="gpaw", protocol=paper(density_convergence=1e-2))
+    assert planned["WSSe+VS/kmesh"].calculation.protocol["density_convergence"] == 1e-2
+    assert planned["WSSe+VS/kmesh"].calculation.protocol["energy_convergence_ev"] == 1e-3
+    assert "Na-kmesh" not in planned.names
+    planned = asking(tmp_path, "kmesh", engine="vasp")
+    assert planned["WSSe+VS/kmesh"].calculation.protocol["energy_convergence_ev"] == 1e-5
 
 
 def test_with_final_energies_the_bars_are_theirs(tmp_path: Path) -> None:

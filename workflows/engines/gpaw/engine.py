@@ -64,6 +64,7 @@ from .inputs import (
     SAME_PLACE_A,
     SCRIPT,
     START,
+    WITHIN_1_MEV,
     GpawInputs,
     calculator_settings,
     inputs_key,
@@ -170,6 +171,7 @@ class GpawEngine(PlainEngine):
     nomad_files: tuple[str, ...] = (DENSITY,)
     adds_dispersion = True
     functionals_at_density: frozenset[str] = AT_DENSITY
+    within_1_mev: Mapping[str, float] = WITHIN_1_MEV
 
     def check(self, atoms: Atoms) -> None:
         """Raise `Unsupported` for an element without PAW data, if the data are installed here."""
@@ -232,8 +234,7 @@ class GpawEngine(PlainEngine):
         other = parents.get("density")
         if other is not None:
             protocol["functional"], settings["xc"] = settings["xc"], other.record.method.functional
-        goes_on = KINDS[kind].fixed_density or KINDS[kind].displaces
-        source = parents.get(GEOMETRY) if goes_on else other
+        source = parents.get(GEOMETRY) if other is None and not KINDS[kind].moves else other
         values = {
             "calculation": calculation.id,
             "label": calculation.label,
@@ -400,7 +401,8 @@ def _sharing(inputs: GpawInputs, ranks: int) -> int:
     """
     coarse, host = inputs.execution.get("coarse"), inputs.host
     stages = [inputs.calculator, *([] if coarse is None else [coarse["calculator"]])]
-    if host is not None and host["mesh"] is not None and not (inputs.directory / PARENT_DENSITY).exists():
+    anew = KINDS[inputs.kind].fixed_density or inputs.at_density
+    if anew and host is not None and host["mesh"] is not None and not (inputs.directory / PARENT_DENSITY).exists():
         stages.append({**inputs.calculator, "kpts": {"size": host["mesh"]}})  # whose density is computed anew
     pieces = inputs.protocol.get("band_points") or min(pieces_of(stage, inputs.atoms) for stage in stages)
     most = int(pieces) * _calls_at_once(inputs)

@@ -39,6 +39,7 @@ from .electrons import (
     CalculatorFactory,
     StepDensities,
     WithoutMeanForce,
+    at_other_settings,
     check_state,
     discard_densities,
     divided,
@@ -144,9 +145,18 @@ def _run_kind(inputs: GpawInputs, ranks: MpiRanks) -> tuple[int, dict[str, Any]]
         how = How(_add_to(inputs), partial(_output, inputs.directory))
         derivatives, calls, inputs.atoms.calc = displaced(inputs, ranks, how)
         return calls, {"fingerprints": _write(inputs, {VIBRATIONS: derivatives})}
-    calculator = new_calculator(inputs.calculator, _output(inputs.directory, ranks))
-    inputs.atoms.calc = _with_dispersion(calculator, inputs)
+    inputs.atoms.calc = _with_dispersion(_single_point(inputs, _output(inputs.directory, ranks)), inputs)
     return 0, {}
+
+
+def _single_point(inputs: GpawInputs, text: str) -> Any:
+    """Return a calculator that starts from the density of the relaxation, or, if that is of no use, from the atoms.
+
+    Once an error handler has changed a setting, from the atoms, too.
+    """
+    saved = None if inputs.host is None or inputs.corrections else _saved_density(inputs)
+    calculator = None if saved is None else at_other_settings(saved, inputs.calculator, text)
+    return new_calculator(inputs.calculator, text) if calculator is None else calculator
 
 
 def _with_dispersion(calculator: Any, inputs: GpawInputs) -> Any:

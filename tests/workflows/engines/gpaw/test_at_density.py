@@ -8,34 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ase import Atoms
-from sodiate.workflows.engines.base import Artefacts, Outcome
+from sodiate.workflows.engines.base import Artefacts
 from sodiate.workflows.engines.gpaw.dispersion import dispersion_calculator
 from support import present
 from support.engine_cases import GPAW
+from support.gpaw_points import parent, single_point
 
 pytestmark = pytest.mark.usefixtures("gpaw", "dftd3")
-
-
-def parent(outcome: Outcome, directory: Path) -> Artefacts:
-    """The finished run, with what a record has of it."""
-    record: Any = SimpleNamespace(
-        label="S+Na", sampling=present(outcome.sampling), method=outcome.method, energy_ev=outcome.energy_ev,
-        final_moments_mub=outcome.final_moments_mub, total_moment_mub=outcome.total_moment_mub,
-    )  # fmt: skip
-    return Artefacts(record, directory)
-
-
-def computed(
-    directory: Path, atoms: Atoms, functional: str, dispersion: str | None = None, **parents: Artefacts
-) -> Outcome:
-    changes: dict[str, Any] = {"functional": functional, "spin_polarised": True}
-    changes |= {} if dispersion is None else {"dispersion": dispersion}
-    atoms = atoms.copy()
-    atoms.set_initial_magnetic_moments([0.0, 1.0])
-    directory.mkdir(parents=True, exist_ok=True)
-    GPAW.engine().prepare(GPAW.calculation("static", **changes), atoms, directory, parents)
-    return GPAW.finish(directory)
 
 
 def test_a_difference_of_energies_is_that_of_self_consistent_runs(tmp_path: Path) -> None:
@@ -45,11 +24,11 @@ def test_a_difference_of_energies_is_that_of_self_consistent_runs(tmp_path: Path
     there.positions[1] += (0.0, 0.4, 0.45)
     pbe, own, kept = [], [], []
     for name, atoms in (("here", here), ("there", there)):
-        outcome = computed(tmp_path / name, atoms, "PBE")
+        outcome = single_point(tmp_path / name, atoms)
         pbe.append(present(outcome.energy_ev))
-        own.append(present(computed(tmp_path / f"{name}-rpbe", atoms, "RPBE").energy_ev))
+        own.append(present(single_point(tmp_path / f"{name}-rpbe", atoms, functional="RPBE").energy_ev))
         density = parent(outcome, tmp_path / name)
-        changed = computed(tmp_path / f"{name}-kept", atoms, "RPBE", density=density)
+        changed = single_point(tmp_path / f"{name}-kept", atoms, functional="RPBE", density=density)
         kept.append(present(changed.energy_ev))
         assert not list((tmp_path / f"{name}-kept").glob("gpaw-*.txt"))
         assert changed.method == outcome.method.model_copy(update={"functional": "RPBE at the density of PBE"})
@@ -64,26 +43,30 @@ def test_a_difference_of_energies_is_that_of_self_consistent_runs(tmp_path: Path
 def test_without_its_file_the_density_is_computed_anew(tmp_path: Path) -> None:
     """The same energy, and a note; of another electronic state there is no energy."""
     atoms = GPAW.atoms()
-    outcome = computed(tmp_path / "pbe", atoms, "PBE")
+    outcome = single_point(tmp_path / "pbe", atoms)
     density = parent(outcome, tmp_path / "pbe")
-    kept = computed(tmp_path / "kept", atoms, "PBEsol", density=density)
-    anew = computed(tmp_path / "anew", atoms, "PBEsol", density=replace(density, directory=None))
+    kept = single_point(tmp_path / "kept", atoms, functional="PBEsol", density=density)
+    anew = single_point(tmp_path / "anew", atoms, functional="PBEsol", density=replace(density, directory=None))
     assert anew.energy_ev == pytest.approx(present(kept.energy_ev), abs=1e-3)
     assert anew.notes == ("the density at which the functional is changed was out of reach: it was computed anew",)
     other: Any = SimpleNamespace(**vars(density.record) | {"energy_ev": present(outcome.energy_ev) - 0.1})
     with pytest.raises(Exception, match="another electronic state"):
-        computed(tmp_path / "other", atoms, "PBEsol", density=Artefacts(other))
+        single_point(tmp_path / "other", atoms, functional="PBEsol", density=Artefacts(other))
 
 
 def test_d3_is_added_to_it(tmp_path: Path) -> None:
     """Also where the energy without it is gone."""
     atoms = GPAW.atoms()
-    outcome = computed(tmp_path / "pbe", atoms, "PBE")
+    outcome = single_point(tmp_path / "pbe", atoms)
     density = parent(outcome, tmp_path / "pbe")
-    kept = computed(tmp_path / "rpbe", atoms, "RPBE", density=density)
+    kept = single_point(tmp_path / "rpbe", atoms, functional="RPBE", density=density)
     expected = present(kept.energy_ev) + dispersion_calculator("RPBE").get_property("energy", atoms)
     without = Artefacts(density.record, tmp_path / "rpbe")
-    for name, parents in (("added", {"density": density, "without": without}), ("whole", {"density": density})):
-        found = computed(tmp_path / name, atoms, "RPBE", "d3bj", **parents)
+    cases: dict[str, dict[str, Any]] = {
+        "added": {"density": density, "without": without},
+        "whole": {"density": density},
+    }
+    for name, parents in cases.items():
+        found = single_point(tmp_path / name, atoms, functional="RPBE", dispersion="d3bj", **parents)
         assert found.energy_ev == pytest.approx(expected, abs=1e-6)
         assert (found.method.functional, found.method.dispersion) == ("RPBE at the density of PBE", "d3bj")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import mx2
 from ase.calculators.emt import EMT
 from sodiate.workflows.engines.base import Artefacts
@@ -125,3 +126,12 @@ def test_it_is_added_to_the_energy_of_a_relaxation(tmp_path: Path) -> None:
     assert present(found["added"].energy_ev) - present(relaxed.energy_ev) == pytest.approx(d3, abs=1e-9)
     assert (found["taken"].method, found["taken"].sampling) == (found["whole"].method, found["whole"].sampling)
     assert (found["taken"].ionic_steps, found["added"].method.dispersion) == (None, "d3bj")
+
+
+def test_an_isolated_atom_has_that_of_its_images() -> None:
+    """As docs/gpaw.md says; alone it has none, since pairs have it."""
+    for element, energy_ev in (("Na", -0.0012), ("K", -0.0039)):
+        atom = Atoms(element, cell=(12.0, 12.5, 13.0), pbc=True)
+        assert dispersion_calculator("PBE").get_property("energy", atom) == pytest.approx(energy_ev, abs=5e-5)
+        atom.pbc = False
+        assert dispersion_calculator("PBE").get_property("energy", atom) == pytest.approx(0.0, abs=1e-9)
