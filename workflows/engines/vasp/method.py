@@ -414,16 +414,25 @@ def hubbard_of(tags: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, str
         return None
     columns = [_column(tags.get(tag), len(symbols), missing) for tag, missing in _HUBBARD]
     kind = int(_number({"LDAUTYPE": first_of(tags.get("LDAUTYPE"))}, "LDAUTYPE", 2))
-    found = {}
+    found: dict[str, list[str]] = {}
     for symbol, shell, repulsion, exchange in zip(symbols, *columns, strict=True):
         if shell < 0 or (repulsion == 0 and exchange == 0):
+            found.setdefault(symbol, []).append(_WITHOUT)
             continue
         numbers = f"U = {repulsion:g} eV" + (f", J = {exchange:g} eV" if exchange else "")
         scheme = {1: "Liechtenstein", 2: "Dudarev", 4: "Liechtenstein without exchange splitting"}.get(
             kind, str(kind)
         )
-        found[symbol] = f"{_SHELLS[int(shell)]}, {numbers} ({scheme})"
-    return found or None
+        found.setdefault(symbol, []).append(f"{_SHELLS[int(shell)]}, {numbers} ({scheme})")
+    return {symbol: said_of_all(those) for symbol, those in found.items() if set(those) != {_WITHOUT}} or None
+
+
+_WITHOUT = "none"
+
+
+def said_of_all(words: Iterable[str]) -> str:
+    """Return what is said of an element that may be several species, as of sublattices: each different thing once."""
+    return " and ".join(sorted(set(words)))
 
 
 _HUBBARD = (("LDAUL", 2), ("LDAUU", 0), ("LDAUJ", 0))

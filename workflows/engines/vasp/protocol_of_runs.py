@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base import EngineError
 from .inputs import is_of_release
-from .method import ELSEWHERE, default_of, described, first_of
+from .method import ELSEWHERE, default_of, described, first_of, species_of
 from .tags import DISPERSIONS, FUNCTIONALS, known_tags, stages, with_user_tags
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _hubbard(runs: Iterable[VaspRunOfUser]) -> dict[str, Any]:
     tags: dict[str, Any] = {}
     for run in runs:
         corrected, incar = run.method.hubbard or {}, run.run.incar
-        for index, symbol in enumerate(dict.fromkeys(run.run.atomic_symbols)):
+        for index, symbol in enumerate(one.symbol for one in species_of(Path(run.run.filename))):
             if symbol in corrected:
                 tags |= {"LDAU": True, "LDAUTYPE": first_of(incar.get("LDAUTYPE", 2))}
                 for tag in ("LDAUL", "LDAUU", "LDAUJ"):

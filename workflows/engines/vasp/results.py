@@ -26,7 +26,7 @@ from ..shared.trajectory import Step, trajectory_of
 from .arrays import density, eigenvalues, electrons, with_shells
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
 from .lattice_scan import note
-from .method import charge_of, coarseness, described, species_of, tags_of
+from .method import charge_of, coarseness, described, said_of_all, species_of, tags_of
 from .tags import middle_of
 
 if TYPE_CHECKING:
@@ -398,8 +398,11 @@ def ase_stress(kilobar: Any) -> Stress:
 def method_of(run: Vasprun, engine: str) -> Method:
     """Return the method that a run had, from all that VASP says of itself."""
     parameters, tags, species = run.parameters, tags_of(run), species_of(Path(run.filename))
-    titles = {one.symbol: one.title for one in species}
-    found = described(tags, [one.symbol for one in species], titles.values())
+    titles = {
+        symbol: said_of_all(one.title for one in species if one.symbol == symbol)
+        for symbol in dict.fromkeys(one.symbol for one in species)
+    }
+    found = described(tags, [one.symbol for one in species], [one.title for one in species])
     charge = charge_of(tags, species)
     extra = {
         "charge": f"{charge:+.4g} e" if abs(charge) > _SAME_CHARGE else None,
@@ -422,7 +425,7 @@ def sampling_of(run: Vasprun, cell_a: NDArray[np.float64] | None = None) -> Samp
     """Return the sampling of a run; ``cell_a`` is its cell (Å) where that is turned."""
     parameters = run.parameters
     scheme = int(parameters["ISMEAR"])
-    mesh = run.kpoints.kpts[0] if len(run.kpoints.kpts) == 1 and run.kpoints.num_kpts == 0 else None
+    mesh = run.kpoints.kpts[0] if _is_mesh(run) else None
     cell = (run.final_structure.lattice.matrix if cell_a is None else cell_a).tolist()
     return Sampling(
         cell_a=tuple(map(tuple, cell)),
@@ -434,6 +437,16 @@ def sampling_of(run: Vasprun, cell_a: NDArray[np.float64] | None = None) -> Samp
         dipole_correction=bool(parameters.get("LDIPOL", False)) and int(parameters.get("IDIPOL", 0)) == 3,
         settings=_unusual(run) or None,
     )
+
+
+def _is_mesh(run: Vasprun) -> bool:
+    """Tell whether the k points are those of a mesh.
+
+    Of lines of k points and of vectors that generate them vasprun.xml names none, and pymatgen says 1×1×1.
+    """
+    if len(run.kpoints.kpts) != 1 or run.kpoints.num_kpts != 0:
+        return False
+    return tuple(run.kpoints.kpts[0]) != (1, 1, 1) or len(run.actual_kpoints) == 1
 
 
 def _shift(run: Vasprun) -> tuple[float, float, float] | None:
@@ -461,7 +474,7 @@ def _unusual(run: Vasprun) -> dict[str, str]:
         found |= _dipole(run)
     elif int(parameters.get("IDIPOL", 0)) > 0:
         found["IDIPOL"] = f"{parameters['IDIPOL']} without LDIPOL: the energy alone is corrected"
-    if run.kpoints.num_kpts > 0 or len(run.kpoints.kpts) > 1:
+    if not _is_mesh(run):
         points = np.round(np.column_stack([run.actual_kpoints, run.actual_kpoints_weights]), 6) + 0.0
         found["k points"] = f"{len(points)} given one by one ({digest(points.tolist())[:8]})"
     return found

@@ -614,3 +614,62 @@ def test_the_campaign_plans_what_was_imported(tmp_path: Path) -> None:
     assert [c.id for c in again.calculations] == [c.id for c in found.plan.calculations]
     heights = [host.calculation.structure["vacuum_a"] for host in again.hosts]
     assert heights[0] != heights[1]
+
+
+# An element of several species, as sublattices have it.
+
+SPLIT = [
+    ([2, 2, -1], [3.0, 3.0, 0.0], None),
+    ([2, -1, -1], [3.0, 0.0, 0.0], r"Hubbard correction of Mo d, U = 3 eV \(Dudarev\) and none"),
+    ([2, 2, -1], [3.0, 5.0, 0.0], r"Hubbard correction of Mo d, U = 3 eV \(Dudarev\) and d, U = 5 eV \(Dudarev\)"),
+    ([-1, -1, 1], [0.0, 0.0, 3.0], None),
+]
+
+
+def split(folder: Path) -> Path:
+    """Make two species of the four Mo in a vasprun.xml."""
+    path = folder / "vasprun.xml"
+    text = path.read_text()
+    (row,) = re.findall(r"<rc><c>   4</c><c>Mo</c>.*?</rc>\n", text)
+    path.write_text(text.replace(row, 2 * row.replace("<c>   4</c>", "<c>   2</c>")))
+    return path
+
+
+@pytest.mark.parametrize(("shells", "values", "words"), SPLIT)
+def test_each_species_of_an_element_has_its_own_correction(
+    shells: list[int], values: list[float], words: str | None, tmp_path: Path
+) -> None:
+    folders = written(
+        tmp_path / "old",
+        "atom",
+        **{
+            name: changed(
+                name,
+                tags={
+                    "LDAU": True,
+                    "LDAUTYPE": 2,
+                    "LDAUL": shells + more,
+                    "LDAUU": values + [0.0] * len(more),
+                    "LDAUJ": [0.0] * (3 + len(more)),
+                },
+            )
+            for name, more in (("clean", []), ("na_mo", [-1]))
+        },
+    )
+    for name in ("clean", "na_mo"):
+        split(folders[name])
+    if words is not None:
+        assert re.search(words, str(refused(folders, tmp_path / "files")))
+        return
+    element = "Mo" if shells[0] == 2 else "S"
+    tags = yaml.safe_load(made(folders, tmp_path / "files").file.read_text())["incar"]["*"]
+    assert tags["LDAUU"] == {element: 3.0}
+
+
+def test_two_data_sets_of_one_element_are_told(tmp_path: Path) -> None:
+    folders = written(tmp_path / "old", "clean", "na_mo", "atom")
+    path = split(folders["na_mo"])
+    head, mark, rest = path.read_text().partition("PAW_PBE Mo_sv 02Feb2006")
+    path.write_text(head + mark + rest.replace(mark, "PAW_PBE Mo_pv 04Feb2005", 1))
+    words = "PAW of Mo PAW_PBE Mo_pv 04Feb2005 and PAW_PBE Mo_sv 02Feb2006 ≠ PAW_PBE Mo_sv 02Feb2006"
+    assert words in refused(folders, tmp_path / "files")["na_mo"]
