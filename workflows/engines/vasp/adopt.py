@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from ...kinds import KINDS
 from ..base import EngineError
 from ..shared.files import DAMAGE, fingerprint, read_json, write_json
 from .arrays import vacuum
-from .inputs import CHARGE, INPUT, POTENTIAL, RESULT, State, VaspInputs, is_of_release
+from .inputs import CHARGE, INPUT, POTENTIAL, RESULT, State, VaspInputs, has_charge_of, is_of_release
 from .method import default_of, described
 from .results import (
     FILES,
@@ -31,6 +32,7 @@ from .results import (
     sampling_of,
     unreadable,
 )
+from .tags import MOVES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,6 +76,9 @@ class VaspRunOfUser:
             self.run = read_vasprun(_file(self.folder, RUN))
         except DAMAGE as error:
             raise EngineError(f"{RUN} is missing or damaged ({error})") from None
+        aside = _moved_otherwise(self.run)
+        if aside is not None:
+            raise EngineError(aside)
 
     @cached_property
     def atoms(self) -> Atoms:
@@ -116,6 +121,25 @@ class VaspRunOfUser:
             return frozenset({"static", "atom", "bulk", "density"})
         return frozenset({"relax" if int(parameters["ISIF"]) <= 2 else "relax_cell"})
 
+    @cached_property
+    def _ending(self) -> str:
+        """What the names of its files end with, before .gz: that of the part which vasprun.xml is of."""
+        return _file(self.folder, RUN).name.removeprefix(RUN).removesuffix(".gz")
+
+    def _path(self, name: str) -> Path:
+        """Return where a file of this run is: those of its other parts are of other runs."""
+        path = self.folder / f"{name}{self._ending}"
+        return path if path.exists() else path.with_name(f"{path.name}.gz")
+
+    def _of_others(self) -> list[str]:
+        """Say which files that would be read are of another run, as where two were made in one folder."""
+        energy_ev = float(self.run.ionic_steps[-1]["e_fr_energy"])
+        text = _text(self._path("OUTCAR"))
+        theirs = [float(value) for value in _ENERGY_OF_OUTCAR.findall(text)]
+        if theirs and not abs(theirs[-1] - energy_ev) < _SAME_ENERGY_EV:
+            return [f"OUTCAR is of another run than {RUN}: it ends with {theirs[-1]:.6f} eV, not {energy_ev:.6f} eV"]
+        return []
+
     def lay(self, calculation: Calculation, directory: Path, turns: Sequence[NDArray[np.int64]]) -> list[str]:
         """Copy the run into a prepared directory, or return its `differences` from the plan."""
         inputs = self._with_charge(directory, calculation)
@@ -123,7 +147,11 @@ class VaspRunOfUser:
         if stars is not None:
             return [stars]
         lies = placement(inputs.atoms, self.atoms, turns)
-        found = [*unfinished(self.run, inputs), *differences(self.run, inputs, calculation)]
+        found = [
+            *unfinished(self.run, inputs),
+            *differences(self.run, inputs, calculation),
+            *self._of_others(),
+        ]
         move_a = np.abs(lies.shift @ inputs.atoms.cell.array)
         if calculation.kind == "density" and move_a.max() > SAME_BY_HAND_A:
             beside = f"{np.linalg.norm(move_a):.3f} Å beside those of {calculation.label}"
@@ -135,7 +163,14 @@ class VaspRunOfUser:
             return found
         kept = {"density": (CHARGE,), "dos": (POTENTIAL,)}.get(calculation.kind, ())
         for name in (*_TAKEN, *kept):
-            _copy(_file(self.folder, name), directory / name)
+            _copy(self._path(name), directory / name)
+        elsewhere = [
+            name for name in kept if (directory / name).exists() and not has_charge_of(directory / name, self.end)
+        ]
+        if CHARGE in elsewhere:
+            return [f"{CHARGE} is of other atoms, or of other places of them, than {RUN}"]
+        for name in elsewhere:
+            (directory / name).unlink()
         self._sign(directory, lies)
         (directory / POTENTIAL).unlink(missing_ok=True)  # large, and its two levels are kept
         return []
@@ -164,13 +199,37 @@ class VaspRunOfUser:
         files = [name for name in FILES.get(inputs.kind, FILES["dos"]) if (directory / name).exists()]
         prints = {name: fingerprint(directory / name) for name in files}
         # LOCPOT of LVTOT has the exchange-correlation potential in it, of which no level follows.
-        levels = vacuum(inputs) if self.run.parameters.get("LVHAR") else {"vacuum_ev": None}
+        levels: dict[str, Any] = vacuum(inputs) if self.run.parameters.get("LVHAR") else {"vacuum_ev": None}
+        if inputs.kind == "dos" and self._path(POTENTIAL).exists() and not (directory / POTENTIAL).exists():
+            levels["no_vacuum"] = f"no vacuum level: {POTENTIAL} is of other atoms, or of other places of them"
         write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, **levels})
 
     def _is_turned(self, lies: Placement, inputs: VaspInputs) -> bool:
         cell = self.run.initial_structure.lattice.matrix
         same = np.abs(cell - inputs.atoms.cell.array).max() < SAME_CELL_BY_HAND_A
         return not (same and np.array_equal(lies.turn, np.eye(3)))
+
+
+_ENERGY_OF_OUTCAR = re.compile(r"free  energy   TOTEN  = +(-?[\d.]+) eV")
+"""That of an ionic step; those of electronic steps have other blanks."""
+
+_SAME_ENERGY_EV = 1e-4
+
+_OTHERWISE: Mapping[int, str] = {
+    0: "molecular dynamics",
+    **dict.fromkeys((5, 6), "displacements for force constants"),
+    **dict.fromkeys((7, 8), "linear response"),
+    **dict.fromkeys((40, 44), "a search for a saddle, or a path down from one"),
+}
+"""What VASP does by IBRION where its last step is no end of a relaxation."""
+
+
+def _moved_otherwise(run: Vasprun) -> str | None:
+    """Say what a run did in place of a relaxation or a single point; None if it was one of these."""
+    scheme, steps = int(run.parameters["IBRION"]), int(run.parameters["NSW"])
+    if scheme in (-1, *MOVES) or (scheme == 0 and steps == 0):
+        return None
+    return f"IBRION = {scheme} is {_OTHERWISE.get(scheme, 'no relaxation')}; relaxations and single points are taken"
 
 
 def _last_part(folder: Path) -> Path:
@@ -310,6 +369,13 @@ def _same(first: Any, second: Any) -> bool:
         return bool(np.allclose(np.array(first, float), np.array(second, float), rtol=1e-6, atol=1e-9))
     except (TypeError, ValueError):
         return bool(first == second)
+
+
+def _text(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        return file.read().decode(errors="replace")
 
 
 def _copy(source: Path, target: Path) -> None:
