@@ -32,7 +32,7 @@ from .results import (
     sampling_of,
     unreadable,
 )
-from .tags import MOVES
+from .tags import MOVES, mixed_shells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,7 +189,11 @@ class VaspRunOfUser:
         values |= {"order": lies.order, "shift": lies.shift.tolist()}
         if self._is_turned(lies, VaspInputs.read(directory)):
             values["turn"] = lies.turn.tolist()
-        values["notes"] = [*values["notes"], f"{IMPORTED} run by the user in {self.folder.name}"]
+        values["notes"] = [
+            *values["notes"],
+            f"{IMPORTED} run by the user in {self.folder.name}",
+            *self._poor_density(),
+        ]
         moments = self.run.parameters.get("MAGMOM")
         if "MAGMOM" in values["stages"][-1] and np.shape(moments) == (len(lies.order),):
             values["stages"][-1]["MAGMOM"] = [float(moment) for moment in moments]
@@ -203,6 +207,17 @@ class VaspRunOfUser:
         if inputs.kind == "dos" and self._path(POTENTIAL).exists() and not (directory / POTENTIAL).exists():
             levels["no_vacuum"] = f"no vacuum level: {POTENTIAL} is of other atoms, or of other places of them"
         write_json(directory / RESULT, {"key": inputs.key, "fingerprints": prints, **levels})
+
+    def _poor_density(self) -> list[str]:
+        """Note a density that was held fixed and lacks what LMAXMIX leaves out of CHGCAR."""
+        parameters = {**self.run.incar, **self.run.parameters}
+        mixed, needed = int(parameters.get("LMAXMIX", 2)), mixed_shells(self.atoms.numbers)
+        if int(parameters.get("ICHARG", 2)) < 10 or mixed >= needed:
+            return []
+        return [
+            f"LMAXMIX = {mixed} where {needed} keeps the on-site density of {'f' if needed > 4 else 'd'} electrons: "
+            "the density that was held fixed lacked it, and eigenvalues may be off"
+        ]
 
     def _is_turned(self, lies: Placement, inputs: VaspInputs) -> bool:
         cell = self.run.initial_structure.lattice.matrix

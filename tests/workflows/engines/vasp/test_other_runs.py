@@ -134,3 +134,16 @@ def test_the_potential_of_other_places_gives_no_vacuum_levels(vasp: Path, tmp_pa
         with_atoms_of(folder / "LOCPOT", atoms)
     assert "of other places" not in (notes["same"] or "")
     assert notes["moved"] == "no vacuum level: LOCPOT is of other atoms, or of other places of them"
+
+
+@pytest.mark.parametrize(("mixed", "told"), [(2, True), (4, False)])
+def test_a_fixed_density_without_its_d_electrons_is_told(mixed: int, told: bool, vasp: Path, tmp_path: Path) -> None:
+    """VASP's wiki, ICHARG: LMAXMIX = 4 for d electrons, which CHGCAR lacks else."""
+    folder = edited(
+        edited(ran(tmp_path / "run", kind="dos"), tmp_path / "a", "ICHARG", 11), tmp_path / "b", "LMAXMIX", mixed
+    )
+    calculation = planned("dos")
+    VASP.engine().prepare(calculation, VASP.start("dos"), tmp_path / "plan", {})
+    assert VaspRunOfUser(folder).lay(calculation, tmp_path / "plan", [np.eye(3, dtype=np.int64)]) == []
+    notes = read_json(tmp_path / "plan" / "input.json")["notes"]
+    assert any(note.startswith("LMAXMIX = 2 where 4 keeps") for note in notes) is told
