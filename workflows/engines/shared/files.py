@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -25,7 +26,7 @@ TRAJECTORY = "trajectory.jsonl"
 
 DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, StopIteration),
-    *(zipfile.BadZipFile, zlib.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 """Exceptions that the readers of this module, NumPy and ASE raise for a missing, truncated or garbled file."""
 

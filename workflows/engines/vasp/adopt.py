@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import shutil
 from functools import cached_property
@@ -19,6 +18,7 @@ from ..shared.files import DAMAGE, fingerprint, read_json, write_json
 from .arrays import vacuum
 from .inputs import CHARGE, INPUT, POTENTIAL, RESULT, State, VaspInputs, has_charge_of, is_of_release
 from .method import default_of, described
+from .packed import forms, opened, plain_name
 from .results import (
     FILES,
     RUN,
@@ -51,7 +51,7 @@ _SAMPLING = {"ISMEAR": 1, "SIGMA": 0.2, "ISPIN": 1, "LDIPOL": False, "IDIPOL": 0
 
 
 class VaspRunOfUser:
-    """A finished run: a folder with vasprun.xml and OUTCAR, plain or gz, or the last of relax1, relax2 ….
+    """A finished run: a folder with vasprun.xml and OUTCAR, plain or packed, or the last of relax1, relax2 ….
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class VaspRunOfUser:
             raise EngineError(wrong)
         self.folder = _last_part(folder)
         if not _file(self.folder, RUN).exists():
-            raise EngineError(f"it has no {RUN}, plain or .gz; give the folder in which it lies")
+            raise EngineError(f"it has no {RUN}, plain or packed (.gz, .bz2, .xz); give the folder in which it lies")
         try:
             self.run = read_vasprun(_file(self.folder, RUN))
         except DAMAGE as error:
@@ -123,13 +123,13 @@ class VaspRunOfUser:
 
     @cached_property
     def _ending(self) -> str:
-        """What the names of its files end with, before .gz: that of the part which vasprun.xml is of."""
-        return _file(self.folder, RUN).name.removeprefix(RUN).removesuffix(".gz")
+        """What the names of its files end with, before .gz and the like: that of the part which vasprun.xml is of."""
+        return plain_name(_file(self.folder, RUN)).removeprefix(RUN)
 
     def _path(self, name: str) -> Path:
         """Return where a file of this run is: those of its other parts are of other runs."""
         path = self.folder / f"{name}{self._ending}"
-        return path if path.exists() else path.with_name(f"{path.name}.gz")
+        return next((place for place in forms(path) if place.exists()), path)
 
     def _of_others(self) -> list[str]:
         """Say which files that would be read are of another run, as where two were made in one folder."""
@@ -255,9 +255,9 @@ def _last_part(folder: Path) -> Path:
 
 def _file(folder: Path, name: str) -> Path:
     """Return where a file of VASP's is: plain or packed, of the last part if there are several."""
-    parts = {path.name.removesuffix(".gz").removeprefix(name) for path in folder.glob(f"{name}.relax[0-9]*")}
+    parts = {plain_name(path).removeprefix(name) for path in folder.glob(f"{name}.relax[0-9]*")}
     for ending in ("", *sorted(parts, key=_number, reverse=True)):
-        for path in (folder / f"{name}{ending}", folder / f"{name}{ending}.gz"):
+        for path in forms(folder / f"{name}{ending}"):
             if path.exists():
                 return path
     return folder / name
@@ -389,14 +389,11 @@ def _same(first: Any, second: Any) -> bool:
 def _text(path: Path) -> str:
     if not path.exists():
         return ""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+    with opened(path) as file:
         return file.read().decode(errors="replace")
 
 
 def _copy(source: Path, target: Path) -> None:
-    if not source.exists():
-        return
-    if source.suffix == ".gz":
-        target.write_bytes(gzip.decompress(source.read_bytes()))
-    else:
-        shutil.copyfile(source, target)
+    if source.exists():
+        with opened(source) as file, target.open("wb") as out:
+            shutil.copyfileobj(file, out)

@@ -7,7 +7,6 @@ The same is done to tags that are planned, so that both can be held against each
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..shared.files import DAMAGE
+from .packed import forms, opened, plain_name
 
 if TYPE_CHECKING:
     from pymatgen.io.vasp.outputs import Vasprun
@@ -217,15 +219,14 @@ def _is_cut(tag: str, printed: Any, given: Any) -> bool:
 def _incar_beside(path: Path) -> dict[str, Any]:
     from pymatgen.io.vasp.inputs import Incar
 
-    ending = path.name.removeprefix("vasprun.xml").removesuffix(".gz")
-    for name in (f"INCAR{ending}", f"INCAR{ending}.gz"):
-        place = path.parent / name
+    ending = plain_name(path).removeprefix("vasprun.xml")
+    for place in forms(path.parent / f"INCAR{ending}"):
         if place.exists():
-            raw = place.read_bytes()
             try:
-                text = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode(errors="replace")
+                with opened(place) as file:
+                    text = file.read().decode(errors="replace")
                 return {tag.upper(): value for tag, value in Incar.from_str(text).items()}
-            except (OSError, ValueError, EOFError):
+            except DAMAGE:
                 return {}
     return {}
 
@@ -449,9 +450,9 @@ def _column(value: Any, count: int, missing: float) -> list[float]:
 
 
 def species_of(path: Path) -> list[Species]:
-    """Return the species of a vasprun.xml, plain or gz, with their valence electrons: pymatgen leaves these out."""
+    """Return the species of a vasprun.xml, plain or packed, with their electrons, which pymatgen leaves out."""
     head: list[str] = []
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+    with opened(path) as file:
         for line in file:
             head.append(line.decode(errors="replace"))
             if "</atominfo>" in head[-1]:

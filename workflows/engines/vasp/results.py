@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import shutil
 import warnings
@@ -27,6 +26,7 @@ from .arrays import density, eigenvalues, electrons, with_shells
 from .inputs import CHARGE, LAUNCHES, RESULT, START, State, VaspInputs
 from .lattice_scan import note
 from .method import charge_of, coarseness, described, said_of_all, species_of, tags_of
+from .packed import opened
 from .tags import middle_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ _FORCE_STARS = f"{RUN} has **** in place of a force, or none: atoms overlap; loo
 
 
 def _has_starred_row(path: Path) -> bool:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+    with opened(path) as file:
         return any(b"<v>" in line and b"***" in line for line in file)
 
 
@@ -111,7 +111,7 @@ def _readable(path: Path) -> Iterator[Path]:
     VASP 5.4 writes ``KINTER ******``, of which no reader makes a whole number.
     """
     head = b""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+    with opened(path) as file:
         for line in file:
             head += line
             if b"</parameters>" in line:

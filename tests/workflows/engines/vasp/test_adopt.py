@@ -155,7 +155,7 @@ def test_what_is_no_run_is_told_by_what_it_is(tmp_path: Path) -> None:
     for name, words in (
         ("gone", "there is no such folder"),
         ("vasprun.xml", "is a file; give the folder of the run"),
-        ("empty", "it has no vasprun.xml, plain or .gz; give the folder in which it lies"),
+        ("empty", "it has no vasprun.xml, plain or packed (.gz, .bz2, .xz); give the folder in which it lies"),
     ):
         with pytest.raises(EngineError) as error:
             VaspRunOfUser(tmp_path / name)

@@ -163,7 +163,7 @@ def test_runs_of_another_kind_are_refused_with_the_difference(
     (host / "vasprun.xml").write_text("<modeling>")
     torn = cli("import", "--vasp", "empty", name, "--campaign", ran.campaign, *place)
     assert torn.stdout.count("vasprun.xml is missing or damaged") == 1
-    assert torn.stdout.count("it has no vasprun.xml, plain or .gz") == 1
+    assert torn.stdout.count("it has no vasprun.xml, plain or packed (.gz, .bz2, .xz)") == 1
 
 
 def test_what_is_not_finished_is_refused_with_its_number(

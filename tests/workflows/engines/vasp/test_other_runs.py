@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +151,24 @@ def test_a_fixed_density_without_its_d_electrons_is_told(mixed: int, told: bool,
     assert VaspRunOfUser(folder).lay(calculation, tmp_path / "plan", [np.eye(3, dtype=np.int64)]) == []
     notes = read_json(tmp_path / "plan" / "input.json")["notes"]
     assert any(note.startswith("LMAXMIX = 2 where 4 keeps") for note in notes) is told
+
+
+@pytest.mark.parametrize(("ending", "packed"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_packed_files_are_those_that_they_were(
+    ending: str, packed: Callable[[bytes], bytes], plain: Path, tmp_path: Path
+) -> None:
+    """The INCAR beside them, too, whose patched tag vasprun.xml keeps to itself; half a file is told."""
+    folder = tmp_path / "run"
+    shutil.copytree(plain, folder)
+    wanted = taken(folder, tmp_path / "wanted")
+    for path in list(folder.iterdir()):
+        path.with_name(f"{path.name}.{ending}").write_bytes(packed(path.read_bytes()))
+        path.unlink()
+    assert taken(folder, tmp_path / "plan") == wanted
+    assert (tmp_path / "plan" / "OUTCAR").read_bytes() == (plain / "OUTCAR").read_bytes()
+    (folder / f"INCAR.{ending}").write_bytes(packed((plain / "INCAR").read_bytes() + b"LSOL = .TRUE.\n"))
+    assert "LSOL true (yours) ≠ false (protocol)" in str(taken(folder, tmp_path / "other"))
+    whole = (folder / f"vasprun.xml.{ending}").read_bytes()
+    (folder / f"vasprun.xml.{ending}").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(EngineError, match="missing or damaged"):
+        VaspRunOfUser(folder)
