@@ -19,6 +19,9 @@ _HUBBARD = ("LDAU", "LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ")
 
 _MOVES_OF_CHAINS = (1, 3)
 
+_FIXED = 10
+"""ICHARG from which on a density is held fixed."""
+
 _DAMPED: Mapping[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "d3zero": (frozenset({"PBE", "RPBE", "revPBE", "PBEsol", "SCAN", "PBE0"}), ("VDW_S8", "VDW_SR")),
     "d3bj": (frozenset({"PBE", "RPBE", "revPBE", "PBEsol", "SCAN", "PBE0"}), ("VDW_S8", "VDW_A1", "VDW_A2")),
@@ -67,6 +70,12 @@ def _of_the_protocol(protocol: Mapping[str, Any], given: Mapping[str, Any], tags
         yield f"{', '.join(twice)} would undo protocol.hubbard_u_ev; give one of both."
     if protocol.get("spin_orbit") and not (tags["LSORBIT"] and tags.get("LNONCOLLINEAR", True)):
         yield "LSORBIT and LNONCOLLINEAR would undo protocol.spin_orbit; leave them out."
+    loose, criterion = given.get("EDIFF"), protocol.get("energy_convergence_ev")
+    if loose is not None and criterion is not None and float(loose) > criterion:
+        yield (
+            f"EDIFF {loose:g} is above protocol.energy_convergence_ev, {criterion:g} eV, which a run has to reach; "
+            "give that."
+        )
     place = "" if "IVDW" in given else "protocol.dispersion: "
     yield from (f"{place}{reason}" for reason in _of_the_dispersion(functional, tags))
 
@@ -116,6 +125,15 @@ def _of_the_kind(name: str, given: Mapping[str, Any], tags: Mapping[str, Any]) -
         )
     if kind.relaxes and not kind.relaxes_cell and given.get("ISIF", 2) not in (0, 1, 2):
         yield f"ISIF {given['ISIF']} changes the cell, which stays; it may be 2."
+    yield from (
+        f"{tag} does nothing beside the KPOINTS that is written; give protocol.kpoint_length_a or kpoint_mesh."
+        for tag in ("KSPACING", "KGAMMA")
+        if tag in given
+    )
+    if kind.relaxes and int(given.get("NSW", 1)) < 1:
+        yield f"NSW {given['NSW']} relaxes nothing; leave it out."
+    if not kind.fixed_density and int(given.get("ICHARG", 2)) >= _FIXED:
+        yield f"ICHARG {given['ICHARG']} holds the density fixed, and no ground state has its energy; leave it out."
     if name == "bands" and is_meta(tags):
         yield (
             "bands come from a fixed density, which hybrids and meta-GGA do not have; leave bands out of "
