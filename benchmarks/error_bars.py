@@ -34,7 +34,7 @@ def campaign(folder: Path, cutoff_ev: float) -> Path:
 
 def group(label: str) -> str:
     """Return what a calculation is for."""
-    if label in LABELS:
+    if label.replace("/", "_") in LABELS:
         return "plain ΔE"
     end = label.replace("-", "/").rpartition("/")[2]
     return GROUPS.get(end, GROUPS[""])
@@ -54,15 +54,21 @@ def main() -> None:
     seconds: dict[str, float] = defaultdict(float)
     counts: dict[str, list[str]] = defaultdict(list)
     with Results.open(options.root) as results:
-        (model,) = results.evaluate()
-        for record in results.records.values():
-            where, label = directory(options.root, record.label), record.label.replace("/", "_")
-            seconds[group(label)] += record.provenance.wall_time_s
-            counts[group(label)] += ["+".join(map(str, found)) for found in [iterations(where)] if found]
+        (entry,) = results.entries()
+        for name in entry.names:
+            record = results[name].record
+            if record.kind == "lowest":
+                continue
+            purpose, where = group(record.label), directory(options.root, record.label.replace("/", "_"))
+            seconds[purpose] += record.provenance.wall_time_s
+            counts[purpose] += ["+".join(map(str, counted)) for counted in [iterations(where)] if counted]
+        (model,) = results.models()
     for name, value in seconds.items():
         print(f"{name:12}{value:8.0f} s   SCF iterations {', '.join(counts[name]) or 'none'}")
     print(f"all to the plain ΔE: {sum(seconds.values()) / seconds['plain ΔE']:.2f}")
-    print(model)
+    for bars in model.quantities["uncertainty"].sites:
+        print(f"{bars.site}: ± {bars.numerical_ev:.3f} eV, functional ± {bars.functional_ev:.3f} eV")
+        print("  " + ", ".join(f"{words} {shift:+.4f}" for words, shift in bars.shifts_ev.items()))
 
 
 if __name__ == "__main__":
