@@ -273,25 +273,11 @@ def unfinished(run: Vasprun, inputs: VaspInputs) -> list[str]:
     found = [] if reason is None else [f"the electrons are not converged: {reason}"]
     found += filter(None, [held_fixed(run, inputs)])
     if KINDS[inputs.kind].relaxes:
-        found += filter(None, [_untold(run)])
         largest = float(np.linalg.norm(forces_of(run, inputs), axis=1).max())
         criterion = inputs.protocol["max_force_ev_per_a"]
         if not largest < criterion:
             found.append(f"largest force {largest:.3g} eV/Å > {criterion:g}")
     return found
-
-
-def _untold(run: Vasprun) -> str | None:
-    """Say that atoms were held fixed by selective dynamics and have zeros in place of their forces.
-
-    VASP prints the forces on such atoms, which are checked; patched ones may not.
-    """
-    free = np.array(run.initial_structure.site_properties.get("selective_dynamics", []), dtype=bool)
-    forces = np.array(run.ionic_steps[-1]["forces"], float)
-    if free.shape != forces.shape or free.all() or forces[~free].any():
-        return None
-    count = int((~free).any(axis=1).sum())
-    return f"{count} of its atoms were held fixed (selective dynamics), and the forces on them are not told"
 
 
 def differences(run: Vasprun, inputs: VaspInputs, calculation: Calculation) -> list[str]:

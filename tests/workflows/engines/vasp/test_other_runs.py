@@ -172,20 +172,3 @@ def test_packed_files_are_those_that_they_were(
     (folder / f"vasprun.xml.{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(EngineError, match="missing or damaged"):
         VaspRunOfUser(folder)
-
-
-@pytest.mark.parametrize(("flag", "force", "refused"), [("F", 0.0, True), ("F", 1e-3, False), ("T", 0.0, False)])
-def test_atoms_that_were_held_fixed(flag: str, force: float, refused: bool, plain: Path, tmp_path: Path) -> None:
-    """Below the criterion by its printed force is relaxed, whoever held it; zeros say nothing."""
-    folder = tmp_path / "run"
-    shutil.copytree(plain, folder)
-    path = folder / "vasprun.xml"
-    text, count = path.read_text(), len(VASP.start("relax"))
-    flags = f'<v type="logical" > {flag} {flag} {flag} </v>\n' + '<v type="logical" > T T T </v>\n' * (count - 1)
-    text = text.replace("</structure>", f'<varray type="logical" name="selective" >\n{flags}</varray>\n</structure>')
-    start = text.rindex('<varray name="forces" >\n') + len('<varray name="forces" >\n')
-    path.write_text(text[:start] + f"<v> {force} 0.0 0.0 </v>" + text[text.index("\n", start) :])
-    found = taken(folder, tmp_path / "plan")
-    words = "1 of its atoms were held fixed (selective dynamics), and the forces on them are not told"
-    assert (found == [words]) is refused
-    assert isinstance(found, float) is not refused
