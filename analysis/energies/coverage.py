@@ -12,6 +12,7 @@ import numpy as np
 
 from ..campaign_entry import ModelEntry, QuantityEntry
 from ..records import Record
+from ..words import listed
 from .adsorption import DESORBED, FINAL, sites_of_end
 from .comparability import ProtocolMismatch, check_method, check_parent, check_sampling, element_of, symbols
 from .energetics import adsorption_voltage
@@ -140,6 +141,9 @@ class CoverageResult:
         Of a formula unit of the host.
     charge
         Of an ion.
+    unknown
+        The coverages of which no arrangement has an energy. While there are some, nothing says how far the sheet
+        takes ions: `stable_coverage`, `average_voltage_v` and `capacity_mah_per_g` are None.
     reasons
         A sentence for each missing part.
     """
@@ -152,6 +156,7 @@ class CoverageResult:
     capacity_mah_per_g: float | None = None
     unit_mass_g_per_mol: float | None = None
     charge: int = 1
+    unknown: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
     @property
@@ -302,10 +307,14 @@ def coverage_result(
         plateaus=plateaus,
         unit_mass_g_per_mol=mass,
         charge=charge,
+        unknown=_unknown(found),
         reasons=_reasons(model, entry, found, records, missing),
     )
     if not plateaus:
         return result
+    if result.unknown:
+        words = f"stable coverage, average voltage, capacity: no energy at x = {listed(result.unknown)}"
+        return replace(result, reasons=(*result.reasons, words))
     stable = [i for (_, i), step in zip(pairwise(hull), plateaus, strict=True) if step.voltage_v > 0]
     x, energy = points[stable[-1]] if stable else points[0]
     return replace(
@@ -314,6 +323,12 @@ def coverage_result(
         average_voltage_v=adsorption_voltage(energy / x, charge=charge) if x else None,
         capacity_mah_per_g=None if mass is None else theoretical_capacity(x, charge, mass),
     )
+
+
+def _unknown(found: Sequence[ArrangementResult]) -> tuple[str, ...]:
+    """Return the coverages of which no arrangement has an energy."""
+    known = {one.coverage for one in found if one.formation_energy_ev is not None}
+    return tuple(dict.fromkeys(one.coverage for one in found if one.coverage not in known))
 
 
 def _slope(first: tuple[float, float], second: tuple[float, float]) -> float:

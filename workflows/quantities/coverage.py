@@ -447,10 +447,13 @@ def _values(result: CoverageResult, one: ArrangementResult) -> dict[str, Any]:
 
 def _lines(found: CoverageResult) -> list[str]:
     """Return what the energies say, a sentence each."""
-    if not found.plateaus or found.stable_coverage is None:
+    if not found.plateaus:
         return []
     steps = ", ".join(f"{step.voltage_v:.2f} V from x = {step.first} to {step.last}" for step in found.plateaus)
-    lines = [f"voltage against the metal: {steps}"]
+    without = f", without x = {listed(found.unknown)}, where no energy is known" if found.unknown else ""
+    lines = [f"voltage against the metal: {steps}{without}"]
+    if found.stable_coverage is None:
+        return lines
     if found.stable_coverage == 0:
         lines.append("plating the metal is preferred from the first ion on")
     else:

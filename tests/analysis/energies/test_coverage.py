@@ -228,6 +228,28 @@ def test_the_thickness_is_that_of_the_outermost_layers() -> None:
     assert found.arrangements[0].thickness_change_a == pytest.approx(0.3)
 
 
+def test_a_coverage_without_an_energy_leaves_it_open_how_many_ions_there_is_room_for() -> None:
+    """The minimum of the formation energy, where plating begins, may be there; another arrangement is enough."""
+    near, far = [[0.0, 0.0, 16.0]], [[0.0, 0.0, 16.0], [5.0, 3.0, 16.0]]
+    records = [with_ions("a", -202.0, near), with_ions("b", -204.0, far), with_ions("c", -204.1, far)]
+    whole = evaluated(records)
+    assert whole.stable_coverage == pytest.approx(2 / 9)
+    assert whole.unknown == ()
+    without = records[2].model_copy(update={"energy_ev": None})
+    assert evaluated([*records[:2], without]).capacity_mah_per_g == whole.capacity_mah_per_g
+    for lacking in ((1, 2), (0,)):
+        given = [
+            record.model_copy(update={"energy_ev": None}) if number in lacking else record
+            for number, record in enumerate(records)
+        ]
+        found = evaluated(given)
+        coverage = "1/9" if lacking == (0,) else "2/9"
+        assert found.plateaus
+        assert found.unknown == (coverage,)
+        assert (found.stable_coverage, found.average_voltage_v, found.capacity_mah_per_g) == (None, None, None)
+        assert found.reasons[-1] == f"stable coverage, average voltage, capacity: no energy at x = {coverage}"
+
+
 def test_what_is_missing_is_said() -> None:
     lacking = evaluated([with_ions("a", -204.0, APART)])
     entry = ModelEntry(

@@ -59,7 +59,7 @@ def test_a_metal_vacancy_and_a_foreign_atom_by_hand() -> None:
 def test_what_is_missing_or_impossible_is_said() -> None:
     with pytest.raises(EnergeticsError, match="no chemical potential of Te in the X-rich limit"):
         formation_energy(0.0, 0.0, {"Te": 1}, chalcogen_rich(ELEMENTS, -20.5, UNIT, "W"))
-    with pytest.raises(EnergeticsError, match="no energy of Se"):
+    with pytest.raises(EnergeticsError, match="no energy of Se for the host WSe2"):
         metal_rich(-20.0, {"W": 1, "Se": 2}, "W", -12.0, {"S": -4.0})
-    with pytest.raises(EnergeticsError, match=r"1\.500 eV above its elements"):
+    with pytest.raises(EnergeticsError, match=r"the host WSSe lies 1\.500 eV above its elements"):
         metal_rich(-18.0, {"W": 1, "S": 1, "Se": 1}, "W", -12.0, ELEMENTS)
