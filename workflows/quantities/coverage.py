@@ -281,7 +281,7 @@ class _Planned:
         self._read(self.host.repeat)  # for the mass of its formula unit, also where every coverage is in another cell
         values: dict[str, Any] = {
             "charge": ion_charge(self.declare, COVERAGE),
-            "faces": "both faces" if self._face is None else f"the {self._face} face",
+            "faces": self._faces,
             "units": {cell.name: cell.units for cell in self.cells.values()},
             "arrangements": declared,
             "found": found,
@@ -308,6 +308,13 @@ class _Planned:
     @cached_property
     def _face(self) -> str | None:
         return None if self.spec.sides == "both" else self._ideal.sites[self._named[0]].face
+
+    @property
+    def _faces(self) -> str:
+        """The faces that ions are put on, which are fewer than asked for where sites are named on one alone."""
+        points, allowed = self._ideal.points, self._read(self.host.repeat).search.allowed
+        on = {points.face(index) for index in allowed}
+        return "both faces" if len(on) > 1 else f"the {on.pop()} face"
 
     @cached_property
     def _ideal(self) -> Host:

@@ -122,6 +122,27 @@ def test_methods_name_the_faces_of_all_hosts(tmp_path: Path) -> None:
     )[0]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("host", "sites", "faces"),
+    [
+        ("WSSe", ["T_W@top", "H@top"], "the top face"),
+        ("WSSe", ["H@bottom"], "the bottom face"),
+        ("WSSe", ["T_W@top", "H@bottom"], "both faces"),
+        # Its faces are equivalent, and a site is named by the top one.
+        ({"host": "WSe2"}, ["T_W@top"], "both faces"),
+    ],
+)
+def test_the_faces_that_are_told_are_those_of_the_ions(tmp_path: Path, host: Any, sites: Any, faces: str) -> None:
+    planned = plan(campaign(tmp_path, models=[host], sites=sites, sides="both", coverage=["1/4", "1/2"]))
+    assert planned.entry().models[0].quantities["coverage"].declared["faces"] == faces
+    on = set()
+    for one in planned.names.values():
+        if one.structure["op"] == "ions":
+            heights = present(ideal_atoms(one)).positions[:, 2]
+            on |= {height > heights[:-2].mean() for height in heights[-2:]}
+    assert len(on) == (2 if faces == "both faces" else 1)
+
+
 def test_more_than_one_layer_holds_lie_in_a_second_one(tmp_path: Path) -> None:
     """Twelve ions on 2×2: eight on the faces, four above; each of them 3.63 Å from the nearest below."""
     planned = plan(campaign(tmp_path, coverage=[3], vacuum_a=20.0, most=4))
