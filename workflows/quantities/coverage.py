@@ -29,6 +29,8 @@ from ...analysis.report.content import Panel
 from ...analysis.words import distinct, listed
 from ...structures.arrangements import Arrangements, Search
 from ...structures.geometry import Floats
+from ...structures.monolayers import Monolayer
+from ...structures.stacks import Stack
 from ..calculation import HOST
 from ..campaign.yaml import InputError
 from ..start_structures import Host, ideal_atoms, ions, name_of_ions, read_host
@@ -145,7 +147,8 @@ class Coverage(Quantity):
             found: CoverageResult | None = result.quantities.get(self.name)
             if found is not None:
                 mock = "" if result.physical else f", {MOCK}"
-                lines += [f"{result.model}: {line}{mock}" for line in _lines(found)]
+                unit = result.host.model.quantities[self.name].declared.get("unit")
+                lines += [f"{result.model}: {line}{mock}" for line in _lines(found, unit)]
                 if found.plateaus and UNCERTAINTY in result.host.model.quantities:
                     lines.append(f"{result.model}: ± of formation energies and voltages: {NO_BAR}")
                 lines += [f"{result.model}: {line}" for line in _chosen(result.host, found)]
@@ -286,6 +289,8 @@ class _Planned:
             "arrangements": declared,
             "found": found,
         }
+        if self._unit is not None:
+            values["unit"] = self._unit
         finals = self._finals(calculations)
         names |= {f"{name}/final": finals[calculation.id] for name, calculation in names.items() if finals}
         energies = {energy_role(role): finals[relaxed.id] for role, relaxed in calculations.items() if finals}
@@ -308,6 +313,13 @@ class _Planned:
     @cached_property
     def _face(self) -> str | None:
         return None if self.spec.sides == "both" else self._ideal.sites[self._named[0]].face
+
+    @cached_property
+    def _unit(self) -> str | None:
+        """The formula unit of a structure file, which its own dopants and vacancies make larger: ``Mo3S8W``."""
+        if isinstance(self.host.origin, Monolayer | Stack):
+            return None
+        return "".join(f"{element}{count if count > 1 else ''}" for element, count in unit_of(self.host).items())
 
     @property
     def _faces(self) -> str:
@@ -387,10 +399,11 @@ class _Planned:
         below = int(coverage * units)
         near = listed([str(Fraction(k, units)) for k in (below, below + 1) if k > 0])
         smaller = "" if self.host.defects else ", and no smaller cell holds it"
+        of = "" if self._unit is None else f" {self._unit}"
         return (
             f"{self.where}: {coverage} ions per formula unit are no whole number in its {cell} cell, which has "
-            f"{units} formula units{smaller}; near it are {near}. Or give a supercell with a multiple of "
-            f"{coverage.denominator} formula units."
+            f"{units} formula unit{'s' * (units != 1)}{of}{smaller}; near it are {near}. Or give a supercell "
+            f"with a multiple of {coverage.denominator} formula units."
         )
 
     def _of(self, cell: _Cell, count: int) -> tuple[dict[str, Calculation], Arrangements]:
@@ -452,8 +465,8 @@ def _values(result: CoverageResult, one: ArrangementResult) -> dict[str, Any]:
     return {**asdict(one), "on_hull": one.name in result.hull}
 
 
-def _lines(found: CoverageResult) -> list[str]:
-    """Return what the energies say, a sentence each."""
+def _lines(found: CoverageResult, unit: str | None) -> list[str]:
+    """Return what the energies say, a sentence each; ``unit`` is the formula unit of a structure file."""
     if not found.plateaus:
         return []
     steps = ", ".join(f"{step.voltage_v:.2f} V from x = {step.first} to {step.last}" for step in found.plateaus)
@@ -465,9 +478,10 @@ def _lines(found: CoverageResult) -> list[str]:
         lines.append("plating the metal is preferred from the first ion on")
     else:
         last = found.arrangement(found.hull[_stable_steps(found) - 1])
+        of = "" if unit is None else f" {unit}"
         most = ", the most that was asked for" if last.x == max(one.x for one in found.arrangements) else ""
         lines.append(
-            f"takes {last.coverage} {'ion' if last.x == 1 else 'ions'} per formula unit{most} ({last.places}) "
+            f"takes {last.coverage} {'ion' if last.x == 1 else 'ions'} per formula unit{of}{most} ({last.places}) "
             f"at {found.average_voltage_v:.2f} V on average"
             + ("" if found.capacity_mah_per_g is None else f", {found.capacity_mah_per_g:.1f} mAh/g")
             + f"; the thickness of the sheet has then changed by {last.thickness_change_a:+.2f} Å"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import mx2
 from sodiate.analysis.energies.coverage import CoverageResult, Plateau
 from sodiate.analysis.model_result import HostRecords, ModelResult
 from sodiate.analysis.records import MOCK
@@ -141,6 +142,29 @@ def test_the_faces_that_are_told_are_those_of_the_ions(tmp_path: Path, host: Any
             heights = present(ideal_atoms(one)).positions[:, 2]
             on |= {height > heights[:-2].mean() for height in heights[-2:]}
     assert len(on) == (2 if faces == "both faces" else 1)
+
+
+@pytest.mark.parametrize(("doped", "unit", "ions"), [(False, "MoS2", 4), (True, "Mo3S8W", 1)])
+def test_the_formula_unit_of_a_file_is_named(bench: Bench, tmp_path: Path, doped: bool, unit: str, ions: int) -> None:
+    """A dopant of the file's own makes its unit four times as large, and x = 1 is one ion a cell, not four."""
+    atoms = mx2("MoS2", a=3.184, thickness=3.13, size=(2, 2, 1), vacuum=8.0)
+    if doped:
+        atoms.symbols[[atom.index for atom in atoms if atom.symbol == "Mo"][1]] = "W"
+    atoms.pbc = True
+    atoms.write(tmp_path / "host.cif")
+    model = {"name": "mine", "file": "host.cif"}
+    given: dict[str, Any] = {"models": [model], "sites": ["T_Mo@top"], "supercell": [1, 1], "sides": "one", "most": 1}
+    path = campaign(tmp_path, **given, coverage=[1])
+    planned = plan(path)
+    declared = planned.entry().models[0].quantities["coverage"].declared
+    assert {row["ions"] for row in declared["arrangements"]} == {ions}
+    bench.submit(planned)
+    bench.launch(planned)
+    (result,) = Results(bench.documents, "here").models()
+    (line,) = [line for line in Coverage().remarks([result]) if "takes" in line]
+    assert line.startswith(f"mine: takes 1 ion per formula unit {unit}, the most")
+    with pytest.raises(InputError, match=rf"has {1 if doped else 4} formula units? {unit}, "):
+        plan(campaign(tmp_path, **given, coverage=["1/3"]))
 
 
 def test_more_than_one_layer_holds_lie_in_a_second_one(tmp_path: Path) -> None:
