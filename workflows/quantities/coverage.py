@@ -389,7 +389,7 @@ class _Planned:
         more += [", or sites: all"] * (len(self._named) < len(self._ideal.sites))
         return (
             f"{self.where}: {coverage} ions per formula unit are more than its sites hold: "
-            f"{', '.join(self._named)} on {'both faces' if self._face is None else f'the {self._face} face'} take "
+            f"{', '.join(self._named)} on {self._faces} take "
             f"{Fraction(holds, cell.units)}, a second layer ({second}) as many again; give at most "
             f"{Fraction(2 * holds, cell.units)}{''.join(more)}."
         )

@@ -189,6 +189,10 @@ def test_more_than_one_layer_holds_lie_in_a_second_one(tmp_path: Path) -> None:
             {"coverage": [3], "sides": "one"},
             ("on the top face take 1", "give at most 2, or sides: both, or sites: all"),
         ),
+        (
+            {"coverage": [3], "sites": ["T_W@top"]},
+            ("T_W@top on the top face take 1", "give at most 2, or sites: all"),
+        ),
         ({"coverage": [4], "vacuum_a": 13.0}, ("of vacuum, and images of a sheet overlap", "raise vacuum_a by")),
         (
             {"coverage": ["1/7"], "supercell": [3, 3]},
