@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..calculation import HOST
 from ..campaign.campaign_file import StartHeights
+from ..campaign.protocol import is_off
 from ..kinds import KINDS
 from ..start_structures import read_host
 
@@ -65,7 +66,22 @@ def _final_changes(host: PlannedHost, baseline: PlannedHost, known: list[str]) -
         }
         for one in (host, baseline)
     )
+    # What acts on a relaxation of this engine but on no single point of it is no change of the energies.
+    idle = _idle(host) | _idle(baseline)
+    ours, theirs = ({key: value for key, value in one.items() if key not in idle} for one in (ours, theirs))
     return [change for change in _protocol_changes(ours, theirs) if change not in known]
+
+
+def _idle(host: PlannedHost) -> set[str]:
+    """Return the keys of a relaxation that its single point would have, too, if they acted on it."""
+    if not host.finals:
+        return set()
+    lacking = host.calculation.protocol.keys() - host.finals[HOST].protocol.keys()
+    return {
+        key
+        for key in lacking
+        if (value := getattr(host.energy_protocol, key, None)) is not None and not is_off(key, value)
+    }
 
 
 _FORCES = KINDS["relax"].keys

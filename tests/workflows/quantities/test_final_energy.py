@@ -140,6 +140,36 @@ def test_a_model_may_have_more_keys_or_none(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("engine", "own", "changes"),
+    [
+        # The mesh acts on a dry DOS alone, so that a dry single point has none and its energy is no other one.
+        ("emt", {"cutoff_ev": 700.0}, ()),
+        ("gpaw", {"cutoff_ev": 700.0}, ("final energy: cutoff_ev 500 → 700",)),
+        ("vasp", {"hubbard_u_ev": {}}, ("final energy: hubbard_u_ev W d 3 → none",)),
+        (
+            "vasp",
+            {"kpoint_length_a": 39.0},
+            ("final energy: kpoint_mesh [3, 3, 1] → none", "final energy: kpoint_length_a 19.5 → 39"),
+        ),
+    ],
+)
+def test_what_acts_on_relaxations_alone_is_no_change_of_energies(
+    tmp_path: Path, engine: str, own: dict[str, Any], changes: tuple[str, ...]
+) -> None:
+    common: dict[str, Any] = {}
+    if "hubbard_u_ev" in own:
+        common["hubbard_u_ev"] = {"W": {"d": 3.0}}
+    if "kpoint_length_a" in own:
+        common["kpoint_mesh"] = {"points": [3, 3, 1]}
+    models = [
+        "WSSe+VS",
+        {"model": "WSSe+VS", "name": "own", "protocol": {"final_energy": own}, "compare_with": "WSSe+VS"},
+    ]
+    planned = plan(small_campaign(tmp_path, protocol=paper(**common), models=models), engine)
+    assert sorted(planned.entry().models[1].changes) == sorted(changes)
+
+
 def test_a_length_goes_before_a_mesh_that_the_relaxations_have(tmp_path: Path) -> None:
     given = {"points": [3, 3, 1], "shift": [0.5, 0.5, 0.0]}
     protocol = paper(kpoint_mesh=given, final_energy={"kpoint_length_a": 39.0})
