@@ -1,9 +1,10 @@
 """Mixed instead of Janus: the symmetry-distinct ways to share one sublattice between two elements."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, groupby
 from math import comb
+from string import ascii_lowercase
 from typing import Final
 
 import numpy as np
@@ -117,12 +118,22 @@ def mix(layer: Monolayer, repeat: tuple[int, int], name: str) -> tuple[Defect, .
     present = set(atoms_of(janus, top))
     orderings = {ordering.name: ordering for ordering in distinct_orderings(lattice, bottom, top, len(present))}
     if name not in orderings:
-        names = ", ".join(orderings)
+        names = _in_ranges(orderings)
         raise StructureError(f"{describe(janus)}: no ordering {name!r} of its {top} and {bottom}; there are {names}.")
     target = set(orderings[name].indices)
     defects = [Defect(top, index, bottom) for index in present - target]
     defects += [Defect(bottom, index, top) for index in target - present]
     return tuple(sorted(defects, key=lambda defect: defect.index))
+
+
+def _in_ranges(names: Iterable[str]) -> str:
+    """List orderings, those of one distribution over the faces as a range: ``3+0, 2+1a to 2+1d``."""
+    alike = [list(group) for _, group in groupby(names, lambda name: name.rstrip(ascii_lowercase))]
+    return ", ".join(", ".join(group) if len(group) < _RANGE else f"{group[0]} to {group[-1]}" for group in alike)
+
+
+_RANGE = 4
+"""So many names are told as a range: of 3×3 there are hundreds."""
 
 
 def of_mixed(mixing: Sequence[Defect], defects: Sequence[Defect]) -> tuple[Defect, ...]:

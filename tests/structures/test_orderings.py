@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 
@@ -113,3 +114,15 @@ def test_a_vacancy_or_substitution_in_a_mixed_sheet(name: str) -> None:
     moved = mixing[0]
     assert moved.replacement is not None
     assert of_mixed(mixing, [Defect(moved.replacement, moved.index, moved.element)]) == mixing[1:]
+
+
+def test_hundreds_of_orderings_are_told_as_ranges() -> None:
+    host = Monolayer("W", "S", "Se", 3.25, 2.42, 2.53)
+    with pytest.raises(StructureError) as refusal:
+        mix(host, (3, 3), "mixed")
+    words = str(refusal.value).partition("there are ")[2]
+    assert words.startswith("9+0, 8+1a to 8+1d, 7+2a to 7+2ae, ")
+    assert len(words) < 200
+    symmetric = build_monolayer(replace(host, top="Se", bond_top=2.53), (3, 3))
+    names = [ordering.name for ordering in distinct_orderings(symmetric, "Se", "S", 9)]
+    assert all(name in words for name in (names[0], names[-1]))
