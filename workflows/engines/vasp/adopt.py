@@ -73,6 +73,7 @@ class VaspRunOfUser:
         if not _file(self.folder, RUN).exists():
             raise EngineError(f"it has no {RUN}, plain or packed (.gz, .bz2, .xz); give the folder in which it lies")
         try:
+            _refuse_two(_file(self.folder, RUN))
             self.run = read_vasprun(_file(self.folder, RUN))
         except DAMAGE as error:
             raise EngineError(f"{RUN} is missing or damaged ({error})") from None
@@ -134,11 +135,15 @@ class VaspRunOfUser:
     def _of_others(self) -> list[str]:
         """Say which files that would be read are of another run, as where two were made in one folder."""
         energy_ev = float(self.run.ionic_steps[-1]["e_fr_energy"])
-        text = _text(self._path("OUTCAR"))
-        theirs = [float(value) for value in _ENERGY_OF_OUTCAR.findall(text)]
-        if theirs and not abs(theirs[-1] - energy_ev) < _SAME_ENERGY_EV:
-            return [f"OUTCAR is of another run than {RUN}: it ends with {theirs[-1]:.6f} eV, not {energy_ev:.6f} eV"]
-        return []
+        reasons = []
+        for name, pattern in _ENERGIES.items():
+            theirs = [float(value) for value in pattern.findall(_text(self._path(name)))]
+            if theirs and not abs(theirs[-1] - energy_ev) < _SAME_ENERGY_EV:
+                ends = f"it ends with {theirs[-1]:.6f} eV, not {energy_ev:.6f} eV"
+                reasons.append(f"{name} is of another run than {RUN}: {ends}")
+        if self.run.is_spin and not self._path("OUTCAR").exists():
+            reasons.append("it has no OUTCAR, which the moments are in; give it, plain or packed, beside vasprun.xml")
+        return reasons
 
     def lay(self, calculation: Calculation, directory: Path, turns: Sequence[NDArray[np.int64]]) -> list[str]:
         """Copy the run into a prepared directory, or return its `differences` from the plan."""
@@ -225,8 +230,11 @@ class VaspRunOfUser:
         return not (same and np.array_equal(lies.turn, np.eye(3)))
 
 
-_ENERGY_OF_OUTCAR = re.compile(r"free  energy   TOTEN  = +(-?[\d.]+) eV")
-"""That of an ionic step; those of electronic steps have other blanks."""
+_ENERGIES: Mapping[str, re.Pattern[str]] = {
+    "OUTCAR": re.compile(r"free  energy   TOTEN  = +(-?[\d.]+) eV"),
+    "OSZICAR": re.compile(r"^ *\d+ F= *(-?[\d.]+E[+-]\d+)", re.MULTILINE),
+}
+"""Free energies of ionic steps; those of electronic steps look otherwise."""
 
 _SAME_ENERGY_EV = 1e-4
 
@@ -251,6 +259,14 @@ def _last_part(folder: Path) -> Path:
     """Return the last of the folders relax1, relax2 … in a folder that has no run of its own."""
     parts = sorted(folder.glob("relax[0-9]*/"), key=lambda path: _number(path.name))
     return parts[-1] if parts and not _file(folder, RUN).exists() else folder
+
+
+def _refuse_two(path: Path) -> None:
+    """Raise `EngineError` if a file is there plain and packed, with another content."""
+    places = [place for place in forms(path.with_name(plain_name(path))) if place.exists()]
+    if len(places) > 1 and len({_text(place) for place in places}) > 1:
+        names = " and ".join(place.name for place in places)
+        raise EngineError(f"{names} in it are of two runs; take one of them away")
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -134,6 +134,8 @@ def _of_the_kind(name: str, given: Mapping[str, Any], tags: Mapping[str, Any]) -
         yield f"NSW {given['NSW']} relaxes nothing; leave it out."
     if not kind.fixed_density and int(given.get("ICHARG", 2)) >= _FIXED:
         yield f"ICHARG {given['ICHARG']} holds the density fixed, and no ground state has its energy; leave it out."
+    if not kind.fixed_density and "NELECT" in given:
+        yield "NELECT gives the cell a charge, and energies of charged cells are not subtracted; leave it out."
     if name == "bands" and is_meta(tags):
         yield (
             "bands come from a fixed density, which hybrids and meta-GGA do not have; leave bands out of "

@@ -245,6 +245,7 @@ def test_expansion_follows_the_order_of_atoms_and_species() -> None:
         ({"relax": {"NSW": 0}}, r"NSW 0 relaxes nothing"),
         ({"relax": {"ICHARG": 11}}, r"ICHARG 11 holds the density fixed"),
         ({"*": {"ICHARG": 12}}, r"ICHARG 12 holds the density fixed"),
+        ({"*": {"NELECT": 105}}, r"NELECT gives the cell a charge"),
         ({"*": {"KSPACING": 0.2}}, r"KSPACING does nothing beside the KPOINTS"),
         ({"*": {"EDIFF": 1e-3}}, r"EDIFF 0.001 is above protocol.energy_convergence_ev, 1e-05 eV"),
         ({"*": {"METAGGA": "SCAN", "GGA": "PE"}}, r"GGA beside METAGGA"),

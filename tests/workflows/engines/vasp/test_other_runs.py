@@ -84,6 +84,37 @@ def test_an_outcar_of_another_run_gives_no_moments(plain: Path, tmp_path: Path) 
     assert "OUTCAR is of another run than vasprun.xml: it ends with -12.345000 eV" in found[0]
 
 
+def test_an_oszicar_of_another_run_gives_no_trajectory(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(plain, folder)
+    text = (folder / "OSZICAR").read_text()
+    head, mark, last = text.rpartition(" F= ")
+    assert mark
+    (folder / "OSZICAR").write_text(head + mark + re.sub(r"-?\.?\d+\.?\d*E[+-]\d+", "-.12345000E+02", last, count=1))
+    found = taken(folder, tmp_path / "plan")
+    assert isinstance(found, list)
+    assert "OSZICAR is of another run than vasprun.xml: it ends with -12.345000 eV" in found[0]
+
+
+def test_a_run_with_spin_needs_its_outcar(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(plain, folder)
+    (folder / "OUTCAR").unlink()
+    spin = edited(folder, tmp_path / "spin", "ISPIN", 2)
+    assert "it has no OUTCAR, which the moments are in" in str(taken(spin, tmp_path / "with"))
+
+
+def test_a_plain_file_beside_the_packed_one_of_another_run(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(plain, folder)
+    content = (folder / "vasprun.xml").read_bytes()
+    (folder / "vasprun.xml.gz").write_bytes(gzip.compress(content))
+    assert isinstance(taken(folder, tmp_path / "plan"), float)  # gzip --keep
+    (folder / "vasprun.xml.gz").write_bytes(gzip.compress(content + b"<!-- of another -->"))
+    with pytest.raises(EngineError, match=r"vasprun.xml and vasprun.xml.gz in it are of two runs"):
+        VaspRunOfUser(folder)
+
+
 def test_files_are_of_the_part_of_which_vasprun_is(plain: Path, tmp_path: Path) -> None:
     """relax1 and relax2 in one folder: what the second left out is not taken from the first."""
     folder = tmp_path / "run"
