@@ -35,7 +35,7 @@ from .results import (
 from .tags import MOVES, mixed_shells
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -134,16 +134,27 @@ class VaspRunOfUser:
 
     def _of_others(self) -> list[str]:
         """Say which files that would be read are of another run, as where two were made in one folder."""
-        energy_ev = float(self.run.ionic_steps[-1]["e_fr_energy"])
+        theirs_ev, ours_ev = self._last_energy_ev("OUTCAR"), float(self.run.ionic_steps[-1]["e_fr_energy"])
         reasons = []
-        for name, pattern in _ENERGIES.items():
-            theirs = [float(value) for value in pattern.findall(_text(self._path(name)))]
-            if theirs and not abs(theirs[-1] - energy_ev) < _SAME_ENERGY_EV:
-                ends = f"it ends with {theirs[-1]:.6f} eV, not {energy_ev:.6f} eV"
-                reasons.append(f"{name} is of another run than {RUN}: {ends}")
+        if theirs_ev is not None and not abs(theirs_ev - ours_ev) < _SAME_ENERGY_EV:
+            ends = f"it ends with {theirs_ev:.6f} eV, not {ours_ev:.6f} eV"
+            reasons.append(f"OUTCAR is of another run than {RUN}: {ends}")
         if self.run.is_spin and not self._path("OUTCAR").exists():
             reasons.append("it has no OUTCAR, which the moments are in; give it, plain or packed, beside vasprun.xml")
         return reasons
+
+    def _last_energy_ev(self, name: str) -> float | None:
+        """Return the free energy of the last ionic step by a text of VASP's; None if it has none."""
+        energies = _ENERGIES[name].findall(_text(self._path(name)))
+        return float(energies[-1]) if energies else None
+
+    def _taken(self) -> Iterator[str]:
+        """Yield the files that are copied, of which OSZICAR has moments of steps alone: none of another run."""
+        theirs_ev, ours_ev = self._last_energy_ev("OSZICAR"), float(self.run.ionic_steps[-1]["e_fr_energy"])
+        for name in _TAKEN:
+            # It has eight digits.
+            if name != "OSZICAR" or theirs_ev is None or abs(theirs_ev - ours_ev) < 1e-6 * max(100.0, abs(ours_ev)):
+                yield name
 
     def lay(self, calculation: Calculation, directory: Path, turns: Sequence[NDArray[np.int64]]) -> list[str]:
         """Copy the run into a prepared directory, or return its `differences` from the plan."""
@@ -167,7 +178,7 @@ class VaspRunOfUser:
         if found:
             return found
         kept = {"density": (CHARGE,), "dos": (POTENTIAL,)}.get(calculation.kind, ())
-        for name in (*_TAKEN, *kept):
+        for name in (*self._taken(), *kept):
             _copy(self._path(name), directory / name)
         elsewhere = [
             name for name in kept if (directory / name).exists() and not has_charge_of(directory / name, self.end)
