@@ -496,7 +496,8 @@ def test_no_more_ranks_than_have_a_share(tmp_path: Path, monkeypatch: pytest.Mon
     spins = replace(inputs, calculator={**inputs.calculator, "spinpol": True}, execution={})
     without = replace(spins, execution={"coarse": {"calculator": inputs.calculator}})
     of_host = replace(spins, host={"mesh": [1, 1, 1]})
-    assert [usable_ranks(one, 64) for one in (spins, without, of_host)] == [10, 5, 2]
+    anew = replace(of_host, kind="dos")  # without its file the host's density is computed again, on the host's mesh
+    assert [usable_ranks(case, 64) for case in (spins, without, of_host, anew)] == [10, 5, 10, 2]
     with pytest.raises(EngineError, match=r"asks for 6 ranks, but this calculation has 5 k points times spins"):
         make_engine("gpaw", Settings(worker={"gpaw_command": "mpiexec --oversubscribe -n 6 gpaw python run.py"})).run(
             tmp_path / "mesh", Limits(), Stop()
