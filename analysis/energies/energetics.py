@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...errors import SodiateError
+from ..words import formula
 
 
 class EnergeticsError(SodiateError):
@@ -111,12 +112,12 @@ def metal_rich(
     chalcogens = {element: count for element, count in units.items() if element != metal}
     missing = [element for element in chalcogens if element not in elements_ev]
     if missing or metal not in units:
-        raise EnergeticsError(f"no energy of {', '.join(missing) or metal} for the host {_formula(units)}.")
+        raise EnergeticsError(f"no energy of {', '.join(missing) or metal} for the host {formula(units)}.")
     elements = units[metal] * metal_ev + sum(n * elements_ev[element] for element, n in chalcogens.items())
     shift = (formula_unit_ev - elements) / sum(chalcogens.values())
     if shift > 0:
         raise EnergeticsError(
-            f"the host {_formula(units)} lies {shift * sum(chalcogens.values()):.3f} eV above its elements: it has "
+            f"the host {formula(units)} lies {shift * sum(chalcogens.values()):.3f} eV above its elements: it has "
             "no range of stability; look at the references."
         )
     return ChemicalPotentials(
@@ -154,7 +155,3 @@ def formation_energy(
     if missing:
         raise EnergeticsError(f"no chemical potential of {', '.join(missing)} in the {potentials.name} limit.")
     return defective_ev - pristine_ev + sum(n * potentials.potentials_ev[element] for element, n in removed.items())
-
-
-def _formula(units: Mapping[str, int]) -> str:
-    return "".join(f"{element}{count if count > 1 else ''}" for element, count in units.items())

@@ -26,7 +26,7 @@ from ...analysis.energies.coverage import (
 from ...analysis.energies.uncertainty import NO_BAR, UNCERTAINTY
 from ...analysis.records import MOCK
 from ...analysis.report.content import Panel
-from ...analysis.words import distinct, listed
+from ...analysis.words import distinct, formula, listed
 from ...structures.arrangements import Arrangements, Search
 from ...structures.geometry import Floats
 from ...structures.monolayers import Monolayer
@@ -319,7 +319,7 @@ class _Planned:
         """The formula unit of a structure file, which its own dopants and vacancies make larger: ``Mo3S8W``."""
         if isinstance(self.host.origin, Monolayer | Stack):
             return None
-        return "".join(f"{element}{count if count > 1 else ''}" for element, count in unit_of(self.host).items())
+        return formula(unit_of(self.host))
 
     @property
     def _faces(self) -> str:

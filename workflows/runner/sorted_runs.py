@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from ...analysis.words import formula
 from ...errors import SodiateError
 from ...structures.geometry import placement, turned_cell
 from ...structures.slabs import VACUUM_GAP, empty_spans
@@ -165,7 +166,7 @@ class _Sorting:
         wide = [name for name, span in zip("abc", empty_spans(atoms), strict=True) if span >= VACUUM_GAP]
         if one.role is None and len(wide) in (0, 3):
             if len(wide) == 3 and len(atoms) > 1:
-                self._refuse(one, f"{_words(one.formula)} in a box: of molecules there is no use here")
+                self._refuse(one, f"{formula(one.formula)} in a box: of molecules there is no use here")
             return "atom" if wide else "bulk"
         cell = np.asarray(atoms.cell)
         normal = np.cross(cell[0], cell[1])
@@ -194,7 +195,7 @@ class _Sorting:
         elements = foreign or sorted(found)
         if len(elements) == 1:
             return elements[0]
-        formulas = ", ".join(dict.fromkeys(_words(one.formula) for one in flat)) or "none"
+        formulas = ", ".join(dict.fromkeys(formula(one.formula) for one in flat)) or "none"
         which = " or ".join(elements) if elements else "nothing"
         raise InputError(
             f"import: of the sheets ({formulas}) it cannot be told which are hosts and which the same with one atom "
@@ -258,7 +259,7 @@ class _Sorting:
             if far is not None and far < _TWICE_A:
                 self._refuse(
                     one,
-                    f"{_words(one.formula)} that ended within {far:.2f} Å of {_whose(sheet)}: two runs of one host; "
+                    f"{formula(one.formula)} that ended within {far:.2f} Å of {_whose(sheet)}: two runs of one host; "
                     "leave one out, or say --role FOLDER=dos if it is its DOS",
                 )
                 return
@@ -275,7 +276,7 @@ class _Sorting:
         same = [sheet for sheet in self.sheets if sheet.formula == rest]
         if not same:
             more = f": it has {one.formula[element]} {element}" if one.formula[element] > 1 else ""
-            self._refuse(one, f"no clean host {_words(rest)} is here{more}; add its run")
+            self._refuse(one, f"no clean host {formula(rest)} is here{more}; add its run")
             return
         fitting = [(far, sheet) for sheet in same if (far := _host_apart(sheet, one, element)) is not None]
         if not fitting:
@@ -285,7 +286,7 @@ class _Sorting:
         far, sheet = min(fitting, key=lambda pair: pair[0])
         if far > _SAME_HOST_A:
             self._refuse(
-                one, f"its {_words(rest)} begins {far:.1f} Å from {_whose(sheet)}: another host, to be added"
+                one, f"its {formula(rest)} begins {far:.1f} Å from {_whose(sheet)}: another host, to be added"
             )
             return
         sheet.sites.append(one)
@@ -294,7 +295,7 @@ class _Sorting:
         for one in runs:
             if set(one.formula) != {element} or (what == "atom" and len(one.run.atoms) != 1):
                 self._refuse(
-                    one, f"{_words(one.formula)} is neither a sheet nor the {what} of {element}, the adsorbate"
+                    one, f"{formula(one.formula)} is neither a sheet nor the {what} of {element}, the adsorbate"
                 )
         for one in runs[1:]:
             self._refuse(one, f"{what} of {element}, as {runs[0].folder} is; leave one out")
@@ -331,10 +332,6 @@ def _apart(atoms: Atoms, others: Atoms) -> float | None:
 
 def _whose(sheet: Sheet) -> str:
     return str(sheet.given.folder) if sheet.given is not None else sheet.name
-
-
-def _words(formula: Counter[str]) -> str:
-    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in formula.items())
 
 
 def _edges(atoms: Atoms) -> str:

@@ -134,7 +134,7 @@ class VaspRunOfUser:
 
     def _of_others(self) -> list[str]:
         """Say which files that would be read are of another run, as where two were made in one folder."""
-        theirs_ev, ours_ev = self._last_energy_ev("OUTCAR"), float(self.run.ionic_steps[-1]["e_fr_energy"])
+        theirs_ev, ours_ev = self._last_energy_ev("OUTCAR"), self._free_energy_ev
         reasons = []
         if theirs_ev is not None and not abs(theirs_ev - ours_ev) < _SAME_ENERGY_EV:
             ends = f"it ends with {theirs_ev:.6f} eV, not {ours_ev:.6f} eV"
@@ -143,6 +143,11 @@ class VaspRunOfUser:
             reasons.append("it has no OUTCAR, which the moments are in; give it, plain or packed, beside vasprun.xml")
         return reasons
 
+    @property
+    def _free_energy_ev(self) -> float:
+        """Free energy of the last ionic step."""
+        return float(self.run.ionic_steps[-1]["e_fr_energy"])
+
     def _last_energy_ev(self, name: str) -> float | None:
         """Return the free energy of the last ionic step by a text of VASP's; None if it has none."""
         energies = _ENERGIES[name].findall(_text(self._path(name)))
@@ -150,7 +155,7 @@ class VaspRunOfUser:
 
     def _taken(self) -> Iterator[str]:
         """Yield the files that are copied, of which OSZICAR has moments of steps alone: none of another run."""
-        theirs_ev, ours_ev = self._last_energy_ev("OSZICAR"), float(self.run.ionic_steps[-1]["e_fr_energy"])
+        theirs_ev, ours_ev = self._last_energy_ev("OSZICAR"), self._free_energy_ev
         for name in _TAKEN:
             # It has eight digits.
             if name != "OSZICAR" or theirs_ev is None or abs(theirs_ev - ours_ev) < 1e-6 * max(100.0, abs(ours_ev)):

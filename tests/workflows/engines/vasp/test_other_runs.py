@@ -71,26 +71,25 @@ def test_k_points_of_which_no_mesh_is_named(name: str, plain: Path, tmp_path: Pa
     assert (found.settings or {})["k points"].startswith("3 given one by one (")
 
 
+def ending_with(plain: Path, folder: Path, name: str, mark: str, energy: str) -> Path:
+    """The run with another energy behind the last mark in one of its texts."""
+    shutil.copytree(plain, folder)
+    head, between, last = (folder / name).read_text().rpartition(mark)
+    assert between
+    (folder / name).write_text(head + mark + re.sub(r"-?\.?\d+\.?\d*(E[+-]\d+)?", energy, last, count=1))
+    return folder
+
+
 def test_an_outcar_of_another_run_gives_no_moments(plain: Path, tmp_path: Path) -> None:
     """As where one of two runs in a folder left its vasprun.xml, and the other its OUTCAR."""
-    folder = tmp_path / "run"
-    shutil.copytree(plain, folder)
-    text = (folder / "OUTCAR").read_text()
-    head, mark, last = text.rpartition("free  energy   TOTEN  =")
-    assert mark
-    (folder / "OUTCAR").write_text(head + mark + re.sub(r"-?\d+\.\d+", "-12.34500000", last, count=1))
+    folder = ending_with(plain, tmp_path / "run", "OUTCAR", "free  energy   TOTEN  =", "-12.34500000")
     found = taken(folder, tmp_path / "plan")
     assert isinstance(found, list)
     assert "OUTCAR is of another run than vasprun.xml: it ends with -12.345000 eV" in found[0]
 
 
 def test_an_oszicar_of_another_run_gives_no_trajectory(plain: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(plain, folder)
-    text = (folder / "OSZICAR").read_text()
-    head, mark, last = text.rpartition(" F= ")
-    assert mark
-    (folder / "OSZICAR").write_text(head + mark + re.sub(r"-?\.?\d+\.?\d*E[+-]\d+", "-.12345000E+02", last, count=1))
+    folder = ending_with(plain, tmp_path / "run", "OSZICAR", " F= ", "-.12345000E+02")
     assert isinstance(taken(folder, tmp_path / "plan"), float)
     assert isinstance(taken(plain, tmp_path / "own"), float)
     assert [(tmp_path / name / "OSZICAR").exists() for name in ("plan", "own")] == [False, True]
